@@ -1,0 +1,44 @@
+# `make demo` and `make test` are all that a newcomer needs; each installs what it uses first.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := uv==0.13.9
+
+.PHONY: help install demo test check evidence benchmarks clean
+
+help:
+	@echo "make demo        the table on scikit-learn's handwritten digits, into runs/demo/"
+	@echo "make test        the fast tests"
+	@echo "make check       ruff and mypy"
+	@echo "make evidence    the slow tests behind the published claims"
+	@echo "make benchmarks  the measurements in benchmarks/"
+
+install: .venv/installed
+
+# The outer pip installs uv, because a bare machine's python3 may lack ensurepip.
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet $(UV)
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet -r requirements.txt
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install
+	$(BIN)/redense run --out runs/demo
+
+test: install
+	$(BIN)/pytest -n 2
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+evidence: install
+	$(BIN)/pytest -m evidence
+
+benchmarks: install
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/table.py
+
+clean:
+	rm -rf .venv build dist

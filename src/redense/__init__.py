@@ -1,0 +1,47 @@
+"""Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.
+
+The public names load on first use, so that ``import redense`` does not wait for PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from redense import metrics as metrics
+    from redense.config import Recipe as Recipe
+    from redense.dsd import DSD as DSD
+    from redense.errors import RedenseError as RedenseError
+    from redense.results import Results as Results
+    from redense.results import Row as Row
+    from redense.runs import run as run
+    from redense.sparsity.masks import magnitude_masks as magnitude_masks
+    from redense.sparsity.masks import measure_sparsity as measure_sparsity
+    from redense.sparsity.enforce import masked as masked
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DSD": "redense.dsd",
+    "Recipe": "redense.config",
+    "RedenseError": "redense.errors",
+    "Results": "redense.results",
+    "Row": "redense.results",
+    "magnitude_masks": "redense.sparsity.masks",
+    "masked": "redense.sparsity.enforce",
+    "measure_sparsity": "redense.sparsity.masks",
+    "run": "redense.runs",
+}
+
+__all__ = [*sorted(_HOMES), "metrics"]  # noqa: PLE0604 (the names are strings; ruff cannot see it)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return import_module("redense.metrics")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'redense' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,112 @@
+"""The command line: arguments only. What they mean stands in `config`, what they do in `runs` and `data`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal
+
+import tyro
+
+from redense import __version__
+from redense.config import Recipe, load_recipe, shipped_recipes
+from redense.errors import Interrupted, RedenseError
+
+DEFAULT_RECIPE = "digits"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train a recipe dense, sparse and dense again, and print the table of every phase.
+
+    Without a recipe: scikit-learn's handwritten digits, offline. The same command again goes on where it stopped.
+    """
+
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(name="recipe", metavar="RECIPE")]
+    """A shipped recipe (digits, fashion-mnist, fashion-mnist-reference) or FILE.toml; it sets the defaults below.
+    Stands before all flags."""
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """The run's folder; by default runs/RECIPE."""
+    data_root: Path | None = None
+    """Where named data lie; else $REDENSE_DATA, else the user's cache folder."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes CUDA where there is some."""
+    workers: int | None = None
+    """Worker processes on the CPU, by default one a core; 0 trains in this process. The results are the same."""
+    dry_run: bool = False
+    """Print the jobs and an estimate of time, disk and memory; train nothing."""
+
+    def execute(self) -> None:
+        """Run the recipe, or say what running it would cost."""
+        from rich.console import Console
+
+        from redense.runs import dry_run, run
+
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        out = self.out or Path("runs") / Path(self.source).stem
+        action = dry_run if self.dry_run else run
+        action(
+            self.recipe, out, data_root=self.data_root, device=self.device, workers=self.workers, console=console
+        )
+
+
+@dataclass(frozen=True)
+class Data:
+    """Say what data there are, what of it is on disk, and what a download would fetch."""
+
+    name: tyro.conf.Positional[str | None] = None
+    """Only this data set."""
+    data_root: Path | None = None
+    """Where to look first; else $REDENSE_DATA, else the user's cache folder."""
+
+    def execute(self) -> None:
+        """Print the catalogue."""
+        from rich.console import Console
+
+        from redense.data.catalogue import catalogue
+
+        Console(width=None if sys.stdout.isatty() else 160).print(catalogue(self.name, self.data_root))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command ``redense``; exits with 0 (done), 2 (bad input) or 3 (interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        _parse(arguments).execute()
+    except RedenseError as error:
+        print(f"redense: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("redense: stopped before training began; nothing is lost", file=sys.stderr)
+        sys.exit(Interrupted.exit_code)
+
+
+def _parse(arguments: list[str]) -> Run | Data:
+    if arguments == ["--version"]:
+        print(f"redense {__version__}")
+        sys.exit(0)
+    if arguments[:1] == ["run"] and (len(arguments) == 1 or arguments[1].startswith("-")):
+        arguments = ["run", DEFAULT_RECIPE, *arguments[1:]]
+    # the recipe's values are the flags' defaults, so it is loaded before the flags are read
+    source = arguments[1] if arguments[:1] == ["run"] else DEFAULT_RECIPE
+    run = Run(source=source, recipe=load_recipe(source))
+    return tyro.cli(
+        Annotated[Run, tyro.conf.subcommand("run", default=run)] | Annotated[Data, tyro.conf.subcommand("data")],  # type: ignore[arg-type]
+        prog="redense",
+        description="Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

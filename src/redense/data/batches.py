@@ -1,0 +1,43 @@
+"""Examples on their way to a model: resident on its device, scaled one batch at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from redense.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class TensorData:
+    """The four arrays of a `Dataset` as tensors on one device, inputs as they are stored (uint8 or float32)."""
+
+    x_train: torch.Tensor
+    y_train: torch.Tensor
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+    num_classes: int
+
+    @classmethod
+    def of(cls, dataset: Dataset, device: str = "cpu") -> TensorData:
+        """Move a data set to a device; on the CPU nothing is copied."""
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in dataset.arrays.items()}
+        return cls(**tensors, num_classes=dataset.num_classes)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return tuple(self.x_train.shape[1:])
+
+
+def as_input(batch: torch.Tensor) -> torch.Tensor:
+    """Make stored examples a model's input: float32, pixels scaled to [0, 1], images channels-last.
+
+    Channels-last is the memory layout in which convolutions are fastest on CPU; the shape stays [n, c, h, w].
+
+    >>> as_input(torch.tensor([[0, 255]], dtype=torch.uint8)).tolist()
+    [[0.0, 1.0]]
+    """
+    scaled = batch.float().div_(255) if batch.dtype == torch.uint8 else batch
+    return scaled.contiguous(memory_format=torch.channels_last) if scaled.dim() == 4 else scaled

@@ -1,0 +1,141 @@
+"""Carry out one job: from its parent's checkpoint to its own, an epoch at a time, resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import nn
+
+from redense.checkpoints import Checkpoint, Progress, Store, Tensors
+from redense.data.batches import TensorData
+from redense.errors import TrainingError
+from redense.models.registry import build
+from redense.plan import Job
+from redense.seeding import derive, generator
+from redense.signals import read_signals
+from redense.sparsity.enforce import masked
+from redense.sparsity.masks import magnitude_masks
+from redense.trainer import make_optimizer, train_epoch
+
+def execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, float]]:
+    """Train a job and store its checkpoint, yielding each epoch's history entry; go on after the last stored epoch.
+
+    The result's bits depend on the job and the data alone. Iterate within `fixed_arithmetic`. Raises
+    `TrainingError` when the loss is no longer finite or the parent's checkpoint is gone.
+    """
+    with torch.random.fork_rng(devices=[]):
+        yield from _execute(job, data, store)
+
+
+def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, float]]:
+    device = data.x_train.device
+    model = build(job.training.model, data.input_shape, data.num_classes, job.seed)
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    masks: Tensors = {}
+    if job.parent is not None:
+        parent = store.load(job.parent)
+        if parent is None:
+            raise TrainingError(f"{job.phase.label}, seed {job.seed}: its parent's checkpoint {job.parent} is gone")
+        model.load_state_dict(parent.model)
+    if job.pruning is not None:
+        masks = magnitude_masks(
+            model,
+            sparsity=job.pruning.sparsity,
+            exclude=job.pruning.exclude,
+            distribution=job.pruning.distribution,
+        )
+    optimizer = make_optimizer(model, job.training)
+    progress = store.load_progress(job.key)
+    if progress is not None:
+        model.load_state_dict(progress.model)
+        load_optimizer_tensors(optimizer, progress.optimizer)
+    epochs_done = progress.epoch if progress else 0
+    history = list(progress.history) if progress else []
+    seconds = progress.seconds if progress else 0.0
+    mask: AbstractContextManager[None] = masked(model, optimizer, masks) if masks else nullcontext()
+    with mask:
+        for epoch in range(epochs_done, job.phase.epochs):
+            started = time.perf_counter()
+            history.append(_epoch(job, epoch, model, optimizer, data))
+            seconds += time.perf_counter() - started
+            yield history[-1]
+            if epoch + 1 < job.phase.epochs:
+                state = Progress(epoch + 1, model.state_dict(), optimizer_tensors(optimizer), history, seconds)
+                store.save_progress(job.key, state)
+    checkpoint = Checkpoint(
+        model=model.state_dict(),
+        masks=masks,
+        train=read_signals(model, data.x_train, data.y_train),
+        test=read_signals(model, data.x_test, data.y_test),
+        history=history,
+        seconds=seconds,
+    )
+    store.save(job.key, job.to_mapping(), checkpoint, _environment(device))
+
+
+def _epoch(
+    job: Job, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, data: TensorData
+) -> dict[str, float]:
+    """Train one epoch; its batch order depends on the seed and the place in the chain, not on the sparsity."""
+    torch.manual_seed(derive(job.seed, "layers", job.position, epoch))
+    order = torch.randperm(len(data.y_train), generator=generator(job.seed, "batches", job.position, epoch))
+    loss = train_epoch(model, optimizer, data.x_train, data.y_train, order, job.training.batch_size)
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"{job.phase.label}, seed {job.seed}: the loss became {loss} in epoch {epoch + 1} of {job.phase.epochs}; "
+            f"lower the rate (now {job.training.lr:g})"
+        )
+    correct = read_signals(model, data.x_test, data.y_test).correct
+    return {"epoch": epoch + 1, "loss": loss, "test_accuracy": float(correct.double().mean())}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """Flatten an optimizer's state: "<index of the parameter>.<name>" -> tensor."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Undo `optimizer_tensors`, giving each moment its parameter's memory layout, which fused kernels rely on."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        parameter = parameters[int(index)]
+        like = parameter.detach() if value.shape == parameter.shape else value
+        optimizer.state[parameter][key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+
+
+@contextlib.contextmanager
+def fixed_arithmetic(device: str) -> Iterator[None]:
+    """Run the body with the arithmetic that keys name: one CPU thread, deterministic kernels on CUDA.
+
+    Sums depend on how they are split among threads; with one thread, bits do not depend on the machine's load or on
+    the number of workers.
+    """
+    threads = torch.get_num_threads()
+    deterministic = torch.backends.cudnn.deterministic
+    torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = device != "cpu"
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.deterministic = deterministic
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    }

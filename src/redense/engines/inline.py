@@ -1,0 +1,46 @@
+"""The simplest engine: one job after the other in this process. The oracle for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from redense.checkpoints import Store
+from redense.data.batches import TensorData
+from redense.data.dataset import Dataset
+from redense.engines.base import EpochDone, Event, Failed, Finished, Started
+from redense.engines.execute import execute, fixed_arithmetic
+from redense.engines.schedule import Schedule
+from redense.errors import RedenseError
+from redense.plan import Job
+
+
+class InlineEngine:
+    """Train in this process: on a GPU, which one process keeps busy, or to step through with a debugger."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Iterator[Event]:
+        """Carry out the jobs and yield events until none is left."""
+        schedule = Schedule(jobs)
+        data = TensorData.of(dataset, self.device)
+        with fixed_arithmetic(self.device):
+            while (job := schedule.next()) is not None:
+                if store.has(job.key):
+                    schedule.finish(job)
+                    yield Finished(job, reused=True)
+                    continue
+                yield Started(job)
+                yield from self._train(job, data, store, schedule)
+
+    def _train(self, job: Job, data: TensorData, store: Store, schedule: Schedule) -> Iterator[Event]:
+        try:
+            for entry in execute(job, data, store):
+                yield EpochDone(job, int(entry["epoch"]), entry["loss"], entry["test_accuracy"])
+        except RedenseError as error:
+            yield Failed(job, str(error))
+            for orphan in schedule.fail(job):
+                yield Failed(orphan, f"not trained, because {job.phase.label} (seed {job.seed}) failed")
+            return
+        schedule.finish(job)
+        yield Finished(job)

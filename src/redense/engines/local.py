@@ -1,0 +1,196 @@
+"""The engine for one machine's cores: one-thread worker processes, fed as parents finish.
+
+Two one-thread processes do about twice the work of one process with two threads, because the steps of small networks are
+too short to share out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from redense.checkpoints import Store
+from redense.data.dataset import Dataset
+from redense.engines.base import EpochDone, Event, Failed, Finished, Retried, Started
+from redense.engines.schedule import Schedule
+from redense.engines.shared import SharedDataset
+from redense.plan import Job
+
+ATTEMPTS = 2
+"""How often a job is tried whose worker dies."""
+LOG = "workers.log"
+"""What workers and the user's own code in them print, below the run's folder."""
+
+
+class LocalEngine:
+    """Train in worker processes on the CPU; the number of workers changes the time, not a bit of the result."""
+
+    def __init__(self, workers: int, keep_open: Sequence[int] = ()) -> None:
+        """Use that many workers, each of which keeps the descriptors `keep_open` (a lock's, say) open as long as it lives."""
+        self.workers = workers
+        self.keep_open = tuple(keep_open)
+
+    def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Iterator[Event]:
+        """Carry out the jobs and yield events until none is left."""
+        done = [job for job in jobs if store.has(job.key)]
+        for job in done:
+            yield Finished(job, reused=True)
+        left = [job for job in jobs if job not in done]
+        if not left:
+            return
+        with _Team(min(self.workers, len(left)), self.keep_open, dataset, store) as team:
+            yield from _carry_out(Schedule(left), team)
+
+
+def _carry_out(schedule: Schedule, team: _Team) -> Iterator[Event]:
+    deaths: dict[str, int] = {}
+    while True:
+        for job in team.hand_out(schedule):
+            yield Started(job)
+        if not team.busy:
+            return
+        for worker, message in team.messages():
+            job = worker.job
+            if job is None:
+                continue
+            match message:
+                case {"event": "epoch", "epoch": epoch, "loss": loss, "test_accuracy": test_accuracy}:
+                    yield EpochDone(job, int(epoch), loss, test_accuracy)
+                    continue
+                case {"event": "finished"}:
+                    schedule.finish(job)
+                    yield Finished(job)
+                case {"event": "failed", "reason": reason}:
+                    yield from _fail(schedule, job, reason)
+                case {"event": "died", "reason": reason}:
+                    deaths[job.key] = deaths.get(job.key, 0) + 1
+                    if deaths[job.key] < ATTEMPTS:
+                        schedule.put_back(job)
+                        yield Retried(job, reason)
+                    else:
+                        reason = f"{job.phase.label}, seed {job.seed}: its worker was {reason}, {ATTEMPTS} times; see {LOG}"
+                        yield from _fail(schedule, job, reason)
+            worker.job = None
+
+
+def _fail(schedule: Schedule, job: Job, reason: str) -> Iterator[Event]:
+    yield Failed(job, reason)
+    for orphan in schedule.fail(job):
+        yield Failed(orphan, f"not trained, because {job.phase.label} (seed {job.seed}) failed")
+
+
+@dataclass
+class _Worker:
+    """A worker process and the job it has."""
+
+    process: subprocess.Popen[bytes]
+    jobs: IO[str]
+    events: IO[bytes]
+    job: Job | None = None
+    unread: bytes = b""
+
+
+@dataclass
+class _Team:
+    """The worker processes of a run; leaving the ``with`` block ends them all at once."""
+
+    size: int
+    keep_open: tuple[int, ...]
+    dataset: Dataset
+    store: Store
+    workers: list[_Worker] = field(default_factory=list)
+
+    def __enter__(self) -> _Team:
+        self.shared = SharedDataset.of(self.dataset)
+        self.selector = selectors.DefaultSelector()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.process.kill()
+        for worker in self.workers:
+            self._close(worker)
+        self.selector.close()
+        self.shared.file.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any worker has a job."""
+        return any(worker.job for worker in self.workers)
+
+    def hand_out(self, schedule: Schedule) -> Iterator[Job]:
+        """Give ready jobs to idle workers, starting workers as they are needed."""
+        while (idle := self._idle()) and (job := schedule.next()):
+            worker = idle[0] or self._start()
+            worker.job = job
+            yield job
+            try:
+                worker.jobs.write(json.dumps(job.to_mapping()) + "\n")
+                worker.jobs.flush()
+            except BrokenPipeError:
+                pass  # it died between two jobs; `messages` reports that
+
+    def messages(self) -> Iterator[tuple[_Worker, dict[str, Any]]]:
+        """Wait for workers to report and yield what they say; a dead one's last word is "died"."""
+        for key, _ in self.selector.select():
+            worker: _Worker = key.data
+            received = os.read(key.fd, 65536)
+            *lines, worker.unread = (worker.unread + received).split(b"\n")
+            for line in lines:
+                yield worker, json.loads(line)
+            if not received:
+                self.workers.remove(worker)
+                yield worker, {"event": "died", "reason": _cause_of_death(self._close(worker))}
+
+    def _idle(self) -> list[_Worker | None]:
+        waiting: list[_Worker | None] = [worker for worker in self.workers if worker.job is None]
+        return waiting or ([None] if len(self.workers) < self.size else [])
+
+    def _start(self) -> _Worker:
+        jobs_read, jobs_write = os.pipe()
+        events_read, events_write = os.pipe()
+        inherited = (jobs_read, events_write, self.shared.file.fileno())
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        with (self.store.root / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "redense.engines.worker", *map(str, inherited)],
+                pass_fds=(*inherited, *self.keep_open),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            )
+        os.close(jobs_read)
+        os.close(events_write)
+        worker = _Worker(process, os.fdopen(jobs_write, "w"), os.fdopen(events_read, "rb", buffering=0))
+        setup = {"store": str(self.store.root.resolve()), "data": self.shared.description}
+        worker.jobs.write(json.dumps(setup) + "\n")
+        self.selector.register(worker.events, selectors.EVENT_READ, worker)
+        self.workers.append(worker)
+        return worker
+
+    def _close(self, worker: _Worker) -> int:
+        """Free a dead or dying worker's resources and return its exit status."""
+        status = worker.process.wait()
+        self.selector.unregister(worker.events)
+        worker.events.close()
+        try:
+            worker.jobs.close()
+        except BrokenPipeError:
+            pass  # what was meant for it is of no use to anybody
+        return status
+
+
+def _cause_of_death(status: int) -> str:
+    if status >= 0:
+        return f"gone (exit status {status})"
+    name = signal.Signals(-status).name
+    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")

@@ -1,0 +1,124 @@
+"""What a run will cost: time, disk and memory, before it is started."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Collection, Sequence
+from copy import deepcopy
+
+import torch
+from rich.console import Group
+from rich.table import Table
+
+from redense.data.batches import TensorData
+from redense.data.dataset import Dataset
+from redense.engines.execute import fixed_arithmetic
+from redense.engines.schedule import Schedule
+from redense.plan import Job
+from redense.signals import read_signals
+from redense.trainer import make_optimizer, train_epoch
+
+BYTES_PER_SIGNAL = 9
+"""A float64 scaled logit and a bool for every example."""
+PROCESS_BYTES = 400e6
+"""Resident memory of a Python process with PyTorch loaded (measured: 350 to 400 MB on Linux)."""
+TIMED_STEPS = 10
+TIMED_EXAMPLES = 1000
+
+
+def disk_bytes(jobs: Sequence[Job], model: torch.nn.Module, dataset: Dataset, workers: int) -> int:
+    """Bound the bytes that a run's checkpoints take, with what is in progress (model and two moments, twice)."""
+    weights = _state_bytes(model)
+    signals = BYTES_PER_SIGNAL * (len(dataset.y_train) + len(dataset.y_test))
+    finished = len(jobs) * (weights + weights // 32 + signals)
+    return finished + 2 * 3 * weights * max(1, workers)
+
+
+def memory_bytes(model: torch.nn.Module, dataset: Dataset, workers: int) -> int:
+    """Estimate the resident memory of a run: the data once, a process and four copies of the weights a worker."""
+    data = sum(array.nbytes for array in dataset.arrays.values())
+    return int(2 * data + (1 + workers) * PROCESS_BYTES + max(1, workers) * 4 * _state_bytes(model))
+
+
+def epoch_seconds(job: Job, model: torch.nn.Module, dataset: Dataset, device: str) -> float:
+    """Time a few steps and an evaluation of a copy of the model, and scale them up to one epoch."""
+    data = TensorData.of(dataset, device)
+    model = deepcopy(model).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(model, job.training)
+    batch, examples = job.training.batch_size, len(data.y_train)
+    some = torch.arange(min(batch, examples))
+    with fixed_arithmetic(device):
+        timings = []
+        for _ in range(3 + TIMED_STEPS):
+            started = time.perf_counter()
+            train_epoch(model, optimizer, data.x_train, data.y_train, some, batch)
+            timings.append(time.perf_counter() - started)
+        tested = min(TIMED_EXAMPLES, len(data.y_test))
+        started = time.perf_counter()
+        read_signals(model, data.x_test[:tested], data.y_test[:tested])
+        evaluation = (time.perf_counter() - started) / tested * len(data.y_test)
+    steps = -(-examples // batch)
+    return steps * statistics.median(timings[3:]) + evaluation
+
+
+def makespan(jobs: Sequence[Job], workers: int) -> int:
+    """Return the epochs that the busiest worker trains when jobs are scheduled as the engines do it.
+
+    >>> makespan([], workers=2)
+    0
+    """
+    schedule, now = Schedule(jobs), 0
+    running: list[tuple[int, Job]] = []
+    while True:
+        while len(running) < max(1, workers) and (job := schedule.next()) is not None:
+            running.append((now + job.phase.epochs, job))
+        if not running:
+            return now
+        first = min(running, key=lambda entry: entry[0])
+        running.remove(first)
+        now = first[0]
+        schedule.finish(first[1])
+
+
+def plan_table(
+    jobs: Sequence[Job],
+    finished: Collection[str],
+    model: torch.nn.Module,
+    dataset: Dataset,
+    device: str,
+    workers: int,
+) -> Group:
+    """Draw the plan: every job with what it starts from, then time, disk and memory."""
+    table = Table(title="Plan", box=None, title_justify="left", header_style="bold")
+    for name in ("phase", "seed", "epochs", "rate", "key", "starts from", ""):
+        table.add_column(name, justify="right" if name in ("seed", "epochs", "rate") else "left")
+    for job in jobs:
+        state = "finished" if job.key in finished else ""
+        start = job.parent[:8] if job.parent else "initial weights"
+        phase = job.phase
+        table.add_row(
+            phase.label, str(job.seed), str(phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state
+        )
+    left = [job for job in jobs if job.key not in finished]
+    processes = 1 if device == "cuda" or workers == 0 else workers
+    seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, device) if left else 0.0
+    lines = (
+        f"{len(left)} of {len(jobs)} jobs to train, {sum(job.phase.epochs for job in left)} epochs",
+        f"time    about {_duration(seconds)} on {processes} {'GPU' if device == 'cuda' else 'worker(s)'}",
+        f"disk    at most {disk_bytes(jobs, model, dataset, workers) / 1e6:.0f} MB",
+        f"memory  about {memory_bytes(model, dataset, workers) / 1e9:.1f} GB",
+    )
+    return Group(table, "", *lines)
+
+
+def _state_bytes(model: torch.nn.Module) -> int:
+    return sum(value.numel() * value.element_size() for value in model.state_dict().values())
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,94 @@
+"""Build a model by name and make sure that it fits the data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from redense.config import did_you_mean
+from redense.errors import ModelError, RedenseError
+from redense.imports import is_object_name, load_object
+from redense.models.fmnist_cnn import FmnistCNN
+from redense.models.mlp import mlp
+from redense.models.resnet import resnet18
+from redense.seeding import derive
+
+Factory = Callable[[tuple[int, ...], int], nn.Module]
+
+MODELS: dict[str, Factory] = {"fmnist-cnn": FmnistCNN, "mlp": mlp, "resnet18": resnet18}
+
+
+def resolve(name: str, input_shape: tuple[int, ...]) -> str:
+    """Replace ``auto`` by the model that suits the shape of the inputs.
+
+    >>> resolve("auto", (1, 28, 28)), resolve("auto", (446,)), resolve("auto", (3, 32, 32))
+    ('fmnist-cnn', 'mlp', 'resnet18')
+    """
+    if name != "auto":
+        return name
+    if len(input_shape) == 1:
+        return "mlp"
+    return "fmnist-cnn" if input_shape == (1, 28, 28) else "resnet18"
+
+
+def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int = 0) -> nn.Module:
+    """Build a model whose initial weights depend on `seed` alone; the caller's random state is left as it was.
+
+    `name` is one of `MODELS` or ``package.module:factory``, which is called with `input_shape` and
+    `num_classes` by keyword. Raises `ModelError` when there is no such model or the factory fails.
+
+    >>> a, b = (build("mlp", (4,), 2, seed=1) for _ in range(2))
+    >>> all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters()))
+    True
+    """
+    factory = _factory(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "weights"))
+        try:
+            model = factory(input_shape=input_shape, num_classes=num_classes)
+        except RedenseError:
+            raise
+        except Exception as error:
+            raise ModelError(f"model {name}: the factory raised {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model {name}: the factory returned {type(model).__name__}; expected a torch.nn.Module")
+    return model
+
+
+def check_fit(name: str, model: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> None:
+    """Run two blank examples through the model; raise `ModelError` unless it gives one logit a class."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            output = model(torch.zeros(2, *input_shape))
+    except Exception as error:
+        raise ModelError(f"model {name}: inputs of shape {input_shape} raised {type(error).__name__}: {error}") from error
+    finally:
+        model.train(was_training)
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if shape != (2, num_classes):
+        raise ModelError(
+            f"model {name}: two examples give an output of {shape}; expected (2, {num_classes}), one logit a class"
+        )
+
+
+def architecture(model: nn.Module) -> str:
+    """Fingerprint a model's structure: the printed modules and every parameter's and buffer's name, shape and type."""
+    entries = [f"{name} {tuple(value.shape)} {value.dtype}" for name, value in model.state_dict().items()]
+    return hashlib.sha256("\n".join([repr(model), *entries]).encode()).hexdigest()
+
+
+def _factory(name: str) -> Callable[..., nn.Module]:
+    if name in MODELS:
+        return MODELS[name]
+    if is_object_name(name):
+        factory: Callable[..., nn.Module] = load_object(name, ModelError, "model")
+        return factory
+    raise ModelError(
+        f"unknown model {name!r}{did_you_mean(name, MODELS)}; expected one of {', '.join(MODELS)} "
+        "or package.module:factory"
+    )

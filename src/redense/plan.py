@@ -1,0 +1,142 @@
+"""From a recipe to jobs: what is trained, from what, and under which key it is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redense.config import Distribution, OptimizerName, Recipe
+from redense.phases import Phase, dsd_phases
+
+FORMAT = 1
+"""Version of what keys and checkpoints mean; a change makes old checkpoints unknown, never misread."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How weights are moved in a phase; `lr` includes the phase's factor."""
+
+    model: str
+    batch_size: int
+    optimizer: OptimizerName
+    lr: float
+    momentum: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How a sparse phase chooses its mask."""
+
+    sparsity: float
+    exclude: tuple[str, ...]
+    distribution: Distribution
+
+
+@dataclass(frozen=True)
+class Job:
+    """One phase of one lineage: the unit that is scheduled, trained and stored.
+
+    `key` is a hash of everything that determines the result, `parent` the key of the job that it starts from (None
+    for dense), `position` the number of phases before it.
+    """
+
+    key: str
+    parent: str | None
+    seed: int
+    position: int
+    phase: Phase
+    training: Training
+    pruning: Pruning | None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the job as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Job:
+        """Undo `to_mapping`, also after a passage through JSON."""
+        pruning = values["pruning"]
+        return cls(
+            **{
+                **values,
+                "phase": Phase(**values["phase"]),
+                "training": Training(**values["training"]),
+                "pruning": Pruning(**{**pruning, "exclude": tuple(pruning["exclude"])}) if pruning else None,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Substance:
+    """What determines results besides the recipe: the data, the network's structure and the kind of arithmetic."""
+
+    data: str
+    architecture: str
+    arithmetic: str
+
+
+def plan(recipe: Recipe, model: str, substance: Substance) -> tuple[Job, ...]:
+    """List the jobs of a recipe, each after its parent, without repetition.
+
+    All sparsities of a seed share one dense job. `model` is the recipe's model with ``auto`` resolved.
+    The order is the table's: by seed, then dense, then sparse and re-dense by sparsity.
+
+    >>> jobs = plan(Recipe(sparsities=(0.5, 0.9)), "mlp", Substance("data", "architecture", "cpu"))
+    >>> [job.phase.label for job in jobs]
+    ['dense', 'sparse 50%', 're-dense 50%', 'sparse 90%', 're-dense 90%']
+    """
+    jobs: dict[str, Job] = {}
+    for seed in recipe.seeds:
+        for sparsity in recipe.sparsities:
+            parent = None
+            phases = dsd_phases(sparsity, recipe.epochs, recipe.rates, recipe.rounds)
+            for position, phase in enumerate(phases):
+                job = _job(recipe, model, substance, seed, position, phase, parent)
+                jobs.setdefault(job.key, job)
+                parent = job.key
+    return tuple(jobs.values())
+
+
+def critical_path(jobs: Sequence[Job]) -> dict[str, int]:
+    """Return, by key, the epochs from each job's start to the end of the longest chain that begins with it."""
+    remaining: dict[str, int] = {}
+    longest_child: dict[str, int] = {}
+    for job in reversed(jobs):
+        remaining[job.key] = job.phase.epochs + longest_child.get(job.key, 0)
+        if job.parent is not None:
+            longest_child[job.parent] = max(longest_child.get(job.parent, 0), remaining[job.key])
+    return remaining
+
+
+def _job(
+    recipe: Recipe, model: str, substance: Substance, seed: int, position: int, phase: Phase, parent: str | None
+) -> Job:
+    training = Training(
+        model=model,
+        batch_size=recipe.batch_size,
+        optimizer=recipe.optimizer,
+        lr=recipe.lr * phase.rate,
+        momentum=recipe.momentum if recipe.optimizer == "sgd" else 0.0,
+        weight_decay=recipe.weight_decay,
+    )
+    pruning = None
+    if phase.kind == "sparse" and phase.sparsity is not None:
+        pruning = Pruning(phase.sparsity, recipe.exclude, recipe.distribution)
+    determinants = {
+        "format": FORMAT,
+        "parent": parent,
+        "seed": seed,
+        "position": position,
+        "kind": phase.kind,
+        "epochs": phase.epochs,
+        "training": dataclasses.asdict(training),
+        "pruning": dataclasses.asdict(pruning) if pruning else None,
+        "substance": dataclasses.asdict(substance),
+    }
+    digest = hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
+    return Job(digest[:32], parent, seed, position, phase, training, pruning)

@@ -1,0 +1,83 @@
+"""The network, layer by layer, and how much of it each phase keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from rich.table import Table
+from torch import nn
+
+from redense.sparsity.masks import Masks
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: its name, kind, output shape (without the batch) and parameters of its own."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+
+
+def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
+    """List the layers (modules without children) in the order in which they are used for one blank example.
+
+    A `torch.nn.Sequential` is followed as it is written down, also where it computes itself in a shorter way.
+    """
+    found: dict[str, Layer] = {}
+
+    def record(name: str, module: nn.Module, output: torch.Tensor) -> None:
+        parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        found.setdefault(name, Layer(name, type(module).__name__, tuple(output.shape[1:]), parameters))
+
+    handles = [
+        module.register_forward_hook(lambda m, _, output, name=name: record(name, m, output))
+        for name, module in model.named_modules()
+        if not any(module.children())
+    ]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            blank = torch.zeros(1, *input_shape)
+            nn.Sequential.forward(model, blank) if isinstance(model, nn.Sequential) else model(blank)
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return list(found.values())
+
+
+def layer_table(model: nn.Module, input_shape: tuple[int, ...], title: str) -> Table:
+    """Draw the layers with output shapes (height x width x channels, as the reference writes them) and parameters."""
+    table = Table(title=title, box=None, title_justify="left", header_style="bold", pad_edge=False, show_footer=True)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    table.add_column("layer", footer="total")
+    table.add_column("kind")
+    table.add_column("output", justify="right")
+    table.add_column("parameters", justify="right", footer=f"{total:,}")
+    for layer in layers(model, input_shape):
+        shape = layer.output_shape
+        channels_last = (*shape[1:], shape[0]) if len(shape) == 3 else shape
+        table.add_row(layer.name, layer.kind, "x".join(map(str, channels_last)), f"{layer.parameters:,}")
+    return table
+
+
+def kept_table(model: nn.Module, masks_by_phase: Mapping[str, Masks]) -> Table:
+    """Draw the weights that every sparse phase keeps in every tensor; dense and re-dense phases keep all."""
+    names = list(dict.fromkeys(name for masks in masks_by_phase.values() for name in masks))
+    table = Table(
+        title="Weights kept", box=None, title_justify="left", header_style="bold", pad_edge=False, show_footer=True
+    )
+    sizes = {name: model.get_parameter(name).numel() for name in names}
+    table.add_column("tensor", footer="total")
+    table.add_column("dense, re-dense", justify="right", footer=f"{sum(sizes.values()):,}")
+    kept = {phase: {name: int(mask.sum()) for name, mask in masks.items()} for phase, masks in masks_by_phase.items()}
+    for phase, counts in kept.items():
+        table.add_column(phase, justify="right", footer=f"{sum(counts.values()):,}")
+    for name in names:
+        table.add_row(name, f"{sizes[name]:,}", *(f"{counts[name]:,}" for counts in kept.values()))
+    return table

@@ -1,0 +1,184 @@
+"""Run a recipe: prepare it, have an engine train it, measure every phase, write the results."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.console import Console
+
+from redense.checkpoints import Store, write_text
+from redense.config import Recipe
+from redense.data.dataset import Dataset
+from redense.data.load import load_data
+from redense.display import watch
+from redense.engines.base import Engine, Failed
+from redense.engines.inline import InlineEngine
+from redense.engines.local import LocalEngine
+from redense.errors import Interrupted, RecipeError, TrainingError
+from redense.estimate import disk_bytes, plan_table
+from redense.folder import check_folder, open_folder
+from redense.models.registry import architecture, build, check_fit, resolve
+from redense.plan import Job, Substance, plan
+from redense.report.figures import save_table_figure
+from redense.report.summary import kept_table, layer_table
+from redense.report.table import results_table
+from redense.results import Results, Row, row_of
+from redense.sparsity.masks import magnitude_masks
+from redense.sparsity.select import prunable
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with everything it names found, built, checked and planned; nothing is written yet."""
+
+    recipe: Recipe
+    dataset: Dataset
+    model_name: str
+    model: torch.nn.Module
+    jobs: tuple[Job, ...]
+    device: str
+    workers: int
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    device: Device = "auto",
+    workers: int | None = None,
+    console: Console | None = None,
+) -> Results:
+    """Train what a recipe asks for and is not yet in the folder `out`, and return the complete results.
+
+    Args:
+        recipe: what to train and measure.
+        out: the run's folder; the same recipe may go on there, with other sparsities and seeds too.
+        data_root: a folder in which to look for named data first.
+        device: ``auto`` takes CUDA where there is some.
+        workers: one-thread processes on the CPU, by default as many as cores; 0 trains in this process. The
+            results have the same bits with any number. On CUDA one process does all.
+        console: where progress and tables go; by default nowhere.
+
+    Raises a `RedenseError`: `RecipeError`, `DataError`, `ModelError` or `FolderError` before anything is written;
+    `TrainingError` when jobs failed and `Interrupted` on Ctrl-C, when all that is finished stays.
+    """
+    out = Path(out)
+    console = console or Console(quiet=True)
+    ready = prepare(recipe, data_root, device, workers)
+    with open_folder(out, recipe, disk_bytes(ready.jobs, ready.model, ready.dataset, ready.workers)) as folder:
+        console.print(layer_table(ready.model, ready.dataset.input_shape, ready.model_name))
+        failures, interrupted = _train(ready, _engine(ready, folder.lock), folder.store, console)
+        results = _measure(ready, folder.store)
+        write_text(out / "results.json", results.to_json())
+        write_text(out / "results.csv", results.to_csv())
+        if interrupted:
+            raise Interrupted(
+                f"stopped with {len(results.rows)} of {len(ready.jobs)} phases finished; "
+                "the same command goes on from the last finished epoch"
+            )
+        if results.rows:
+            save_table_figure(results, out / "table.png")
+            console.print(kept_table(ready.model, _masks(ready, folder.store)))
+            console.print(results_table(results, ready.model_name))
+        if failures:
+            reasons = "\n".join(f"  {failure.reason}" for failure in failures)
+            raise TrainingError(f"{len(failures)} of {len(ready.jobs)} phases failed; what is finished stays:\n{reasons}")
+        console.print(f"Written: {out / 'results.json'}, results.csv, table.png", highlight=False)
+    return results
+
+
+def dry_run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    device: Device = "auto",
+    workers: int | None = None,
+    console: Console,
+) -> None:
+    """Print what `run` would do and what it would cost; nothing is trained or written."""
+    ready = prepare(recipe, data_root, device, workers)
+    check_folder(Path(out), recipe, disk_bytes(ready.jobs, ready.model, ready.dataset, ready.workers))
+    store = Store(Path(out))
+    finished = {job.key for job in ready.jobs if store.finished_folder(job.key).is_dir()}
+    console.print(layer_table(ready.model, ready.dataset.input_shape, ready.model_name))
+    console.print(plan_table(ready.jobs, finished, ready.model, ready.dataset, ready.device, ready.workers))
+
+
+def prepare(
+    recipe: Recipe, data_root: str | Path | None = None, device: Device = "auto", workers: int | None = None
+) -> Prepared:
+    """Find the data, build the model, plan the jobs, and raise a `RedenseError` if anything does not fit."""
+    kind = _device(device)
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 0:
+        raise RecipeError(f"workers: got {workers}; expected 0 (this process) or more")
+    dataset = load_data(recipe.data, Path(data_root) if data_root is not None else None)
+    model_name = resolve(recipe.model, dataset.input_shape)
+    model = build(model_name, dataset.input_shape, dataset.num_classes)
+    check_fit(model_name, model, dataset.input_shape, dataset.num_classes)
+    for sparsity in recipe.sparsities:  # fails now rather than after the dense phase
+        magnitude_masks(model, sparsity=sparsity, exclude=recipe.exclude, distribution="uniform")
+    substance = Substance(dataset.fingerprint, architecture(model), kind)
+    jobs = plan(recipe, model_name, substance)
+    return Prepared(recipe, dataset, model_name, model, jobs, kind, workers)
+
+
+def _device(device: Device) -> str:
+    if device not in ("auto", "cpu", "cuda"):
+        raise RecipeError(f"device: got {device!r}; expected auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("device: got cuda, but PyTorch finds no CUDA device here; use --device cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def _engine(ready: Prepared, lock: int) -> Engine:
+    if ready.device == "cuda" or ready.workers == 0:
+        return InlineEngine(ready.device)
+    return LocalEngine(ready.workers, keep_open=[lock])
+
+
+def _train(ready: Prepared, engine: Engine, store: Store, console: Console) -> tuple[list[Failed], bool]:
+    """Carry out the jobs; return the failures, and whether somebody stopped it."""
+    failures = []
+    try:
+        for event in watch(engine.run(ready.jobs, ready.dataset, store), ready.jobs, console):
+            if isinstance(event, Failed):
+                failures.append(event)
+    except KeyboardInterrupt:
+        return failures, True
+    return failures, False
+
+
+def _measure(ready: Prepared, store: Store) -> Results:
+    names = list(prunable(ready.model, ready.recipe.exclude))
+    rows = [row for job in ready.jobs if (row := _row(job, store, names)) is not None]
+    return Results(ready.recipe, len(ready.dataset.y_train), len(ready.dataset.y_test), tuple(rows))
+
+
+def _row(job: Job, store: Store, names: list[str]) -> Row | None:
+    checkpoint = store.load(job.key)
+    if checkpoint is None:
+        return None
+    weights = [checkpoint.model[name] for name in names]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    return row_of(job, checkpoint, zeros / sum(weight.numel() for weight in weights))
+
+
+def _masks(ready: Prepared, store: Store) -> dict[str, dict[str, torch.Tensor]]:
+    """The masks of the first seed's sparse phases, by the phase's label."""
+    found = {}
+    for job in ready.jobs:
+        if job.pruning is not None and job.seed == ready.recipe.seeds[0]:
+            checkpoint = store.load(job.key)
+            if checkpoint is not None:
+                found[job.phase.label] = checkpoint.masks
+    return found
