@@ -70,11 +70,14 @@ def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, flo
             if epoch + 1 < job.phase.epochs:
                 state = Progress(epoch + 1, model.state_dict(), optimizer_tensors(optimizer), history, seconds)
                 store.save_progress(job.key, state)
+    train, test = (read_signals(model, *split) for split in ((data.x_train, data.y_train), (data.x_test, data.y_test)))
+    if bool(train.phi.isnan().any() or test.phi.isnan().any()):
+        raise TrainingError(f"{job.phase.label}, seed {job.seed}: the trained model gives NaN; lower the rate")
     checkpoint = Checkpoint(
         model=model.state_dict(),
         masks=masks,
-        train=read_signals(model, data.x_train, data.y_train),
-        test=read_signals(model, data.x_test, data.y_test),
+        train=train,
+        test=test,
         history=history,
         seconds=seconds,
     )
@@ -115,19 +118,22 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Tensors) -
 
 @contextlib.contextmanager
 def fixed_arithmetic(device: str) -> Iterator[None]:
-    """Run the body with the arithmetic that keys name: one CPU thread, deterministic kernels on CUDA.
+    """Run the body with the arithmetic that keys name: on the CPU one thread, and denormals flushed to zero.
 
-    Sums depend on how they are split among threads; with one thread, bits do not depend on the machine's load or on
-    the number of workers.
+    Sums depend on how they are split among threads; with one, bits depend neither on the machine's load nor on
+    the number of workers. Moments of weights that no longer get a gradient decay into denormals, a ninth of all
+    after three epochs of the reference network, and processors are slow at those. On CUDA: deterministic kernels.
     """
     threads = torch.get_num_threads()
     deterministic = torch.backends.cudnn.deterministic
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     torch.backends.cudnn.deterministic = device != "cpu"
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
         torch.backends.cudnn.deterministic = deterministic
 
 
