@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from redense.results import Results as Results
     from redense.results import Row as Row
     from redense.runs import run as run
+    from redense.sparsity.enforce import masked as masked
     from redense.sparsity.masks import magnitude_masks as magnitude_masks
     from redense.sparsity.masks import measure_sparsity as measure_sparsity
-    from redense.sparsity.enforce import masked as masked
 
 __version__ = "0.1.0"
 

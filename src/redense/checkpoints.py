@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load as load_safetensors
@@ -22,6 +22,7 @@ from safetensors.torch import save as save_safetensors
 from redense.signals import Signals
 from redense.sparsity.masks import pack_bits, unpack_bits
 
+T = TypeVar("T")
 Tensors = dict[str, torch.Tensor]
 
 INDEX = "checkpoint.json"
@@ -29,6 +30,7 @@ INDEX = "checkpoint.json"
 UNCHECKED = "environment.json"
 """When, how long and on what; the one file that differs between two runs of the same job."""
 TEMPORARY = ".writing-"
+_ROW_MAJOR = torch.contiguous_format
 
 
 class Damaged(Exception):
@@ -113,7 +115,10 @@ class Store:
 
     def discard_unfinished_writes(self) -> None:
         """Delete what a killed process left half-written; only while no other process writes."""
-        for folder in [*self.root.glob(f"checkpoints/{TEMPORARY}*"), *self.root.glob(f"progress/*/{TEMPORARY}*")]:
+        for folder in [
+            *self.root.glob(f"checkpoints/{TEMPORARY}*"),
+            *self.root.glob(f"progress/*/{TEMPORARY}*"),
+        ]:
             shutil.rmtree(folder)
         for finished in self.root.glob("progress/*"):
             if self.finished_folder(finished.name).exists():
@@ -130,7 +135,7 @@ class Store:
         if self._progress(key).exists():
             shutil.rmtree(self._progress(key))
 
-    def _guarded(self, folder: Path, read: Any) -> Any:
+    def _guarded(self, folder: Path, read: Callable[[Path], T]) -> T | None:
         if not folder.is_dir():
             return None
         try:
@@ -193,7 +198,9 @@ def _write_folder(
     try:
         checksums = {}
         for name, tensors in files.items():
-            content = save_safetensors({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()})
+            # copies, because tied weights share memory, which the format has no way to say
+            copies = {key: tensor.detach().cpu().clone(memory_format=_ROW_MAJOR) for key, tensor in tensors.items()}
+            content = save_safetensors(copies)
             checksums[name] = hashlib.sha256(content).hexdigest()
             _write_synced(temporary / name, content)
         _write_synced(temporary / UNCHECKED, _json({**unchecked}))

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from redense import __version__
-from redense.config import Recipe, load_recipe, shipped_recipes
+from redense.config import Recipe, load_recipe
 from redense.errors import Interrupted, RedenseError
 
 DEFAULT_RECIPE = "digits"
@@ -25,7 +25,7 @@ class Run:
     Without a recipe: scikit-learn's handwritten digits, offline. The same command again goes on where it stopped.
     """
 
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(name="recipe", metavar="RECIPE")]
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """A shipped recipe (digits, fashion-mnist, fashion-mnist-reference) or FILE.toml; it sets the defaults below.
     Stands before all flags."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
@@ -50,7 +50,12 @@ class Run:
         out = self.out or Path("runs") / Path(self.source).stem
         action = dry_run if self.dry_run else run
         action(
-            self.recipe, out, data_root=self.data_root, device=self.device, workers=self.workers, console=console
+            self.recipe,
+            out,
+            data_root=self.data_root,
+            device=self.device,
+            workers=self.workers,
+            console=console,
         )
 
 
@@ -90,13 +95,12 @@ def _parse(arguments: list[str]) -> Run | Data:
     if arguments == ["--version"]:
         print(f"redense {__version__}")
         sys.exit(0)
-    if arguments[:1] == ["run"] and (len(arguments) == 1 or arguments[1].startswith("-")):
-        arguments = ["run", DEFAULT_RECIPE, *arguments[1:]]
     # the recipe's values are the flags' defaults, so it is loaded before the flags are read
-    source = arguments[1] if arguments[:1] == ["run"] else DEFAULT_RECIPE
+    named = arguments[:1] == ["run"] and len(arguments) > 1 and not arguments[1].startswith("-")
+    source = arguments[1] if named else DEFAULT_RECIPE
     run = Run(source=source, recipe=load_recipe(source))
     return tyro.cli(
-        Annotated[Run, tyro.conf.subcommand("run", default=run)] | Annotated[Data, tyro.conf.subcommand("data")],  # type: ignore[arg-type]
+        Annotated[Run, tyro.conf.subcommand("run", default=run)] | Annotated[Data, tyro.conf.subcommand("data")],
         prog="redense",
         description="Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.",
         args=arguments,

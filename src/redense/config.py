@@ -98,7 +98,10 @@ class Recipe:
             raise RecipeError(f"momentum: got {self.momentum:g}; expected 0 (included) to 1 (excluded)")
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise RecipeError(f"weight_decay: got {self.weight_decay:g}; expected a finite value of 0 or more")
-        for name, choices in (("optimizer", ("adam", "adamw", "sgd")), ("distribution", ("uniform", "global"))):
+        for name, choices in (
+            ("optimizer", ("adam", "adamw", "sgd")),
+            ("distribution", ("uniform", "global")),
+        ):
             if getattr(self, name) not in choices:
                 raise RecipeError(f"{name}: got {getattr(self, name)!r}; expected one of {', '.join(choices)}")
 
@@ -110,7 +113,10 @@ class Recipe:
             if key not in names:
                 raise RecipeError(f"{source}: unknown setting {key!r}{did_you_mean(key, names)}")
         try:
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
+            plain: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+            }
+            return cls(**plain)
         except RecipeError as error:
             raise RecipeError(f"{source}: {error}") from None
 
@@ -123,7 +129,9 @@ class Recipe:
 
 def shipped_recipes() -> list[str]:
     """Name the recipes that come with the package."""
-    return sorted(entry.name.removesuffix(".toml") for entry in files("redense.recipes").iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in files("redense.recipes").iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def load_recipe(source: str) -> Recipe:

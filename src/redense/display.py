@@ -43,9 +43,9 @@ class _Lines:
                 self.ended += 1
                 if not reused:
                     last = self.latest[job.key]
-                    self._say(f"{_name(job)}: loss {last.loss:.4f}, test {100 * last.test_accuracy:.2f}%")
+                    self._say(f"{job.name}: loss {last.loss:.4f}, test {100 * last.test_accuracy:.2f}%")
             case Retried(job, reason):
-                self.console.print(f"{_name(job)}: {reason}; trying once more", highlight=False)
+                self.console.print(f"{job.name}: {reason}; trying once more", highlight=False)
             case Failed(_, reason):
                 self.ended += 1
                 self._say(f"failed: {reason}")
@@ -74,7 +74,8 @@ class _Bars:
             TextColumn("{task.fields[state]}"),
             console=console,
         )
-        self.epochs = self.overall.add_task("all jobs", total=sum(job.phase.epochs for job in jobs))
+        self.total = sum(job.phase.epochs for job in jobs)
+        self.epochs = self.overall.add_task("all jobs", total=self.total)
         self.tasks: dict[str, TaskID] = {}
 
     @contextmanager
@@ -85,7 +86,7 @@ class _Bars:
     def show(self, event: Event) -> None:
         match event:
             case Started(job):
-                self.tasks[job.key] = self.running.add_task(_name(job), total=job.phase.epochs, state="starting")
+                self.tasks[job.key] = self.running.add_task(job.name, total=job.phase.epochs, state="starting")
             case EpochDone(job, epoch, loss, test_accuracy):
                 task = self.tasks[job.key]
                 state = f"loss {loss:.4f}  test {100 * test_accuracy:.2f}%"
@@ -94,10 +95,11 @@ class _Bars:
                 self.overall.advance(self.epochs, epoch - before)
             case Finished(job, reused):
                 if reused:  # not work that the time left should be judged by
-                    self.overall.update(self.epochs, total=self.overall.tasks[0].total - job.phase.epochs)
+                    self.total -= job.phase.epochs
+                    self.overall.update(self.epochs, total=self.total)
                 self._end(job)
             case Retried(job, reason):
-                self.console.print(f"{_name(job)}: {reason}; trying once more", highlight=False)
+                self.console.print(f"{job.name}: {reason}; trying once more", highlight=False)
                 self._end(job)
             case Failed(job, reason):
                 self.console.print(f"failed: {reason}", highlight=False, markup=False)
@@ -106,7 +108,3 @@ class _Bars:
     def _end(self, job: Job) -> None:
         if job.key in self.tasks:
             self.running.remove_task(self.tasks.pop(job.key))
-
-
-def _name(job: Job) -> str:
-    return f"{job.phase.label}, seed {job.seed}"

@@ -60,14 +60,8 @@ class DSD:
         exclude: Iterable[str] = (),
         distribution: Distribution = "uniform",
     ) -> None:
-        settings = Recipe(
-            sparsities=(sparsity,),
-            epochs=tuple(epochs),  # type: ignore[arg-type]  (Recipe checks that there are three)
-            rounds=rounds,
-            rates=tuple(rates),  # type: ignore[arg-type]
-            exclude=tuple(exclude),
-            distribution=distribution,
-        )
+        checks: dict[str, Any] = {"epochs": tuple(epochs), "rates": tuple(rates), "exclude": tuple(exclude)}
+        settings = Recipe(sparsities=(sparsity,), rounds=rounds, distribution=distribution, **checks)
         self.model = model
         self.optimizer = optimizer
         self.exclude = settings.exclude
@@ -103,7 +97,7 @@ class DSD:
 
 
 def scaled_rate(optimizer: torch.optim.Optimizer, factor: float) -> AbstractContextManager[None]:
-    """Multiply the learning rate by `factor` within every step, and only there, so that schedulers are not disturbed."""
+    """Multiply the learning rate by `factor` within every step and only there, so that no scheduler sees it."""
     return nullcontext() if factor == 1 else _scaled_rate(optimizer, factor)
 
 

@@ -97,9 +97,7 @@ def plan_table(
         state = "finished" if job.key in finished else ""
         start = job.parent[:8] if job.parent else "initial weights"
         phase = job.phase
-        table.add_row(
-            phase.label, str(job.seed), str(phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state
-        )
+        table.add_row(phase.label, str(job.seed), str(phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
     left = [job for job in jobs if job.key not in finished]
     processes = 1 if device == "cuda" or workers == 0 else workers
     seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, device) if left else 0.0

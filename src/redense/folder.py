@@ -35,8 +35,8 @@ class RunFolder:
 def open_folder(path: Path, recipe: Recipe, needed_bytes: int) -> Iterator[RunFolder]:
     """Create or reopen a run's folder and lock it for the body.
 
-    Raises `FolderError`, leaving everything as it was, when the path is no folder or cannot be written, when another run
-    is using it, when it holds another recipe's run, or when the disk has less than `needed_bytes` left.
+    Raises `FolderError`, leaving everything as it was, when the path is no folder or cannot be written, when another
+    run is using it, when it holds another recipe's run, or when the disk has less than `needed_bytes` left.
     """
     check_folder(path, recipe, needed_bytes)
     created = _first_missing(path)

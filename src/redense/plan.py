@@ -53,6 +53,11 @@ class Job:
     training: Training
     pruning: Pruning | None
 
+    @property
+    def name(self) -> str:
+        """The job in a person's words: phase, sparsity and seed."""
+        return f"{self.phase.label}, seed {self.seed}"
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the job as plain JSON values."""
         return dataclasses.asdict(self)
@@ -114,7 +119,13 @@ def critical_path(jobs: Sequence[Job]) -> dict[str, int]:
 
 
 def _job(
-    recipe: Recipe, model: str, substance: Substance, seed: int, position: int, phase: Phase, parent: str | None
+    recipe: Recipe,
+    model: str,
+    substance: Substance,
+    seed: int,
+    position: int,
+    phase: Phase,
+    parent: str | None,
 ) -> Job:
     training = Training(
         model=model,

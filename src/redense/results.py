@@ -26,8 +26,8 @@ FORMAT = 1
 class Row:
     """One trained phase. Accuracies, sparsities and intervals are fractions in [0, 1].
 
-    `sparsity` is what was asked for (None where dense), `measured_sparsity` the fraction of zeros among the weights that
-    pruning applies to; `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95%
+    `sparsity` is what was asked for (None where dense), `measured_sparsity` the fraction of zeros among the weights
+    that pruning applies to; `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95%
     interval; `checkpoint` the job's key.
     """
 

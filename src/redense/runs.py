@@ -89,7 +89,9 @@ def run(
             console.print(results_table(results, ready.model_name))
         if failures:
             reasons = "\n".join(f"  {failure.reason}" for failure in failures)
-            raise TrainingError(f"{len(failures)} of {len(ready.jobs)} phases failed; what is finished stays:\n{reasons}")
+            raise TrainingError(
+                f"{len(failures)} of {len(ready.jobs)} phases failed; what is finished stays:\n{reasons}"
+            )
         console.print(f"Written: {out / 'results.json'}, results.csv, table.png", highlight=False)
     return results
 
@@ -125,8 +127,9 @@ def prepare(
     model_name = resolve(recipe.model, dataset.input_shape)
     model = build(model_name, dataset.input_shape, dataset.num_classes)
     check_fit(model_name, model, dataset.input_shape, dataset.num_classes)
-    for sparsity in recipe.sparsities:  # fails now rather than after the dense phase
-        magnitude_masks(model, sparsity=sparsity, exclude=recipe.exclude, distribution="uniform")
+    prunable(model, recipe.exclude)
+    if recipe.distribution == "uniform":  # an emptied layer shows now rather than after the dense phase
+        magnitude_masks(model, sparsity=max(recipe.sparsities), exclude=recipe.exclude)
     substance = Substance(dataset.fingerprint, architecture(model), kind)
     jobs = plan(recipe, model_name, substance)
     return Prepared(recipe, dataset, model_name, model, jobs, kind, workers)

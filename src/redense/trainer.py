@@ -14,9 +14,13 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimize
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if training.optimizer == "sgd":
         return torch.optim.SGD(
-            parameters, training.lr, momentum=training.momentum, weight_decay=training.weight_decay, fused=True
+            parameters,
+            training.lr,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            fused=True,
         )
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
+    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, training.lr, weight_decay=training.weight_decay, fused=True)
 
 

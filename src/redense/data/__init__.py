@@ -1,1 +1,1 @@
-"""Data sets: what they are (dataset), where they come from (named, files, load) and how they reach a model (batches)."""
+"""Data sets: what they are (dataset), where they come from (named, files, load), how they reach a model (batches)."""

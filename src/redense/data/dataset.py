@@ -35,7 +35,12 @@ class Dataset:
     @property
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """The four arrays by name, in a fixed order."""
-        return {"x_train": self.x_train, "y_train": self.y_train, "x_test": self.x_test, "y_test": self.y_test}
+        return {
+            "x_train": self.x_train,
+            "y_train": self.y_train,
+            "x_test": self.x_test,
+            "y_test": self.y_test,
+        }
 
     @cached_property
     def fingerprint(self) -> str:
@@ -73,7 +78,9 @@ def checked(
             "expected the same shape"
         )
     if x_train.dtype != x_test.dtype:
-        raise DataError(f"data {name}: training inputs are {x_train.dtype}, test inputs {x_test.dtype}; expected one type")
+        raise DataError(
+            f"data {name}: training inputs are {x_train.dtype}, test inputs {x_test.dtype}; expected one type"
+        )
     classes = num_classes if num_classes is not None else int(y_train.max()) + 1
     for split, y in (("training", y_train), ("test", y_test)):
         if y.min() < 0 or y.max() >= classes:

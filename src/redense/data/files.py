@@ -27,7 +27,7 @@ def from_npz(path: Path) -> Dataset:
     if not path.is_file():
         raise DataError(f"data {path}: no such file; expected an NPZ file with arrays x and y")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
@@ -51,7 +51,9 @@ def from_folder(path: Path) -> Dataset:
         if (path / "train").is_dir() and (path / "test").is_dir():
             train, test = ImageFolder(str(path / "train")), ImageFolder(str(path / "test"))
             if train.classes != test.classes:
-                raise DataError(f"data {path}: train has the classes {train.classes}, test {test.classes}; expected the same")
+                raise DataError(
+                    f"data {path}: train has the classes {train.classes}, test {test.classes}; expected the same"
+                )
             return checked(path.name, _images(path, train), _images(path, test), len(train.classes))
         everything = ImageFolder(str(path))
         x, y = _images(path, everything)

@@ -67,7 +67,11 @@ def _read_digits(_root: Path) -> Dataset:
     small = torch.from_numpy(digits.images / 16.0)[:, None]
     large = torch.nn.functional.interpolate(small, size=(28, 28), mode="bilinear", align_corners=False)
     x_train, x_test, y_train, y_test = train_test_split(
-        large.numpy().astype(np.float32), digits.target, train_size=1000, stratify=digits.target, random_state=SPLIT_SEED
+        large.numpy().astype(np.float32),
+        digits.target,
+        train_size=1000,
+        stratify=digits.target,
+        random_state=SPLIT_SEED,
     )
     return checked("digits", (x_train, y_train), (x_test, y_test), num_classes=10)
 

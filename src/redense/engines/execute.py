@@ -25,6 +25,7 @@ from redense.sparsity.enforce import masked
 from redense.sparsity.masks import magnitude_masks
 from redense.trainer import make_optimizer, train_epoch
 
+
 def execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, float]]:
     """Train a job and store its checkpoint, yielding each epoch's history entry; go on after the last stored epoch.
 
@@ -43,7 +44,7 @@ def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, flo
     if job.parent is not None:
         parent = store.load(job.parent)
         if parent is None:
-            raise TrainingError(f"{job.phase.label}, seed {job.seed}: its parent's checkpoint {job.parent} is gone")
+            raise TrainingError(f"{job.name}: its parent's checkpoint {job.parent} is gone")
         model.load_state_dict(parent.model)
     if job.pruning is not None:
         masks = magnitude_masks(
@@ -72,7 +73,7 @@ def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, flo
                 store.save_progress(job.key, state)
     train, test = (read_signals(model, *split) for split in ((data.x_train, data.y_train), (data.x_test, data.y_test)))
     if bool(train.phi.isnan().any() or test.phi.isnan().any()):
-        raise TrainingError(f"{job.phase.label}, seed {job.seed}: the trained model gives NaN; lower the rate")
+        raise TrainingError(f"{job.name}: the trained model gives NaN; lower the rate")
     checkpoint = Checkpoint(
         model=model.state_dict(),
         masks=masks,
@@ -93,7 +94,7 @@ def _epoch(
     loss = train_epoch(model, optimizer, data.x_train, data.y_train, order, job.training.batch_size)
     if not math.isfinite(loss):
         raise TrainingError(
-            f"{job.phase.label}, seed {job.seed}: the loss became {loss} in epoch {epoch + 1} of {job.phase.epochs}; "
+            f"{job.name}: the loss became {loss} in epoch {epoch + 1} of {job.phase.epochs}; "
             f"lower the rate (now {job.training.lr:g})"
         )
     correct = read_signals(model, data.x_test, data.y_test).correct

@@ -40,7 +40,7 @@ class InlineEngine:
         except RedenseError as error:
             yield Failed(job, str(error))
             for orphan in schedule.fail(job):
-                yield Failed(orphan, f"not trained, because {job.phase.label} (seed {job.seed}) failed")
+                yield Failed(orphan, f"{orphan.name}: not trained, because {job.name} failed")
             return
         schedule.finish(job)
         yield Finished(job)

@@ -1,11 +1,12 @@
 """The engine for one machine's cores: one-thread worker processes, fed as parents finish.
 
-Two one-thread processes do about twice the work of one process with two threads, because the steps of small networks are
-too short to share out.
+Two one-thread processes do about twice the work of one process with two threads, because the steps of small
+networks are too short to share out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -42,7 +43,7 @@ class LocalEngine:
     """Train in worker processes on the CPU; the number of workers changes the time, not a bit of the result."""
 
     def __init__(self, workers: int, keep_open: Sequence[int] = ()) -> None:
-        """Use that many workers, each of which keeps the descriptors `keep_open` (a lock's, say) open as long as it lives."""
+        """Use so many workers; each keeps the descriptors `keep_open` (a lock's, say) open as long as it lives."""
         self.workers = workers
         self.keep_open = tuple(keep_open)
 
@@ -61,8 +62,8 @@ class LocalEngine:
 def _carry_out(schedule: Schedule, team: _Team) -> Iterator[Event]:
     deaths: dict[str, int] = {}
     while True:
-        for job in team.hand_out(schedule):
-            yield Started(job)
+        for started in team.hand_out(schedule):
+            yield Started(started)
         if not team.busy:
             return
         for worker, message in team.messages():
@@ -84,7 +85,9 @@ def _carry_out(schedule: Schedule, team: _Team) -> Iterator[Event]:
                         schedule.put_back(job)
                         yield Retried(job, reason)
                     else:
-                        reason = f"{job.phase.label}, seed {job.seed}: its worker was {reason}, {ATTEMPTS} times; see {LOG}"
+                        reason = (
+                            f"{job.phase.label}, seed {job.seed}: its worker was {reason}, {ATTEMPTS} times; see {LOG}"
+                        )
                         yield from _fail(schedule, job, reason)
             worker.job = None
 
@@ -92,7 +95,7 @@ def _carry_out(schedule: Schedule, team: _Team) -> Iterator[Event]:
 def _fail(schedule: Schedule, job: Job, reason: str) -> Iterator[Event]:
     yield Failed(job, reason)
     for orphan in schedule.fail(job):
-        yield Failed(orphan, f"not trained, because {job.phase.label} (seed {job.seed}) failed")
+        yield Failed(orphan, f"{orphan.name}: not trained, because {job.name} failed")
 
 
 @dataclass
@@ -140,11 +143,9 @@ class _Team:
             worker = idle[0] or self._start()
             worker.job = job
             yield job
-            try:
+            with contextlib.suppress(BrokenPipeError):  # it died between two jobs; `messages` reports that
                 worker.jobs.write(json.dumps(job.to_mapping()) + "\n")
                 worker.jobs.flush()
-            except BrokenPipeError:
-                pass  # it died between two jobs; `messages` reports that
 
     def messages(self) -> Iterator[tuple[_Worker, dict[str, Any]]]:
         """Wait for workers to report and yield what they say; a dead one's last word is "died"."""
@@ -190,10 +191,8 @@ class _Team:
         status = worker.process.wait()
         self.selector.unregister(worker.events)
         worker.events.close()
-        try:
+        with contextlib.suppress(BrokenPipeError):  # what was still meant for it is of no use to anybody
             worker.jobs.close()
-        except BrokenPipeError:
-            pass  # what was meant for it is of no use to anybody
         return status
 
 

@@ -30,7 +30,7 @@ class SharedDataset:
     @classmethod
     def of(cls, dataset: Dataset) -> SharedDataset:
         """Write a data set's arrays to a nameless file."""
-        file = tempfile.TemporaryFile(prefix="redense-")
+        file = tempfile.TemporaryFile(prefix="redense-")  # noqa: SIM115 (lives as long as the workers)
         arrays: dict[str, dict[str, Any]] = {}
         for name, array in dataset.arrays.items():
             offset = -(-file.tell() // ALIGNMENT) * ALIGNMENT

@@ -1,7 +1,7 @@
 """A worker process: reads jobs, one JSON line each, trains them and writes events, one JSON line each.
 
-Started as ``python -m redense.engines.worker READ WRITE DATA`` with three inherited descriptors. Nothing is unpickled and
-the caller's main module is not imported, so a script that calls `redense.run` needs no guard.
+Started as ``python -m redense.engines.worker READ WRITE DATA`` with three inherited descriptors. Nothing is unpickled
+and the caller's main module is not imported, so a script that calls `redense.run` needs no guard.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _serve(job: Job, data: TensorData, store: Store, events: IO[str]) -> None:
         send("failed", reason=str(error))
     except Exception as error:
         traceback.print_exc()
-        send("failed", reason=f"{job.phase.label}, seed {job.seed}: {type(error).__name__}: {error}")
+        send("failed", reason=f"{job.name}: {type(error).__name__}: {error}")
     else:
         send("finished", set_aside=store.set_aside)
 

@@ -22,7 +22,7 @@ def balanced_accuracy_of_noise(members: int, nonmembers: int) -> float:
     probability of the Smirnov two-sample test", 1957, eq. 5.3); the integral of the tail is the mean.
 
     >>> round(balanced_accuracy_of_noise(60_000, 10_000), 4)
-    0.5033
+    0.5034
     """
     larger, smaller = max(members, nonmembers), min(members, nonmembers)
     if smaller < 1:

@@ -12,9 +12,9 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Roc:
-    """An ROC curve: at `thresholds[i]`, guessing "member" when the score is at least that, rates are `fpr[i]`, `tpr[i]`.
+    """An ROC curve: guessing "member" at scores of at least `thresholds[i]` has the rates `fpr[i]` and `tpr[i]`.
 
-    All three are float64 [k + 1] for k distinct scores. The first point is (0, 0) at an infinite threshold, the last (1, 1).
+    All three are float64 [k + 1] for k distinct scores, from (0, 0) at an infinite threshold to (1, 1).
     """
 
     fpr: Array
@@ -35,7 +35,7 @@ def roc(scores: npt.ArrayLike, members: npt.ArrayLike) -> Roc:
     scores, members = _checked(scores, members)
     order = np.argsort(-scores)
     descending = scores[order]
-    last_of_tie = np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
+    last_of_tie = np.append(np.flatnonzero(descending[1:] != descending[:-1]), len(descending) - 1)
     true_positives = np.cumsum(members[order])[last_of_tie]
     false_positives = 1 + last_of_tie - true_positives
     return Roc(

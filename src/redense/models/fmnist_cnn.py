@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import cast
 
 import torch
 from torch import nn
@@ -60,10 +59,11 @@ class FmnistCNN(nn.Sequential):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the logits [n, num_classes] of images [n, channels, height, width]."""
         rows, columns = self.needed
+        conv2d, relu, max_pooling2d, conv2d_1, relu_1, max_pooling2d_1, *dense_layers = self
         x = input[..., :rows, :columns]
-        for layer in (self.conv2d, self.max_pooling2d, self.relu, self.conv2d_1, self.max_pooling2d_1, self.relu_1):
+        for layer in (conv2d, max_pooling2d, relu, conv2d_1, max_pooling2d_1, relu_1, *dense_layers):
             x = layer(x)
-        return cast(torch.Tensor, self.dense_1(self.relu_2(self.dense(self.flatten(x)))))
+        return x
 
 
 def _pooled_twice(size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from torch import nn
@@ -17,9 +18,5 @@ def mlp(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     torch.Size([2, 30])
     """
     widths = (math.prod(input_shape), *HIDDEN)
-    hidden = [
-        layer
-        for before, after in zip(widths, widths[1:], strict=False)
-        for layer in (nn.Linear(before, after), nn.ReLU())
-    ]
+    hidden = [layer for before, after in itertools.pairwise(widths) for layer in (nn.Linear(before, after), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(widths[-1], num_classes))

@@ -66,7 +66,9 @@ def check_fit(name: str, model: nn.Module, input_shape: tuple[int, ...], num_cla
         with torch.no_grad():
             output = model(torch.zeros(2, *input_shape))
     except Exception as error:
-        raise ModelError(f"model {name}: inputs of shape {input_shape} raised {type(error).__name__}: {error}") from error
+        raise ModelError(
+            f"model {name}: inputs of shape {input_shape} raised {type(error).__name__}: {error}"
+        ) from error
     finally:
         model.train(was_training)
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from rich.table import Table
@@ -43,7 +44,8 @@ def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
     try:
         with torch.no_grad():
             blank = torch.zeros(1, *input_shape)
-            nn.Sequential.forward(model, blank) if isinstance(model, nn.Sequential) else model(blank)
+            forward = partial(nn.Sequential.forward, model) if isinstance(model, nn.Sequential) else model
+            forward(blank)
     finally:
         model.train(was_training)
         for handle in handles:
@@ -70,7 +72,12 @@ def kept_table(model: nn.Module, masks_by_phase: Mapping[str, Masks]) -> Table:
     """Draw the weights that every sparse phase keeps in every tensor; dense and re-dense phases keep all."""
     names = list(dict.fromkeys(name for masks in masks_by_phase.values() for name in masks))
     table = Table(
-        title="Weights kept", box=None, title_justify="left", header_style="bold", pad_edge=False, show_footer=True
+        title="Weights kept",
+        box=None,
+        title_justify="left",
+        header_style="bold",
+        pad_edge=False,
+        show_footer=True,
     )
     sizes = {name: model.get_parameter(name).numel() for name in names}
     table.add_column("tensor", footer="total")

@@ -1,0 +1,99 @@
+"""Models and data that tests name as ``factories:...``, the way users name their own."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+def small(input_shape, num_classes):
+    """A perceptron with one hidden layer, batch norm and dropout: buffers and randomness to resume."""
+    features = int(np.prod(input_shape))
+    return torch.nn.Sequential(
+        torch.nn.Flatten(),
+        torch.nn.Linear(features, 12),
+        torch.nn.BatchNorm1d(12),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(0.2),
+        torch.nn.Linear(12, num_classes),
+    )
+
+
+def failing(input_shape, num_classes):
+    raise ZeroDivisionError("no luck")
+
+
+def no_module(input_shape, num_classes):
+    return "a string"
+
+
+def too_few_outputs(input_shape, num_classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(int(np.prod(input_shape)), num_classes - 1))
+
+
+class _DiesInTraining(torch.nn.Module):
+    """Kills its own process in training, as the system does when memory runs out."""
+
+    def __init__(self, features, num_classes):
+        super().__init__()
+        self.linear = torch.nn.Linear(features, num_classes)
+
+    def forward(self, x):
+        allowed = Path(os.environ.get("REDENSE_TEST_DEATHS", "/nonexistent"))
+        if self.training and allowed.exists():
+            deaths = int(allowed.read_text())
+            if deaths > 0:
+                allowed.write_text(str(deaths - 1))
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.linear(x)
+
+
+def dies_in_training(input_shape, num_classes):
+    return _DiesInTraining(int(np.prod(input_shape)), num_classes)
+
+
+class _RaisesInTraining(torch.nn.Module):
+    def __init__(self, features, num_classes):
+        super().__init__()
+        self.linear = torch.nn.Linear(features, num_classes)
+
+    def forward(self, x):
+        if self.training:
+            raise ArithmeticError("out of cheese")
+        return self.linear(x)
+
+
+def raises_in_training(input_shape, num_classes):
+    return _RaisesInTraining(int(np.prod(input_shape)), num_classes)
+
+
+def arrays(n_train=96, n_test=48, features=6, classes=3, seed=0):
+    """A noisy linear problem."""
+    generator = np.random.default_rng(seed)
+    weights = generator.normal(size=(features, classes))
+    x = generator.normal(size=(n_train + n_test, features)).astype(np.float32)
+    y = np.argmax(x @ weights + generator.normal(size=(n_train + n_test, classes)), axis=1)
+    y[:classes] = np.arange(classes)
+    return (x[:n_train], y[:n_train]), (x[n_train:], y[n_train:])
+
+
+def data():
+    return arrays()
+
+
+def torch_data():
+    (x, y), (x_test, y_test) = arrays()
+    return (
+        torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y)),
+        torch.utils.data.TensorDataset(torch.from_numpy(x_test), torch.from_numpy(y_test)),
+    )
+
+
+def failing_data():
+    raise FileNotFoundError("the disk is elsewhere")
+
+
+def one_dataset():
+    return arrays()[0][0]

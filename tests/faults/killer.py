@@ -1,0 +1,59 @@
+"""Run a recipe again and again in forked children, each killed after a random time, until one gets to its end.
+
+Usage: killer.py NPZ OUT KILLS SEED. Starts over in another folder until KILLS children have been killed; prints, as JSON,
+the number of kills and the folders. A process of its own, because only one that has never used threads may be forked.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from redense.config import Recipe
+from redense.runs import run
+
+
+def recipe(npz):
+    return Recipe(data=npz, model="factories:small", sparsities=(0.3, 0.9), epochs=(12, 12, 12), batch_size=16)
+
+
+def attempt(npz, out):
+    """Fork a child that runs the recipe; return its process id."""
+    child = os.fork()
+    if child == 0:
+        run(recipe(npz), out, workers=0)
+        os._exit(0)
+    return child
+
+
+def main():
+    npz, out, kills_wanted, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    torch.set_num_threads(1)
+    chance = random.Random(seed)
+    for warm in ("imports", "undisturbed"):  # the first run imports what the children then have
+        started = time.perf_counter()
+        run(recipe(npz), out / warm, workers=0)
+        duration = time.perf_counter() - started
+    kills, folders = 0, []
+    while kills < kills_wanted:
+        folders.append(str(out / f"killed{len(folders)}"))
+        while True:
+            child = attempt(npz, folders[-1])
+            deadline = time.monotonic() + chance.uniform(0, 0.6 * duration)
+            while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
+                time.sleep(0.0005)
+            if ended[0]:
+                assert ended[1] == 0, f"a run ended with {ended[1]}"
+                break
+            os.kill(child, signal.SIGKILL)
+            kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+    print(json.dumps({"seconds": duration, "kills": kills, "folders": folders}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""A run that is killed or interrupted at any moment loses nothing and ends with the same bits."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from redense.checkpoints import TEMPORARY, folder_bytes
+from redense.config import Recipe
+from redense.runs import run
+
+HERE = Path(__file__).parent
+EPOCHS = 30
+COMMAND = [sys.executable, "-m", "redense.cli", "run"]
+
+
+def environment():
+    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "COVERAGE_PROCESS_START": ""}
+
+
+def checkpoints(folder):
+    return dict(folder_bytes(Path(folder) / "checkpoints"))
+
+
+def results(folder):
+    rows = json.loads((Path(folder) / "results.json").read_text())["rows"]
+    return [{**row, "seconds": None} for row in rows]
+
+
+def test_twenty_kills_end_with_the_bits_of_an_undisturbed_run(npz, tmp_path):
+    command = [sys.executable, str(HERE / "killer.py"), str(npz), str(tmp_path / "out"), "20", "0"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["kills"] >= 20
+    for folder in report["folders"]:
+        assert checkpoints(folder) == checkpoints(tmp_path / "out" / "undisturbed")
+        assert results(folder) == results(tmp_path / "out" / "undisturbed")
+        assert not (Path(folder) / "damaged").exists()
+        assert not list(Path(folder).rglob(f"{TEMPORARY}*"))
+        assert not list((Path(folder) / "progress").iterdir())
+
+
+def flags(npz, out):
+    settings = ["--data", str(npz), "--model", "factories:small", "--sparsities", "0.3", "0.9"]
+    return [*settings, "--epochs", *[str(EPOCHS)] * 3, "--batch-size", "2", "--workers", "2", "--out", str(out)]
+
+
+def start(npz, out):
+    return subprocess.Popen(
+        [*COMMAND, *flags(npz, out)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(path, pattern, process, timeout=120):
+    """Wait until a file matches: the run has got so far."""
+    deadline = time.monotonic() + timeout
+    while not list(Path(path).glob(pattern)):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, f"no {pattern} after {timeout} s"
+        time.sleep(0.01)
+
+
+def session(process):
+    """The live processes of a run: the parent and its workers."""
+    alive = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, _, _, group = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        if int(group) == process.pid and state != "Z":
+            alive.append(int(entry.name))
+    return alive
+
+
+def undisturbed(npz, folder):
+    """The same run in this process: engines agree to the bit."""
+    recipe = Recipe(data=str(npz), model="factories:small", sparsities=(0.3, 0.9), epochs=(EPOCHS,) * 3, batch_size=2)
+    run(recipe, folder, workers=0)
+    return folder
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_the_command_and_going_on(npz, tmp_path, stop):
+    process = start(npz, tmp_path / "run")
+    wait_for(tmp_path / "run", "checkpoints/[0-9a-f]*", process)
+    wait_for(tmp_path / "run", "progress/*/000003", process)
+    asked = time.monotonic()
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == 3
+    assert "the same command goes on" in errors
+    assert len(results(tmp_path / "run")) >= 1
+    assert not session(process)
+    done = subprocess.run([*COMMAND, *flags(npz, tmp_path / "run")], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = undisturbed(npz, tmp_path / "undisturbed")
+    assert checkpoints(tmp_path / "run") == checkpoints(expected)
+    assert results(tmp_path / "run") == results(expected)
+
+
+def test_workers_do_not_outlive_their_parent(npz, tmp_path):
+    process = start(npz, tmp_path / "run")
+    wait_for(tmp_path / "run", "progress/*/000001", process)
+    assert len(session(process)) >= 2
+    locked = subprocess.run(
+        [*COMMAND, *flags(npz, tmp_path / "run")], env=environment(), capture_output=True, text=True
+    )
+    assert locked.returncode == 2
+    assert "another run is using this folder" in locked.stderr
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while session(process):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.01)
+
+
+@pytest.mark.evidence
+def test_twenty_kills_of_the_command_and_its_workers(npz, tmp_path):
+    chance = random.Random(1)
+    expected = undisturbed(npz, tmp_path / "undisturbed")
+    kills = attempts = 0
+    while kills < 20:
+        attempts += 1
+        out = tmp_path / f"run{attempts}"
+        while True:
+            process = start(npz, out)
+            try:
+                process.communicate(timeout=chance.uniform(6, 14))
+                break
+            except subprocess.TimeoutExpired:
+                victim = chance.choice(session(process))  # the parent or a worker
+                os.kill(victim, signal.SIGKILL)
+                kills += 1
+                process.communicate(timeout=120)
+                if victim != process.pid and process.returncode == 0:  # a worker: its job was tried once more
+                    break
+        assert process.returncode == 0
+        assert checkpoints(out) == checkpoints(expected)

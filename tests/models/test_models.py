@@ -1,0 +1,101 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redense.errors import ModelError
+from redense.models.fmnist_cnn import FmnistCNN
+from redense.models.registry import MODELS, architecture, build, check_fit
+from redense.report.summary import layers
+
+# FACTS of the reference: Keras's model.summary() of the published network
+REFERENCE = [
+    ("Conv2d", (32, 26, 26), 320),
+    ("ReLU", (32, 26, 26), 0),
+    ("MaxPool2d", (32, 13, 13), 0),
+    ("Conv2d", (64, 11, 11), 18_496),
+    ("ReLU", (64, 11, 11), 0),
+    ("MaxPool2d", (64, 5, 5), 0),
+    ("Flatten", (1600,), 0),
+    ("Linear", (250,), 400_250),
+    ("ReLU", (250,), 0),
+    ("Linear", (10,), 2_510),
+]
+
+
+def test_the_reference_network_layer_for_layer():
+    model = build("fmnist-cnn", (1, 28, 28), 10)
+    assert [(layer.kind, layer.output_shape, layer.parameters) for layer in layers(model, (1, 28, 28))] == REFERENCE
+    assert sum(parameter.numel() for parameter in model.parameters()) == 421_576
+
+
+@settings(max_examples=20)
+@given(st.integers(10, 33), st.integers(10, 33), st.integers(0, 10**6))
+def test_the_short_way_computes_the_layers_function_and_gradient(height, width, seed):
+    model = FmnistCNN((2, height, width), 3).double()
+    generator = torch.Generator().manual_seed(seed)
+    # few distinct values, so that pooling meets ties
+    x = torch.randint(0, 3, (2, 2, height, width), generator=generator).double()
+    outputs, gradients = [], []
+    for forward in (model.forward, lambda batch: torch.nn.Sequential.forward(model, batch)):
+        model.zero_grad()
+        outputs.append(forward(x))
+        torch.nn.functional.cross_entropy(outputs[-1], torch.tensor([0, 2])).backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-14)
+    for short, literal in zip(*gradients, strict=True):
+        torch.testing.assert_close(short, literal, rtol=1e-10, atol=1e-13)
+
+
+def test_kernels_start_as_in_keras():
+    model = build("fmnist-cnn", (1, 28, 28), 10)
+    bound = (6 / (1600 + 250)) ** 0.5  # Glorot and Bengio 2010, eq. 16
+    assert model.dense.weight.abs().max().item() == pytest.approx(bound, rel=1e-3)
+    assert not any(parameter.any() for name, parameter in model.named_parameters() if name.endswith("bias"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_fits_colour_images(name):
+    check_fit(name, build(name, (3, 32, 32), 7), (3, 32, 32), 7)
+
+
+def test_models_follow_the_seed_alone():
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    a, b, c = (build("fmnist-cnn", (1, 28, 28), 10, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(a.dense.weight, b.dense.weight)
+    assert not torch.equal(a.dense.weight, c.dense.weight)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_architecture_tells_structures_apart():
+    assert architecture(build("mlp", (4,), 3)) == architecture(build("mlp", (4,), 3, seed=1))
+    assert architecture(build("mlp", (4,), 3)) != architecture(build("mlp", (5,), 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet-18", "did you mean 'resnet18'"),
+        ("nowhere.at:all", "importing nowhere.at raised ModuleNotFoundError"),
+        ("factories:missing", "has no function 'missing'"),
+        ("factories:failing", "raised ZeroDivisionError: no luck"),
+        ("factories:no_module", "returned str; expected a torch.nn.Module"),
+        ("fmnist-cnn", "use --model mlp for tables"),
+        ("resnet18", "use --model mlp for tables"),
+    ],
+)
+def test_models_that_cannot_be_built(name, message):
+    with pytest.raises(ModelError, match=message):
+        build(name, (6,), 3)
+
+
+def test_outputs_that_do_not_fit_the_labels():
+    model = build("factories:too_few_outputs", (6,), 3)
+    with pytest.raises(ModelError, match=r"output of \(2, 2\); expected \(2, 3\)"):
+        check_fit("factories:too_few_outputs", model, (6,), 3)
+
+
+def test_inputs_that_do_not_fit_the_model():
+    with pytest.raises(ModelError, match="inputs of shape .5,. raised RuntimeError"):
+        check_fit("mlp", build("mlp", (6,), 3), (5,), 3)

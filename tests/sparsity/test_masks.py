@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redense.errors import ModelError, RecipeError
+from redense.models.registry import build
+from redense.sparsity.masks import magnitude_masks, measure_sparsity, pack_bits, unpack_bits
+from redense.sparsity.select import prunable
+
+
+@given(st.floats(0, 0.95), st.integers(0, 2**31))
+def test_uniform_prunes_exactly_the_rounded_count_of_every_tensor(sparsity, seed):
+    model = build("mlp", (7,), 5, seed)
+    for name, mask in magnitude_masks(model, sparsity=sparsity).items():
+        weights = model.get_parameter(name).detach().abs()
+        assert int((~mask).sum()) == round(sparsity * mask.numel())
+        if 0 < int((~mask).sum()):
+            assert weights[~mask].max() <= weights[mask].min()
+
+
+def test_global_prunes_exactly_the_rounded_count_of_all_tensors_together():
+    model = build("fmnist-cnn", (1, 28, 28), 10)
+    masks = magnitude_masks(model, sparsity=0.7, distribution="global")
+    total = sum(mask.numel() for mask in masks.values())
+    assert sum(int((~mask).sum()) for mask in masks.values()) == round(0.7 * total)
+    pooled = torch.cat([model.get_parameter(name).detach().abs().flatten() for name in masks])
+    kept = torch.cat([mask.flatten() for mask in masks.values()])
+    assert pooled[~kept].max() <= pooled[kept].min()
+
+
+def test_masks_cover_kernels_and_not_biases_or_norms():
+    model = build("resnet18", (3, 32, 32), 10)
+    masks = magnitude_masks(model, sparsity=0.5)
+    assert set(masks) == {name for name, p in model.named_parameters() if p.dim() >= 2}
+    assert not any("bn" in name or name.endswith("bias") for name in masks)
+
+
+def test_exclusion_by_module_name_pattern_and_parameter_name():
+    model = build("fmnist-cnn", (1, 28, 28), 10)
+    assert list(prunable(model, ["conv2d"])) == ["conv2d_1.weight", "dense.weight", "dense_1.weight"]
+    assert list(prunable(model, ["conv*"])) == ["dense.weight", "dense_1.weight"]
+    assert list(prunable(model, ["dense.weight", "conv*"])) == ["dense_1.weight"]
+
+
+def test_frozen_parameters_are_left_alone():
+    model = build("mlp", (4,), 2)
+    model[1].weight.requires_grad_(False)
+    assert "1.weight" not in magnitude_masks(model, sparsity=0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sparsity": 1.0}, "from 0 .included. to 1 .excluded."),
+        ({"sparsity": -0.1}, "from 0 .included. to 1 .excluded."),
+        ({"sparsity": float("nan")}, "from 0 .included. to 1 .excluded."),
+        ({"sparsity": 0.5, "exclude": ["layer9"]}, "'layer9' matches no layer"),
+        ({"sparsity": 0.5, "exclude": ["*"]}, "nothing is left to prune"),
+        ({"sparsity": 0.9}, "leaves 1.weight .4 weights. without any"),
+        ({"sparsity": 0.5, "distribution": "even"}, "expected uniform or global"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    before = model[1].weight.clone()
+    with pytest.raises(RecipeError, match=message):
+        magnitude_masks(model, **arguments)
+    assert torch.equal(model[1].weight, before)
+
+
+def test_nan_weights_are_named():
+    model = torch.nn.Linear(2, 2)
+    torch.nn.init.constant_(model.weight, float("nan"))
+    with pytest.raises(ModelError, match="weight: got 4 weights that are NaN"):
+        magnitude_masks(model, sparsity=0.5)
+
+
+def test_measured_sparsity_is_the_sparsity_asked_for():
+    model = build("fmnist-cnn", (1, 28, 28), 10)
+    with torch.no_grad():
+        for name, mask in magnitude_masks(model, sparsity=0.3).items():
+            model.get_parameter(name).mul_(mask)
+    assert measure_sparsity(model) == pytest.approx(0.3, abs=1e-5)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_bits_come_back(values):
+    mask = torch.tensor(values, dtype=torch.bool)
+    packed = pack_bits(mask)
+    assert packed.numel() == -(-len(values) // 8)
+    assert np.array_equal(unpack_bits(packed, mask.shape), mask)

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from redense.config import Recipe
+from redense.plan import Job, Substance, critical_path, plan
+
+SUBSTANCE = Substance(data="d", architecture="a", arithmetic="cpu")
+
+
+def keys(recipe=None, model="mlp", substance=SUBSTANCE):
+    return {job.phase.label + str(job.seed): job.key for job in plan(recipe or Recipe(), model, substance)}
+
+
+def test_one_dense_phase_serves_all_sparsities():
+    jobs = plan(Recipe(sparsities=(0.3, 0.5), seeds=(0, 1)), "mlp", SUBSTANCE)
+    assert [job.phase.kind for job in jobs].count("dense") == 2
+    assert len(jobs) == 2 * (1 + 2 * 2)
+    seen = set()
+    for job in jobs:
+        assert job.parent is None or job.parent in seen
+        seen.add(job.key)
+
+
+def test_more_sparsities_and_seeds_keep_every_key():
+    few, many = keys(Recipe(sparsities=(0.5,))), keys(Recipe(sparsities=(0.3, 0.5), seeds=(0, 7)))
+    assert few.items() <= many.items()
+
+
+@pytest.mark.parametrize(
+    ("change", "unchanged"),
+    [
+        ({"lr": 0.1}, set()),
+        ({"batch_size": 7}, set()),
+        ({"optimizer": "sgd"}, set()),
+        ({"weight_decay": 0.1}, set()),
+        ({"data": "elsewhere"}, {"dense0", "sparse 50%0", "re-dense 50%0"}),  # the fingerprint decides, not the name
+        ({"momentum": 0.5}, {"dense0", "sparse 50%0", "re-dense 50%0"}),  # Adam has none
+        ({"epochs": (20, 20, 21)}, {"dense0", "sparse 50%0"}),
+        ({"rates": (1.0, 0.5, 0.1)}, {"dense0"}),
+        ({"exclude": ("x",)}, {"dense0"}),
+        ({"distribution": "global"}, {"dense0"}),
+    ],
+)
+def test_a_key_changes_with_what_determines_the_result_and_with_nothing_else(change, unchanged):
+    before, after = keys(Recipe(sparsities=(0.5,))), keys(Recipe(sparsities=(0.5,), **change))
+    assert {name for name in before if before[name] == after[name]} == unchanged
+
+
+@pytest.mark.parametrize("field", ["data", "architecture", "arithmetic"])
+def test_keys_follow_the_substance(field):
+    changed = Substance(**{**vars(SUBSTANCE), field: "other"})
+    assert not set(keys().values()) & set(keys(substance=changed).values())
+
+
+def test_a_second_round_starts_from_the_first():
+    jobs = plan(Recipe(sparsities=(0.5,), rounds=2), "mlp", SUBSTANCE)
+    assert [job.phase.label for job in jobs][3:] == ["sparse 50% (round 2)", "re-dense 50% (round 2)"]
+    assert jobs[3].parent == jobs[2].key
+
+
+def test_jobs_survive_json():
+    for job in plan(Recipe(exclude=("a", "b")), "mlp", SUBSTANCE):
+        assert Job.from_mapping(json.loads(json.dumps(job.to_mapping()))) == job
+
+
+def test_critical_path_counts_the_epochs_that_wait():
+    jobs = plan(Recipe(sparsities=(0.3, 0.5), epochs=(5, 3, 2)), "mlp", SUBSTANCE)
+    assert [critical_path(jobs)[job.key] for job in jobs] == [10, 5, 2, 5, 2]
