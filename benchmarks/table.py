@@ -1,8 +1,8 @@
 """Wall time of a whole table: `redense run` against the plain loop that anybody would write (goal: 2.5 times faster).
 
-The plain loop does the same training in one process: default threads, default Adam, NCHW, layers as written, the mask
-multiplied in after every step, dense trained once for all sparsities, test accuracy after every epoch, and all examples'
-logits at the end of each phase. The two take turns; the ratio is taken pair by pair.
+The plain loop does the same training in one process: default threads, default Adam, NCHW, layers as written, the
+mask multiplied in after every step, dense trained once for all sparsities, test accuracy after every epoch, and all
+examples' logits at the end of each phase. The two take turns; the ratio is taken pair by pair.
 
     python benchmarks/table.py [--epochs 1] [--repeats 3] [--data-root FOLDER]
 """

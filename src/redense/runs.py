@@ -75,6 +75,8 @@ def run(
     with open_folder(out, recipe, disk_bytes(ready.jobs, ready.model, ready.dataset, ready.workers)) as folder:
         console.print(layer_table(ready.model, ready.dataset.input_shape, ready.model_name))
         failures, interrupted = _train(ready, _engine(ready, folder.lock), folder.store, console)
+        for note in folder.store.set_aside:
+            console.print(note, highlight=False)
         results = _measure(ready, folder.store)
         write_text(out / "results.json", results.to_json())
         write_text(out / "results.csv", results.to_csv())

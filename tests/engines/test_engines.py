@@ -160,6 +160,8 @@ def test_the_schedule_prefers_the_longest_chain_and_drops_orphans(recipe):
     schedule.finish(first)
     handed_out = [schedule.next(), schedule.next()]
     assert [remaining[job.key] for job in handed_out] == [4, 4]
-    assert len(schedule.fail(second)) == 4
+    failed = schedule.fail(second, "because")
+    assert failed[0].job == second
+    assert len(failed) == 5
     schedule.put_back(handed_out[0])
     assert schedule.next() == handed_out[0]

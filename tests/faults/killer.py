@@ -1,7 +1,8 @@
 """Run a recipe again and again in forked children, each killed after a random time, until one gets to its end.
 
-Usage: killer.py NPZ OUT KILLS SEED. Starts over in another folder until KILLS children have been killed; prints, as JSON,
-the number of kills and the folders. A process of its own, because only one that has never used threads may be forked.
+Usage: killer.py NPZ OUT KILLS SEED. Starts over in another folder until KILLS children have been killed; prints, as
+JSON, the number of kills and the folders. A process of its own, because only one that has never used threads may be
+forked.
 """
 
 import json

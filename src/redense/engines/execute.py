@@ -114,7 +114,8 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Tensors) -
         index, _, key = name.partition(".")
         parameter = parameters[int(index)]
         like = parameter.detach() if value.shape == parameter.shape else value
-        optimizer.state[parameter][key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+        placed = torch.empty_like(like, dtype=value.dtype, device=parameter.device)
+        optimizer.state[parameter][key] = placed.copy_(value)
 
 
 @contextlib.contextmanager

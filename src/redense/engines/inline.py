@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from redense.checkpoints import Store
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.engines.base import EpochDone, Event, Failed, Finished, Started
+from redense.engines.base import EpochDone, Event, Finished, Started
 from redense.engines.execute import execute, fixed_arithmetic
 from redense.engines.schedule import Schedule
 from redense.errors import RedenseError
@@ -38,9 +38,7 @@ class InlineEngine:
             for entry in execute(job, data, store):
                 yield EpochDone(job, int(entry["epoch"]), entry["loss"], entry["test_accuracy"])
         except RedenseError as error:
-            yield Failed(job, str(error))
-            for orphan in schedule.fail(job):
-                yield Failed(orphan, f"{orphan.name}: not trained, because {job.name} failed")
+            yield from schedule.fail(job, str(error))
             return
         schedule.finish(job)
         yield Finished(job)

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from redense.checkpoints import Store
 from redense.data.dataset import Dataset
-from redense.engines.base import EpochDone, Event, Failed, Finished, Retried, Started
+from redense.engines.base import EpochDone, Event, Finished, Retried, Started
 from redense.engines.schedule import Schedule
 from redense.engines.shared import SharedDataset
 from redense.plan import Job
@@ -49,10 +49,12 @@ class LocalEngine:
 
     def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Iterator[Event]:
         """Carry out the jobs and yield events until none is left."""
-        done = [job for job in jobs if store.has(job.key)]
-        for job in done:
-            yield Finished(job, reused=True)
-        left = [job for job in jobs if job not in done]
+        left = []
+        for job in jobs:
+            if store.has(job.key):
+                yield Finished(job, reused=True)
+            else:
+                left.append(job)
         if not left:
             return
         with _Team(min(self.workers, len(left)), self.keep_open, dataset, store) as team:
@@ -74,28 +76,22 @@ def _carry_out(schedule: Schedule, team: _Team) -> Iterator[Event]:
                 case {"event": "epoch", "epoch": epoch, "loss": loss, "test_accuracy": test_accuracy}:
                     yield EpochDone(job, int(epoch), loss, test_accuracy)
                     continue
-                case {"event": "finished"}:
+                case {"event": "finished", "set_aside": set_aside}:
+                    team.store.set_aside.extend(set_aside)
                     schedule.finish(job)
                     yield Finished(job)
                 case {"event": "failed", "reason": reason}:
-                    yield from _fail(schedule, job, reason)
+                    yield from schedule.fail(job, reason)
                 case {"event": "died", "reason": reason}:
                     deaths[job.key] = deaths.get(job.key, 0) + 1
                     if deaths[job.key] < ATTEMPTS:
                         schedule.put_back(job)
                         yield Retried(job, reason)
                     else:
-                        reason = (
-                            f"{job.phase.label}, seed {job.seed}: its worker was {reason}, {ATTEMPTS} times; see {LOG}"
+                        yield from schedule.fail(
+                            job, f"{job.name}: its worker was {reason}, {ATTEMPTS} times; see {LOG}"
                         )
-                        yield from _fail(schedule, job, reason)
             worker.job = None
-
-
-def _fail(schedule: Schedule, job: Job, reason: str) -> Iterator[Event]:
-    yield Failed(job, reason)
-    for orphan in schedule.fail(job):
-        yield Failed(orphan, f"{orphan.name}: not trained, because {job.name} failed")
 
 
 @dataclass

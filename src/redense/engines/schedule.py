@@ -6,6 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Sequence
 
+from redense.engines.base import Failed
 from redense.plan import Job, critical_path
 
 
@@ -42,7 +43,9 @@ class Schedule:
         for child in self._children.pop(job.key, []):
             self.put_back(child)
 
-    def fail(self, job: Job) -> list[Job]:
-        """Drop all descendants of a failed job and return them, nearest first."""
-        children = self._children.pop(job.key, [])
-        return [*children, *(orphan for child in children for orphan in self.fail(child))]
+    def fail(self, job: Job, reason: str) -> list[Failed]:
+        """Drop a failed job's descendants and return what has failed: the job, then they."""
+        failed = [Failed(job, reason)]
+        for child in self._children.pop(job.key, []):
+            failed += self.fail(child, f"{child.name}: not trained, because {job.name} failed")
+        return failed

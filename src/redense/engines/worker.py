@@ -34,10 +34,9 @@ def main() -> None:
         incoming = _lines(lines)
         setup = json.loads(next(incoming))
         tensors = TensorData.of(attach(data, setup["data"]))
-        store = Store(Path(setup["store"]))
         with fixed_arithmetic("cpu"):
             for line in incoming:
-                _serve(Job.from_mapping(json.loads(line)), tensors, store, events)
+                _serve(Job.from_mapping(json.loads(line)), tensors, Store(Path(setup["store"])), events)
 
 
 def _lines(lines: IO[str]) -> Iterator[str]:

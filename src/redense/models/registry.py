@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 
 import torch
@@ -79,9 +80,13 @@ def check_fit(name: str, model: nn.Module, input_shape: tuple[int, ...], num_cla
 
 
 def architecture(model: nn.Module) -> str:
-    """Fingerprint a model's structure: the printed modules and every parameter's and buffer's name, shape and type."""
+    """Fingerprint a model's structure: the printed modules and every parameter's and buffer's name, shape and type.
+
+    Code that computes something else with the same modules is not seen: give it another name, or another folder.
+    """
     entries = [f"{name} {tuple(value.shape)} {value.dtype}" for name, value in model.state_dict().items()]
-    return hashlib.sha256("\n".join([repr(model), *entries]).encode()).hexdigest()
+    printed = re.sub(r" at 0x[0-9a-f]+", "", repr(model))  # addresses differ from process to process
+    return hashlib.sha256("\n".join([printed, *entries]).encode()).hexdigest()
 
 
 def _factory(name: str) -> Callable[..., nn.Module]:

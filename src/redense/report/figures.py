@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from redense.metrics import balanced_accuracy_of_noise
 from redense.results import Results, Row, Spread
 
 if TYPE_CHECKING:
@@ -27,8 +28,13 @@ def save_table_figure(results: Results, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     _panel(left, results, "test_accuracy", "test accuracy, %")
     _panel(right, results, "inference_accuracy", "membership-inference accuracy, %")
+    noise = 100 * balanced_accuracy_of_noise(results.members, results.nonmembers)
+    right.axhline(noise, color="#999999", linestyle=":", linewidth=1.2, label="pure noise")
     left.legend(frameon=False, fontsize=9)
-    figure.suptitle(f"{results.recipe.data}: {_count(len(results.recipe.seeds), 'seed')}", fontsize=11)
+    right.legend(handles=[right.lines[-1]], frameon=False, fontsize=9)
+    seeds = len(results.recipe.seeds)
+    bars = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed, bars: 95% interval"
+    figure.suptitle(f"{results.recipe.data}: {bars}", fontsize=11)
     temporary = path.with_name(f".writing-{path.name}")
     figure.savefig(temporary, format="png")
     temporary.replace(path)
@@ -79,7 +85,3 @@ def _estimate(group: Sequence[Row], name: str) -> tuple[float, float, float]:
         return spread.mean, 0.0, 0.0
     low, high = (100 * end for end in group[0].inference_interval)
     return spread.mean, spread.mean - low, high - spread.mean
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + "s" * (number != 1)
