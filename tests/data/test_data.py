@@ -114,13 +114,17 @@ def test_no_network_names_the_files_and_where_to_put_them(name, tmp_path, monkey
     def offline(*_args, **_kwargs):
         raise urllib.error.URLError("no network")
 
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "other").touch()
     monkeypatch.setattr("urllib.request.urlopen", offline)
     monkeypatch.delenv("REDENSE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(DataError, match="the download failed") as caught:
-        load_data(name, tmp_path)
+        load_data(name, tmp_path / "new")
     for file in NAMED[name].files:
-        assert str(tmp_path / file) in str(caught.value)
+        assert str(tmp_path / "new" / file) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["other"]
 
 
 def test_npz(npz):

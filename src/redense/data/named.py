@@ -226,8 +226,19 @@ def _download(name: str, entry: NamedDataset, roots: list[Path], root: Path) -> 
         with contextlib.redirect_stdout(sys.stderr):
             entry.fetch(root)
     except (OSError, RuntimeError) as error:
+        missing = [root / file for file in entry.missing(root)]
+        _remove_empty_parents(missing, root)
         places = ", ".join(str(place) for place in roots)
-        wanted = ", ".join(str(root / missing) for missing in entry.missing(root))
+        reason = " ".join(str(error).split())
         raise DataError(
-            f"data {name}: not found in {places}, and the download failed ({error}); put there by hand: {wanted}"
+            f"data {name}: not found in {places}, and the download failed ({reason}); "
+            f"put these files there by hand: {', '.join(map(str, missing))}"
         ) from None
+
+
+def _remove_empty_parents(files: list[Path], root: Path) -> None:
+    """Take away the folders that a failed download made; whatever holds anything stays."""
+    folders = {folder for file in files for folder in file.parents if folder == root or root in folder.parents}
+    for folder in sorted(folders, reverse=True):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
