@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import platform
 import time
@@ -37,33 +38,17 @@ def execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, floa
 
 
 def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, float]]:
-    device = data.x_train.device
-    model = build(job.training.model, data.input_shape, data.num_classes, job.seed)
-    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    masks: Tensors = {}
-    if job.parent is not None:
-        parent = store.load(job.parent)
-        if parent is None:
-            raise TrainingError(f"{job.name}: its parent's checkpoint {job.parent} is gone")
-        model.load_state_dict(parent.model)
-    if job.pruning is not None:
-        masks = magnitude_masks(
-            model,
-            sparsity=job.pruning.sparsity,
-            exclude=job.pruning.exclude,
-            distribution=job.pruning.distribution,
-        )
+    model = _starting_model(job, data, store)
+    masks = magnitude_masks(model, **dataclasses.asdict(job.pruning)) if job.pruning else {}
     optimizer = make_optimizer(model, job.training)
-    progress = store.load_progress(job.key)
-    if progress is not None:
+    progress = store.load_progress(job.key) or Progress(0, {}, {}, [], 0.0)
+    if progress.epoch > 0:
         model.load_state_dict(progress.model)
         load_optimizer_tensors(optimizer, progress.optimizer)
-    epochs_done = progress.epoch if progress else 0
-    history = list(progress.history) if progress else []
-    seconds = progress.seconds if progress else 0.0
+    history, seconds = list(progress.history), progress.seconds
     mask: AbstractContextManager[None] = masked(model, optimizer, masks) if masks else nullcontext()
     with mask:
-        for epoch in range(epochs_done, job.phase.epochs):
+        for epoch in range(progress.epoch, job.phase.epochs):
             started = time.perf_counter()
             history.append(_epoch(job, epoch, model, optimizer, data))
             seconds += time.perf_counter() - started
@@ -74,15 +59,20 @@ def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, flo
     train, test = (read_signals(model, *split) for split in ((data.x_train, data.y_train), (data.x_test, data.y_test)))
     if bool(train.phi.isnan().any() or test.phi.isnan().any()):
         raise TrainingError(f"{job.name}: the trained model gives NaN; lower the rate")
-    checkpoint = Checkpoint(
-        model=model.state_dict(),
-        masks=masks,
-        train=train,
-        test=test,
-        history=history,
-        seconds=seconds,
-    )
-    store.save(job.key, job.to_mapping(), checkpoint, _environment(device))
+    checkpoint = Checkpoint(model.state_dict(), masks, train, test, history, seconds)
+    store.save(job.key, job.to_mapping(), checkpoint, _environment(data.x_train.device))
+
+
+def _starting_model(job: Job, data: TensorData, store: Store) -> nn.Module:
+    """Build the model, with its parent's weights if it has one, on the data's device."""
+    model = build(job.training.model, data.input_shape, data.num_classes, job.seed)
+    model.to(device=data.x_train.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if job.parent is not None:
+        parent = store.load(job.parent)
+        if parent is None:
+            raise TrainingError(f"{job.name}: its parent's checkpoint {job.parent} is gone")
+        model.load_state_dict(parent.model)
+    return model
 
 
 def _epoch(
