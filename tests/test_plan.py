@@ -53,6 +53,10 @@ def test_keys_follow_the_substance(field):
     assert not set(keys().values()) & set(keys(substance=changed).values())
 
 
+def test_integers_and_floats_that_are_equal_give_one_key():
+    assert keys(Recipe(lr=1, weight_decay=0, rates=(1, 1, 1))) == keys(Recipe(lr=1.0, rates=(1.0, 1.0, 1.0)))
+
+
 def test_a_second_round_starts_from_the_first():
     jobs = plan(Recipe(sparsities=(0.5,), rounds=2), "mlp", SUBSTANCE)
     assert [job.phase.label for job in jobs][3:] == ["sparse 50% (round 2)", "re-dense 50% (round 2)"]

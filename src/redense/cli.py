@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"redense: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("redense: stopped before training began; nothing is lost", file=sys.stderr)
+        print("redense: stopped; the same command goes on", file=sys.stderr)
         sys.exit(Interrupted.exit_code)
 
 

@@ -69,6 +69,8 @@ class Recipe:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("sparsities", "rates"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        for name in ("lr", "momentum", "weight_decay"):  # 1 and 1.0 are one setting and must give one key
+            object.__setattr__(self, name, float(getattr(self, name)))
         self._check_values()
 
     def _check_values(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,10 +13,10 @@ from redense.engines.base import EpochDone, Event, Failed, Finished, Retried, St
 from redense.plan import Job
 
 
-def watch(events: Iterator[Event], jobs: Sequence[Job], console: Console) -> Iterator[Event]:
+def watch(events: Generator[Event, None, None], jobs: Sequence[Job], console: Console) -> Iterator[Event]:
     """Pass an engine's events on and show them on the console as they come."""
     view = _Bars(jobs, console) if console.is_terminal else _Lines(jobs, console)
-    with view.shown():
+    with closing(events), view.shown():
         for event in events:
             view.show(event)
             yield event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -83,28 +83,27 @@ def makespan(jobs: Sequence[Job], workers: int) -> int:
 
 def plan_table(
     jobs: Sequence[Job],
-    finished: Collection[str],
+    left: Sequence[Job],
     model: torch.nn.Module,
     dataset: Dataset,
     device: str,
     workers: int,
 ) -> Group:
-    """Draw the plan: every job with what it starts from, then time, disk and memory."""
+    """Draw the plan: every job with what it starts from, then the time, disk and memory that what is left takes."""
     table = Table(title="Plan", box=None, title_justify="left", header_style="bold")
     for name in ("phase", "seed", "epochs", "rate", "key", "starts from", ""):
         table.add_column(name, justify="right" if name in ("seed", "epochs", "rate") else "left")
     for job in jobs:
-        state = "finished" if job.key in finished else ""
+        state = "" if job in left else "finished"
         start = job.parent[:8] if job.parent else "initial weights"
         phase = job.phase
         table.add_row(phase.label, str(job.seed), str(phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
-    left = [job for job in jobs if job.key not in finished]
     processes = 1 if device == "cuda" or workers == 0 else workers
     seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, device) if left else 0.0
     lines = (
         f"{len(left)} of {len(jobs)} jobs to train, {sum(job.phase.epochs for job in left)} epochs",
         f"time    about {_duration(seconds)} on {processes} {'GPU' if device == 'cuda' else 'worker(s)'}",
-        f"disk    at most {disk_bytes(jobs, model, dataset, workers) / 1e6:.0f} MB",
+        f"disk    at most {disk_bytes(left, model, dataset, workers) / 1e6:.0f} MB",
         f"memory  about {memory_bytes(model, dataset, workers) / 1e9:.1f} GB",
     )
     return Group(table, "", *lines)

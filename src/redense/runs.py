@@ -45,6 +45,14 @@ class Prepared:
     device: str
     workers: int
 
+    def left(self, store: Store) -> list[Job]:
+        """List the jobs that have no checkpoint yet (whether those that have are whole, the engine finds out)."""
+        return [job for job in self.jobs if not store.finished_folder(job.key).is_dir()]
+
+    def needed_bytes(self, store: Store) -> int:
+        """Bound the disk space that the jobs that are left will take."""
+        return disk_bytes(self.left(store), self.model, self.dataset, self.workers)
+
 
 def run(
     recipe: Recipe,
@@ -72,7 +80,7 @@ def run(
     out = Path(out)
     console = console or Console(quiet=True)
     ready = prepare(recipe, data_root, device, workers)
-    with open_folder(out, recipe, disk_bytes(ready.jobs, ready.model, ready.dataset, ready.workers)) as folder:
+    with open_folder(out, recipe, ready.needed_bytes(Store(out))) as folder:
         console.print(layer_table(ready.model, ready.dataset.input_shape, ready.model_name))
         failures, interrupted = _train(ready, _engine(ready, folder.lock), folder.store, console)
         for note in folder.store.set_aside:
@@ -109,11 +117,10 @@ def dry_run(
 ) -> None:
     """Print what `run` would do and what it would cost; nothing is trained or written."""
     ready = prepare(recipe, data_root, device, workers)
-    check_folder(Path(out), recipe, disk_bytes(ready.jobs, ready.model, ready.dataset, ready.workers))
     store = Store(Path(out))
-    finished = {job.key for job in ready.jobs if store.finished_folder(job.key).is_dir()}
+    check_folder(store.root, recipe, ready.needed_bytes(store))
     console.print(layer_table(ready.model, ready.dataset.input_shape, ready.model_name))
-    console.print(plan_table(ready.jobs, finished, ready.model, ready.dataset, ready.device, ready.workers))
+    console.print(plan_table(ready.jobs, ready.left(store), ready.model, ready.dataset, ready.device, ready.workers))
 
 
 def prepare(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,6 +62,6 @@ class Engine(Protocol):
     other. Every job ends in exactly one `Finished` or `Failed`. Closing the iterator stops all work at once.
     """
 
-    def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Generator[Event, None, None]:
         """Carry out the jobs and yield events until none is left."""
         ...

@@ -50,13 +50,16 @@ def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, flo
     with mask:
         for epoch in range(progress.epoch, job.phase.epochs):
             started = time.perf_counter()
-            history.append(_epoch(job, epoch, model, optimizer, data))
+            loss = _train_epoch(job, epoch, model, optimizer, data)
+            test = read_signals(model, data.x_test, data.y_test)
+            test_accuracy = float(test.correct.double().mean())
+            history.append({"epoch": epoch + 1, "loss": loss, "test_accuracy": test_accuracy})
             seconds += time.perf_counter() - started
             yield history[-1]
             if epoch + 1 < job.phase.epochs:
                 state = Progress(epoch + 1, model.state_dict(), optimizer_tensors(optimizer), history, seconds)
                 store.save_progress(job.key, state)
-    train, test = (read_signals(model, *split) for split in ((data.x_train, data.y_train), (data.x_test, data.y_test)))
+    train = read_signals(model, data.x_train, data.y_train)
     if bool(train.phi.isnan().any() or test.phi.isnan().any()):
         raise TrainingError(f"{job.name}: the trained model gives NaN; lower the rate")
     checkpoint = Checkpoint(model.state_dict(), masks, train, test, history, seconds)
@@ -75,10 +78,8 @@ def _starting_model(job: Job, data: TensorData, store: Store) -> nn.Module:
     return model
 
 
-def _epoch(
-    job: Job, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, data: TensorData
-) -> dict[str, float]:
-    """Train one epoch; its batch order depends on the seed and the place in the chain, not on the sparsity."""
+def _train_epoch(job: Job, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, data: TensorData) -> float:
+    """Train one epoch and return its loss; batches follow the seed and the place in the chain, not the sparsity."""
     torch.manual_seed(derive(job.seed, "layers", job.position, epoch))
     order = torch.randperm(len(data.y_train), generator=generator(job.seed, "batches", job.position, epoch))
     loss = train_epoch(model, optimizer, data.x_train, data.y_train, order, job.training.batch_size)
@@ -87,8 +88,7 @@ def _epoch(
             f"{job.name}: the loss became {loss} in epoch {epoch + 1} of {job.phase.epochs}; "
             f"lower the rate (now {job.training.lr:g})"
         )
-    correct = read_signals(model, data.x_test, data.y_test).correct
-    return {"epoch": epoch + 1, "loss": loss, "test_accuracy": float(correct.double().mean())}
+    return loss
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:

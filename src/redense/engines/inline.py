@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 from redense.checkpoints import Store
 from redense.data.batches import TensorData
@@ -15,12 +15,15 @@ from redense.plan import Job
 
 
 class InlineEngine:
-    """Train in this process: on a GPU, which one process keeps busy, or to step through with a debugger."""
+    """Train in this process: on a GPU, which one process keeps busy, or to step through with a debugger.
+
+    An exception in the user's own code is raised as it is, where the local engine reports a failed job.
+    """
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
 
-    def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Generator[Event, None, None]:
         """Carry out the jobs and yield events until none is left."""
         schedule = Schedule(jobs)
         data = TensorData.of(dataset, self.device)

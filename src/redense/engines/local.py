@@ -13,7 +13,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -47,7 +47,7 @@ class LocalEngine:
         self.workers = workers
         self.keep_open = tuple(keep_open)
 
-    def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Generator[Event, None, None]:
         """Carry out the jobs and yield events until none is left."""
         left = []
         for job in jobs:

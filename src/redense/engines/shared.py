@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.data.dataset import Dataset
+from redense.errors import FolderError
 
 ALIGNMENT = 64
 
@@ -30,6 +31,17 @@ class SharedDataset:
     @classmethod
     def of(cls, dataset: Dataset) -> SharedDataset:
         """Write a data set's arrays to a nameless file."""
+        try:
+            return cls._write(dataset)
+        except OSError as error:
+            size = sum(array.nbytes for array in dataset.arrays.values())
+            raise FolderError(
+                f"the data ({size / 1e6:.0f} MB) do not fit into {tempfile.gettempdir()} ({error.strerror}); "
+                "set TMPDIR to a folder with more room, or use --workers 0"
+            ) from None
+
+    @classmethod
+    def _write(cls, dataset: Dataset) -> SharedDataset:
         file = tempfile.TemporaryFile(prefix="redense-")  # noqa: SIM115 (lives as long as the workers)
         arrays: dict[str, dict[str, Any]] = {}
         for name, array in dataset.arrays.items():
