@@ -45,7 +45,10 @@ class Schedule:
 
     def fail(self, job: Job, reason: str) -> list[Failed]:
         """Drop a failed job's descendants and return what has failed: the job, then they."""
-        failed = [Failed(job, reason)]
-        for child in self._children.pop(job.key, []):
-            failed += self.fail(child, f"{child.name}: not trained, because {job.name} failed")
-        return failed
+        orphans = self._drop_descendants(job)
+        consequence = f"not trained, because {job.name} failed"
+        return [Failed(job, reason), *(Failed(orphan, f"{orphan.name}: {consequence}") for orphan in orphans)]
+
+    def _drop_descendants(self, job: Job) -> list[Job]:
+        children = self._children.pop(job.key, [])
+        return [*children, *(orphan for child in children for orphan in self._drop_descendants(child))]
