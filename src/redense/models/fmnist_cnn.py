@@ -15,7 +15,7 @@ class FmnistCNN(nn.Sequential):
 
     Inputs [n, channels, height, width] in [0, 1]; outputs logits [n, num_classes].
 
-    `forward` computes the function that the sequence of layers defines, to the bit, in less time:
+    `forward` computes the function that the sequence of layers defines, and its gradient, in less time:
 
     - max-pooling comes before ReLU, which then has a quarter of the work (both are monotone, so they commute;
       the gradient is the same too, also at ties);
