@@ -3,8 +3,9 @@ import json
 
 import pytest
 import torch
+from folders import folder_bytes
 
-from redense.checkpoints import INDEX, TEMPORARY, Checkpoint, Progress, Store, folder_bytes
+from redense.checkpoints import INDEX, TEMPORARY, Checkpoint, Progress, Store
 from redense.signals import Signals
 
 

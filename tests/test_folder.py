@@ -1,4 +1,5 @@
 import fcntl
+import json
 import os
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def opened(path, recipe=RECIPE, needed=0):
 def test_other_sparsities_and_seeds_may_join(tmp_path):
     opened(tmp_path / "run")
     opened(tmp_path / "run", Recipe(sparsities=(0.1,), seeds=(5,)))
+    stored = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert (stored["sparsities"], stored["seeds"]) == ([0.1], [5])
 
 
 def test_another_recipe_may_not(tmp_path):

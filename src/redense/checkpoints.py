@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -276,10 +276,3 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     _write_synced(temporary, text.encode())
     temporary.replace(path)
-
-
-def folder_bytes(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the relative name and content of every checked file below a folder, sorted: what must be reproducible."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != UNCHECKED:
-            yield str(path.relative_to(folder)), path.read_bytes()

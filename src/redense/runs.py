@@ -27,7 +27,7 @@ from redense.report.figures import save_table_figure
 from redense.report.summary import kept_table, layer_table
 from redense.report.table import results_table
 from redense.results import Results, Row, row_of
-from redense.sparsity.masks import magnitude_masks
+from redense.sparsity.masks import fraction_of_zeros, magnitude_masks
 from redense.sparsity.select import prunable
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -180,9 +180,7 @@ def _row(job: Job, store: Store, names: list[str]) -> Row | None:
     checkpoint = store.load(job.key)
     if checkpoint is None:
         return None
-    weights = [checkpoint.model[name] for name in names]
-    zeros = sum(int((weight == 0).sum()) for weight in weights)
-    return row_of(job, checkpoint, zeros / sum(weight.numel() for weight in weights))
+    return row_of(job, checkpoint, fraction_of_zeros([checkpoint.model[name] for name in names]))
 
 
 def _masks(ready: Prepared, store: Store) -> dict[str, dict[str, torch.Tensor]]:

@@ -1,8 +1,9 @@
 import os
 
 import pytest
+from folders import folder_bytes
 
-from redense.checkpoints import Store, folder_bytes
+from redense.checkpoints import Store
 from redense.engines.base import EpochDone, Failed, Finished, Retried, Started
 from redense.engines.inline import InlineEngine
 from redense.engines.local import LocalEngine

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from folders import folder_bytes
 
-from redense.checkpoints import TEMPORARY, folder_bytes
+from redense.checkpoints import TEMPORARY
 from redense.config import Recipe
 from redense.runs import run
 

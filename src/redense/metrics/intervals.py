@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.special import erfcx
 from scipy.stats import norm
 
-from redense.metrics.roc import Roc, balanced_accuracy, roc
+from redense.metrics.roc import Roc, roc
 
 SPLIT_SEED = 0
 
@@ -57,7 +57,7 @@ def balanced_accuracy_interval(
     best = int(np.argmax(curve.tpr - curve.fpr))
     z = float(norm.ppf(0.5 + confidence / 2))
     error = _standard_error(curve.tpr[best], curve.fpr[best], int(members.sum()), int((~members).sum()))
-    high = min(1.0, balanced_accuracy(scores, members) + z * error)
+    high = min(1.0, curve.balanced_accuracy + z * error)
     low = max(0.5, _cross_fitted(scores, members) - z * error)
     return min(low, high), high
 

@@ -21,6 +21,11 @@ class Roc:
     tpr: Array
     thresholds: Array
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """The best balanced accuracy over all thresholds, in [0.5, 1]."""
+        return float(np.max(self.tpr + 1 - self.fpr) / 2)
+
 
 def roc(scores: npt.ArrayLike, members: npt.ArrayLike) -> Roc:
     """Compute the ROC curve of scores [n] against members (bool [n]).
@@ -65,8 +70,7 @@ def balanced_accuracy(scores: npt.ArrayLike, members: npt.ArrayLike) -> float:
     >>> balanced_accuracy([3.0, 2.0, 2.0, 1.0], [True, True, False, False])
     0.75
     """
-    curve = roc(scores, members)
-    return float(np.max(curve.tpr + 1 - curve.fpr) / 2)
+    return roc(scores, members).balanced_accuracy
 
 
 def _checked(scores: npt.ArrayLike, members: npt.ArrayLike) -> tuple[Array, npt.NDArray[np.bool_]]:

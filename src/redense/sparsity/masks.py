@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -69,9 +69,12 @@ def measure_sparsity(model: torch.nn.Module, exclude: Iterable[str] = ()) -> flo
     >>> measure_sparsity(net)
     0.25
     """
-    parameters = prunable(model, exclude).values()
-    zeros = sum(int((parameter == 0).sum()) for parameter in parameters)
-    return zeros / sum(parameter.numel() for parameter in parameters)
+    return fraction_of_zeros(prunable(model, exclude).values())
+
+
+def fraction_of_zeros(tensors: Collection[torch.Tensor]) -> float:
+    """Return the fraction of exact zeros among all elements of the tensors together, in [0, 1]."""
+    return sum(int((tensor == 0).sum()) for tensor in tensors) / sum(tensor.numel() for tensor in tensors)
 
 
 def pack_bits(mask: torch.Tensor) -> torch.Tensor:
