@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from redense.results import Row as Row
     from redense.runs import run as run
     from redense.sparsity.enforce import masked as masked
+    from redense.sparsity.masks import choose_masks as choose_masks
     from redense.sparsity.masks import magnitude_masks as magnitude_masks
-    from redense.sparsity.masks import measure_sparsity as measure_sparsity
+    from redense.sparsity.measure import measure_sparsity as measure_sparsity
 
 __version__ = "0.1.0"
 
@@ -26,9 +27,10 @@ _HOMES = {
     "RedenseError": "redense.errors",
     "Results": "redense.results",
     "Row": "redense.results",
+    "choose_masks": "redense.sparsity.masks",
     "magnitude_masks": "redense.sparsity.masks",
     "masked": "redense.sparsity.enforce",
-    "measure_sparsity": "redense.sparsity.masks",
+    "measure_sparsity": "redense.sparsity.measure",
     "run": "redense.runs",
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from redense.signals import Signals
-from redense.sparsity.masks import pack_bits, unpack_bits
+from redense.sparsity.bits import pack_bits, unpack_bits
 
 T = TypeVar("T")
 Tensors = dict[str, torch.Tensor]
@@ -77,7 +78,7 @@ class Store:
         """Store a finished job and drop its progress."""
         files = {"model.safetensors": checkpoint.model, "signals.safetensors": _signal_tensors(checkpoint)}
         if checkpoint.masks:
-            files["masks.safetensors"] = {name: pack_bits(mask) for name, mask in checkpoint.masks.items()}
+            files["masks.safetensors"] = {name: pack_bits(mask.flatten()) for name, mask in checkpoint.masks.items()}
         index = {
             "key": key,
             "job": job,
@@ -159,12 +160,16 @@ class Store:
         signals = _read_tensors(folder, "signals.safetensors")
         return Checkpoint(
             model=_read_tensors(folder, "model.safetensors"),
-            masks={name: unpack_bits(bits[name], tuple(shape)) for name, shape in index["mask_shapes"].items()},
+            masks={name: _unflatten(bits[name], shape) for name, shape in index["mask_shapes"].items()},
             train=Signals(signals["train_phi"], signals["train_correct"]),
             test=Signals(signals["test_phi"], signals["test_correct"]),
             history=index["history"],
             seconds=_read_seconds(folder),
         )
+
+
+def _unflatten(bits: torch.Tensor, shape: list[int]) -> torch.Tensor:
+    return unpack_bits(bits, (math.prod(shape),)).view(shape)
 
 
 def _signal_tensors(checkpoint: Checkpoint) -> Tensors:

@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Unpack
 
 import torch
+from torch import nn, optim
 
-from redense.config import Distribution, Recipe
+from redense.errors import ModelError, RecipeError, TrainingError
 from redense.phases import Phase, dsd_phases
-from redense.sparsity.enforce import masked
-from redense.sparsity.masks import Masks, magnitude_masks
+from redense.sparsity import scores
+from redense.sparsity.bits import pack_bits, unpack_bits
+from redense.sparsity.distributions import check_sparsity
+from redense.sparsity.enforce import Enforcement
+from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks
+from redense.sparsity.moments import reset_moments
+from redense.sparsity.schedules import OneShot, Schedule
+from redense.sparsity.shards import like, local
+
+FORMAT = 1
+"""Version of `DSD.state_dict`."""
 
 
 class DSD:
     """Take a model through dense, sparse and re-dense phases; the training loop stays as it is.
 
     At every boundary the optimizer's moments are cleared, the learning rate gets the phase's factor, and the
-    mask comes or goes. The factor multiplies whatever rate a scheduler has set, and the
-    scheduler never sees it. In the sparse phase pruned weights are exactly 0 after every
-    ``optimizer.step()``; in the re-dense phase they start again from 0.
+    mask comes or goes. The factor multiplies whatever rate a scheduler has set, and the scheduler never sees it.
+    In the sparse phase pruned weights and their moments are exactly 0 after every ``optimizer.step()``, and
+    gradients of pruned weights are 0 after ``backward()``; in the re-dense phase they start again from 0. The model
+    is not wrapped, and `remove` leaves nothing behind.
+
+    Phases are counted in `epochs` (iterate over `epochs()`) or in `steps` of the optimizer (iterate over
+    `steps()`, or call `start` and train: steps count themselves).
 
     Args:
-        model: any module; tensors of two or more dimensions are pruned unless `exclude` names them.
+        model: any module, sharded by `fully_shard` or not.
         optimizer: an optimizer that holds the model's parameters.
         sparsity: fraction of zeros, in [0, 1).
-        epochs: epochs of the dense, sparse and re-dense phase.
+        epochs: epochs of the dense, sparse and re-dense phase; 0 dense epochs for a model already trained.
+        steps: or optimizer steps of the three.
         rounds: how often sparse and re-dense are repeated.
         rates: factors on the learning rate, as in the paper's last phase: 1, 1, 0.1.
-        exclude: names or patterns of layers that stay dense.
-        distribution: ``uniform`` (every tensor alike) or ``global``.
+        moments: ``reset`` clears the optimizer's state between phases, ``keep`` only that of pruned weights.
+        schedule: `redense.schedules.OneShot` or `Cubic`.
+        selection: which weights are pruned: exclude, preset, distribution, score, pattern (see `choose_masks`).
 
-    Raises `RecipeError` for settings that make no sense.
+    Raises `RecipeError` for settings that make no sense or do not fit the model, and `ModelError` for an
+    optimizer that does not hold what is to be pruned.
 
     Source: Han et al., "DSD: Dense-Sparse-Dense Training for Deep Neural Networks", ICLR 2017.
 
@@ -50,73 +67,287 @@ class DSD:
 
     def __init__(
         self,
-        model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
         *,
         sparsity: float,
-        epochs: Sequence[int],
+        epochs: Sequence[int] | None = None,
+        steps: Sequence[int] | None = None,
         rounds: int = 1,
         rates: Sequence[float] = (1.0, 1.0, 0.1),
-        exclude: Iterable[str] = (),
-        distribution: Distribution = "uniform",
+        moments: Literal["reset", "keep"] = "reset",
+        schedule: Schedule | None = None,
+        **selection: Unpack[Selection],
     ) -> None:
-        checks: dict[str, Any] = {"epochs": tuple(epochs), "rates": tuple(rates), "exclude": tuple(exclude)}
-        settings = Recipe(sparsities=(sparsity,), rounds=rounds, distribution=distribution, **checks)
+        self.unit: Literal["epochs", "steps"] = "steps" if epochs is None else "epochs"
+        lengths = _checked_lengths(epochs, steps)
+        _check_settings(sparsity, rounds, rates, moments)
         self.model = model
         self.optimizer = optimizer
-        self.exclude = settings.exclude
-        self.distribution = settings.distribution
-        self.phases = dsd_phases(settings.sparsities[0], settings.epochs, settings.rates, settings.rounds)
-        self.phase: Phase = self.phases[0]
-        self.masks: Masks = {}
+        self.sparsity = sparsity
+        self.moments = moments
+        self.schedule = OneShot() if schedule is None else schedule
+        self.selection = selection
+        self.phases = tuple(phase for phase in dsd_phases(sparsity, lengths, rates, rounds) if phase.epochs)
+        self.progress = 0
+        """Epochs (or steps) that are over."""
+        self._started = False
+        self._enforcement: Enforcement | None = None
+        self._unscaled_rates: list[Any] = []
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._check_model()
+        if self.unit == "steps":
+            self._register()
+
+    @property
+    def total(self) -> int:
+        """Epochs (or steps) of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all phases are over."""
+        return self.progress >= self.total
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that is running; before the start the first, at the end the last."""
+        return self._place()[0]
+
+    @property
+    def masks(self) -> Masks:
         """The masks in force: parameter name -> bool tensor, True = kept; empty outside the sparse phase."""
+        return self._enforcement.masks if self._enforcement else {}
 
     def epochs(self) -> Iterator[int]:
-        """Yield 0, 1, 2, ... over all phases, changing masks, rate and moments between them."""
-        epoch = 0
-        for phase in self.phases:
-            with self._in_phase(phase):
-                for _ in range(phase.epochs):
-                    yield epoch
-                    epoch += 1
+        """Yield 0, 1, 2, ... over all phases, changing masks, rate and moments between them.
 
-    @contextmanager
-    def _in_phase(self, phase: Phase) -> Iterator[None]:
-        self.phase = phase
-        self.optimizer.state.clear()
-        if phase.kind == "sparse" and phase.sparsity is not None:
-            self.masks = magnitude_masks(
-                self.model, sparsity=phase.sparsity, exclude=self.exclude, distribution=self.distribution
-            )
-        mask = masked(self.model, self.optimizer, self.masks) if self.masks else nullcontext()
-        try:
-            with mask, scaled_rate(self.optimizer, phase.rate):
-                yield
-        finally:
-            self.masks = {}
+        After a break, or `load_state_dict`, another call goes on where it stopped.
+        """
+        return self._run("epochs")
 
+    def steps(self) -> Iterator[int]:
+        """Yield the number of the coming optimizer step until all phases are over.
 
-def scaled_rate(optimizer: torch.optim.Optimizer, factor: float) -> AbstractContextManager[None]:
-    """Multiply the learning rate by `factor` within every step and only there, so that no scheduler sees it."""
-    return nullcontext() if factor == 1 else _scaled_rate(optimizer, factor)
+        The optimizer's steps are counted, not the turns of the loop, so that a turn without a step (gradients that
+        overflowed, accumulation) yields the same number again.
+        """
+        return self._run("steps")
 
+    def start(self) -> None:
+        """Enter the first phase, unless a phase is running. `epochs` and `steps` do this themselves."""
+        if not self._started and not self.finished:
+            self._started = True
+            self._register()
+            self._choose_masks()
 
-@contextmanager
-def _scaled_rate(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
-    unscaled: list[Any] = []
+    def advance(self) -> None:
+        """Count an epoch (or step) as over and enter the next phase when its time has come.
 
-    def scale(*_: Any) -> None:
-        unscaled[:] = [group["lr"] for group in optimizer.param_groups]
-        for group in optimizer.param_groups:
-            group["lr"] = group["lr"] * factor
+        `epochs` and `steps` do this themselves. Raises `TrainingError` when no phase is running.
+        """
+        if not self._started or self.progress >= self.total:
+            raise TrainingError(f"advance: got {self!r}; expected one that is running; call start first")
+        before = self.phase
+        self.progress += 1
+        if self.finished:
+            self._drop_masks()
+        elif self.phase is not before:
+            self._drop_masks()
+            if self.moments == "reset":
+                reset_moments(self.optimizer)
+            self._choose_masks()
+        else:
+            self._choose_masks()
 
-    def restore(*_: Any) -> None:
-        for group, rate in zip(optimizer.param_groups, unscaled, strict=True):
-            group["lr"] = rate
-
-    handles = [optimizer.register_step_pre_hook(scale), optimizer.register_step_post_hook(restore)]
-    try:
-        yield
-    finally:
-        for handle in handles:
+    def remove(self) -> None:
+        """End DSD where it is: masks and hooks go, and nothing of it is left on model and optimizer."""
+        self._drop_masks()
+        for handle in self._handles:
             handle.remove()
+        self._handles = []
+        self._started = False
+        self.progress = self.total
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs besides the model's and the optimizer's own states.
+
+        Tensors, numbers and strings only; masks as bits, packed row by row and sharded like the weights. The names
+        of the tensors are always the same, so that `torch.distributed.checkpoint` can load it on any number of ranks.
+        """
+        masks = self.masks
+        bits = {}
+        for name, parameter in check_selection(self.model, self.sparsity, self.selection)[0].items():
+            mask = local(masks[name]) if name in masks else torch.ones_like(local(parameter), dtype=torch.bool)
+            bits[name] = like(pack_bits(mask.flatten(1)).to(mask.device), parameter)
+        return {
+            "format": FORMAT,
+            "plan": self._plan(),
+            "progress": self.progress,
+            "started": self._started,
+            "masks": bits,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken, even within an epoch; load the model and the optimizer too.
+
+        Raises `TrainingError` when a phase is running already or the state is of other phases, and `ModelError` when it
+        is of another model; then nothing is changed.
+        """
+        if self._started:
+            raise TrainingError("load_state_dict: got a DSD that is running; load into a new one, before it starts")
+        if state.get("format") != FORMAT:
+            raise TrainingError(f"load_state_dict: got format {state.get('format')}; expected {FORMAT}")
+        if state["plan"] != self._plan():
+            raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {self._plan()}")
+        masks = self._unpacked(state["masks"])
+        self.progress = state["progress"]
+        if state["started"] and not self.finished:
+            self._started = True
+            self._register()
+            if self.phase.kind == "sparse":
+                self._enforcement = Enforcement(self.model, self.optimizer, masks)
+
+    def __repr__(self) -> str:
+        return f"DSD({self._plan()}; {self.progress} of {self.total} {self.unit} done, {self.phase.label})"
+
+    def _run(self, unit: str) -> Iterator[int]:
+        if unit != self.unit:
+            raise RecipeError(f"{unit}: got phases in {self.unit}; iterate over {self.unit}()")
+        self.start()
+        while not self.finished:
+            yield self.progress
+            if self.unit == "epochs" and not self.finished:
+                self.advance()
+        self.remove()
+
+    def _place(self) -> tuple[Phase, int]:
+        """Return the running phase and how much of it is over."""
+        since = self.progress
+        for phase in self.phases:
+            if since < phase.epochs:
+                return phase, since
+            since -= phase.epochs
+        return self.phases[-1], self.phases[-1].epochs
+
+    def _choose_masks(self) -> None:
+        """Choose masks where the schedule says so."""
+        phase, since = self._place()
+        if phase.kind != "sparse":
+            return
+        sparsity = self.schedule.updates(self.sparsity, phase.epochs).get(since)
+        if sparsity is not None:
+            masks = choose_masks(self.model, sparsity=sparsity, **self._selection_at(sparsity))
+            self._drop_masks()
+            self._enforcement = Enforcement(self.model, self.optimizer, masks)
+
+    def _selection_at(self, sparsity: float) -> Selection:
+        """Adapt the selection to a mask on the way: explicit sparsities in proportion, pruned weights stay pruned."""
+        selection = self.selection.copy()
+        distribution = selection.get("distribution", "uniform")
+        if not isinstance(distribution, str) and sparsity != self.sparsity:
+            share = sparsity / self.sparsity
+            selection["distribution"] = {pattern: share * value for pattern, value in distribution.items()}
+        score, masks = selection.get("score", scores.magnitude), self.masks
+        if score is not scores.magnitude and masks:
+            selection["score"] = lambda model, parameters: {
+                name: values * masks[name] for name, values in score(model, parameters).items()
+            }
+        return selection
+
+    def _drop_masks(self) -> None:
+        if self._enforcement:
+            self._enforcement.remove()
+        self._enforcement = None
+
+    def _register(self) -> None:
+        if not self._handles:
+            self._handles = [
+                self.optimizer.register_step_pre_hook(lambda *_: self._before_step()),
+                self.optimizer.register_step_post_hook(lambda *_: self._after_step()),
+            ]
+
+    def _before_step(self) -> None:
+        if self.finished:
+            return
+        self.start()
+        if self._enforcement:
+            self._enforcement.before_step()
+        groups = self.optimizer.param_groups
+        self._restore_rates()  # in case the last step raised an exception
+        if self.phase.rate != 1:
+            self._unscaled_rates = [group["lr"] for group in groups]
+            for group in groups:
+                group["lr"] = group["lr"] * self.phase.rate
+
+    def _after_step(self) -> None:
+        self._restore_rates()
+        if self.finished:
+            return
+        if self._enforcement:
+            self._enforcement.after_step()
+        if self.unit == "steps":
+            self.advance()
+
+    def _restore_rates(self) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self._unscaled_rates, strict=False):
+            group["lr"] = rate
+        self._unscaled_rates = []
+
+    def _check_model(self) -> None:
+        """Raise, before anything is changed, for what would otherwise fail in the middle of training."""
+        phase = next(phase for phase in self.phases if phase.kind == "sparse")
+        for sparsity in self.schedule.updates(self.sparsity, phase.epochs).values():
+            parameters, _ = check_selection(self.model, sparsity, self._selection_at(sparsity))
+        held = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
+        for name, parameter in parameters.items():
+            if id(parameter) not in held:
+                raise ModelError(
+                    f"{name}: the optimizer does not hold this parameter; make it from model.parameters() "
+                    "(after fully_shard), or exclude that layer"
+                )
+        if any("lr" not in group for group in self.optimizer.param_groups):
+            raise ModelError("got an optimizer without a rate 'lr' in its parameter groups; expected one to multiply")
+
+    def _plan(self) -> str:
+        phases = ", ".join(f"{phase.label} {phase.epochs}" for phase in self.phases)
+        return f"{phases} {self.unit}"
+
+    def _unpacked(self, bits: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Turn a state's bits into masks of this model."""
+        parameters = check_selection(self.model, self.sparsity, self.selection)[0]
+        if set(bits) != set(parameters):
+            odd = sorted(set(bits) ^ set(parameters))
+            raise ModelError(f"load_state_dict: got the state of another model; {', '.join(odd)} not in both")
+        masks = {}
+        for name, parameter in parameters.items():
+            columns = math.prod(parameter.shape[1:])
+            if tuple(bits[name].shape) != (parameter.shape[0], -(-columns // 8)):
+                raise ModelError(f"load_state_dict: got masks of another shape for {name} {tuple(parameter.shape)}")
+            piece = local(parameter)
+            rows = unpack_bits(local(bits[name]), (len(piece), columns))
+            masks[name] = like(rows.view(piece.shape).to(piece.device), parameter)
+        return masks
+
+
+def _checked_lengths(epochs: Sequence[int] | None, steps: Sequence[int] | None) -> tuple[int, int, int]:
+    if (epochs is None) == (steps is None):
+        raise RecipeError("got both or neither of epochs and steps; expected one: (dense, sparse, re-dense)")
+    unit, lengths = ("epochs", epochs) if epochs is not None else ("steps", steps)
+    assert lengths is not None
+    lengths = tuple(lengths)
+    if len(lengths) != 3 or any(isinstance(n, bool) or not isinstance(n, int) for n in lengths):
+        raise RecipeError(f"{unit}: got {lengths}; expected three integers (dense, sparse, re-dense)")
+    if lengths[0] < 0 or min(lengths[1:]) < 1:
+        raise RecipeError(f"{unit}: got {lengths}; expected 0 or more dense, at least 1 sparse and re-dense")
+    return lengths[0], lengths[1], lengths[2]
+
+
+def _check_settings(sparsity: float, rounds: int, rates: Sequence[float], moments: str) -> None:
+    check_sparsity("sparsity", sparsity)
+    if rounds < 1:
+        raise RecipeError(f"rounds: got {rounds}; expected at least 1")
+    if len(rates) != 3 or not all(rate > 0 and math.isfinite(rate) for rate in rates):
+        raise RecipeError(f"rates: got {tuple(rates)}; expected three finite factors above 0 (dense, sparse, re-dense)")
+    if moments not in ("reset", "keep"):
+        raise RecipeError(f"moments: got {moments!r}; expected reset or keep")

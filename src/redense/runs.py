@@ -27,7 +27,8 @@ from redense.report.figures import save_table_figure
 from redense.report.summary import kept_table, layer_table
 from redense.report.table import results_table
 from redense.results import Results, Row, row_of
-from redense.sparsity.masks import fraction_of_zeros, magnitude_masks
+from redense.sparsity.masks import magnitude_masks
+from redense.sparsity.measure import fraction_of_zeros
 from redense.sparsity.select import prunable
 
 Device = Literal["auto", "cpu", "cuda"]

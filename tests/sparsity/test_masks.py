@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from redense.errors import ModelError, RecipeError
 from redense.models.registry import build
-from redense.sparsity.masks import magnitude_masks, measure_sparsity, pack_bits, unpack_bits
+from redense.sparsity.bits import pack_bits, unpack_bits
+from redense.sparsity.masks import magnitude_masks
+from redense.sparsity.measure import measure_sparsity
 from redense.sparsity.select import prunable
 
 
@@ -59,7 +61,7 @@ def test_frozen_parameters_are_left_alone():
         ({"sparsity": 0.5, "exclude": ["layer9"]}, "'layer9' matches no layer"),
         ({"sparsity": 0.5, "exclude": ["*"]}, "nothing is left to prune"),
         ({"sparsity": 0.9}, "leaves 1.weight .4 weights. without any"),
-        ({"sparsity": 0.5, "distribution": "even"}, "expected uniform or global"),
+        ({"sparsity": 0.5, "distribution": "even"}, "expected uniform, global, erk or a mapping"),
     ],
 )
 def test_bad_arguments(arguments, message):

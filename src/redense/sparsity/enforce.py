@@ -1,29 +1,44 @@
 """Keep pruned weights, their gradients and their optimizer moments at zero, step after step.
 
-Masking gradients alone is not enough: an optimizer's old moments and weight decay move weights whose
-gradient is zero. So the moments are cleared on entry, gradients are masked before every step, which keeps
-the moments at zero, and the weights are masked after it, which holds for optimizers of any kind.
+Masking gradients alone is not enough: old moments and weight decay move weights whose gradient is zero. So the
+moments are cleared on entry. From then on gradients are masked as soon as they are there, before anything can
+look at them (`clip_grad_norm_`, closures, DDP's all-reduce). For optimizers that treat every weight by
+itself, zero gradient, zero moment and zero weight give zero again; after steps of any other optimizer, weights and
+moments are masked too.
+
+A mask costs one byte a weight: int8 -1 (keep) or 0, widened to the weights' size a block at a time and combined with
+their bits, so that a pruned weight becomes +0.0 whatever was there, NaN and infinity included.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
+from torch import nn, optim
 
 from redense.errors import ModelError
+from redense.sparsity.keys import INTEGER
 from redense.sparsity.masks import Masks
+from redense.sparsity.shards import is_sharded, like, local
+
+ELEMENTWISE = (
+    optim.SGD, optim.Adam, optim.AdamW, optim.NAdam, optim.RAdam, optim.Adagrad, optim.Adadelta, optim.RMSprop
+)  # fmt: skip
+"""Optimizers that leave a weight at zero when its gradient and moments are zero (subclasses may not)."""
+BLOCK = 1 << 18
+"""Weights whose masks are widened at a time: they stay in the processor's second-level cache."""
 
 
 @contextmanager
-def masked(model: torch.nn.Module, optimizer: torch.optim.Optimizer, masks: Masks) -> Iterator[None]:
+def masked(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> Iterator[None]:
     """Hold the pruned weights of `model` at zero while the body trains with `optimizer`.
 
-    On entry pruned weights and their moments become exactly 0. After every ``optimizer.step()`` in the
-    body they and their gradients are 0 again. On exit the hooks go and nothing else changes. The model is not
-    wrapped: names, ``state_dict`` and ``deepcopy`` work as ever.
+    On entry pruned weights and their moments become exactly 0, and after every ``optimizer.step()`` in the
+    body they are 0 again. Gradients of pruned weights are 0 after ``backward()``. On exit the hooks go and
+    nothing else changes. The model is not wrapped: names, ``state_dict`` and ``deepcopy`` work as ever.
 
     Raises `ModelError`, before anything is changed, when a mask names no parameter of the model, has another
     shape, or belongs to a parameter that the optimizer does not hold.
@@ -36,55 +51,133 @@ def masked(model: torch.nn.Module, optimizer: torch.optim.Optimizer, masks: Mask
     >>> net.weight[0, 1].item()
     0.0
     """
-    multipliers = _multipliers(model, optimizer, masks)
-    with torch.no_grad():
-        for parameter, multiplier in multipliers.items():
-            pruned = multiplier == 0
-            parameter[pruned] = 0
-            for moment in _moments(optimizer, parameter):
-                moment[pruned] = 0
-
-    def mask_gradients(*_: Any) -> None:
-        with_gradient = [(p.grad, m) for p, m in multipliers.items() if p.grad is not None]
-        if with_gradient:
-            gradients, factors = zip(*with_gradient, strict=True)
-            torch._foreach_mul_(list(gradients), list(factors))
-
-    def mask_weights(*_: Any) -> None:
-        with torch.no_grad():
-            torch._foreach_mul_(list(multipliers), list(multipliers.values()))
-
+    enforcement = Enforcement(model, optimizer, masks)
     handles = [
-        optimizer.register_step_pre_hook(mask_gradients),
-        optimizer.register_step_post_hook(mask_weights),
+        optimizer.register_step_pre_hook(lambda *_: enforcement.before_step()),
+        optimizer.register_step_post_hook(lambda *_: enforcement.after_step()),
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+        enforcement.remove()
 
 
-def _multipliers(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, masks: Masks
-) -> dict[torch.nn.Parameter, torch.Tensor]:
-    """Turn masks into 0/1 tensors laid out like their parameters (a bool mask multiplies 8 times slower on CPU)."""
+class Enforcement:
+    """Masks in force. Construction zeroes what is pruned; `before_step` and `after_step` belong around every step.
+
+    Raises as `masked`.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> None:
+        parameters = _matched(model, optimizer, masks)
+        self.optimizer = optimizer
+        self.parameters = parameters
+        self._keep = {parameters[name]: _as_keep(parameters[name], mask) for name, mask in masks.items()}
+        self._masked_gradients: dict[nn.Parameter, tuple[weakref.ref[torch.Tensor], int]] = {}
+        with torch.no_grad():
+            for parameter in self._keep:
+                self._zero_gradient(parameter)
+            self._zero_weights_and_moments()
+        self._hooks = [p.register_post_accumulate_grad_hook(self._after_accumulation) for p in self._keep]
+
+    @property
+    def masks(self) -> dict[str, torch.Tensor]:
+        """The masks as bools, made anew: parameter name -> bool, sharded like the parameter; True = kept."""
+        return {name: like(self._keep[p] != 0, p) for name, p in self.parameters.items()}
+
+    def before_step(self) -> None:
+        """Mask the gradients that were set or changed since `backward()` left them masked."""
+        with torch.no_grad():
+            for parameter in self._keep:
+                gradient = parameter.grad
+                if gradient is None:
+                    continue
+                seen = self._masked_gradients.get(parameter)
+                if seen is None or seen[0]() is not gradient or seen[1] != gradient._version:
+                    self._zero_gradient(parameter)
+
+    def after_step(self) -> None:
+        """Mask weights and moments, unless the optimizer is known to leave zeros alone."""
+        if not _leaves_zeros(self.optimizer):
+            with torch.no_grad():
+                self._zero_weights_and_moments()
+
+    def remove(self) -> None:
+        """Take the hooks off the parameters."""
+        for hook in self._hooks:
+            hook.remove()
+
+    @torch.no_grad()
+    def _after_accumulation(self, parameter: torch.Tensor) -> None:
+        assert isinstance(parameter, nn.Parameter)
+        self._zero_gradient(parameter)
+        if not is_sharded(parameter) and parameter.grad is not None:
+            self._masked_gradients[parameter] = weakref.ref(parameter.grad), parameter.grad._version
+
+    def _zero_gradient(self, parameter: nn.Parameter) -> None:
+        gradient = parameter.grad
+        if gradient is None:
+            return
+        if gradient.layout == torch.sparse_coo:
+            rows = self._keep[parameter][gradient._indices()[0]]
+            zero_where(gradient._values(), rows)
+        else:
+            zero_where(local(gradient), self._keep[parameter])
+
+    def _zero_weights_and_moments(self) -> None:
+        for parameter, keep in self._keep.items():
+            zero_where(local(parameter), keep)
+            for moment in self.optimizer.state.get(parameter, {}).values():
+                if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:
+                    zero_where(local(moment), keep)
+
+
+def zero_where(values: torch.Tensor, keep: torch.Tensor) -> None:
+    """Set `values` to +0.0 in place where `keep` (int8, -1 or 0, the same shape) is 0."""
+    if values.dtype not in INTEGER:
+        values.mul_(keep != 0)
+        return
+    bits = values.view(INTEGER[values.dtype])
+    if bits.numel() <= BLOCK or bits.is_cuda or bits.stride() != keep.stride() or not _dense(bits):
+        bits.bitwise_and_(keep)
+        return
+    n = bits.numel()
+    flat, flat_keep = bits.as_strided((n,), (1,)), keep.as_strided((n,), (1,))
+    wide = torch.empty(BLOCK, dtype=bits.dtype)
+    for start in range(0, n, BLOCK):
+        block = flat[start : start + BLOCK]
+        block.bitwise_and_(wide[: len(block)].copy_(flat_keep[start : start + BLOCK]))
+
+
+def _dense(tensor: torch.Tensor) -> bool:
+    """Tell whether the elements fill their stretch of memory, in whatever order."""
+    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return reach + 1 == tensor.numel()
+
+
+def _matched(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> dict[str, nn.Parameter]:
+    """Find the parameters that masks belong to."""
     parameters = dict(model.named_parameters())
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    multipliers = {}
     for name, mask in masks.items():
         if name not in parameters:
             raise ModelError(f"mask {name!r}: the model has no such parameter; make the masks from this model")
         parameter = parameters[name]
-        if mask.shape != parameter.shape:
+        if mask.shape != parameter.shape or local(mask).shape != local(parameter).shape:
             raise ModelError(f"mask {name!r}: got shape {tuple(mask.shape)}; expected {tuple(parameter.shape)}")
         if id(parameter) not in held:
             raise ModelError(f"{name}: the optimizer does not hold this parameter; make it from model.parameters()")
-        multipliers[parameter] = torch.empty_like(parameter, requires_grad=False).copy_(mask)
-    return multipliers
+    return {name: parameters[name] for name in masks}
 
 
-def _moments(optimizer: torch.optim.Optimizer, parameter: torch.nn.Parameter) -> list[torch.Tensor]:
-    """List what the optimizer keeps for every single weight of the parameter."""
-    state = optimizer.state.get(parameter, {})
-    return [value for value in state.values() if isinstance(value, torch.Tensor) and value.shape == parameter.shape]
+def _as_keep(parameter: nn.Parameter, mask: torch.Tensor) -> torch.Tensor:
+    """Turn a bool mask into int8 -1 and 0, laid out in memory like its parameter."""
+    keep = torch.empty_like(local(parameter.detach()), dtype=torch.int8)
+    return keep.copy_(local(mask)).neg_()
+
+
+def _leaves_zeros(optimizer: optim.Optimizer) -> bool:
+    """Tell whether a weight of zero with zero gradient and moments surely stays zero: 0 / (0 + eps) must be 0."""
+    return type(optimizer) in ELEMENTWISE and all(group.get("eps", 1) > 0 for group in optimizer.param_groups)

@@ -1,92 +1,173 @@
-"""Masks: which weights are kept (True) and which are pruned (False), by magnitude."""
+"""Masks: which weights are kept (True) and which are pruned (False)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
+from torch import nn
 
-from redense.config import Distribution
 from redense.errors import ModelError, RecipeError
-from redense.sparsity.select import prunable
+from redense.sparsity import scores
+from redense.sparsity.distributions import Distribution, check_sparsity, pruned_counts
+from redense.sparsity.patterns import NofM, Pattern
+from redense.sparsity.scores import Score
+from redense.sparsity.select import Preset, prunable
+from redense.sparsity.shards import is_sharded, like, local, ranks_of
 from redense.sparsity.threshold import smallest
 
 Masks = Mapping[str, torch.Tensor]
-"""Parameter name -> bool tensor of the parameter's shape; True = kept."""
+"""Parameter name -> bool tensor of the parameter's shape, sharded like it; True = kept."""
+
+
+class Selection(TypedDict, total=False):
+    """How masks are chosen, the keyword arguments of `choose_masks` besides the sparsity.
+
+    `exclude` and `preset` say which tensors are pruned (`redense.sparsity.select`), `distribution` how the sparsity is
+    shared out among them (`redense.sparsity.distributions`), `score` what goes first
+    (`redense.scores`: magnitude, random, saliency, your own), `pattern` what goes together
+    (`redense.patterns`: NofM, Block, OutputChannels; None: every weight for itself).
+    """
+
+    exclude: Iterable[str]
+    preset: Preset
+    distribution: Distribution
+    score: Score
+    pattern: Pattern | NofM | None
+
+
+def choose_masks(model: nn.Module, *, sparsity: float, **selection: Unpack[Selection]) -> dict[str, torch.Tensor]:
+    """Choose the least important weights, exactly as many as asked for.
+
+    By default ``round(sparsity * n)`` of the n weights of every tensor of two or more dimensions but embeddings,
+    those of smallest magnitude (Han et al., "DSD", ICLR 2017, section 3); `Selection` lists what can be chosen
+    instead. With a pattern, n counts its units. Among equals the weight that comes first is pruned first. Weights that
+    `fully_shard` has spread over processes are compared where they lie: exactly the masks of a single process come
+    out, sharded like the weights; this needs the magnitude score and no pattern.
+
+    Raises `RecipeError` for settings that do not fit the model or would leave a tensor without weights, and
+    `ModelError` for NaN. The model is not changed.
+
+    >>> net = torch.nn.Linear(10, 10)
+    >>> int(choose_masks(net, sparsity=0.7)["weight"].sum())
+    30
+    """
+    parameters, counts = check_selection(model, sparsity, selection)
+    score, pattern = selection.get("score", scores.magnitude), selection.get("pattern")
+    transposed = _transposed(model, pattern)
+    importance = {
+        name: values.transpose(0, 1) if id(parameters[name]) in transposed else values
+        for name, values in _importance(model, parameters, score).items()
+    }
+    if isinstance(pattern, NofM):
+        pruned = {name: pattern.pruned(values.abs()) for name, values in importance.items()}
+    else:
+        units = {n: v if pattern is None else pattern.scores(v.abs()) for n, v in importance.items()}
+        if counts is None:
+            total = sum(values.numel() for values in units.values())
+            marks = smallest(units, round(sparsity * total))
+        else:
+            marks = {name: smallest({name: values}, counts[name])[name] for name, values in units.items()}
+        pruned = {n: m if pattern is None else pattern.spread(m, tuple(importance[n].shape)) for n, m in marks.items()}
+    masks = {}
+    for name, parameter in parameters.items():
+        marked = pruned[name].transpose(0, 1).contiguous() if id(parameter) in transposed else pruned[name]
+        masks[name] = like(marked.logical_not_(), parameter)
+    _refuse_empty(masks, sparsity)
+    return masks
 
 
 def magnitude_masks(
-    model: torch.nn.Module,
+    model: nn.Module,
     *,
     sparsity: float,
     exclude: Iterable[str] = (),
+    preset: Preset = "default",
     distribution: Distribution = "uniform",
 ) -> dict[str, torch.Tensor]:
-    """Choose the weights of smallest magnitude (Han et al., "DSD", ICLR 2017, section 3).
+    """Choose the weights of smallest magnitude; `choose_masks` without its rarer settings.
 
-    ``uniform`` prunes exactly ``round(sparsity * n)`` of the n weights of every tensor, ``global`` as many of all
-    tensors together. Among equal magnitudes the weight that comes first is pruned first. Biases, norms
-    and whatever `exclude` matches get no mask (see `prunable`).
-
-    Raises `RecipeError` for a sparsity outside [0, 1) or one that would leave a tensor without weights, and
-    `ModelError` for NaN weights. The model is not changed.
-
-    >>> net = torch.nn.Linear(10, 10)
-    >>> int(magnitude_masks(net, sparsity=0.7)["weight"].sum())
-    30
-    """
-    if not (isinstance(sparsity, (int, float)) and 0 <= sparsity < 1):
-        raise RecipeError(f"sparsity: got {sparsity!r}; expected a fraction from 0 (included) to 1 (excluded)")
-    magnitudes = {name: parameter.detach().abs().flatten() for name, parameter in prunable(model, exclude).items()}
-    for name, magnitude in magnitudes.items():
-        if bool(magnitude.isnan().any()):
-            raise ModelError(f"{name}: got {int(magnitude.isnan().sum())} weights that are NaN; expected numbers")
-    if distribution == "uniform":
-        pruned = {name: smallest(m, round(sparsity * m.numel())) for name, m in magnitudes.items()}
-    elif distribution == "global":
-        pooled = torch.cat(list(magnitudes.values()))
-        marks = smallest(pooled, round(sparsity * pooled.numel())).split([m.numel() for m in magnitudes.values()])
-        pruned = dict(zip(magnitudes, marks, strict=True))
-    else:
-        raise RecipeError(f"distribution: got {distribution!r}; expected uniform or global")
-    for name, marked in pruned.items():
-        if bool(marked.all()):
-            raise RecipeError(
-                f"sparsity {sparsity:g} leaves {name} ({marked.numel()} weights) without any; "
-                "lower the sparsity or exclude that layer"
-            )
-    return {name: ~marked.view(model.get_parameter(name).shape) for name, marked in pruned.items()}
-
-
-def measure_sparsity(model: torch.nn.Module, exclude: Iterable[str] = ()) -> float:
-    """Return the fraction of exact zeros among the weights that pruning applies to, in [0, 1].
-
-    >>> net = torch.nn.Linear(2, 2)
+    >>> net = torch.nn.Linear(2, 1)
     >>> with torch.no_grad():
-    ...     _ = net.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
-    >>> measure_sparsity(net)
-    0.25
+    ...     _ = net.weight.copy_(torch.tensor([[-3.0, 2.0]]))
+    >>> magnitude_masks(net, sparsity=0.5)["weight"].tolist()
+    [[True, False]]
     """
-    return fraction_of_zeros(prunable(model, exclude).values())
+    return choose_masks(model, sparsity=sparsity, exclude=exclude, preset=preset, distribution=distribution)
 
 
-def fraction_of_zeros(tensors: Collection[torch.Tensor]) -> float:
-    """Return the fraction of exact zeros among all elements of the tensors together, in [0, 1]."""
-    return sum(int((tensor == 0).sum()) for tensor in tensors) / sum(tensor.numel() for tensor in tensors)
+def check_selection(
+    model: nn.Module, sparsity: float, selection: Selection
+) -> tuple[dict[str, nn.Parameter], dict[str, int] | None]:
+    """Compare the settings with the model before anything is scored; raises as `choose_masks`.
 
-
-def pack_bits(mask: torch.Tensor) -> torch.Tensor:
-    """Store a bool tensor in one bit an element: uint8 [ceil(n / 8)], first element in the highest bit."""
-    return torch.from_numpy(np.packbits(mask.cpu().numpy().reshape(-1)))
-
-
-def unpack_bits(bits: torch.Tensor, shape: torch.Size | tuple[int, ...]) -> torch.Tensor:
-    """Undo `pack_bits` for a mask of the given shape.
-
-    >>> unpack_bits(pack_bits(torch.tensor([[True, False], [False, True]])), (2, 2)).tolist()
-    [[True, False], [False, True]]
+    Returns the prunable parameters and how many units of each to prune (None: of all together).
     """
-    flat = np.unpackbits(bits.numpy(), count=math.prod(shape)).astype(bool)
-    return torch.from_numpy(flat).view(shape)
+    unknown = set(selection) - set(Selection.__annotations__)
+    if unknown:
+        raise TypeError(f"got the unknown settings {sorted(unknown)}; expected {', '.join(Selection.__annotations__)}")
+    check_sparsity("sparsity", sparsity)
+    parameters = prunable(model, tuple(selection.get("exclude", ())), selection.get("preset", "default"))
+    pattern, distribution = selection.get("pattern"), selection.get("distribution", "uniform")
+    transposed = _transposed(model, pattern)
+    shapes = {
+        name: tuple(p.transpose(0, 1).shape if id(p) in transposed else p.shape) for name, p in parameters.items()
+    }
+    if any(is_sharded(parameter) for parameter in parameters.values()):
+        ranks_of(parameters.items())
+        if pattern is not None or selection.get("score", scores.magnitude) is not scores.magnitude:
+            raise RecipeError(
+                "got sharded weights; expected the magnitude score and no pattern: no other is made for shards"
+            )
+    if pattern is not None:
+        for name, shape in shapes.items():
+            pattern.check(name, shape, sparsity)
+    if isinstance(pattern, NofM):
+        if distribution != "uniform":
+            raise RecipeError(f"distribution: got {distribution!r}; expected uniform, which N of M means")
+        return parameters, None
+    units = {name: p.numel() if pattern is None else pattern.units(shapes[name]) for name, p in parameters.items()}
+    counts = pruned_counts(shapes, units, sparsity, distribution)
+    for name, count in (counts or {}).items():
+        if count == units[name]:
+            raise _none_left(name, units[name], sparsity)
+    return parameters, counts
+
+
+def _importance(model: nn.Module, parameters: Mapping[str, nn.Parameter], score: Score) -> dict[str, torch.Tensor]:
+    """Score the weights and check what came back."""
+    importance = dict(score(model, parameters))
+    for name, parameter in parameters.items():
+        if name not in importance:
+            raise ModelError(f"score: got nothing for {name}; expected one tensor for every prunable parameter")
+        values = importance[name]
+        if values.shape != parameter.shape:
+            raise ModelError(f"score: got {tuple(values.shape)} for {name}; expected {tuple(parameter.shape)}")
+        if score is not scores.magnitude and bool((values < 0).any()):
+            raise ModelError(f"score: got values below 0 for {name}; expected 0 or more, higher = more important")
+    return {name: importance[name] for name in parameters}
+
+
+def _transposed(model: nn.Module, pattern: Pattern | NofM | None) -> set[int]:
+    """Identify the weights that lie as (in, out, ...), where a pattern makes that matter."""
+    if pattern is None:
+        return set()
+    kinds = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    return {id(module.weight) for module in model.modules() if isinstance(module, kinds)}
+
+
+def _refuse_empty(masks: Masks, sparsity: float) -> None:
+    kept = [int(local(mask).sum()) for mask in masks.values()]
+    sharded = np.array([is_sharded(mask) for mask in masks.values()])
+    everywhere = np.where(sharded, ranks_of(masks.items()).sum(np.array(kept)), kept)
+    for (name, mask), count in zip(masks.items(), everywhere, strict=True):
+        if count == 0:
+            raise _none_left(name, mask.numel(), sparsity)
+
+
+def _none_left(name: str, count: int, sparsity: float) -> RecipeError:
+    return RecipeError(
+        f"sparsity {sparsity:g} leaves {name} ({count} weights) without any; lower the sparsity or exclude that layer"
+    )

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import torch
+from torch import nn
 
 from redense.config import did_you_mean
 from redense.errors import RecipeError
 
+Preset = Literal["default", "reference", "paper"]
+"""Which tensors of two or more dimensions stay dense from the start: ``default`` embeddings, ``reference`` none,
+``paper`` embeddings and the first convolution (Han et al., "DSD", ICLR 2017)."""
 
-def prunable(model: torch.nn.Module, exclude: Iterable[str] = ()) -> dict[str, torch.nn.Parameter]:
-    """Name the parameters that pruning applies to: two or more dimensions, trainable, not excluded.
+
+def prunable(
+    model: nn.Module, exclude: Iterable[str] = (), preset: Preset = "default"
+) -> dict[str, torch.nn.Parameter]:
+    """Name the parameters that pruning applies to: two or more dimensions, trainable floats, not excluded.
 
     `exclude` holds names or shell patterns. Each is compared with the parameter's full name and with the name
-    of every module that contains it, so ``"conv2d"`` excludes ``conv2d.weight``. A pattern that matches no
-    prunable parameter raises `RecipeError`. A parameter that two modules share is listed once.
+    of every module that contains it, so ``"conv2d"`` excludes ``conv2d.weight``. A parameter that several modules
+    share is listed once, under its first name, and counts as an embedding when one of them is.
+
+    Raises `RecipeError` for a pattern that matches no prunable parameter, and when nothing is left.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
     >>> list(prunable(net)), list(prunable(net, exclude=["0"]))
     (['0.weight', '2.weight'], ['2.weight'])
     """
-    candidates = {name: p for name, p in model.named_parameters() if p.dim() >= 2 and p.requires_grad}
-    excluded: set[str] = set()
+    candidates = {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.dim() >= 2 and parameter.requires_grad and parameter.is_floating_point()
+    }
+    excluded = {name for name, parameter in candidates.items() if id(parameter) in _kept_dense(model, preset)}
     for pattern in exclude:
-        matched = {name for name in candidates if any(fnmatchcase(part, pattern) for part in _prefixes(name))}
-        if not matched:
-            known = sorted({part for name in candidates for part in _prefixes(name)})
-            raise RecipeError(
-                f"exclude: the pattern {pattern!r} matches no layer{did_you_mean(pattern, known)}; "
-                f"expected a name or pattern among {', '.join(candidates) or 'no prunable layers at all'}"
-            )
-        excluded |= matched
+        excluded |= set(matching(candidates, pattern, "exclude"))
     chosen = {name: p for name, p in candidates.items() if name not in excluded}
     if not chosen:
         raise RecipeError(
@@ -40,6 +47,34 @@ def prunable(model: torch.nn.Module, exclude: Iterable[str] = ()) -> dict[str, t
             "that is not excluded; exclude fewer layers"
         )
     return chosen
+
+
+def matching(names: Iterable[str], pattern: str, setting: str) -> list[str]:
+    """List the parameters that a name or shell pattern stands for, by their own name or a module's around them.
+
+    Raises `RecipeError`, which begins with `setting`, when there is none.
+    """
+    names = list(names)
+    matched = [name for name in names if any(fnmatchcase(part, pattern) for part in _prefixes(name))]
+    if not matched:
+        known = sorted({part for name in names for part in _prefixes(name)})
+        raise RecipeError(
+            f"{setting}: the pattern {pattern!r} matches no layer{did_you_mean(pattern, known)}; "
+            f"expected a name or pattern among {', '.join(names) or 'no prunable layers at all'}"
+        )
+    return matched
+
+
+def _kept_dense(model: nn.Module, preset: Preset) -> set[int]:
+    """Identify the parameters that the preset leaves alone."""
+    if preset not in ("default", "reference", "paper"):
+        raise RecipeError(f"preset: got {preset!r}; expected default, reference or paper")
+    kept: list[nn.Module] = []
+    if preset != "reference":
+        kept += [module for module in model.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))]
+    if preset == "paper":
+        kept += [module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd)][:1]
+    return {id(module.weight) for module in kept}
 
 
 def _prefixes(name: str) -> list[str]:

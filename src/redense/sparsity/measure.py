@@ -1,0 +1,35 @@
+"""How sparse a model is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import numpy as np
+import torch
+from torch import nn
+
+from redense.sparsity.select import Preset, prunable
+from redense.sparsity.shards import is_sharded, local, ranks_of
+
+
+def measure_sparsity(model: nn.Module, exclude: Iterable[str] = (), preset: Preset = "default") -> float:
+    """Return the fraction of exact zeros among the weights that pruning applies to, in [0, 1].
+
+    Sharded weights are counted on all processes.
+
+    >>> net = torch.nn.Linear(2, 2)
+    >>> with torch.no_grad():
+    ...     _ = net.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
+    >>> measure_sparsity(net)
+    0.25
+    """
+    return fraction_of_zeros(prunable(model, exclude, preset).values())
+
+
+def fraction_of_zeros(tensors: Collection[torch.Tensor]) -> float:
+    """Return the fraction of exact zeros among all elements of the tensors together, in [0, 1]."""
+    ranks = ranks_of((str(index), tensor) for index, tensor in enumerate(tensors))
+    zeros = np.array([int((local(tensor.detach()) == 0).sum()) for tensor in tensors], dtype=np.int64)
+    sharded = np.array([is_sharded(tensor) for tensor in tensors])
+    everywhere = np.where(sharded, ranks.sum(zeros), zeros)
+    return int(everywhere.sum()) / sum(tensor.numel() for tensor in tensors)

@@ -1,0 +1,31 @@
+"""What an optimizer remembers between steps, and how it forgets."""
+
+from __future__ import annotations
+
+import torch
+from torch import optim
+
+
+def reset_moments(optimizer: optim.Optimizer) -> None:
+    """Bring an optimizer's state back to what it was before its first step.
+
+    Nearly every optimizer makes its state at the first step, so it is enough to drop it. Adagrad makes it
+    when it is constructed. Another optimizer that does so, too, is an error at its next step: keep its moments.
+
+    >>> net = torch.nn.Linear(1, 1)
+    >>> adam = torch.optim.Adam(net.parameters())
+    >>> net(torch.ones(1)).backward()
+    >>> adam.step()
+    >>> reset_moments(adam)
+    >>> len(adam.state)
+    0
+    """
+    if not isinstance(optimizer, optim.Adagrad):
+        optimizer.state.clear()
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state = optimizer.state[parameter]
+            state["step"].zero_()
+            with torch.no_grad():
+                state["sum"].fill_(group["initial_accumulator_value"])

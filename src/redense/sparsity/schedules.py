@@ -1,0 +1,61 @@
+"""How sparsity comes about inside a sparse phase: at once, or little by little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from redense.errors import RecipeError
+
+
+class Schedule(Protocol):
+    """Says when masks are chosen anew, and how sparse."""
+
+    def updates(self, sparsity: float, length: int) -> Mapping[int, float]:
+        """Map epochs (or steps) since the start of a phase of that length to sparsities; the last is `sparsity`."""
+
+
+@dataclass(frozen=True)
+class OneShot:
+    """All at the start of the phase, as DSD does."""
+
+    def updates(self, sparsity: float, length: int) -> Mapping[int, float]:
+        """Prune once.
+
+        >>> OneShot().updates(0.5, 10)
+        {0: 0.5}
+        """
+        return {0: sparsity}
+
+
+@dataclass(frozen=True)
+class Cubic:
+    """Rise from `initial`, fast at first: s + (initial - s) (1 - t/T)^3, every `every` epochs (or steps).
+
+    T is the `share` of the phase, rounded down; the rest trains at the full sparsity. Source: Zhu & Gupta, "To
+    prune, or not to prune", 2017, arXiv 1710.01878, equation 1.
+    """
+
+    every: int = 1
+    share: float = 0.75
+    initial: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or not 0 < self.share < 1 or not 0 <= self.initial < 1:
+            raise RecipeError(
+                f"schedule: got every={self.every}, share={self.share}, initial={self.initial}; expected every of at "
+                "least 1, share between 0 and 1, initial from 0 (included) to 1 (excluded)"
+            )
+
+    def updates(self, sparsity: float, length: int) -> Mapping[int, float]:
+        """Prune more at every update.
+
+        >>> Cubic().updates(0.8, 4)
+        {0: 0.0, 1: 0.5629629629629629, 2: 0.7703703703703704, 3: 0.8}
+        """
+        end = int(self.share * length)
+        if end == 0:
+            return {0: sparsity}
+        times = [*range(0, end, self.every), end]
+        return {t: sparsity + (self.initial - sparsity) * (1 - t / end) ** 3 for t in times}
