@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from redense.results import Results as Results
     from redense.results import Row as Row
     from redense.runs import run as run
+    from redense.sparsity import patterns as patterns
+    from redense.sparsity import schedules as schedules
+    from redense.sparsity import scores as scores
     from redense.sparsity.enforce import masked as masked
     from redense.sparsity.masks import choose_masks as choose_masks
     from redense.sparsity.masks import magnitude_masks as magnitude_masks
@@ -34,12 +37,19 @@ _HOMES = {
     "run": "redense.runs",
 }
 
-__all__ = [*sorted(_HOMES), "metrics"]  # noqa: PLE0604 (the names are strings; ruff cannot see it)
+_MODULES = {
+    "metrics": "redense.metrics",
+    "patterns": "redense.sparsity.patterns",
+    "schedules": "redense.sparsity.schedules",
+    "scores": "redense.sparsity.scores",
+}
+
+__all__ = [*sorted(_HOMES), *_MODULES]  # noqa: PLE0604 (the names are strings; ruff cannot see it)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "metrics":
-        return import_module("redense.metrics")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name not in _HOMES:
         raise AttributeError(f"module 'redense' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -9,7 +9,9 @@ from redense.sparsity import keys, threshold
 from redense.sparsity.threshold import kth_smallest, smallest
 
 # few distinct values, so that ties are the rule
-VALUES = st.lists(st.sampled_from([0.0, -0.0, 0.25, -0.25, 1.0, -3.0, np.inf]) | st.floats(-9, 9, width=16), max_size=40)
+VALUES = st.lists(
+    st.sampled_from([0.0, -0.0, 0.25, -0.25, 1.0, -3.0, np.inf]) | st.floats(-9, 9, width=16), max_size=40
+)
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
@@ -69,7 +71,11 @@ def test_a_sample_that_misses_is_made_up_for(monkeypatch):
 def test_different_float_types_are_compared_by_value():
     tensors = {"a": torch.tensor([0.5, 2.0]).half(), "b": torch.tensor([1.0, 3.0]).bfloat16(), "c": torch.tensor([0.1])}
     marks = smallest(tensors, 3)
-    assert {name: mark.tolist() for name, mark in marks.items()} == {"a": [True, False], "b": [True, False], "c": [True]}
+    assert {name: mark.tolist() for name, mark in marks.items()} == {
+        "a": [True, False],
+        "b": [True, False],
+        "c": [True],
+    }
 
 
 def test_strided_tensors_are_taken_in_logical_order():
@@ -81,7 +87,10 @@ def test_strided_tensors_are_taken_in_logical_order():
 @pytest.mark.usefixtures("method")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nan_is_named_and_infinity_is_not(dtype):
-    tensors = {"good": torch.tensor([np.inf, -1.0], dtype=dtype), "bad": torch.tensor([np.nan, 1, -np.nan], dtype=dtype)}
+    tensors = {
+        "good": torch.tensor([np.inf, -1.0], dtype=dtype),
+        "bad": torch.tensor([np.nan, 1, -np.nan], dtype=dtype),
+    }
     with pytest.raises(ModelError, match="bad: got 2 weights that are NaN"):
         smallest(tensors, 2)
     assert smallest({"good": tensors["good"]}, 1)["good"].tolist() == [False, True]
