@@ -74,7 +74,7 @@ def test_steps_count_what_the_optimizer_did():
 
 
 def test_no_dense_epochs_for_a_model_already_trained():
-    model, optimizer, dsd = linear(epochs=(0, 1, 1))
+    model, _, dsd = linear(epochs=(0, 1, 1))
     assert zeros(model) == 0, "nothing happens before the start"
     kinds = [dsd.phase.kind for _ in dsd.epochs()]
     assert kinds == ["sparse", "redense"]
@@ -236,7 +236,7 @@ def test_resuming_within_an_epoch():
 
 
 def test_masks_are_stored_as_bits():
-    model, _, dsd = linear()
+    _, _, dsd = linear()
     next(dsd.epochs())
     bits = dsd.state_dict()["masks"]["weight"]
     assert (bits.dtype, tuple(bits.shape)) == (torch.uint8, (2, 2))  # ten bits are two bytes a row
@@ -250,7 +250,7 @@ def test_a_break_keeps_the_phase_and_remove_leaves_no_trace():
             break
     train_step(model, optimizer, 2)
     assert zeros(model) == 10
-    assert [epoch for epoch in dsd.epochs()][:1] == [1]
+    assert next(dsd.epochs()) == 1
     dsd.remove()
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
@@ -332,7 +332,7 @@ def test_an_optimizer_of_other_parameters():
 
 
 def test_states_that_do_not_fit():
-    model, optimizer, dsd = linear()
+    _, _, dsd = linear()
     state = dsd.state_dict()
     cases = [
         ({**state, "format": 9}, "got format 9; expected 1"),

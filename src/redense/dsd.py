@@ -14,7 +14,7 @@ from redense.phases import Phase, dsd_phases
 from redense.sparsity import scores
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.distributions import check_sparsity
-from redense.sparsity.enforce import Enforcement
+from redense.sparsity.enforce import Enforcement, uncompiled
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks
 from redense.sparsity.moments import reset_moments
 from redense.sparsity.schedules import OneShot, Schedule
@@ -263,8 +263,8 @@ class DSD:
     def _register(self) -> None:
         if not self._handles:
             self._handles = [
-                self.optimizer.register_step_pre_hook(lambda *_: self._before_step()),
-                self.optimizer.register_step_post_hook(lambda *_: self._after_step()),
+                self.optimizer.register_step_pre_hook(uncompiled(self._before_step)),
+                self.optimizer.register_step_post_hook(uncompiled(self._after_step)),
             ]
 
     def _before_step(self) -> None:

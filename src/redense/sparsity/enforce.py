@@ -13,7 +13,7 @@ their bits, so that a pruned weight becomes +0.0 whatever was there, NaN and inf
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -53,8 +53,8 @@ def masked(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> Iterat
     """
     enforcement = Enforcement(model, optimizer, masks)
     handles = [
-        optimizer.register_step_pre_hook(lambda *_: enforcement.before_step()),
-        optimizer.register_step_post_hook(lambda *_: enforcement.after_step()),
+        optimizer.register_step_pre_hook(uncompiled(enforcement.before_step)),
+        optimizer.register_step_post_hook(uncompiled(enforcement.after_step)),
     ]
     try:
         yield
@@ -62,6 +62,17 @@ def masked(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> Iterat
         for handle in handles:
             handle.remove()
         enforcement.remove()
+
+
+def uncompiled(action: Callable[[], None]) -> Callable[..., None]:
+    """Make a step hook of an action that ``torch.compile`` of the step leaves alone: it looks at more than tensors."""
+
+    def hook(*_: object) -> None:
+        action()
+
+    # making an optimizer has imported the compiler already, so that this costs no time
+    disabled: Callable[..., None] = torch.compiler.disable(hook)
+    return disabled
 
 
 class Enforcement:
@@ -74,6 +85,7 @@ class Enforcement:
         parameters = _matched(model, optimizer, masks)
         self.optimizer = optimizer
         self.parameters = parameters
+        self._zeros_stay = _leaves_zeros(optimizer)
         self._keep = {parameters[name]: _as_keep(parameters[name], mask) for name, mask in masks.items()}
         self._masked_gradients: dict[nn.Parameter, tuple[weakref.ref[torch.Tensor], int]] = {}
         with torch.no_grad():
@@ -100,7 +112,7 @@ class Enforcement:
 
     def after_step(self) -> None:
         """Mask weights and moments, unless the optimizer is known to leave zeros alone."""
-        if not _leaves_zeros(self.optimizer):
+        if not self._zeros_stay:
             with torch.no_grad():
                 self._zero_weights_and_moments()
 
@@ -179,5 +191,12 @@ def _as_keep(parameter: nn.Parameter, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _leaves_zeros(optimizer: optim.Optimizer) -> bool:
-    """Tell whether a weight of zero with zero gradient and moments surely stays zero: 0 / (0 + eps) must be 0."""
-    return type(optimizer) in ELEMENTWISE and all(group.get("eps", 1) > 0 for group in optimizer.param_groups)
+    """Tell whether a weight of zero with zero gradient and moments surely stays zero.
+
+    An update 0 / (0 + eps) must be 0, and the usual eps of 1e-8 is no more than 0 in float16.
+    """
+    return type(optimizer) in ELEMENTWISE and all(
+        group.get("eps", 1.0) > torch.finfo(parameter.dtype).smallest_normal
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    )
