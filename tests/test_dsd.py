@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn, optim
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
 from redense import DSD, RedenseError, patterns, schedules, scores
 
@@ -71,6 +72,16 @@ def test_steps_count_what_the_optimizer_did():
             train_step(model, optimizer, number)
         seen.append(number)
     assert seen == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_step_that_only_makes_the_optimizers_state_does_not_count():
+    model, optimizer, dsd = linear(steps=(1, 2, 1))
+    get_optimizer_state_dict(model, optimizer)  # steps at rate 0 with gradients of 0
+    assert optimizer.state
+    assert dsd.progress == 0
+    optimizer.param_groups[0]["lr"] = 0.0  # as a warm-up may begin
+    train_step(model, optimizer, 0)
+    assert dsd.progress == 1
 
 
 def test_no_dense_epochs_for_a_model_already_trained():

@@ -93,6 +93,7 @@ class DSD:
         """Epochs (or steps) that are over."""
         self._started = False
         self._enforcement: Enforcement | None = None
+        self._rehearsal = False
         self._unscaled_rates: list[Any] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._check_model()
@@ -268,7 +269,8 @@ class DSD:
             ]
 
     def _before_step(self) -> None:
-        if self.finished:
+        self._rehearsal = _moves_nothing(self.optimizer)
+        if self.finished or self._rehearsal:
             return
         self.start()
         if self._enforcement:
@@ -286,7 +288,7 @@ class DSD:
             return
         if self._enforcement:
             self._enforcement.after_step()
-        if self.unit == "steps":
+        if self.unit == "steps" and not self._rehearsal:
             self.advance()
 
     def _restore_rates(self) -> None:
@@ -328,6 +330,14 @@ class DSD:
             rows = unpack_bits(local(bits[name]), (len(piece), columns))
             masks[name] = like(rows.view(piece.shape).to(piece.device), parameter)
         return masks
+
+
+def _moves_nothing(optimizer: optim.Optimizer) -> bool:
+    """Recognise the step by which `torch.distributed.checkpoint` makes an optimizer's state: no rate, no gradients."""
+    if any(group["lr"] != 0 for group in optimizer.param_groups):
+        return False
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return not any(bool(local(gradient).any()) for gradient in gradients)
 
 
 def _checked_lengths(epochs: Sequence[int] | None, steps: Sequence[int] | None) -> tuple[int, int, int]:

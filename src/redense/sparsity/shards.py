@@ -54,7 +54,7 @@ class Ranks:
         """Add int64 counts of any shape over all ranks."""
         if self.group is None:
             return counts
-        total = torch.from_numpy(counts).to(self.device)
+        total = torch.from_numpy(counts.copy()).to(self.device)
         torch.distributed.all_reduce(total, group=self.group)
         return total.cpu().numpy()
 
