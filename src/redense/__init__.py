@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from redense.sparsity.masks import choose_masks as choose_masks
     from redense.sparsity.masks import magnitude_masks as magnitude_masks
     from redense.sparsity.measure import measure_sparsity as measure_sparsity
+    from redense.sparsity.sensitivity import sensitivity as sensitivity
+    from redense.sparsity.storage import load_sparse as load_sparse
+    from redense.sparsity.storage import save_sparse as save_sparse
 
 __version__ = "0.1.0"
 
@@ -33,8 +36,11 @@ _HOMES = {
     "choose_masks": "redense.sparsity.masks",
     "magnitude_masks": "redense.sparsity.masks",
     "masked": "redense.sparsity.enforce",
+    "load_sparse": "redense.sparsity.storage",
     "measure_sparsity": "redense.sparsity.measure",
     "run": "redense.runs",
+    "save_sparse": "redense.sparsity.storage",
+    "sensitivity": "redense.sparsity.sensitivity",
 }
 
 _MODULES = {

@@ -77,6 +77,44 @@ class Data:
         Console(width=None if sys.stdout.isatty() else 160).print(catalogue(self.name, self.data_root))
 
 
+@dataclass(frozen=True)
+class Export:
+    """Write the model of one phase of a finished run to a file."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    phase: Literal["dense", "sparse", "redense"] = "redense"
+    """Which phase."""
+    sparsity: float | None = None
+    """Which sparsity; not needed where the run has one."""
+    seed: int | None = None
+    """Which seed, by default the first."""
+    round: int | None = None
+    """Which round, by default the last."""
+    format: Literal["safetensors", "bitmask", "onnx"] = "safetensors"
+    """A plain state_dict, bitmask and values (see redense.load_sparse), or ONNX (needs redense[onnx])."""
+    out: Path | None = None
+    """The file, by default in the run's folder."""
+    data_root: Path | None = None
+    """For ONNX: where named data lie."""
+
+    def execute(self) -> None:
+        """Write the file and say where it is and how large."""
+        from redense.export import export
+
+        path = export(
+            self.run,
+            phase=self.phase,
+            sparsity=self.sparsity,
+            seed=self.seed,
+            round=self.round,
+            format=self.format,
+            out=self.out,
+            data_root=self.data_root,
+        )
+        print(f"Written: {path}, {path.stat().st_size:,} bytes")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command ``redense``; exits with 0 (done), 2 (bad input) or 3 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -91,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(Interrupted.exit_code)
 
 
-def _parse(arguments: list[str]) -> Run | Data:
+def _parse(arguments: list[str]) -> Run | Data | Export:
     if arguments == ["--version"]:
         print(f"redense {__version__}")
         sys.exit(0)
@@ -100,7 +138,9 @@ def _parse(arguments: list[str]) -> Run | Data:
     source = arguments[1] if named else DEFAULT_RECIPE
     run = Run(source=source, recipe=load_recipe(source))
     return tyro.cli(
-        Annotated[Run, tyro.conf.subcommand("run", default=run)] | Annotated[Data, tyro.conf.subcommand("data")],
+        Annotated[Run, tyro.conf.subcommand("run", default=run)]
+        | Annotated[Data, tyro.conf.subcommand("data")]
+        | Annotated[Export, tyro.conf.subcommand("export")],
         prog="redense",
         description="Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.",
         args=arguments,

@@ -1,0 +1,67 @@
+"""DSD in a Lightning `Trainer`; needs the extra ``redense[lightning]``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redense.dsd import DSD
+from redense.errors import RecipeError
+
+try:
+    import lightning.pytorch as pl
+except ImportError as missing:
+    raise ImportError("lightning is not installed; pip install 'redense[lightning]'") from missing
+
+
+class DSDCallback(pl.Callback):
+    """Take the module through dense, sparse and re-dense phases; takes the settings of `redense.DSD`.
+
+    The phases must fill the training: `epochs` add up to the trainer's ``max_epochs``, or `steps` to its
+    optimizer steps. Checkpoints of the trainer hold the state of the phases, and ``fit(ckpt_path=...)`` goes on
+    from it. One optimizer, automatic or manual optimization.
+
+    Raises, at the start of training, `RecipeError` for phases that do not add up or several optimizers, and
+    whatever `redense.DSD` raises.
+
+    >>> callback = DSDCallback(sparsity=0.5, epochs=(2, 1, 1))
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+        self.dsd: DSD | None = None
+        """The phases, from the start of training on."""
+        self._state: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make the phases, or go on in them: model and optimizer are restored by now."""
+        if len(trainer.optimizers) != 1:
+            raise RecipeError(f"DSDCallback: got {len(trainer.optimizers)} optimizers; expected one")
+        dsd = DSD(pl_module, trainer.optimizers[0], **self.settings)
+        planned = trainer.max_epochs if dsd.unit == "epochs" else trainer.estimated_stepping_batches
+        if planned != dsd.total:
+            raise RecipeError(
+                f"DSDCallback: the phases take {dsd.total} {dsd.unit}, the trainer makes {planned}; make them equal"
+            )
+        if self._state:
+            dsd.load_state_dict(self._state)
+        self.dsd = dsd
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Enter the phase of this epoch. Not at the last one's end: a checkpoint made there ends an epoch, too."""
+        assert self.dsd is not None
+        self.dsd.start()
+        while self.dsd.unit == "epochs" and self.dsd.progress < trainer.current_epoch:
+            self.dsd.advance()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave nothing on model and optimizer."""
+        assert self.dsd is not None
+        self.dsd.remove()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the phases for the trainer's checkpoint."""
+        return self.dsd.state_dict() if self.dsd is not None else self._state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state until the optimizer is there."""
+        self._state = state_dict

@@ -1,0 +1,93 @@
+"""DSD in a Hugging Face `Trainer`; needs the extra ``redense[transformers]``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from redense.dsd import DSD
+from redense.errors import RecipeError, TrainingError
+
+try:
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+except ImportError as missing:
+    raise ImportError("transformers is not installed; pip install 'redense[transformers]'") from missing
+
+FILE = "dsd.safetensors"
+"""What lies in every checkpoint folder beside the trainer's own files."""
+
+
+class DSDCallback(TrainerCallback):
+    """Take the model through dense, sparse and re-dense phases; takes the settings of `redense.DSD`.
+
+    The phases must fill the training: `epochs` add up to ``num_train_epochs``, or `steps` to the optimizer steps.
+    Every checkpoint folder gets the state of the phases, and ``train(resume_from_checkpoint=...)`` goes on
+    from a checkpoint in the trainer's own ``output_dir``.
+
+    Raises, at the start of training, `RecipeError` for phases that do not add up, `TrainingError` for a checkpoint
+    without the phases' state, and whatever `redense.DSD` raises.
+
+    >>> callback = DSDCallback(sparsity=0.5, epochs=(2, 1, 1))
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+        self.dsd: DSD | None = None
+        """The phases, from the start of training on."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
+    ) -> None:
+        """Make the phases, or go on in them: model and optimizer are restored by now."""
+        optimizer = objects["optimizer"]
+        optimizer = getattr(optimizer, "optimizer", optimizer)  # what accelerate wraps
+        dsd = DSD(objects["model"], optimizer, **self.settings)
+        planned = args.num_train_epochs if dsd.unit == "epochs" and args.max_steps <= 0 else state.max_steps
+        if planned != dsd.total:
+            raise RecipeError(
+                f"DSDCallback: the phases take {dsd.total} {dsd.unit}, the trainer makes {planned:g}; make them equal"
+            )
+        if state.global_step > 0:
+            dsd.load_state_dict(_read(_folder(args, state) / FILE))
+        self.dsd = dsd
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
+    ) -> None:
+        """Enter the phase of this epoch. Not at the last one's end: a checkpoint made there ends an epoch, too."""
+        assert self.dsd is not None
+        self.dsd.start()
+        while self.dsd.unit == "epochs" and self.dsd.progress < int(state.epoch or 0):
+            self.dsd.advance()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
+        """Add the state of the phases to the checkpoint just written."""
+        assert self.dsd is not None
+        if state.is_world_process_zero:
+            values = self.dsd.state_dict()
+            masks = values.pop("masks")
+            save_file(masks, _folder(args, state) / FILE, {"dsd": json.dumps(values)})
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
+    ) -> None:
+        """Leave nothing on model and optimizer."""
+        assert self.dsd is not None
+        self.dsd.remove()
+
+
+def _folder(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise TrainingError(f"DSDCallback: {path} is missing; expected a checkpoint that was made with this callback")
+    with safe_open(path, framework="pt") as file:
+        masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        values: dict[str, Any] = json.loads(file.metadata()["dsd"])
+    return {**values, "masks": masks}

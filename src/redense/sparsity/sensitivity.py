@@ -1,0 +1,116 @@
+"""How much sparsity each layer bears: prune one at a time, without training, and see what is left of the accuracy."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Unpack
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from redense.phases import percent
+from redense.sparsity.masks import Selection, check_selection, choose_masks
+
+DEFAULT_SPARSITIES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What `sensitivity` measured: `accuracies[layer][i]` belongs to `sparsities[i]`, `dense` to the whole model."""
+
+    dense: float
+    sparsities: tuple[float, ...]
+    accuracies: dict[str, tuple[float, ...]]
+
+    def __str__(self) -> str:
+        """Draw the table: a row a layer, a column a sparsity, in percent."""
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("pruned alone", no_wrap=True)
+        for sparsity in self.sparsities:
+            table.add_column(percent(sparsity), justify="right")
+        for name, values in self.accuracies.items():
+            table.add_row(name, *(f"{100 * value:.2f}" for value in values))
+        console = Console(file=io.StringIO(), width=max(120, 12 * len(self.sparsities) + 60), color_system=None)
+        with console.capture() as captured:
+            console.print(table)
+            console.print(f"nothing pruned: {100 * self.dense:.2f}", highlight=False)
+        return captured.get().rstrip()
+
+    def save_png(self, path: str | Path) -> None:
+        """Draw accuracy against sparsity, a line a layer."""
+        from matplotlib import colormaps
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+        axes = figure.subplots()
+        axes.axhline(100 * self.dense, color="#444444", linestyle="--", linewidth=1.2, label="nothing pruned")
+        colours = colormaps["viridis"].resampled(max(len(self.accuracies), 2))
+        for index, (name, values) in enumerate(self.accuracies.items()):
+            x, y = [100 * s for s in self.sparsities], [100 * value for value in values]
+            axes.plot(x, y, "o-", label=name, color=colours(index / max(len(self.accuracies) - 1, 1)), linewidth=1.5)
+        axes.set_xlabel("sparsity of the one layer that is pruned, %")
+        axes.set_ylabel("accuracy, %")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.savefig(path, format="png")
+
+
+def sensitivity(
+    model: nn.Module,
+    evaluate: Callable[[nn.Module], float],
+    sparsities: Sequence[float] = DEFAULT_SPARSITIES,
+    **selection: Unpack[Selection],
+) -> Sensitivity:
+    """Measure the accuracy with each layer pruned alone to each sparsity, without training.
+
+    Args:
+        model: any module; its weights have the same bits afterwards, whatever happens.
+        evaluate: returns the model's accuracy, a fraction in [0, 1]; called once for each layer and sparsity, and
+            once for the model as it is.
+        sparsities: fractions of zeros.
+        selection: which layers, and how their weights are chosen (see `choose_masks`).
+
+    Raises as `choose_masks`, before anything is evaluated.
+
+    Source: the sensitivity analysis of Han et al., "Learning both Weights and Connections", NeurIPS 2015, figure 6.
+
+    >>> net = torch.nn.Linear(4, 2, bias=False)
+    >>> result = sensitivity(net, lambda net: float(net.weight.bool().float().mean()), [0.5, 0.75])
+    >>> result.accuracies
+    {'weight': (0.5, 0.25)}
+    """
+    for sparsity in sparsities:
+        parameters, _ = check_selection(model, sparsity, selection)
+    dense = evaluate(model)
+    accuracies = {}
+    for name, parameter in parameters.items():
+        alone: Selection = {**selection, "exclude": [other for other in parameters if other != name]}
+        alone["exclude"] = [*selection.get("exclude", ()), *alone["exclude"]]
+        accuracies[name] = tuple(_pruned(model, parameter, name, evaluate, s, alone) for s in sparsities)
+    return Sensitivity(dense, tuple(sparsities), accuracies)
+
+
+def _pruned(
+    model: nn.Module,
+    parameter: nn.Parameter,
+    name: str,
+    evaluate: Callable[[nn.Module], float],
+    sparsity: float,
+    selection: Selection,
+) -> float:
+    """Evaluate with one layer pruned, and give its weights back."""
+    mask = choose_masks(model, sparsity=sparsity, **selection)[name]
+    original = parameter.detach().clone()
+    try:
+        with torch.no_grad():
+            parameter[~mask] = 0
+        return evaluate(model)
+    finally:
+        with torch.no_grad():
+            parameter.copy_(original)
