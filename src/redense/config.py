@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from redense.errors import RecipeError
 
-Distribution = Literal["uniform", "global"]
+Distribution = Literal["uniform", "global", "erk"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 
 
@@ -60,7 +60,8 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     """Names or patterns of layers that stay dense, such as conv2d or 'layer1.*'."""
     distribution: Distribution = "uniform"
-    """uniform prunes every tensor alike; global takes the smallest weights of all tensors together."""
+    """uniform prunes every tensor alike; global takes the smallest weights of all tensors together; erk
+    (Erdos-Renyi-kernel) spares small tensors."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -102,7 +103,7 @@ class Recipe:
             raise RecipeError(f"weight_decay: got {self.weight_decay:g}; expected a finite value of 0 or more")
         for name, choices in (
             ("optimizer", ("adam", "adamw", "sgd")),
-            ("distribution", ("uniform", "global")),
+            ("distribution", ("uniform", "global", "erk")),
         ):
             if getattr(self, name) not in choices:
                 raise RecipeError(f"{name}: got {getattr(self, name)!r}; expected one of {', '.join(choices)}")

@@ -87,9 +87,14 @@ def to_onnx(model: nn.Module, example: torch.Tensor, path: str | Path) -> float:
     try:
         batch = torch.export.Dim("batch", min=1)
         program = torch.onnx.export(
-            model, (example,), dynamo=True, dynamic_shapes=({0: batch},), input_names=["input"], output_names=["logits"],
+            model,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            input_names=["input"],
+            output_names=["logits"],
             verbose=False,
-        )  # fmt: skip
+        )
         assert program is not None
         content = program.model_proto.SerializeToString()
         onnx.checker.check_model(content)

@@ -27,7 +27,7 @@ from redense.report.figures import save_table_figure
 from redense.report.summary import kept_table, layer_table
 from redense.report.table import results_table
 from redense.results import Results, Row, row_of
-from redense.sparsity.masks import magnitude_masks
+from redense.sparsity.masks import check_selection
 from redense.sparsity.measure import fraction_of_zeros
 from redense.sparsity.select import prunable
 
@@ -137,9 +137,8 @@ def prepare(
     model_name = resolve(recipe.model, dataset.input_shape)
     model = build(model_name, dataset.input_shape, dataset.num_classes)
     check_fit(model_name, model, dataset.input_shape, dataset.num_classes)
-    prunable(model, recipe.exclude)
-    if recipe.distribution == "uniform":  # an emptied layer shows now rather than after the dense phase
-        magnitude_masks(model, sparsity=max(recipe.sparsities), exclude=recipe.exclude)
+    for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
+        check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
     substance = Substance(dataset.fingerprint, architecture(model), kind)
     jobs = plan(recipe, model_name, substance)
     return Prepared(recipe, dataset, model_name, model, jobs, kind, workers)

@@ -6,7 +6,6 @@ the parameters' shapes, 0 or more, higher = more important. Anybody can write on
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from redense.errors import ModelError
+from redense.seeding import generator
 
 Score = Callable[[nn.Module, Mapping[str, nn.Parameter]], Mapping[str, torch.Tensor]]
 
@@ -38,8 +38,8 @@ def random(seed: int = 0) -> Score:
     def score(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, torch.Tensor]:
         drawn = {}
         for name, parameter in parameters.items():
-            generator = torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(name.encode()))
-            drawn[name] = torch.rand(parameter.shape, generator=generator).to(parameter.device)
+            stream = generator(seed, "score", name)
+            drawn[name] = torch.rand(parameter.shape, generator=stream).to(parameter.device)
         return drawn
 
     return score

@@ -74,7 +74,7 @@ def sensitivity(
         evaluate: returns the model's accuracy, a fraction in [0, 1]; called once for each layer and sparsity, and
             once for the model as it is.
         sparsities: fractions of zeros.
-        selection: which layers, and how their weights are chosen (see `choose_masks`).
+        selection: which layers, and how their weights are chosen (see `choose_masks`; no distribution).
 
     Raises as `choose_masks`, before anything is evaluated.
 
@@ -90,9 +90,10 @@ def sensitivity(
     dense = evaluate(model)
     accuracies = {}
     for name, parameter in parameters.items():
-        alone: Selection = {**selection, "exclude": [other for other in parameters if other != name]}
-        alone["exclude"] = [*selection.get("exclude", ()), *alone["exclude"]]
-        accuracies[name] = tuple(_pruned(model, parameter, name, evaluate, s, alone) for s in sparsities)
+        alone = selection.copy()
+        alone["exclude"] = [*selection.get("exclude", ()), *(other for other in parameters if other != name)]
+        alone["distribution"] = "uniform"
+        accuracies[name] = tuple([_pruned(model, parameter, name, evaluate, s, alone) for s in sparsities])
     return Sensitivity(dense, tuple(sparsities), accuracies)
 
 

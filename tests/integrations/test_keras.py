@@ -1,0 +1,126 @@
+import keras
+import numpy as np
+import pytest
+
+from redense import RedenseError
+from redense.integrations.keras import DSDCallback
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the framework's own
+
+X = np.random.default_rng(0).normal(size=(24, 6)).astype(np.float32)
+
+
+class Watch(keras.callbacks.Callback):
+    """Zeros of the kernel after every batch, and the learning rate in every epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.zeros, self.rates = {}, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.rates.append(float(self.model.optimizer.learning_rate))
+
+    def on_train_batch_end(self, batch, logs=None):
+        kernel = keras.ops.convert_to_numpy(self.model.layers[0].kernel)
+        self.zeros.setdefault(self.epoch, set()).add(int((kernel == 0).sum()))
+
+
+def compiled(optimizer="adam", **options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, **options)])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def fit(model, *callbacks, **settings):
+    watch = Watch()
+    dsd = DSDCallback(sparsity=0.5, **{"epochs": (2, 2, 1), **settings})
+    model.fit(X, X[:, :4], batch_size=8, epochs=5, shuffle=False, verbose=0, callbacks=[*callbacks, dsd, watch])
+    return watch
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adagrad", "adamax"])
+def test_phases_rates_and_a_fresh_optimizer(optimizer):
+    model = compiled(optimizer)
+    rate = float(model.optimizer.learning_rate)
+    watch = fit(model)
+    assert watch.zeros == {0: {0}, 1: {0}, 2: {12}, 3: {12}, 4: {0}}
+    assert watch.rates == pytest.approx([rate] * 4 + [rate / 10])
+    assert int(model.optimizer.iterations) == 3, "it counts from the last boundary"
+    assert model.layers[0].kernel.constraint is None
+
+
+def test_the_variables_own_constraint_holds_too():
+    model = compiled(kernel_constraint=keras.constraints.NonNeg())
+    own = model.layers[0].kernel.constraint
+    watch = fit(model)
+    assert min(watch.zeros[3]) >= 12
+    assert keras.ops.convert_to_numpy(model.layers[0].kernel).min() >= 0
+    assert model.layers[0].kernel.constraint is own
+
+
+class Stop(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4])
+def test_resumption_through_kerass_own_backup(stop, tmp_path):
+    whole = compiled()
+    fit(whole)
+    backup = keras.callbacks.BackupAndRestore(str(tmp_path))
+    with pytest.raises(InterruptedError):
+        fit(compiled(), backup, Stop(stop))
+    resumed = compiled()
+    fit(resumed, keras.callbacks.BackupAndRestore(str(tmp_path)))
+    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_embeddings_and_exclusions_stay_dense():
+    model = keras.Sequential(
+        [
+            keras.Input((3,), dtype="int32"),
+            keras.layers.Embedding(5, 4),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, name="first"),
+            keras.layers.Dense(4, name="second"),
+        ]
+    )
+    model.compile("sgd", "mse")
+    dsd = DSDCallback(sparsity=0.5, epochs=(1, 1, 1), exclude=["*second*"])
+
+    class Seen(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                self.masks = dict(dsd.masks)
+
+    seen = Seen()
+    model.fit(np.ones((4, 3)), np.ones((4, 4)), epochs=3, verbose=0, callbacks=[dsd, seen])
+    assert [path.split("/")[-2:] for path in seen.masks] == [["first", "kernel"]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": (1, 1, 1)}, "the phases take 3 epochs, fit makes 5"),
+        ({"epochs": (1, 1)}, r"got epochs=\(1, 1\)"),
+        ({"rates": (1, 1, 0)}, r"rates=\(1, 1, 0\)"),
+        ({"exclude": ["kern"]}, "exclude: the pattern 'kern' matches no kernel; expected one of"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(RedenseError, match=message):
+        fit(compiled(), **settings)
+
+
+def test_a_schedule_as_learning_rate():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    with pytest.raises(RedenseError, match="got a schedule as learning rate"):
+        fit(compiled(keras.optimizers.SGD(schedule)))

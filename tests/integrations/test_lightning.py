@@ -1,0 +1,91 @@
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader, TensorDataset
+
+from redense import RedenseError
+from redense.integrations.lightning import DSDCallback
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the framework's own
+
+DATA = TensorDataset(torch.randn(24, 6, generator=torch.Generator().manual_seed(0)))
+
+
+class Module(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = torch.nn.Linear(6, 4)
+        self.zeros = []
+
+    def training_step(self, batch, _):
+        return self.net(batch[0]).square().mean()
+
+    def validation_step(self, batch, _):
+        return None
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 0.01)
+
+    def on_train_epoch_end(self):
+        self.zeros.append(int((self.net.weight == 0).sum()))
+
+
+class TwoOptimizers(Module):
+    automatic_optimization = False
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD([self.net.weight], 0.1), torch.optim.SGD([self.net.bias], 0.1)]
+
+
+def fit(folder, module=None, resume=None, validate=False, **settings):
+    module = module or Module()
+    every = ModelCheckpoint(folder, "{epoch}", save_top_k=-1)
+    trainer = pl.Trainer(
+        max_epochs=5,
+        callbacks=[DSDCallback(sparsity=0.5, **settings), every],
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = DataLoader(DATA, batch_size=8)
+    trainer.fit(module, loader, loader if validate else None, ckpt_path=resume)
+    return module
+
+
+@pytest.mark.parametrize("validate", [False, True])
+@pytest.mark.parametrize("settings", [{"epochs": (2, 2, 1)}, {"steps": (6, 6, 3)}, {"steps": (4, 7, 4)}])
+def test_phases_and_resumption_from_every_checkpoint(settings, validate, tmp_path):
+    """Three optimizer steps an epoch: the second setting is the first in steps, the third ends phases within epochs."""
+    whole = fit(tmp_path, validate=validate, **settings)
+    if "epochs" in settings:
+        assert whole.zeros == [0, 0, 12, 12, 0]
+    for epoch in range(4):
+        resumed = fit(tmp_path / "again", resume=tmp_path / f"epoch={epoch}.ckpt", validate=validate, **settings)
+        assert torch.equal(resumed.net.weight, whole.net.weight)
+        assert resumed.zeros == whole.zeros[epoch + 1 :]
+
+
+def test_nothing_is_left_behind(tmp_path):
+    module = fit(tmp_path, epochs=(1, 1, 3))
+    assert not module.net.weight._post_accumulate_grad_hooks
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": (1, 1, 1)}, "the phases take 3 epochs, the trainer makes 5; make them equal"),
+        ({"steps": (1, 1, 1)}, "the phases take 3 steps, the trainer makes 15; make them equal"),
+        ({"epochs": (3, 1, 1), "exclude": ["nett"]}, "'nett' matches no layer"),
+    ],
+)
+def test_bad_settings(settings, message, tmp_path):
+    with pytest.raises(RedenseError, match=message):
+        fit(tmp_path, **settings)
+
+
+def test_several_optimizers(tmp_path):
+    with pytest.raises(RedenseError, match="got 2 optimizers; expected one"):
+        fit(tmp_path, TwoOptimizers(), epochs=(3, 1, 1))

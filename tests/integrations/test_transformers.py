@@ -1,0 +1,84 @@
+import pytest
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from redense import RedenseError
+from redense.integrations.transformers import FILE, DSDCallback
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the framework's own
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = torch.nn.Linear(6, 4)
+
+    def forward(self, x, labels=None):
+        return {"loss": self.net(x).square().mean()}
+
+
+class Data(torch.utils.data.Dataset):
+    x = torch.randn(24, 6, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, index):
+        return {"x": self.x[index], "labels": 0}
+
+
+class Zeros(TrainerCallback):
+    def __init__(self):
+        self.seen = []
+
+    def on_epoch_end(self, args, state, control, model, **objects):
+        self.seen.append(int((model.net.weight == 0).sum()))
+
+
+def fit(folder, resume=None, arguments=None, **settings):
+    model, zeros = Model(), Zeros()
+    options = {"num_train_epochs": 5, "save_strategy": "epoch", "learning_rate": 0.01, **(arguments or {})}
+    trainer = Trainer(
+        model,
+        TrainingArguments(
+            str(folder), per_device_train_batch_size=8, use_cpu=True, report_to=[], disable_tqdm=True, **options
+        ),
+        train_dataset=Data(),
+        callbacks=[DSDCallback(sparsity=0.5, **settings), zeros],
+    )
+    trainer.train(resume_from_checkpoint=resume)
+    return model.net.weight.detach(), zeros.seen
+
+
+@pytest.mark.parametrize("settings", [{"epochs": (2, 2, 1)}, {"steps": (4, 7, 4)}])
+def test_phases_and_resumption_from_every_checkpoint(settings, tmp_path):
+    """Three optimizer steps an epoch: in the second setting phases end within epochs."""
+    whole, zeros = fit(tmp_path, **settings)
+    if "epochs" in settings:
+        assert zeros == [0, 0, 12, 12, 0]
+    for epoch in range(1, 5):
+        resumed, rest = fit(tmp_path, resume=str(tmp_path / f"checkpoint-{3 * epoch}"), **settings)
+        assert torch.equal(resumed, whole)
+        assert rest == zeros[epoch:]
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "message"),
+    [
+        ({"epochs": (1, 1, 1)}, {}, "the phases take 3 epochs, the trainer makes 5; make them equal"),
+        ({"steps": (1, 1, 1)}, {}, "the phases take 3 steps, the trainer makes 15; make them equal"),
+        ({"steps": (1, 1, 1)}, {"max_steps": 4}, "the phases take 3 steps, the trainer makes 4; make them equal"),
+        ({"epochs": (3, 1, 1), "exclude": ["nett"]}, {}, "'nett' matches no layer"),
+    ],
+)
+def test_bad_settings(settings, arguments, message, tmp_path):
+    with pytest.raises(RedenseError, match=message):
+        fit(tmp_path, arguments=arguments, **settings)
+
+
+def test_a_checkpoint_without_the_phases(tmp_path):
+    fit(tmp_path, epochs=(2, 2, 1))
+    (tmp_path / "checkpoint-6" / FILE).unlink()
+    with pytest.raises(RedenseError, match="dsd.safetensors is missing; expected a checkpoint"):
+        fit(tmp_path, resume=str(tmp_path / "checkpoint-6"), epochs=(2, 2, 1))

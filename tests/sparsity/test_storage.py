@@ -1,0 +1,109 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from redense import load_sparse, magnitude_masks, save_sparse
+from redense.errors import FolderError, ModelError
+from redense.models.registry import build
+
+
+def bits(tensor):
+    return tensor.contiguous().flatten().view(torch.uint8).tolist() if tensor.numel() else []
+
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+VALUES = st.lists(st.sampled_from([0.0, 0.0, 0.0, -0.0, 1.5, -2.0, math.inf, math.nan]), max_size=50)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("sparse")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(values=VALUES, rows=st.integers(1, 3))
+def test_every_bit_comes_back(folder, dtype, values, rows):
+    state = {"w": torch.tensor([values] * rows, dtype=dtype), "steps": torch.tensor(7), "flags": torch.tensor([True])}
+    save_sparse(state, folder / "file")
+    loaded = load_sparse(folder / "file")
+    assert set(loaded) == set(state)
+    for name, tensor in state.items():
+        assert (loaded[name].dtype, loaded[name].shape) == (tensor.dtype, tensor.shape)
+        assert bits(loaded[name]) == bits(tensor)
+
+
+@pytest.mark.parametrize(("sparsity", "largest"), [(0.0, 1.01), (0.3, 0.735), (0.5, 0.535), (0.8, 0.235), (0.9, 0.135)])
+def test_file_sizes_of_the_reference_network(sparsity, largest, tmp_path):
+    model = build("fmnist-cnn", (1, 28, 28), 10)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "dense")
+    with torch.no_grad():
+        for name, mask in magnitude_masks(model, sparsity=sparsity).items():
+            model.get_parameter(name).mul_(mask).add_(0.0)
+    save_sparse(model, tmp_path / "sparse")
+    assert (tmp_path / "sparse").stat().st_size <= largest * (tmp_path / "dense").stat().st_size
+    twin = build("fmnist-cnn", (1, 28, 28), 10, seed=1)
+    twin.load_state_dict(load_sparse(tmp_path / "sparse"))
+    assert all(bits(a.detach()) == bits(b.detach()) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_the_documented_way_to_read_a_file_without_redense(tmp_path):
+    linear = nn.Linear(40, 30)
+    with torch.no_grad():
+        linear.weight[:, ::2] = 0
+    save_sparse(linear, tmp_path / "file")
+
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "file", framework="pt") as file:
+        shape = json.loads(file.metadata()["shapes"])["weight"]
+        kept = np.unpackbits(file.get_tensor("bitmask:weight").numpy(), count=math.prod(shape)).astype(bool)
+        weight = torch.zeros(shape)
+        weight.view(-1)[torch.from_numpy(kept)] = file.get_tensor("values:weight")
+    assert torch.equal(weight, linear.weight)
+
+
+def test_tied_weights_are_written_once(tmp_path):
+    model = nn.Sequential(nn.Linear(50, 50, bias=False), nn.Linear(50, 50, bias=False))
+    model[1].weight = model[0].weight
+    save_sparse(model, tmp_path / "file")
+    assert (tmp_path / "file").stat().st_size < 1.1 * 4 * 2500
+    loaded = load_sparse(tmp_path / "file")
+    assert torch.equal(loaded["0.weight"], loaded["1.weight"])
+
+
+def test_strided_weights(tmp_path):
+    conv = nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        conv.weight[conv.weight < 0] = 0
+    save_sparse(conv, tmp_path / "file")
+    assert torch.equal(load_sparse(tmp_path / "file")["weight"], conv.weight)
+
+
+def test_files_that_are_something_else(tmp_path):
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_sparse(tmp_path / "missing")
+    (tmp_path / "text").write_text("no safetensors")
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_sparse(tmp_path / "text")
+    save_file({"w": torch.ones(1)}, tmp_path / "dense")
+    with pytest.raises(ModelError, match="got format None; expected 'redense-bitmask-1'"):
+        load_sparse(tmp_path / "dense")
+    assert load_file(tmp_path / "dense")
+
+
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path):
+    save_sparse({"w": torch.ones(2)}, tmp_path / "file")
+    before = (tmp_path / "file").read_bytes()
+    with pytest.raises(ModelError, match="extra: got int; expected a state_dict of tensors"):
+        save_sparse({"w": torch.zeros(2), "extra": 3}, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == before
+    with pytest.raises(FolderError, match="cannot be written"):
+        save_sparse({"w": torch.ones(2)}, tmp_path / "nowhere" / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
