@@ -21,10 +21,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     (x, y), (x_test, y_test) = arrays()
     np.savez(folder / "data.npz", x=x, y=y, x_test=x_test, y_test=y_test)
-    recipe = redense.Recipe(
-        data=str(folder / "data.npz"), model="mlp", sparsities=(0.5, 0.8), epochs=(1, 1, 1), seeds=(3, 4)
-    )
-    redense.run(recipe, folder / "run", workers=0)
+    settings = {"sparsities": (0.5, 0.8), "epochs": (1, 1, 1), "seeds": (3, 4)}
+    redense.run(redense.Recipe(data=str(folder / "data.npz"), model="mlp", **settings), folder / "run", workers=0)
     return folder / "run"
 
 

@@ -12,6 +12,7 @@ their bits, so that a pruned weight becomes +0.0 whatever was there, NaN and inf
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,8 +29,11 @@ ELEMENTWISE = (
     optim.SGD, optim.Adam, optim.AdamW, optim.NAdam, optim.RAdam, optim.Adagrad, optim.Adadelta, optim.RMSprop
 )  # fmt: skip
 """Optimizers that leave a weight at zero when its gradient and moments are zero (subclasses may not)."""
-BLOCK = 1 << 18
+BLOCK = 1 << 19
 """Weights whose masks are widened at a time: they stay in the processor's second-level cache."""
+SMALL = 1 << 15
+"""Up to so many weights go at once."""
+_THREAD = threading.local()
 
 
 @contextmanager
@@ -86,28 +90,33 @@ class Enforcement:
         self.optimizer = optimizer
         self.parameters = parameters
         self._zeros_stay = _leaves_zeros(optimizer)
-        self._keep = {parameters[name]: _as_keep(parameters[name], mask) for name, mask in masks.items()}
-        self._masked_gradients: dict[nn.Parameter, tuple[weakref.ref[torch.Tensor], int]] = {}
+        self._keep = {id(parameters[name]): _as_keep(parameters[name], mask) for name, mask in masks.items()}
+        self._masked_gradients: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
         with torch.no_grad():
-            for parameter in self._keep:
+            for parameter in parameters.values():
                 self._zero_gradient(parameter)
             self._zero_weights_and_moments()
-        self._hooks = [p.register_post_accumulate_grad_hook(self._after_accumulation) for p in self._keep]
+        self._hooks = [self._watch(parameter, self._keep[id(parameter)]) for parameter in parameters.values()]
 
     @property
     def masks(self) -> dict[str, torch.Tensor]:
         """The masks as bools, made anew: parameter name -> bool, sharded like the parameter; True = kept."""
-        return {name: like(self._keep[p] != 0, p) for name, p in self.parameters.items()}
+        return {name: like(self._keep[id(p)] != 0, p) for name, p in self.parameters.items()}
+
+    @property
+    def mask_bytes(self) -> int:
+        """The memory that the masks take in this process."""
+        return sum(keep.numel() * keep.element_size() for keep in self._keep.values())
 
     def before_step(self) -> None:
         """Mask the gradients that were set or changed since `backward()` left them masked."""
-        with torch.no_grad():
-            for parameter in self._keep:
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                seen = self._masked_gradients.get(parameter)
-                if seen is None or seen[0]() is not gradient or seen[1] != gradient._version:
+        for parameter in self.parameters.values():
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            seen = self._masked_gradients.get(id(parameter))
+            if seen is None or seen[0]() is not gradient or seen[1] != gradient._version:
+                with torch.no_grad():
                     self._zero_gradient(parameter)
 
     def after_step(self) -> None:
@@ -121,25 +130,39 @@ class Enforcement:
         for hook in self._hooks:
             hook.remove()
 
-    @torch.no_grad()
-    def _after_accumulation(self, parameter: torch.Tensor) -> None:
-        assert isinstance(parameter, nn.Parameter)
-        self._zero_gradient(parameter)
-        if not is_sharded(parameter) and parameter.grad is not None:
-            self._masked_gradients[parameter] = weakref.ref(parameter.grad), parameter.grad._version
+    def _watch(self, parameter: nn.Parameter, keep: torch.Tensor) -> torch.utils.hooks.RemovableHandle:
+        """Mask the parameter's gradient whenever `backward()` has added to it, and note that it is masked.
 
-    def _zero_gradient(self, parameter: nn.Parameter) -> None:
-        gradient = parameter.grad
+        This runs in every step for every tensor, so it does no more than it must.
+        """
+        masked_gradients, reference, sharded = self._masked_gradients, weakref.ref, is_sharded(parameter)
+
+        def after_accumulation(parameter: torch.Tensor) -> None:
+            gradient = parameter.grad
+            if gradient is None:
+                return
+            if sharded or gradient.requires_grad or gradient.layout is not torch.strided:
+                with torch.no_grad():
+                    self._zero_gradient(parameter)
+                return
+            zero_where(gradient, keep)
+            masked_gradients[id(parameter)] = reference(gradient), gradient._version
+
+        handle: torch.utils.hooks.RemovableHandle = parameter.register_post_accumulate_grad_hook(after_accumulation)
+        return handle
+
+    def _zero_gradient(self, parameter: torch.Tensor) -> None:
+        gradient, keep = parameter.grad, self._keep[id(parameter)]
         if gradient is None:
             return
-        if gradient.layout == torch.sparse_coo:
-            rows = self._keep[parameter][gradient._indices()[0]]
-            zero_where(gradient._values(), rows)
+        if gradient.layout is torch.sparse_coo:
+            zero_where(gradient._values(), keep[gradient._indices()[0]])
         else:
-            zero_where(local(gradient), self._keep[parameter])
+            zero_where(local(gradient), keep)
 
     def _zero_weights_and_moments(self) -> None:
-        for parameter, keep in self._keep.items():
+        for parameter in self.parameters.values():
+            keep = self._keep[id(parameter)]
             zero_where(local(parameter), keep)
             for moment in self.optimizer.state.get(parameter, {}).values():
                 if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:
@@ -152,21 +175,25 @@ def zero_where(values: torch.Tensor, keep: torch.Tensor) -> None:
         values.mul_(keep != 0)
         return
     bits = values.view(INTEGER[values.dtype])
-    if bits.numel() <= BLOCK or bits.is_cuda or bits.stride() != keep.stride() or not _dense(bits):
+    n = bits.numel()
+    if n <= SMALL or bits.is_cuda or bits.stride() != keep.stride():
         bits.bitwise_and_(keep)
         return
-    n = bits.numel()
-    flat, flat_keep = bits.as_strided((n,), (1,)), keep.as_strided((n,), (1,))
-    wide = torch.empty(BLOCK, dtype=bits.dtype)
-    for start in range(0, n, BLOCK):
-        block = flat[start : start + BLOCK]
-        block.bitwise_and_(wide[: len(block)].copy_(flat_keep[start : start + BLOCK]))
+    flat, flat_keep, wide = bits.as_strided((n,), (1,)), keep.as_strided((n,), (1,)), _scratch(bits.dtype)
+    if n <= BLOCK:
+        flat.bitwise_and_(wide[:n].copy_(flat_keep))
+        return
+    for block, block_keep in zip(flat.split(BLOCK), flat_keep.split(BLOCK), strict=True):
+        block.bitwise_and_(wide[: len(block)].copy_(block_keep))
 
 
-def _dense(tensor: torch.Tensor) -> bool:
-    """Tell whether the elements fill their stretch of memory, in whatever order."""
-    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return reach + 1 == tensor.numel()
+def _scratch(dtype: torch.dtype) -> torch.Tensor:
+    """Return this thread's room for a block of widened masks: fresh memory would cost more than the masking."""
+    room: torch.Tensor | None = getattr(_THREAD, str(dtype), None)
+    if room is None or room.numel() < BLOCK:
+        room = torch.empty(BLOCK, dtype=dtype)
+        setattr(_THREAD, str(dtype), room)
+    return room
 
 
 def _matched(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> dict[str, nn.Parameter]:
@@ -185,7 +212,7 @@ def _matched(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> dict
 
 
 def _as_keep(parameter: nn.Parameter, mask: torch.Tensor) -> torch.Tensor:
-    """Turn a bool mask into int8 -1 and 0, laid out in memory like its parameter."""
+    """Turn a bool mask into int8 -1 and 0, laid out in memory like its parameter, without gaps."""
     keep = torch.empty_like(local(parameter.detach()), dtype=torch.int8)
     return keep.copy_(local(mask)).neg_()
 

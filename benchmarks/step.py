@@ -1,0 +1,191 @@
+"""Time of a training step in the sparse phase against a dense step with the same optimizer (goal: at most 2% more).
+
+Beside redense: `torch.nn.utils.prune`, `torch.nn.utils.parametrize` with a mask, a float mask multiplied in after the
+step, and fasterai's DSD schedule (its mask is made anew at every step) where fasterai is installed. All take turns, a
+block of steps each; the ratio to dense is taken round by round.
+
+    python benchmarks/step.py [--network reference|transformer] [--threads 1] [--rounds 30] [--device cpu]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+import redense
+from redense.models.registry import build
+from redense.sparsity.enforce import Enforcement
+
+Step = Callable[[], object]
+
+
+class Transformer(nn.Module):
+    """Three encoder layers of width 512 with 10 M parameters, on 16 sequences of 32 tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(1000, 512)
+        layer = nn.TransformerEncoderLayer(512, 8, 2048, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+        self.out = nn.Linear(512, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.out(self.encoder(self.embedding(x)).mean(1))
+        return logits
+
+
+class Mask(nn.Module):
+    mask: torch.Tensor
+
+    def __init__(self, mask: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight * self.mask
+
+
+def network(name: str) -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    if name == "transformer":
+        return Transformer(), torch.randint(0, 1000, (16, 32))
+    model = build("fmnist-cnn", (1, 28, 28), 10).to(memory_format=torch.channels_last)
+    return model, torch.rand(32, 1, 28, 28)
+
+
+def trained(model: nn.Module, x: torch.Tensor, before: Step | None = None, after: Step | None = None) -> Step:
+    """Return a training step of Adam, with something before or after it."""
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], fused=True)
+    return step_of(model, optimizer, x, before, after)
+
+
+def step_of(
+    model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, before: Step | None, after: Step | None
+) -> Step:
+    y = torch.arange(len(x), device=x.device) % 10
+
+    def step() -> None:
+        if before:
+            before()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        if after:
+            after()
+
+    return step
+
+
+def with_redense(model: nn.Module, x: torch.Tensor, masks: dict[str, torch.Tensor], stack: Any) -> Step:
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    stack.enter_context(redense.masked(model, optimizer, masks))
+    return step_of(model, optimizer, x, None, None)
+
+
+def with_prune(model: nn.Module, x: torch.Tensor, masks: dict[str, torch.Tensor], stack: Any) -> Step:
+    for name, mask in masks.items():
+        module, _, parameter = name.rpartition(".")
+        prune.custom_from_mask(model.get_submodule(module), parameter, mask)
+    return trained(model, x)
+
+
+def with_parametrize(model: nn.Module, x: torch.Tensor, masks: dict[str, torch.Tensor], stack: Any) -> Step:
+    for name, mask in masks.items():
+        module, _, parameter = name.rpartition(".")
+        like = torch.empty_like(model.get_parameter(name), requires_grad=False).copy_(mask)
+        parametrize.register_parametrization(model.get_submodule(module), parameter, Mask(like))
+    return trained(model, x)
+
+
+def with_float_mask(model: nn.Module, x: torch.Tensor, masks: dict[str, torch.Tensor], stack: Any) -> Step:
+    weights = [model.get_parameter(name).detach() for name in masks]
+    floats = [torch.empty_like(weight).copy_(mask) for weight, mask in zip(weights, masks.values(), strict=True)]
+
+    def multiply() -> None:
+        torch._foreach_mul_(weights, floats)
+
+    return trained(model, x, after=multiply)
+
+
+def with_fasterai(model: nn.Module, x: torch.Tensor, masks: dict[str, torch.Tensor], stack: Any) -> Step:
+    from fasterai.core.criteria import large_final
+    from fasterai.sparse.sparsifier import Sparsifier
+
+    sparsifier = Sparsifier(model, "weight", "local", large_final, layer_type=(nn.Conv2d, nn.Linear))
+    return trained(model, x, before=lambda: sparsifier.sparsify_model(0.5), after=sparsifier._apply_masks)
+
+
+WAYS = {
+    "redense": with_redense,
+    "nn.utils.prune": with_prune,
+    "parametrize": with_parametrize,
+    "float mask after the step": with_float_mask,
+    "fasterai dsd": with_fasterai,
+}
+
+
+def timed(step: Step, count: int, cuda: bool) -> float:
+    started = time.perf_counter()
+    for _ in range(count):
+        step()
+    if cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--network", choices=("reference", "transformer"), default="reference")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=None, help="steps a block; default 20, transformer 2")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.set_flush_denormal(True)
+    original, x = network(arguments.network)
+    original, x = original.to(arguments.device), x.to(arguments.device)
+    count = arguments.steps or (2 if arguments.network == "transformer" else 20)
+    cuda = arguments.device.startswith("cuda")
+    masks = redense.magnitude_masks(original, sparsity=0.5)
+    with contextlib.ExitStack() as stack:
+        steps: dict[str, Step] = {"dense": trained(copy.deepcopy(original), x)}
+        for name, way in WAYS.items():
+            try:
+                steps[name] = way(copy.deepcopy(original), x, masks, stack)
+            except ImportError as error:
+                print(f"{name}: {error}")
+        # once more, to show how far two measurements of the same thing lie apart
+        steps["dense again"] = trained(copy.deepcopy(original), x)
+        for step in steps.values():
+            timed(step, 3, cuda)
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        for number in range(arguments.rounds):
+            order = list(steps) if number % 2 else list(reversed(steps))
+            for name in order:
+                times[name].append(timed(steps[name], count, cuda) / count)
+    parameters = sum(p.numel() for p in original.parameters())
+    print(f"{arguments.network}, {parameters:,} parameters, {arguments.device}, {arguments.threads} thread(s)")
+    for name, values in times.items():
+        ratios = sorted(value / dense for value, dense in zip(values, times["dense"], strict=True))
+        low, high = ratios[len(ratios) // 4], ratios[(3 * len(ratios)) // 4]
+        print(
+            f"{name:26s} {1e3 * statistics.median(values):8.3f} ms  {100 * (statistics.median(ratios) - 1):+6.2f}%  "
+            f"quartiles {100 * (low - 1):+.2f} to {100 * (high - 1):+.2f}%"
+        )
+    enforcement = Enforcement(original, torch.optim.SGD(original.parameters(), 0.1), masks)
+    masked = sum(mask.numel() for mask in masks.values())
+    print(f"masks at rest: {enforcement.mask_bytes / masked:.3f} bytes a masked weight")
+
+
+if __name__ == "__main__":
+    main()
