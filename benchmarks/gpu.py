@@ -1,0 +1,126 @@
+"""What only a GPU can show: the same masks as on the CPU, a masked step, its CUDA graph, the threshold of 1 B weights.
+
+python benchmarks/gpu.py [--parameters 1_000_000_000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from step import Transformer
+from torch import nn
+
+import redense
+from redense.models.registry import build
+from redense.sparsity.threshold import kth_smallest, smallest
+
+
+def seconds(action: Callable[[], object], repeats: int = 20) -> tuple[float, float, float]:
+    """Return median, least and most of several timings."""
+    times = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        action()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times), min(times), max(times)
+
+
+def show(name: str, figures: tuple[float, float, float]) -> None:
+    print(f"{name:44s} {1e3 * figures[0]:9.3f} ms  [{1e3 * figures[1]:.3f}, {1e3 * figures[2]:.3f}]", flush=True)
+
+
+def check_masks() -> None:
+    """Compare masks and selected keys with the CPU's, bit for bit, ties and all types included."""
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        values = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0)).to(dtype)
+        values[::3] = 0
+        for count in (1, 100_000, 500_000, 999_999):
+            on_cpu, on_gpu = smallest({"w": values}, count)["w"], smallest({"w": values.cuda()}, count)["w"]
+            assert torch.equal(on_cpu, on_gpu.cpu()), (dtype, count)
+    model = build("fmnist-cnn", (1, 28, 28), 10)
+    for distribution in ("uniform", "global"):
+        masks = redense.magnitude_masks(model, sparsity=0.5, distribution=distribution)
+        moved = redense.magnitude_masks(copy.deepcopy(model).cuda(), sparsity=0.5, distribution=distribution)
+        assert all(torch.equal(mask, moved[name].cpu()) for name, mask in masks.items())
+    print("masks on the GPU equal the CPU's")
+
+
+def step_overhead(name: str, model: nn.Module, x: torch.Tensor) -> None:
+    """Time a dense and a masked step in turns, eager and as CUDA graphs, and check the zeros."""
+    y = torch.arange(len(x), device="cuda") % 10
+    masks = redense.magnitude_masks(model, sparsity=0.5)
+    for captured in (False, True):
+        actions = {}
+        for kind in ("dense", "masked"):
+            twin = copy.deepcopy(model)
+            optimizer = torch.optim.Adam(twin.parameters(), fused=True, capturable=captured)
+            if kind == "masked":
+                redense.masked(twin, optimizer, masks).__enter__()
+
+            def step(twin: nn.Module = twin, optimizer: torch.optim.Optimizer = optimizer) -> None:
+                optimizer.zero_grad(set_to_none=True)
+                nn.functional.cross_entropy(twin(x), y).backward()
+                optimizer.step()
+
+            actions[kind] = _captured(step) if captured else step
+            for _ in range(5):
+                actions[kind]()
+            if kind == "masked":
+                assert all(not twin.get_parameter(n)[~mask].any() for n, mask in masks.items()), "not zero"
+        ratios = []
+        for _ in range(30):
+            times = {kind: seconds(action, 10)[0] for kind, action in actions.items()}
+            ratios.append(times["masked"] / times["dense"] - 1)
+        where = "CUDA graph" if captured else "eager"
+        print(
+            f"{name}, {where}: dense {1e3 * times['dense']:.3f} ms, masked {100 * statistics.median(ratios):+.2f}%  "
+            f"[{100 * min(ratios):+.2f}, {100 * max(ratios):+.2f}]",
+            flush=True,
+        )
+
+
+def _captured(step: Callable[[], None]) -> Callable[[], None]:
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--parameters", type=int, default=1_000_000_000)
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("needs a CUDA device; PyTorch finds none here")
+    print(torch.cuda.get_device_name(), "torch", torch.__version__)
+    check_masks()
+    weights = torch.randn(arguments.parameters, device="cuda")
+    k = arguments.parameters // 2
+    show(f"one read of {arguments.parameters:,} float32 (max)", seconds(weights.max, 5))
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    show("threshold", seconds(lambda: kth_smallest(weights, k), 5))
+    show("threshold and mask", seconds(lambda: smallest({"w": weights}, k), 5))
+    print(f"extra memory {(torch.cuda.max_memory_allocated() - before) / 2**20:.0f} MiB")
+    show("torch.sort of a tenth", seconds(lambda: weights[: k // 5].abs().sort(), 3))
+    del weights
+    image = torch.rand(32, 1, 28, 28, device="cuda")
+    step_overhead("reference network, batch 32", build("fmnist-cnn", (1, 28, 28), 10).cuda(), image)
+    step_overhead("transformer of 10 M", Transformer().cuda(), torch.randint(0, 1000, (16, 32), device="cuda"))
+
+
+if __name__ == "__main__":
+    main()
