@@ -52,6 +52,18 @@ def check_masks() -> None:
     print("masks on the GPU equal the CPU's")
 
 
+def show_threshold(count: int) -> None:
+    """Time the median magnitude of many weights, beside one read of them."""
+    weights, k = torch.randn(count, device="cuda"), count // 2
+    show(f"one read of {count:,} float32 (max)", seconds(weights.max, 5))
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    show("threshold", seconds(lambda: kth_smallest(weights, k), 5))
+    show("threshold and mask", seconds(lambda: smallest({"w": weights}, k), 5))
+    print(f"extra memory {(torch.cuda.max_memory_allocated() - before) / 2**20:.0f} MiB")
+    show("torch.sort of a tenth", seconds(lambda: weights[: count // 10].abs().sort(), 3))
+
+
 def step_overhead(name: str, model: nn.Module, x: torch.Tensor) -> None:
     """Time a dense and a masked step in turns, eager and as CUDA graphs, and check the zeros."""
     y = torch.arange(len(x), device="cuda") % 10
@@ -107,16 +119,7 @@ def main() -> None:
         parser.error("needs a CUDA device; PyTorch finds none here")
     print(torch.cuda.get_device_name(), "torch", torch.__version__)
     check_masks()
-    weights = torch.randn(arguments.parameters, device="cuda")
-    k = arguments.parameters // 2
-    show(f"one read of {arguments.parameters:,} float32 (max)", seconds(weights.max, 5))
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    show("threshold", seconds(lambda: kth_smallest(weights, k), 5))
-    show("threshold and mask", seconds(lambda: smallest({"w": weights}, k), 5))
-    print(f"extra memory {(torch.cuda.max_memory_allocated() - before) / 2**20:.0f} MiB")
-    show("torch.sort of a tenth", seconds(lambda: weights[: k // 5].abs().sort(), 3))
-    del weights
+    show_threshold(arguments.parameters)
     image = torch.rand(32, 1, 28, 28, device="cuda")
     step_overhead("reference network, batch 32", build("fmnist-cnn", (1, 28, 28), 10).cuda(), image)
     step_overhead("transformer of 10 M", Transformer().cuda(), torch.randint(0, 1000, (16, 32), device="cuda"))

@@ -189,9 +189,8 @@ def main() -> None:
             for name in order:
                 times[name].append(timed(steps[name], count, cuda) / count)
     parameters = sum(p.numel() for p in original.parameters())
-    print(
-        f"{arguments.network}, {parameters:,} parameters, {arguments.device}, {arguments.threads} thread(s), {arguments.adam} Adam"
-    )
+    where = f"{arguments.device}, {arguments.threads} thread(s), {arguments.adam} Adam"
+    print(f"{arguments.network}, {parameters:,} parameters, {where}")
     for name, values in times.items():
         ratios = sorted(value / dense for value, dense in zip(values, times["dense"], strict=True))
         low, high = ratios[len(ratios) // 4], ratios[(3 * len(ratios)) // 4]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from redense.checkpoints import Checkpoint, Store
@@ -17,7 +17,7 @@ from redense.errors import FolderError, ModelError, RecipeError
 from redense.models.registry import build, resolve
 from redense.phases import PhaseKind, percent
 from redense.results import Results, Row
-from redense.sparsity.storage import save_sparse
+from redense.sparsity.storage import save_sparse, write_whole
 
 Format = Literal["safetensors", "bitmask", "onnx"]
 SUFFIXES = {"safetensors": ".safetensors", "bitmask": ".bitmask.safetensors", "onnx": ".onnx"}
@@ -63,7 +63,7 @@ def export(
     if format == "bitmask":
         save_sparse(checkpoint.model, target)
     elif format == "safetensors":
-        save_file(checkpoint.model, target)
+        write_whole(target, save(checkpoint.model))
     else:
         _export_onnx(results.recipe, checkpoint, target, data_root)
     return target
@@ -108,7 +108,7 @@ def to_onnx(model: nn.Module, example: torch.Tensor, path: str | Path) -> float:
     difference = float((torch.from_numpy(found) - expected).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise ModelError(f"ONNX: the outputs differ from PyTorch's by {difference:g}; not written")
-    Path(path).write_bytes(content)
+    write_whole(Path(path), content)
     return difference
 
 

@@ -49,10 +49,12 @@ class Sensitivity:
         figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
         axes = figure.subplots()
         axes.axhline(100 * self.dense, color="#444444", linestyle="--", linewidth=1.2, label="nothing pruned")
-        colours = colormaps["viridis"].resampled(max(len(self.accuracies), 2))
+        colours = colormaps["viridis"]  # without its palest end
         for index, (name, values) in enumerate(self.accuracies.items()):
             x, y = [100 * s for s in self.sparsities], [100 * value for value in values]
-            axes.plot(x, y, "o-", label=name, color=colours(index / max(len(self.accuracies) - 1, 1)), linewidth=1.5)
+            axes.plot(
+                x, y, "o-", label=name, color=colours(0.85 * index / max(len(self.accuracies) - 1, 1)), linewidth=1.5
+            )
         axes.set_xlabel("sparsity of the one layer that is pruned, %")
         axes.set_ylabel("accuracy, %")
         axes.grid(alpha=0.25)

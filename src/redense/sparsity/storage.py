@@ -70,7 +70,7 @@ def save_sparse(model: nn.Module | Mapping[str, torch.Tensor], path: str | Path)
         else:
             stored[name] = flat.view(tensor.shape).clone(memory_format=torch.contiguous_format)
     metadata = {"format": FORMAT, "shapes": json.dumps(shapes), "aliases": json.dumps(aliases)}
-    _write(Path(path), save(stored, metadata))
+    write_whole(Path(path), save(stored, metadata))
 
 
 def load_sparse(path: str | Path) -> dict[str, torch.Tensor]:
@@ -114,8 +114,8 @@ def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
     return (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that is either the old or the new one, whole."""
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is either the old or the new one, whole; raises `FolderError` when that cannot be."""
     temporary = path.with_name(f".writing-{path.name}-{os.getpid()}")
     try:
         temporary.write_bytes(content)

@@ -122,7 +122,7 @@ def _bracketed(pool: _Pool, k: int, total: int) -> int | None:
     """Find the k-th key in one pass between two values from a sample, or None when the sample missed it."""
     sample = keys.sample(list(pool.bits.values()), min(1 << 18, max(1 << 12, total // 32)))
     rank = len(sample) * k / total
-    margin = 4 * (rank * (1 - k / total)) ** 0.5 + 2
+    margin = 3 * (rank * (1 - k / total)) ** 0.5 + 2
     low, high = int(rank - margin), int(rank + margin) + 1
     bounds = np.partition(sample, (max(low, 0), min(high, len(sample) - 1)))
     lower = int(bounds[low]) if low >= 0 else -1
