@@ -38,6 +38,9 @@ evidence: install
 
 benchmarks: install
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/files.py
+	$(BIN)/python benchmarks/threshold.py
+	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/table.py
 
 clean:
