@@ -100,22 +100,23 @@ def closure_of(model, optimizer, losses, clip, before_step=lambda: None):
     return closure
 
 
-def train_step(optimizer, closure):
-    if isinstance(optimizer, torch.optim.LBFGS):
+def train_step(optimizer, closure, inside=False):
+    """Compute gradients before the step or, as closures, inside it."""
+    if inside or isinstance(optimizer, torch.optim.LBFGS):
         optimizer.step(closure)
     else:
         closure()
         optimizer.step()
 
 
-def slow_masked_step(model, optimizer, masks, losses, clip):
+def slow_masked_step(model, optimizer, masks, losses, clip, inside):
     """The oracle: every gradient, weight and moment of a pruned weight is set to zero, one by one."""
 
     def mask_gradients():
         for name, mask in masks.items():
             clear(model.get_parameter(name).grad, mask)
 
-    train_step(optimizer, closure_of(model, optimizer, losses, clip, mask_gradients))
+    train_step(optimizer, closure_of(model, optimizer, losses, clip, mask_gradients), inside)
     slow_masks(model, optimizer, masks)
 
 
@@ -137,9 +138,10 @@ def warmed_up(kind, seed, steps):
     steps=st.integers(1, 3),
     accumulated=st.integers(1, 2),
     clip=st.booleans(),
+    inside=st.booleans(),
 )
 def test_pruned_weights_gradients_and_moments_stay_zero_and_the_rest_moves_as_in_the_oracle(
-    kind, seed, sparsity, warm, steps, accumulated, clip
+    kind, seed, sparsity, warm, steps, accumulated, clip, inside
 ):
     (model, optimizer), (slow_model, slow_optimizer) = (warmed_up(kind, seed, warm) for _ in range(2))
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -149,8 +151,8 @@ def test_pruned_weights_gradients_and_moments_stay_zero_and_the_rest_moves_as_in
     with masked(model, optimizer, masks):
         for step in range(steps):
             losses = [10 * step + number for number in range(accumulated)]
-            train_step(optimizer, closure_of(model, optimizer, losses, clip))
-            slow_masked_step(slow_model, slow_optimizer, masks, losses, clip)
+            train_step(optimizer, closure_of(model, optimizer, losses, clip), inside)
+            slow_masked_step(slow_model, slow_optimizer, masks, losses, clip, inside)
             for name, mask in masks.items():
                 parameter = model.get_parameter(name)
                 for tensor in (parameter, parameter.grad, *moments(optimizer, parameter)):
