@@ -156,6 +156,7 @@ def test_autocast_with_and_without_a_scaler(dtype, scaled):
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 @pytest.mark.parametrize("kind", [optim.Adam, optim.Adamax])
 @pytest.mark.parametrize("compiled", ["model", "step", "both"])
 def test_compiled(kind, compiled):

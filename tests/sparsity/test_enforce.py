@@ -182,6 +182,16 @@ def test_an_unknown_optimizer_still_ends_every_step_with_zeros():
     assert all(model.get_parameter(name).all() for name in masks), "the mask should be gone after the block"
 
 
+def test_moments_of_unknown_meaning_are_left_alone():
+    """An 8-bit optimizer's codes: 0 is not what stands for zero."""
+    model = network(0)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    weight = model.get_parameter("3.weight")
+    optimizer.state[weight]["codes"] = torch.full(weight.shape, 7, dtype=torch.uint8)
+    with masked(model, optimizer, magnitude_masks(model, sparsity=0.5)):
+        assert (optimizer.state[weight]["codes"] == 7).all()
+
+
 def test_channels_last_weights():
     model = network(0).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)

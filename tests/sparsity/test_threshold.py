@@ -15,9 +15,15 @@ VALUES = st.lists(
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
-@pytest.fixture(params=["few", "bracket", "digits"])
+@pytest.fixture(params=["few", "bracket", "digits", "bracket, as on a GPU"])
 def method(request, monkeypatch):
-    """Each of the three ways, at sizes where an oracle is cheap; blocks of 8 make every loop turn."""
+    """Each of the three ways, at sizes where an oracle is cheap; blocks of 8 make every loop turn.
+
+    What runs on a GPU is PyTorch alone, so that it can be tried on the CPU, too.
+    """
+    if "GPU" in request.param:
+        monkeypatch.setattr(keys, "on_cpu", lambda bits: False)
+        monkeypatch.setattr(threshold, "SPAN_DEVICE", 16)
     monkeypatch.setattr(keys, "BLOCK", 8)
     monkeypatch.setattr(threshold, "SPAN", 16)
     if request.param != "few":
@@ -94,6 +100,13 @@ def test_nan_is_named_and_infinity_is_not(dtype):
     with pytest.raises(ModelError, match="bad: got 2 weights that are NaN"):
         smallest(tensors, 2)
     assert smallest({"good": tensors["good"]}, 1)["good"].tolist() == [False, True]
+
+
+def test_types_without_an_order_of_their_own():
+    with pytest.raises(
+        ModelError, match=r"w: got weights of type torch.float8_e4m3fn; expected one of float16, bfloat16"
+    ):
+        smallest({"w": torch.ones(3).to(torch.float8_e4m3fn)}, 1)
 
 
 @pytest.mark.parametrize("count", [-1, 4])

@@ -165,8 +165,13 @@ class Enforcement:
             keep = self._keep[id(parameter)]
             zero_where(local(parameter), keep)
             for moment in self.optimizer.state.get(parameter, {}).values():
-                if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:
+                if _is_moment(moment, parameter):
                     zero_where(local(moment), keep)
+
+
+def _is_moment(value: object, parameter: nn.Parameter) -> bool:
+    """Tell whether an optimizer keeps a value for every single weight; of integers nobody knows what they stand for."""
+    return isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.is_floating_point()
 
 
 def zero_where(values: torch.Tensor, keep: torch.Tensor) -> None:
@@ -176,7 +181,7 @@ def zero_where(values: torch.Tensor, keep: torch.Tensor) -> None:
         return
     bits = values.view(INTEGER[values.dtype])
     n = bits.numel()
-    if n <= SMALL or bits.is_cuda or bits.stride() != keep.stride():
+    if n <= SMALL or bits.device.type != "cpu" or bits.stride() != keep.stride():
         bits.bitwise_and_(keep)
         return
     flat, flat_keep, wide = bits.as_strided((n,), (1,)), keep.as_strided((n,), (1,)), _scratch(bits.dtype)

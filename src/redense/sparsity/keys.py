@@ -1,4 +1,4 @@
-"""Operations on magnitude keys (see `threshold`): NumPy on the CPU, where it is fastest; PyTorch on CUDA.
+"""Operations on magnitude keys (see `threshold`): NumPy on the CPU, where it is fastest; PyTorch on other devices.
 
 Every function takes a float tensor's bits: int16, int32 or int64 [n], sign bits included.
 """
@@ -33,6 +33,11 @@ class Scan:
     highest: int
 
 
+def on_cpu(bits: torch.Tensor) -> bool:
+    """Tell whether NumPy can look at the keys where they lie."""
+    return bits.device.type == "cpu"
+
+
 def largest(bits: torch.Tensor) -> int:
     """Return the largest key of the type: all bits but the sign."""
     return int(torch.iinfo(bits.dtype).max)
@@ -40,7 +45,7 @@ def largest(bits: torch.Tensor) -> int:
 
 def scan(bits: torch.Tensor, lower: int, upper: int) -> Scan:
     """Count the keys up to `lower`, collect those strictly between `lower` and `upper`, and find the highest."""
-    if bits.is_cuda:
+    if not on_cpu(bits):
         every = bits & largest(bits)
         between = every[(every > lower) & (every < upper)]
         return Scan(int((every <= lower).sum()), between.cpu().numpy(), int(every.max()))
@@ -66,7 +71,7 @@ def count_at_most(bits: torch.Tensor, bound: int) -> int:
 
 def mark_at_most(bits: torch.Tensor, bound: int, marks: torch.Tensor) -> int:
     """Set the bools `marks` [n] where the key is at most `bound`, clear the others, and return how many are set."""
-    if bits.is_cuda:
+    if not on_cpu(bits):
         return int(torch.le(bits & largest(bits), bound, out=marks).sum())
     out, count = marks.numpy(), 0
     for start, key in zip(range(0, len(out), BLOCK), _blocks(bits), strict=True):

@@ -29,7 +29,7 @@ FEW = 1 << 15
 """Up to so many keys are sorted out at once."""
 SPAN = 1 << 22
 """Keys that one thread looks at before it takes the next ones."""
-SPAN_CUDA = 1 << 28
+SPAN_DEVICE = 1 << 28
 """Keys that a GPU looks at at once, for the memory that comparisons need."""
 
 
@@ -93,6 +93,9 @@ def _pool(tensors: Mapping[str, torch.Tensor]) -> _Pool:
     widest = next(iter(pieces.values())).dtype
     for piece in pieces.values():
         widest = torch.promote_types(widest, piece.dtype)
+    if widest not in keys.INTEGER:
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in keys.INTEGER)
+        raise ModelError(f"{', '.join(tensors)}: got weights of type {widest}; expected one of {known}")
     bits = {name: piece.to(widest).view(keys.INTEGER[widest]) for name, piece in pieces.items()}
     replicated = np.array([not is_sharded(tensor) for tensor in tensors.values()])
     return _Pool(bits, keys.INFINITY[widest], ranks_of(tensors.items()), replicated)
@@ -195,7 +198,7 @@ def _over_spans(look: Callable[..., T], *columns: Sequence[torch.Tensor]) -> lis
     """
     spans = []
     for row in zip(*columns, strict=True):
-        size = SPAN_CUDA if row[0].is_cuda else SPAN
+        size = SPAN if keys.on_cpu(row[0]) else SPAN_DEVICE
         spans.append(list(zip(*(tensor.split(size) for tensor in row), strict=True)) if row[0].numel() else [])
     flat = [span for row in spans for span in row]
     threads = min(torch.get_num_threads(), len(flat))
