@@ -16,6 +16,7 @@ from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.distributions import check_sparsity
 from redense.sparsity.enforce import Enforcement, uncompiled
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks
+from redense.sparsity.measure import all_zero
 from redense.sparsity.moments import reset_moments
 from redense.sparsity.schedules import OneShot, Schedule
 from redense.sparsity.shards import like, local
@@ -269,7 +270,7 @@ class DSD:
             ]
 
     def _before_step(self) -> None:
-        self._rehearsal = _moves_nothing(self.optimizer)
+        self._rehearsal = self.unit == "steps" and _moves_nothing(self.optimizer)
         if self.finished or self._rehearsal:
             return
         self.start()
@@ -333,11 +334,18 @@ class DSD:
 
 
 def _moves_nothing(optimizer: optim.Optimizer) -> bool:
-    """Recognise the step by which `torch.distributed.checkpoint` makes an optimizer's state: no rate, no gradients."""
-    if any(group["lr"] != 0 for group in optimizer.param_groups):
-        return False
+    """Recognise the step by which `torch.distributed.checkpoint` makes an optimizer's state: no rate, no gradients.
+
+    The rate it sets is a number, or a tensor on the CPU; one on a GPU is not waited for. All ranks answer alike.
+    """
+    for group in optimizer.param_groups:
+        rate = group["lr"]
+        if isinstance(rate, torch.Tensor) and rate.device.type != "cpu":
+            return False
+        if rate != 0:
+            return False
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return not any(bool(local(gradient).any()) for gradient in gradients)
+    return all_zero(gradients)
 
 
 def _checked_lengths(epochs: Sequence[int] | None, steps: Sequence[int] | None) -> tuple[int, int, int]:
