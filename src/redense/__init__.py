@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from redense import metrics as metrics
+    from redense import patterns as patterns
+    from redense import schedules as schedules
+    from redense import scores as scores
     from redense.config import Recipe as Recipe
     from redense.dsd import DSD as DSD
     from redense.errors import RedenseError as RedenseError
     from redense.results import Results as Results
     from redense.results import Row as Row
     from redense.runs import run as run
-    from redense.sparsity import patterns as patterns
-    from redense.sparsity import schedules as schedules
-    from redense.sparsity import scores as scores
     from redense.sparsity.enforce import masked as masked
     from redense.sparsity.masks import choose_masks as choose_masks
     from redense.sparsity.masks import magnitude_masks as magnitude_masks
@@ -34,28 +34,23 @@ _HOMES = {
     "Results": "redense.results",
     "Row": "redense.results",
     "choose_masks": "redense.sparsity.masks",
+    "load_sparse": "redense.sparsity.storage",
     "magnitude_masks": "redense.sparsity.masks",
     "masked": "redense.sparsity.enforce",
-    "load_sparse": "redense.sparsity.storage",
     "measure_sparsity": "redense.sparsity.measure",
     "run": "redense.runs",
     "save_sparse": "redense.sparsity.storage",
     "sensitivity": "redense.sparsity.sensitivity",
 }
 
-_MODULES = {
-    "metrics": "redense.metrics",
-    "patterns": "redense.sparsity.patterns",
-    "schedules": "redense.sparsity.schedules",
-    "scores": "redense.sparsity.scores",
-}
+_MODULES = ("metrics", "patterns", "schedules", "scores")
 
 __all__ = [*sorted(_HOMES), *_MODULES]  # noqa: PLE0604 (the names are strings; ruff cannot see it)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(_MODULES[name])
+        return import_module(f"redense.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'redense' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
