@@ -329,6 +329,14 @@ def test_bad_settings_change_nothing(changes, message):
     assert not optimizer._optimizer_step_pre_hooks
 
 
+def test_exclusions_from_an_iterator_last():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 2), nn.Linear(2, 2))
+    dsd = DSD(model, optim.SGD(model.parameters(), 0.1), **SETTINGS, exclude=iter(["1"]))
+    pruned = [set(dsd.masks) for _ in dsd.epochs()]
+    assert pruned == [set(), {"0.weight"}, set()]
+
+
 def test_an_unknown_setting_is_a_type_error():
     model = nn.Linear(10, 2)
     with pytest.raises(TypeError, match="sparcity"):

@@ -14,7 +14,7 @@ from redense.phases import Phase, dsd_phases
 from redense.sparsity import scores
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.distributions import check_sparsity
-from redense.sparsity.enforce import Enforcement, uncompiled
+from redense.sparsity.enforce import Enforcement, refuse_unheld, uncompiled
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks
 from redense.sparsity.measure import all_zero
 from redense.sparsity.moments import reset_moments
@@ -89,6 +89,7 @@ class DSD:
         self.moments = moments
         self.schedule = OneShot() if schedule is None else schedule
         self.selection = selection
+        self.selection["exclude"] = tuple(selection.get("exclude", ()))  # an iterator would be spent after one use
         self.phases = tuple(phase for phase in dsd_phases(sparsity, lengths, rates, rounds) if phase.epochs)
         self.progress = 0
         """Epochs (or steps) that are over."""
@@ -161,6 +162,15 @@ class DSD:
             self._choose_masks()
         else:
             self._choose_masks()
+
+    def advance_to(self, epoch: int) -> None:
+        """Start, and count epochs as over until `epoch` (from 0) is the coming one; phases in steps only start.
+
+        For frameworks that number the epochs themselves: call it at the beginning of each.
+        """
+        self.start()
+        while self.unit == "epochs" and self.progress < epoch:
+            self.advance()
 
     def remove(self) -> None:
         """End DSD where it is: masks and hooks go, and nothing of it is left on model and optimizer."""
@@ -250,8 +260,9 @@ class DSD:
         if not isinstance(distribution, str) and sparsity != self.sparsity:
             share = sparsity / self.sparsity
             selection["distribution"] = {pattern: share * value for pattern, value in distribution.items()}
-        score, masks = selection.get("score", scores.magnitude), self.masks
-        if score is not scores.magnitude and masks:
+        score = selection.get("score", scores.magnitude)
+        if score is not scores.magnitude and self._enforcement:
+            masks = self.masks
             selection["score"] = lambda model, parameters: {
                 name: values * masks[name] for name, values in score(model, parameters).items()
             }
@@ -302,13 +313,7 @@ class DSD:
         phase = next(phase for phase in self.phases if phase.kind == "sparse")
         for sparsity in self.schedule.updates(self.sparsity, phase.epochs).values():
             parameters, _ = check_selection(self.model, sparsity, self._selection_at(sparsity))
-        held = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
-        for name, parameter in parameters.items():
-            if id(parameter) not in held:
-                raise ModelError(
-                    f"{name}: the optimizer does not hold this parameter; make it from model.parameters() "
-                    "(after fully_shard), or exclude that layer"
-                )
+        refuse_unheld(self.optimizer, parameters)
         if any("lr" not in group for group in self.optimizer.param_groups):
             raise ModelError("got an optimizer without a rate 'lr' in its parameter groups; expected one to multiply")
 

@@ -49,9 +49,7 @@ class DSDCallback(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Enter the phase of this epoch. Not at the last one's end: a checkpoint made there ends an epoch, too."""
         assert self.dsd is not None
-        self.dsd.start()
-        while self.dsd.unit == "epochs" and self.dsd.progress < trainer.current_epoch:
-            self.dsd.advance()
+        self.dsd.advance_to(trainer.current_epoch)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave nothing on model and optimizer."""

@@ -60,9 +60,7 @@ class DSDCallback(TrainerCallback):
     ) -> None:
         """Enter the phase of this epoch. Not at the last one's end: a checkpoint made there ends an epoch, too."""
         assert self.dsd is not None
-        self.dsd.start()
-        while self.dsd.unit == "epochs" and self.dsd.progress < int(state.epoch or 0):
-            self.dsd.advance()
+        self.dsd.advance_to(int(state.epoch or 0))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
         """Add the state of the phases to the checkpoint just written."""

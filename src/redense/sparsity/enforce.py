@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -204,16 +204,26 @@ def _scratch(dtype: torch.dtype) -> torch.Tensor:
 def _matched(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> dict[str, nn.Parameter]:
     """Find the parameters that masks belong to."""
     parameters = dict(model.named_parameters())
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for name, mask in masks.items():
         if name not in parameters:
             raise ModelError(f"mask {name!r}: the model has no such parameter; make the masks from this model")
         parameter = parameters[name]
         if mask.shape != parameter.shape or local(mask).shape != local(parameter).shape:
             raise ModelError(f"mask {name!r}: got shape {tuple(mask.shape)}; expected {tuple(parameter.shape)}")
+    matched = {name: parameters[name] for name in masks}
+    refuse_unheld(optimizer, matched)
+    return matched
+
+
+def refuse_unheld(optimizer: optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Raise `ModelError` for the first of the parameters that the optimizer does not hold."""
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    for name, parameter in parameters.items():
         if id(parameter) not in held:
-            raise ModelError(f"{name}: the optimizer does not hold this parameter; make it from model.parameters()")
-    return {name: parameters[name] for name in masks}
+            raise ModelError(
+                f"{name}: the optimizer does not hold this parameter; make it from model.parameters() "
+                "(after fully_shard), or exclude that layer"
+            )
 
 
 def _as_keep(parameter: nn.Parameter, mask: torch.Tensor) -> torch.Tensor:

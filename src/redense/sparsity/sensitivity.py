@@ -87,13 +87,15 @@ def sensitivity(
     >>> result.accuracies
     {'weight': (0.5, 0.25)}
     """
+    excluded = tuple(selection.get("exclude", ()))
+    selection["exclude"] = excluded
     for sparsity in sparsities:
         parameters, _ = check_selection(model, sparsity, selection)
     dense = evaluate(model)
     accuracies = {}
     for name, parameter in parameters.items():
         alone = selection.copy()
-        alone["exclude"] = [*selection.get("exclude", ()), *(other for other in parameters if other != name)]
+        alone["exclude"] = [*excluded, *(other for other in parameters if other != name)]
         alone["distribution"] = "uniform"
         accuracies[name] = tuple([_pruned(model, parameter, name, evaluate, s, alone) for s in sparsities])
     return Sensitivity(dense, tuple(sparsities), accuracies)

@@ -47,13 +47,14 @@ def smallest(tensors: Mapping[str, torch.Tensor], count: int) -> dict[str, torch
     """
     pool = _pool(tensors)
     cutoff = _kth_key(pool, count) if count else -1
-    marks = [torch.empty(bits.shape, dtype=torch.bool, device=bits.device) for bits in pool.bits.values()]
-    marked = _over_spans(lambda bits, mark: keys.mark_at_most(bits, cutoff, mark), list(pool.bits.values()), marks)
+    everything = list(pool.bits.values())
+    marks = [torch.empty(bits.shape, dtype=torch.bool, device=bits.device) for bits in everything]
+    marked = _over_spans(lambda bits, mark: keys.mark_at_most(bits, cutoff, mark), everything, marks)
     excess = int(pool.total([sum(counts) for counts in marked]).sum()) - count
     kept = _kept_ties(pool, cutoff, excess) if excess and pool.ranks.group else [excess] * len(marks)
     for index in reversed(range(len(marks))):
         here = min(excess, kept[index])
-        excess -= keys.unmark_last(list(pool.bits.values())[index], cutoff, marks[index], here)
+        excess -= keys.unmark_last(everything[index], cutoff, marks[index], here)
     return {name: mark.view(local(tensor).shape) for (name, tensor), mark in zip(tensors.items(), marks, strict=True)}
 
 
