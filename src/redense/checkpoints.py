@@ -44,7 +44,7 @@ class Checkpoint:
 
     `model` is a state_dict; `masks` the masks in force during the phase (bool, True = kept; empty unless sparse);
     `train` and `test` what the model says about every example; `history` one entry an epoch
-    (epoch, loss, test_accuracy); `seconds` the time spent in training.
+    (epoch, loss, and the accuracy and inference accuracy measured after it); `seconds` the time spent in training.
     """
 
     model: Tensors
@@ -91,6 +91,10 @@ class Store:
     def load(self, key: str) -> Checkpoint | None:
         """Return a finished job's result, or None when there is none or it is damaged (then it is set aside)."""
         return self._guarded(self.finished_folder(key), self._read_checkpoint)
+
+    def load_signals(self, key: str) -> Signals | None:
+        """Return what a finished job's model says about the training, then the test examples, without the model."""
+        return self._guarded(self.finished_folder(key), _read_signals)
 
     def has(self, key: str) -> bool:
         """Tell whether `load` will give a result; every checksum is compared."""
@@ -161,8 +165,8 @@ class Store:
         return Checkpoint(
             model=_read_tensors(folder, "model.safetensors"),
             masks={name: _unflatten(bits[name], shape) for name, shape in index["mask_shapes"].items()},
-            train=Signals(signals["train_phi"], signals["train_correct"]),
-            test=Signals(signals["test_phi"], signals["test_correct"]),
+            train=_signals(signals, "train"),
+            test=_signals(signals, "test"),
             history=index["history"],
             seconds=_read_seconds(folder),
         )
@@ -173,12 +177,24 @@ def _unflatten(bits: torch.Tensor, shape: list[int]) -> torch.Tensor:
 
 
 def _signal_tensors(checkpoint: Checkpoint) -> Tensors:
+    splits = {"train": checkpoint.train, "test": checkpoint.test}
     return {
-        "train_phi": checkpoint.train.phi,
-        "train_correct": checkpoint.train.correct,
-        "test_phi": checkpoint.test.phi,
-        "test_correct": checkpoint.test.correct,
+        f"{split}.{name}": torch.from_numpy(values)
+        for split, signals in splits.items()
+        for name, values in signals.arrays().items()
     }
+
+
+def _signals(tensors: Tensors, split: str) -> Signals:
+    return Signals(
+        **{name.removeprefix(f"{split}."): value.numpy() for name, value in tensors.items() if name.startswith(split)}
+    )
+
+
+def _read_signals(folder: Path) -> Signals:
+    _read_index(folder)
+    tensors = _read_tensors(folder, "signals.safetensors")
+    return Signals.join([_signals(tensors, "train"), _signals(tensors, "test")])
 
 
 def _read_progress(folder: Path) -> Progress:

@@ -19,6 +19,9 @@ from redense.errors import RecipeError
 
 Distribution = Literal["uniform", "global", "erk"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
+PROTOCOLS: tuple[str, ...] = ("reference", "half")
+AUDITS: tuple[str, ...] = ("lira", "rmia", "shadow", "samia", "label-only")
+"""Attacks that a run can be audited with; those that need nothing but the target itself always run."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,18 @@ class Recipe:
     distribution: Distribution = "uniform"
     """uniform prunes every tensor alike; global takes the smallest weights of all tensors together; erk
     (Erdos-Renyi-kernel) spares small tensors."""
+    audit: tuple[str, ...] = ()
+    """Attacks with reference models of the same phases: lira, rmia, shadow, samia, label-only. None: no audit."""
+    references: int = 16
+    """Reference models of an audit, each trained like the target on a random half of all examples."""
+    protocols: tuple[str, ...] = ("reference",)
+    """Audited targets: reference is the table's models, trained on all training data, with the test data as
+    non-members; half trains targets on a random half of all examples, the other half being non-members."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field.name, getattr(self, field.name), field.default)
-        for name in ("sparsities", "epochs", "seeds", "rates", "exclude"):
+        for name in ("sparsities", "epochs", "seeds", "rates", "exclude", "audit", "protocols"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("sparsities", "rates"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
@@ -107,6 +117,16 @@ class Recipe:
         ):
             if getattr(self, name) not in choices:
                 raise RecipeError(f"{name}: got {getattr(self, name)!r}; expected one of {', '.join(choices)}")
+        _require_some("protocols", self.protocols)
+        for name, known in (("audit", AUDITS), ("protocols", PROTOCOLS)):
+            for value in getattr(self, name):
+                if value not in known:
+                    raise RecipeError(f"{name}: got {value!r}; expected some of {', '.join(known)}")
+        if self.references < 2 or self.references % 2:
+            raise RecipeError(
+                f"references: got {self.references}; expected an even number of 2 or more, so that every example "
+                "is in the training data of half of them"
+            )
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any], source: str) -> Recipe:
@@ -174,7 +194,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 def _check_type(name: str, value: Any, default: Any) -> None:
     """Compare a value with the type of its default; an int passes for a float, a bool never for a number."""
     if isinstance(default, tuple):
-        member = {"sparsities": float, "rates": float, "epochs": int, "seeds": int, "exclude": str}[name]
+        member = {"sparsities": float, "rates": float, "epochs": int, "seeds": int}.get(name, str)
         if isinstance(value, str) or not isinstance(value, Iterable):
             raise RecipeError(f"{name}: got {value!r}; expected a list of {_plural(member)}")
         for element in value:

@@ -19,8 +19,8 @@ from redense.plan import Job
 from redense.signals import read_signals
 from redense.trainer import make_optimizer, train_epoch
 
-BYTES_PER_SIGNAL = 9
-"""A float64 scaled logit and a bool for every example."""
+BYTES_PER_SIGNAL = 4 * 8 + 1
+"""Four float64 and a bool for every example."""
 PROCESS_BYTES = 400e6
 """Resident memory of a Python process with PyTorch loaded (measured: 350 to 400 MB on Linux)."""
 TIMED_STEPS = 10
@@ -91,13 +91,14 @@ def plan_table(
 ) -> Group:
     """Draw the plan: every job with what it starts from, then the time, disk and memory that what is left takes."""
     table = Table(title="Plan", box=None, title_justify="left", header_style="bold")
-    for name in ("phase", "seed", "epochs", "rate", "key", "starts from", ""):
-        table.add_column(name, justify="right" if name in ("seed", "epochs", "rate") else "left")
+    for name in ("phase", "model", "epochs", "rate", "key", "starts from", ""):
+        table.add_column(name, justify="right" if name in ("epochs", "rate") else "left")
+    to_train = {job.key for job in left}
     for job in jobs:
-        state = "" if job in left else "finished"
+        state = "" if job.key in to_train else "finished"
         start = job.parent[:8] if job.parent else "initial weights"
         phase = job.phase
-        table.add_row(phase.label, str(job.seed), str(phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
+        table.add_row(phase.label, job.model_name, str(phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
     processes = 1 if device == "cuda" or workers == 0 else workers
     seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, device) if left else 0.0
     lines = (

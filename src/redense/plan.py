@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from redense.config import Distribution, OptimizerName, Recipe
+from redense.data.members import Draw
 from redense.phases import Phase, dsd_phases
+from redense.seeding import derive
 
-FORMAT = 1
+FORMAT = 2
 """Version of what keys and checkpoints mean; a change makes old checkpoints unknown, never misread."""
 
 
@@ -42,7 +44,8 @@ class Job:
     """One phase of one lineage: the unit that is scheduled, trained and stored.
 
     `key` is a hash of everything that determines the result, `parent` the key of the job that it starts from (None
-    for dense), `position` the number of phases before it.
+    for dense), `position` the number of phases before it, `draw` the half of the pool that it is trained on (None for
+    all training data).
     """
 
     key: str
@@ -52,11 +55,19 @@ class Job:
     phase: Phase
     training: Training
     pruning: Pruning | None
+    draw: Draw | None = None
 
     @property
     def name(self) -> str:
-        """The job in a person's words: phase, sparsity and seed."""
-        return f"{self.phase.label}, seed {self.seed}"
+        """The job in a person's words: phase, sparsity, and which model."""
+        return f"{self.phase.label}, {self.model_name}"
+
+    @property
+    def model_name(self) -> str:
+        """Which model it is a phase of, in a person's words."""
+        if self.draw is None:
+            return f"seed {self.seed}"
+        return f"reference {self.draw.index}" if self.draw.role == "reference" else f"half, seed {self.seed}"
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the job as plain JSON values."""
@@ -65,13 +76,14 @@ class Job:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Job:
         """Undo `to_mapping`, also after a passage through JSON."""
-        pruning = values["pruning"]
+        pruning, draw = values["pruning"], values["draw"]
         return cls(
             **{
                 **values,
                 "phase": Phase(**values["phase"]),
                 "training": Training(**values["training"]),
                 "pruning": Pruning(**{**pruning, "exclude": tuple(pruning["exclude"])}) if pruning else None,
+                "draw": Draw(**draw) if draw else None,
             }
         )
 
@@ -85,23 +97,44 @@ class Substance:
     arithmetic: str
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A model's identity through all phases: the seed of its weights and batches, and what it is trained on."""
+
+    seed: int
+    draw: Draw | None = None
+
+
+def subjects(recipe: Recipe) -> tuple[Subject, ...]:
+    """List the models that a recipe asks for: the table's, then for an audit targets on halves and references.
+
+    A reference model's seed depends on its index alone, so that all targets share them and more can join later.
+    """
+    table = [Subject(seed) for seed in recipe.seeds]
+    if not recipe.audit:
+        return tuple(table)
+    halves = [Subject(seed, Draw("target", seed)) for seed in recipe.seeds if "half" in recipe.protocols]
+    references = [Subject(derive(index, "reference"), Draw("reference", index)) for index in range(recipe.references)]
+    return (*table, *halves, *references)
+
+
 def plan(recipe: Recipe, model: str, substance: Substance) -> tuple[Job, ...]:
     """List the jobs of a recipe, each after its parent, without repetition.
 
-    All sparsities of a seed share one dense job. `model` is the recipe's model with ``auto`` resolved.
-    The order is the table's: by seed, then dense, then sparse and re-dense by sparsity.
+    All sparsities of a model share one dense job. `model` is the recipe's model with ``auto`` resolved.
+    The order is the table's: by seed, then dense, then sparse and re-dense by sparsity; what an audit needs follows.
 
     >>> jobs = plan(Recipe(sparsities=(0.5, 0.9)), "mlp", Substance("data", "architecture", "cpu"))
     >>> [job.phase.label for job in jobs]
     ['dense', 'sparse 50%', 're-dense 50%', 'sparse 90%', 're-dense 90%']
     """
     jobs: dict[str, Job] = {}
-    for seed in recipe.seeds:
+    for subject in subjects(recipe):
         for sparsity in recipe.sparsities:
             parent = None
             phases = dsd_phases(sparsity, recipe.epochs, recipe.rates, recipe.rounds)
             for position, phase in enumerate(phases):
-                job = _job(recipe, model, substance, seed, position, phase, parent)
+                job = _job(recipe, model, substance, subject, position, phase, parent)
                 jobs.setdefault(job.key, job)
                 parent = job.key
     return tuple(jobs.values())
@@ -122,7 +155,7 @@ def _job(
     recipe: Recipe,
     model: str,
     substance: Substance,
-    seed: int,
+    subject: Subject,
     position: int,
     phase: Phase,
     parent: str | None,
@@ -141,7 +174,8 @@ def _job(
     determinants = {
         "format": FORMAT,
         "parent": parent,
-        "seed": seed,
+        "seed": subject.seed,
+        "draw": dataclasses.asdict(subject.draw) if subject.draw else None,
         "position": position,
         "kind": phase.kind,
         "epochs": phase.epochs,
@@ -150,4 +184,4 @@ def _job(
         "substance": dataclasses.asdict(substance),
     }
     digest = hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
-    return Job(digest[:32], parent, seed, position, phase, training, pruning)
+    return Job(digest[:32], parent, subject.seed, position, phase, training, pruning, subject.draw)

@@ -116,7 +116,7 @@ class Results:
 
 def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
     """Measure one trained phase: the attack's scores are the scaled logits of all members and non-members."""
-    scores = np.concatenate([checkpoint.train.phi.numpy(), checkpoint.test.phi.numpy()])
+    scores = np.concatenate([checkpoint.train.phi, checkpoint.test.phi])
     members = np.arange(len(scores)) < len(checkpoint.train.phi)
     return Row(
         lineage="dsd",
@@ -125,8 +125,8 @@ def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
         measured_sparsity=measured_sparsity,
         round=job.phase.round,
         seed=job.seed,
-        train_accuracy=float(checkpoint.train.correct.double().mean()),
-        test_accuracy=float(checkpoint.test.correct.double().mean()),
+        train_accuracy=float(checkpoint.train.correct.mean()),
+        test_accuracy=float(checkpoint.test.correct.mean()),
         inference_accuracy=balanced_accuracy(scores, members),
         inference_interval=balanced_accuracy_interval(scores, members),
         epochs=job.phase.epochs,

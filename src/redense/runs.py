@@ -172,7 +172,7 @@ def _train(ready: Prepared, engine: Engine, store: Store, console: Console) -> t
 
 def _measure(ready: Prepared, store: Store) -> Results:
     names = list(prunable(ready.model, ready.recipe.exclude))
-    rows = [row for job in ready.jobs if (row := _row(job, store, names)) is not None]
+    rows = [row for job in ready.jobs if job.draw is None and (row := _row(job, store, names)) is not None]
     return Results(ready.recipe, len(ready.dataset.y_train), len(ready.dataset.y_test), tuple(rows))
 
 
@@ -187,7 +187,7 @@ def _masks(ready: Prepared, store: Store) -> dict[str, dict[str, torch.Tensor]]:
     """The masks of the first seed's sparse phases, by the phase's label."""
     found = {}
     for job in ready.jobs:
-        if job.pruning is not None and job.seed == ready.recipe.seeds[0]:
+        if job.pruning is not None and job.draw is None and job.seed == ready.recipe.seeds[0]:
             checkpoint = store.load(job.key)
             if checkpoint is not None:
                 found[job.phase.label] = checkpoint.masks

@@ -2,55 +2,164 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.special import expit
+from torch import nn
 
 from redense.data.batches import as_input
 
 EVALUATION_BATCH = 500
+Array = npt.NDArray[np.float64]
+Query = Callable[[torch.Tensor], torch.Tensor]
+"""Changes a batch of inputs without changing what they show: a flip, say."""
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What a model says about n examples.
+    """What a model says about n examples with known classes, each asked once or q times.
 
-    `phi` is the scaled logit, float64 [n]; `correct`, bool [n], whether the largest logit is the true class's.
+    All are float64 [n] or [n, q], `correct` is bool. With logits z, probabilities p and true class y:
+
+    - `phi`: the scaled logit log p_y - log sum_{j != y} p_j, any real number (Carlini et al. 2022, section IV-A);
+    - `entropy`: -sum_j p_j log p_j, 0 to log(classes);
+    - `modified_entropy`: -(1 - p_y) log p_y - sum_{j != y} p_j log(1 - p_j), 0 or more; small for a sure and right
+      answer, large for a sure and wrong one (Song & Mittal 2021, equation 3);
+    - `margin`: z_y - max_{j != y} z_j;
+    - `correct`: whether no other logit is larger than that of the true class (the first counts where equal).
     """
 
-    phi: torch.Tensor
-    correct: torch.Tensor
+    phi: Array
+    entropy: Array
+    modified_entropy: Array
+    margin: Array
+    correct: npt.NDArray[np.bool_]
+
+    @property
+    def confidence(self) -> Array:
+        """The probability of the true class, in [0, 1]; it rounds to 1 where `phi` exceeds 37."""
+        confidence: Array = expit(self.phi)
+        return confidence
+
+    @property
+    def loss(self) -> Array:
+        """The cross-entropy -log p_y, 0 or more."""
+        loss: Array = np.logaddexp(0.0, -self.phi)
+        return loss
+
+    def __len__(self) -> int:
+        return len(self.phi)
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the fields by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def join(cls, parts: Iterable[Signals]) -> Signals:
+        """Put the examples of several behind each other."""
+        parts = list(parts)
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+    @classmethod
+    def stack_queries(cls, queries: Sequence[Signals]) -> Signals:
+        """Make one [n, q] of q signals [n] of the same examples."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: np.stack([getattr(query, name) for query in queries], axis=1) for name in names})
+
+    @classmethod
+    def of_logits(cls, logits: torch.Tensor | npt.NDArray[np.generic], labels: torch.Tensor | npt.ArrayLike) -> Signals:
+        """Compute the signals of logits [n, classes] for labels [n], in float64 and without rounding p to 0 or 1.
+
+        >>> signals = Signals.of_logits(np.array([[0.0, 0.0], [200.0, 0.0]]), np.array([0, 0]))
+        >>> signals.phi.tolist(), signals.entropy.round(4).tolist(), signals.correct.tolist()
+        ([0.0, 200.0], [0.6931, 0.0], [True, True])
+        """
+        z = torch.as_tensor(logits).double()
+        y = torch.as_tensor(np.asarray(labels) if not isinstance(labels, torch.Tensor) else labels)
+        y = y.to(z.device, torch.int64)[:, None]
+        log_p = z.log_softmax(1)
+        p = log_p.exp()
+        others = z.scatter(1, y, -torch.inf)
+        z_y = z.gather(1, y).squeeze(1)
+        phi = z_y - others.logsumexp(1)
+        largest = z.argmax(1, keepdim=True)
+        # log(1 - p) loses everything where p rounds to 1, which only the largest can: there, sum what is left
+        log_rest = z.scatter(1, largest, -torch.inf).logsumexp(1, keepdim=True) - z.logsumexp(1, keepdim=True)
+        log_1mp = torch.log1p(-p.clamp(max=0.75)).scatter(1, largest, log_rest)
+        wrong = (p * log_1mp).scatter(1, y, 0.0)
+        modified = -torch.sigmoid(-phi) * log_p.gather(1, y).squeeze(1) - wrong.sum(1)
+        entropy = -(p * log_p).sum(1)
+        values = (phi, entropy, modified, z_y - others.amax(1), largest.squeeze(1) == y.squeeze(1))
+        return cls(*(value.cpu().numpy() for value in values))
 
 
-def scaled_logit(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return log p_y - log sum_{j != y} p_j for logits [n, classes] and labels [n], float64 [n].
+def read_signals(model: nn.Module, x: torch.Tensor, y: torch.Tensor, queries: Sequence[Query] = ()) -> Signals:
+    """Evaluate a model on stored examples x [n, ...] with labels y [n], in evaluation mode, without gradients.
 
-    Computed as z_y - logsumexp_{j != y} z_j, so that it still ranks examples whose probability is exactly 1 in
-    float32. It grows with the probability p_y of the true class, so a threshold on one is a threshold on the other.
-    Source: Carlini et al., "Membership Inference Attacks From First Principles", 2022, section IV-A.
-
-    >>> phi = scaled_logit(torch.tensor([[0.0, 0.0], [200.0, 0.0]]), torch.tensor([0, 0]))
-    >>> phi.tolist()
-    [0.0, 200.0]
+    Each of q `queries` changes a batch of inputs before the model sees it; signals are then [n, q], without any [n].
     """
-    logits = logits.double()
-    true_class = labels[:, None]
-    others = logits.scatter(1, true_class, -torch.inf)
-    return logits.gather(1, true_class).squeeze(1) - others.logsumexp(1)
+    parts = []
+    with evaluating(model):
+        for x_batch, y_batch in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
+            inputs = as_input(x_batch)
+            answers = [Signals.of_logits(model(query(inputs)), y_batch) for query in queries or (_as_it_is,)]
+            parts.append(Signals.stack_queries(answers) if queries else answers[0])
+    return Signals.join(parts)
 
 
-def read_signals(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> Signals:
-    """Evaluate a model on stored examples x [n, ...] with labels y [n], in evaluation mode, without gradients."""
-    was_training = model.training
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Run the body with the model in evaluation mode and without gradients; each module's own mode comes back."""
+    training = [module for module in model.modules() if module.training]
     model.eval()
-    with torch.inference_mode():
-        batches = [
-            (model(as_input(x_batch)), y_batch)
-            for x_batch, y_batch in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True)
-        ]
-        signals = Signals(
-            phi=torch.cat([scaled_logit(logits, labels) for logits, labels in batches]).cpu(),
-            correct=torch.cat([logits.argmax(1) == labels for logits, labels in batches]).cpu(),
-        )
-    model.train(was_training)
-    return signals
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _as_it_is(inputs: torch.Tensor) -> torch.Tensor:
+    return inputs
+
+
+def flip(inputs: torch.Tensor) -> torch.Tensor:
+    """Mirror images [n, c, h, w] left to right.
+
+    >>> flip(torch.tensor([[[[1, 2, 3]]]])).tolist()
+    [[[[3, 2, 1]]]]
+    """
+    return inputs.flip(3)
+
+
+def shift(down: int, right: int) -> Query:
+    """Return a query that moves images [n, c, h, w] by some pixels; what comes in from outside is 0.
+
+    >>> shift(0, 1)(torch.tensor([[[[1, 2, 3]]]])).tolist()
+    [[[[0, 1, 2]]]]
+    """
+
+    def moved(inputs: torch.Tensor) -> torch.Tensor:
+        height, width = inputs.shape[2:]
+        padding = (max(right, 0), max(-right, 0), max(down, 0), max(-down, 0))
+        padded = nn.functional.pad(inputs, padding)
+        top, left = max(-down, 0), max(-right, 0)
+        return padded[:, :, top : top + height, left : left + width]
+
+    return moved
+
+
+def image_queries(pixels: int = 1, flips: bool = True) -> tuple[Query, ...]:
+    """Return the image as it is, shifted by some pixels in four directions and, with `flips`, all of them mirrored."""
+    steps = ((0, 0), (pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels))
+    shifts = [shift(*step) for step in steps]
+    mirrored = [lambda inputs, move=move: flip(move(inputs)) for move in shifts] if flips else []
+    return (*shifts, *mirrored)

@@ -12,16 +12,19 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from redense.checkpoints import Checkpoint, Progress, Store, Tensors
 from redense.data.batches import TensorData
+from redense.data.members import Split, split
 from redense.errors import TrainingError
+from redense.metrics import balanced_accuracy
 from redense.models.registry import build
 from redense.plan import Job
 from redense.seeding import derive, generator
-from redense.signals import read_signals
+from redense.signals import Signals, read_signals
 from redense.sparsity.enforce import masked
 from redense.sparsity.masks import magnitude_masks
 from redense.trainer import make_optimizer, train_epoch
@@ -46,22 +49,20 @@ def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, flo
         model.load_state_dict(progress.model)
         load_optimizer_tensors(optimizer, progress.optimizer)
     history, seconds = list(progress.history), progress.seconds
+    examples = split(data, job.draw)
     mask: AbstractContextManager[None] = masked(model, optimizer, masks) if masks else nullcontext()
     with mask:
         for epoch in range(progress.epoch, job.phase.epochs):
             started = time.perf_counter()
-            loss = _train_epoch(job, epoch, model, optimizer, data)
-            test = read_signals(model, data.x_test, data.y_test)
-            test_accuracy = float(test.correct.double().mean())
-            history.append({"epoch": epoch + 1, "loss": loss, "test_accuracy": test_accuracy})
+            loss = _train_epoch(job, epoch, model, optimizer, examples)
+            history.append({"epoch": epoch + 1, "loss": loss, **_measure(job, model, examples)})
             seconds += time.perf_counter() - started
             yield history[-1]
             if epoch + 1 < job.phase.epochs:
                 state = Progress(epoch + 1, model.state_dict(), optimizer_tensors(optimizer), history, seconds)
                 store.save_progress(job.key, state)
-    train = read_signals(model, data.x_train, data.y_train)
-    if bool(train.phi.isnan().any() or test.phi.isnan().any()):
-        raise TrainingError(f"{job.name}: the trained model gives NaN; lower the rate")
+    train = _read(job, model, data.x_train, data.y_train)
+    test = _read(job, model, data.x_test, data.y_test)
     checkpoint = Checkpoint(model.state_dict(), masks, train, test, history, seconds)
     store.save(job.key, job.to_mapping(), checkpoint, _environment(data.x_train.device))
 
@@ -78,11 +79,33 @@ def _starting_model(job: Job, data: TensorData, store: Store) -> nn.Module:
     return model
 
 
-def _train_epoch(job: Job, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, data: TensorData) -> float:
+def _measure(job: Job, model: nn.Module, examples: Split) -> dict[str, float]:
+    """Measure the held-out accuracy, and the inference accuracy on these and as many members, after an epoch.
+
+    More members would not make it much surer, since the held-out examples are fewer, and evaluating them takes time.
+    """
+    held_out = _read(job, model, examples.x_held_out, examples.y_held_out)
+    some = torch.randperm(len(examples.y), generator=generator(job.seed, "monitor"))[: len(held_out)]
+    members = _read(job, model, examples.x[some], examples.y[some])
+    scores = np.concatenate([members.phi, held_out.phi])
+    return {
+        "test_accuracy": float(held_out.correct.mean()),
+        "inference_accuracy": balanced_accuracy(scores, np.arange(len(scores)) < len(members)),
+    }
+
+
+def _read(job: Job, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Signals:
+    signals = read_signals(model, x, y)
+    if np.isnan(signals.phi).any():
+        raise TrainingError(f"{job.name}: the trained model gives NaN; lower the rate")
+    return signals
+
+
+def _train_epoch(job: Job, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, examples: Split) -> float:
     """Train one epoch and return its loss; batches follow the seed and the place in the chain, not the sparsity."""
     torch.manual_seed(derive(job.seed, "layers", job.position, epoch))
-    order = torch.randperm(len(data.y_train), generator=generator(job.seed, "batches", job.position, epoch))
-    loss = train_epoch(model, optimizer, data.x_train, data.y_train, order, job.training.batch_size)
+    order = torch.randperm(len(examples.y), generator=generator(job.seed, "batches", job.position, epoch))
+    loss = train_epoch(model, optimizer, examples.x, examples.y, order, job.training.batch_size)
     if not math.isfinite(loss):
         raise TrainingError(
             f"{job.name}: the loss became {loss} in epoch {epoch + 1} of {job.phase.epochs}; "

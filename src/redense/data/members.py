@@ -1,0 +1,63 @@
+"""Which examples a model is trained on: all training data, or a random half of everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from redense.data.batches import TensorData
+from redense.seeding import derive
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A random half of the pool, which is the training examples followed by the test examples.
+
+    Draws depend on role and index alone: those of reference models say nothing about any target's. Reference models
+    come in pairs, 2k + 1 being trained on what 2k was not, so that with an even number of them every example is in
+    exactly half: their counts say nothing either, and no example lacks an IN or an OUT.
+    """
+
+    role: Literal["target", "reference"]
+    index: int
+
+    def included(self, size: int) -> npt.NDArray[np.bool_]:
+        """Tell for each of `size` examples whether it is in the half; bool [size].
+
+        >>> first, second = (Draw("reference", index).included(10) for index in (0, 1))
+        >>> int(first.sum()), bool((first ^ second).all())
+        (5, True)
+        """
+        pair, second = (self.index, 0) if self.role == "target" else divmod(self.index, 2)
+        shuffled = np.random.default_rng(derive(pair, "members", self.role)).permutation(size)
+        included = np.zeros(size, dtype=bool)
+        included[shuffled[: size // 2]] = True
+        return ~included if second else included
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples a model is trained on (x, y) and test examples it never sees."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    x_held_out: torch.Tensor
+    y_held_out: torch.Tensor
+
+
+def split(data: TensorData, draw: Draw | None) -> Split:
+    """Part the data into members and held-out test examples; without a draw, all training data are members."""
+    if draw is None:
+        return Split(data.x_train, data.y_train, data.x_test, data.y_test)
+    included = torch.from_numpy(draw.included(len(data.y_train) + len(data.y_test))).to(data.y_train.device)
+    of_train, of_test = included[: len(data.y_train)], included[len(data.y_train) :]
+    return Split(
+        torch.cat((data.x_train[of_train], data.x_test[of_test])),
+        torch.cat((data.y_train[of_train], data.y_test[of_test])),
+        data.x_test[~of_test],
+        data.y_test[~of_test],
+    )
