@@ -17,9 +17,10 @@ from redense.seeding import derive
 class Draw:
     """A random half of the pool, which is the training examples followed by the test examples.
 
-    Draws depend on role and index alone: those of reference models say nothing about any target's. Reference models
-    come in pairs, 2k + 1 being trained on what 2k was not, so that with an even number of them every example is in
-    exactly half: their counts say nothing either, and no example lacks an IN or an OUT.
+    Draws depend on role and index alone: those of reference models say nothing about any target's. A target has each
+    example with probability 1/2, independently of all others, as an audit in one training run assumes. Reference models
+    come in pairs of complementary halves, so that with an even number of them every example is in exactly half: their
+    counts say nothing either, and no example lacks an IN or an OUT.
     """
 
     role: Literal["target", "reference"]
@@ -32,8 +33,10 @@ class Draw:
         >>> int(first.sum()), bool((first ^ second).all())
         (5, True)
         """
-        pair, second = (self.index, 0) if self.role == "target" else divmod(self.index, 2)
-        shuffled = np.random.default_rng(derive(pair, "members", self.role)).permutation(size)
+        if self.role == "target":
+            return np.random.default_rng(derive(self.index, "members", "target")).random(size) < 0.5
+        pair, second = divmod(self.index, 2)
+        shuffled = np.random.default_rng(derive(pair, "members", "reference")).permutation(size)
         included = np.zeros(size, dtype=bool)
         included[shuffled[: size // 2]] = True
         return ~included if second else included

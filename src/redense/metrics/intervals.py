@@ -1,17 +1,141 @@
-"""How sure an inference accuracy is: its confidence interval, and what pure noise would give."""
+"""How sure a figure is: confidence intervals, and what pure noise would give."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import erfcx
+from scipy.special import betaincinv, erfcx, expit, logit, stdtr, stdtrit
 from scipy.stats import norm
 
-from redense.metrics.roc import Roc, roc
+from redense.metrics.roc import Array, Members, Ranking, Roc, checked
 
 SPLIT_SEED = 0
+
+
+def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval for a rate of which k of n were seen; it covers at least as often as promised.
+
+    Source: Clopper & Pearson, "The use of confidence or fiducial limits", Biometrika 1934.
+
+    >>> low, high = clopper_pearson(10, 10_000)
+    >>> round(low, 5), round(high, 5)
+    (0.00048, 0.00184)
+    """
+    if not 0 <= k <= n or n < 1:
+        raise ValueError(f"got {k} of {n}; expected 0 to n of at least 1")
+    _check_confidence(confidence)
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
+    return low, high
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What an attack reaches at one threshold: rates in [0, 1] with Clopper-Pearson intervals for both."""
+
+    threshold: float
+    tpr: float
+    tpr_interval: tuple[float, float]
+    fpr: float
+    fpr_interval: tuple[float, float]
+
+
+def operating_point(curve: Roc, index: int, confidence: float = 0.95) -> OperatingPoint:
+    """Describe one point of a curve; `Roc.index_at_fpr` finds one.
+
+    The intervals are those of a threshold fixed beforehand. One chosen for its false-positive rate on these examples
+    has the other rate unbiased but for one example in the number of non-members.
+
+    >>> from redense.metrics import roc
+    >>> curve = roc([4.0, 3.0, 2.0, 1.0], [True, True, False, False])
+    >>> operating_point(curve, curve.index_at_fpr(0.0)).tpr
+    1.0
+    """
+    true_positives, false_positives = int(curve.true_positives[index]), int(curve.false_positives[index])
+    return OperatingPoint(
+        threshold=float(curve.thresholds[index]),
+        tpr=float(curve.tpr[index]),
+        tpr_interval=clopper_pearson(true_positives, curve.members, confidence),
+        fpr=float(curve.fpr[index]),
+        fpr_interval=clopper_pearson(false_positives, curve.nonmembers, confidence),
+    )
+
+
+def auc_interval(scores: npt.ArrayLike, members: npt.ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Return a confidence interval for the area under the ROC curve, inside [0, 1], exact under ties.
+
+    DeLong's variance ("Comparing the areas under two or more correlated ROC curves", Biometrics 1988) with Student's t
+    at the degrees of freedom of Brunner & Munzel ("The nonparametric Behrens-Fisher problem", Biometrical Journal
+    2000), on the logit scale. That is too sure where one side has a handful of examples or nearly all are tied, so
+    each end is the farther of this interval's and of the one with an example more at either extreme on both sides
+    (the idea of Agresti & Caffo, American Statistician 2000). For large samples the two agree.
+
+    >>> low, high = auc_interval(np.arange(100.0), np.arange(100) % 2 == 0)
+    >>> low < 0.5 < high
+    True
+    """
+    valid = checked(scores, members)
+    return auc_interval_of(Ranking.of(valid[0]).roc(valid[1]), confidence)
+
+
+def auc_interval_of(curve: Roc, confidence: float = 0.95) -> tuple[float, float]:
+    """Return `auc_interval` of a curve."""
+    _check_confidence(confidence)
+    lows, highs = zip(*(_logit_interval(version, confidence) for version in (curve, _padded(curve))), strict=True)
+    return min(curve.auc, *lows), max(curve.auc, *highs)
+
+
+def auc_p_value(curve: Roc) -> float:
+    """Return the one-sided p-value of "members do not score higher" (Brunner & Munzel 2000).
+
+    With an example more at either extreme on both sides, so that a handful of examples never looks sure.
+    """
+    area, error, freedom = auc_error(_padded(curve))
+    return float(stdtr(freedom, (0.5 - area) / error))
+
+
+def auc_error(curve: Roc) -> tuple[float, float, float]:
+    """Return the area, its standard error (DeLong) and the degrees of freedom (Brunner & Munzel).
+
+    With fewer than two examples on a side the error is infinite, with one degree of freedom.
+    """
+    area = curve.auc
+    if min(curve.members, curve.nonmembers) < 2:
+        return area, math.inf, 1.0
+    below = 1 - (curve.fpr[:-1] + curve.fpr[1:]) / 2  # share of non-members below a member's score, half of equal ones
+    above = (curve.tpr[:-1] + curve.tpr[1:]) / 2
+    terms = [
+        (float(np.diff(rates) @ (places - area) ** 2) / (n - 1), n)
+        for rates, places, n in ((curve.tpr, below, curve.members), (curve.fpr, above, curve.nonmembers))
+    ]
+    variance = sum(term for term, _ in terms)
+    if variance < 1e-24:  # what rounding leaves of 0
+        return area, 0.0, 1.0
+    return area, math.sqrt(variance), variance**2 / sum(term**2 / (n - 1) for term, n in terms)
+
+
+def _logit_interval(curve: Roc, confidence: float) -> tuple[float, float]:
+    area, error, freedom = auc_error(curve)
+    if error == 0:
+        return area, area
+    if math.isinf(error):
+        return 0.0, 1.0
+    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error / (area * (1 - area))
+    return float(expit(logit(area) - reach)), float(expit(logit(area) + reach))
+
+
+def _padded(curve: Roc) -> Roc:
+    """Add a member and a non-member above all scores, and one of each below."""
+    true, false = (
+        np.concatenate(([0, 1], counts[1:] + 1, [counts[-1] + 2]))
+        for counts in (curve.true_positives, curve.false_positives)
+    )
+    thresholds = np.concatenate(([np.inf, np.inf], curve.thresholds[1:], [-np.inf]))
+    return Roc(false / false[-1], true / true[-1], thresholds, int(true[-1]), int(false[-1]))
 
 
 def balanced_accuracy_of_noise(members: int, nonmembers: int) -> float:
@@ -52,41 +176,53 @@ def balanced_accuracy_interval(
     >>> bool(low > 0.98), high
     (True, 1.0)
     """
-    scores, members = np.asarray(scores, dtype=np.float64), np.asarray(members)
-    curve = roc(scores, members)
+    scores, members = checked(scores, members)
+    return balanced_accuracy_interval_of(Ranking.of(scores), members, confidence)
+
+
+def balanced_accuracy_interval_of(ranking: Ranking, members: Members, confidence: float = 0.95) -> tuple[float, float]:
+    """Return `balanced_accuracy_interval` of sorted scores."""
+    _check_confidence(confidence)
+    curve = ranking.roc(members)
     best = int(np.argmax(curve.tpr - curve.fpr))
     z = float(norm.ppf(0.5 + confidence / 2))
-    error = _standard_error(curve.tpr[best], curve.fpr[best], int(members.sum()), int((~members).sum()))
+    error = balanced_accuracy_error(curve.tpr[best], curve.fpr[best], curve.members, curve.nonmembers)
     high = min(1.0, curve.balanced_accuracy + z * error)
-    low = max(0.5, _cross_fitted(scores, members) - z * error)
+    low = max(0.5, _cross_fitted(ranking, members) - z * error)
     return min(low, high), high
 
 
-def _cross_fitted(scores: npt.NDArray[np.float64], members: npt.NDArray[np.bool_]) -> float:
-    """Mean balanced accuracy of each half at the threshold that is best on the other half."""
-    shuffled = np.random.default_rng(SPLIT_SEED).permutation(len(scores))
-    in_first = np.zeros(len(scores), dtype=bool)
+def split_halves(members: Members) -> Members:
+    """Part examples into two halves at random, members and non-members apart; True = first. The same at every call."""
+    first = np.zeros(len(members), dtype=bool)
+    shuffled = np.random.default_rng(SPLIT_SEED).permutation(len(members))
     for side in (members, ~members):
-        of_side = shuffled[side[shuffled]]
-        if len(of_side) < 2:
-            return 0.5
-        in_first[of_side[::2]] = True
-    halves = [(scores[half], members[half]) for half in (in_first, ~in_first)]
-    accuracies = []
-    for (fit_scores, fit_members), (judged_scores, judged_members) in (halves, halves[::-1]):
-        guesses = judged_scores >= _best_threshold(roc(fit_scores, fit_members))
-        accuracies.append((guesses[judged_members].mean() + 1 - guesses[~judged_members].mean()) / 2)
-    return float(np.mean(accuracies))
+        first[shuffled[side[shuffled]][::2]] = True
+    return first
 
 
-def _best_threshold(curve: Roc) -> float:
-    return float(curve.thresholds[np.argmax(curve.tpr - curve.fpr)])
+def _cross_fitted(ranking: Ranking, members: Members) -> float:
+    """Mean balanced accuracy of each half at the threshold that is best on the other half."""
+    if min(members.sum(), (~members).sum()) < 2:
+        return 0.5
+    first = split_halves(members)
+    excess = []
+    for half in (first, ~first):
+        above = [ranking.counts(half & side) for side in (members, ~members)]
+        excess.append(above[0] / above[0][-1] - above[1] / above[1][-1])
+    judged = [other[int(np.argmax(fitted))] if fitted.max() > 0 else 0.0 for fitted, other in (excess, excess[::-1])]
+    return 0.5 + float(np.mean(judged)) / 2
 
 
-def _standard_error(tpr: float, fpr: float, members: int, nonmembers: int) -> float:
+def balanced_accuracy_error(tpr: Array | float, fpr: Array | float, members: int, nonmembers: int) -> float:
     """Standard error of (tpr + 1 - fpr) / 2; one success and one failure are added, so that no rate is certain."""
     variance = 0.0
-    for rate, n in ((tpr, members), (fpr, nonmembers)):
+    for rate, n in ((float(tpr), members), (float(fpr), nonmembers)):
         smoothed = (rate * n + 1) / (n + 2)
         variance += smoothed * (1 - smoothed) / n
     return math.sqrt(variance) / 2
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence}; expected a share between 0 and 1, such as 0.95")
