@@ -68,10 +68,35 @@ class Signals:
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
     @classmethod
-    def stack_queries(cls, queries: Sequence[Signals]) -> Signals:
-        """Make one [n, q] of q signals [n] of the same examples."""
+    def stack(cls, signals: Sequence[Signals], axis: int = 0) -> Signals:
+        """Make one [m, n] of m models' signals [n] of the same examples; with `axis` 1 one [n, q] of q queries'."""
         names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: np.stack([getattr(query, name) for query in queries], axis=1) for name in names})
+        return cls(**{name: np.stack([getattr(one, name) for one in signals], axis=axis) for name in names})
+
+    @classmethod
+    def of_phi(cls, phi: npt.ArrayLike) -> Signals:
+        """Make signals of scaled logits alone, as if there were two classes: what is known is all that counts.
+
+        >>> Signals.of_phi([0.0]).entropy.round(4).tolist()
+        [0.6931]
+        """
+        values = np.asarray(phi, dtype=np.float64)
+        p, loss, other = expit(values), np.logaddexp(0.0, -values), np.logaddexp(0.0, values)
+        return cls(values, p * loss + (1 - p) * other, 2 * (1 - p) * loss, values, values > 0)
+
+    @classmethod
+    def of_loss(cls, loss: npt.ArrayLike) -> Signals:
+        """Make signals of cross-entropies alone, each 0 or more.
+
+        A loss of 0 stands for one that its type cannot tell from 0, and is taken as half of the type's precision.
+
+        >>> Signals.of_loss([0.6931471805599453]).phi.round(12).tolist()
+        [0.0]
+        """
+        given = np.asarray(loss)
+        precision = np.finfo(given.dtype if given.dtype.kind == "f" else np.float64).eps / 2
+        values = np.maximum(given.astype(np.float64), precision)
+        return cls.of_phi(-values - np.log(-np.expm1(-values)))
 
     @classmethod
     def of_logits(cls, logits: torch.Tensor | npt.NDArray[np.generic], labels: torch.Tensor | npt.ArrayLike) -> Signals:
@@ -110,7 +135,7 @@ def read_signals(model: nn.Module, x: torch.Tensor, y: torch.Tensor, queries: Se
         for x_batch, y_batch in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
             inputs = as_input(x_batch)
             answers = [Signals.of_logits(model(query(inputs)), y_batch) for query in queries or (_as_it_is,)]
-            parts.append(Signals.stack_queries(answers) if queries else answers[0])
+            parts.append(Signals.stack(answers, axis=1) if queries else answers[0])
     return Signals.join(parts)
 
 

@@ -188,7 +188,7 @@ def balanced_accuracy_interval_of(ranking: Ranking, members: Members, confidence
     z = float(norm.ppf(0.5 + confidence / 2))
     error = balanced_accuracy_error(curve.tpr[best], curve.fpr[best], curve.members, curve.nonmembers)
     high = min(1.0, curve.balanced_accuracy + z * error)
-    low = max(0.5, _cross_fitted(ranking, members) - z * error)
+    low = max(0.5, cross_fitted_accuracy(ranking, members) - z * error)
     return min(low, high), high
 
 
@@ -201,8 +201,8 @@ def split_halves(members: Members) -> Members:
     return first
 
 
-def _cross_fitted(ranking: Ranking, members: Members) -> float:
-    """Mean balanced accuracy of each half at the threshold that is best on the other half."""
+def cross_fitted_accuracy(ranking: Ranking, members: Members) -> float:
+    """Return the mean balanced accuracy of each half at the threshold that is best on the other half."""
     if min(members.sum(), (~members).sum()) < 2:
         return 0.5
     first = split_halves(members)

@@ -11,6 +11,7 @@ from redense.results import Results, Row, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = {"dense": "#444444", "sparse": "#d95f02", "redense": "#1b6ca8"}
 NAMES = {"dense": "dense", "sparse": "sparse", "redense": "re-dense"}
@@ -35,6 +36,11 @@ def save_table_figure(results: Results, path: Path) -> None:
     seeds = len(results.recipe.seeds)
     bars = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed, bars: 95% interval"
     figure.suptitle(f"{results.recipe.data}: {bars}", fontsize=11)
+    save_png(figure, path)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure so that the file is either the old or the new one, whole."""
     temporary = path.with_name(f".writing-{path.name}")
     figure.savefig(temporary, format="png")
     temporary.replace(path)

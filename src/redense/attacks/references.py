@@ -1,0 +1,54 @@
+"""What attacks with reference models have in common: the checks of shapes, and which models are IN and OUT."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Included = npt.NDArray[np.bool_]
+Mode = Literal["online", "offline"]
+"""Whether an attack uses IN and OUT reference models, or OUT models alone."""
+
+
+def checked_references(
+    target: npt.ArrayLike,
+    references: npt.ArrayLike,
+    included: npt.ArrayLike,
+    *,
+    needs: tuple[str, ...] = ("IN", "OUT"),
+) -> tuple[Array, Array, Included]:
+    """Return target [n, q], references [m, n, q] and included [m, n], or raise ValueError with what is wrong.
+
+    Target and references may come without q. `needs` says which kinds of reference model every example must have.
+    """
+    own = np.asarray(target, dtype=np.float64)
+    others = np.asarray(references, dtype=np.float64)
+    member = np.asarray(included)
+    if member.dtype != np.bool_:
+        raise ValueError(f"included: got {member.dtype}; expected bool [m, n], True = trained on the example")
+    if own.ndim not in (1, 2) or others.ndim != own.ndim + 1 or others.shape[1:] != own.shape:
+        raise ValueError(
+            f"got target {own.shape} and references {others.shape}; expected [n] and [m, n], or [n, q] and [m, n, q]"
+        )
+    if member.shape != others.shape[:2]:
+        raise ValueError(f"included: got {member.shape}; expected {others.shape[:2]}, one for each model and example")
+    if len(others) < 2:
+        raise ValueError(f"got {len(others)} reference model(s); expected at least 2")
+    for name, values in (("target", own), ("references", others)):
+        wrong = np.count_nonzero(~np.isfinite(values))
+        if wrong:
+            raise ValueError(f"{name}: {wrong} of {values.size} values are NaN or infinite; expected finite numbers")
+    counts = {"IN": member.sum(0), "OUT": (~member).sum(0)}
+    for kind in needs:
+        lacking = np.flatnonzero(counts[kind] == 0)
+        if len(lacking):
+            raise ValueError(
+                f"{len(lacking)} of {len(member.T)} examples (first: {lacking[0]}) have no {kind} reference model; "
+                "expected every example in the training data of some and not of others: draw complementary halves"
+            )
+    if own.ndim == 1:
+        return own[:, None], others[:, :, None], member
+    return own, others, member

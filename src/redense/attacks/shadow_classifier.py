@@ -1,0 +1,100 @@
+"""The shadow-model attack: a classifier that has learnt on reference models what members look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from redense.attacks.references import Array, Included, checked_references
+
+MOST_ROWS = 30_000
+"""Answers of reference models that the classifier learns from; more hardly help and take long."""
+FEWEST_ROWS_A_CLASS = 200
+
+
+def sample_rows(included: Included, most: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Draw at most so many pairs (model, example), as many IN as OUT as far as there are, at random."""
+    generator = np.random.default_rng(seed)
+    chosen = []
+    for side in (included, ~included):
+        places = np.flatnonzero(side)
+        chosen.append(generator.permutation(places)[: most // 2] if len(places) > most // 2 else places)
+    model, example = np.unravel_index(np.sort(np.concatenate(chosen)), included.shape)
+    return model, example
+
+
+@dataclass(frozen=True)
+class FittedClassifier:
+    """What a `ShadowClassifier` has learnt: a classifier for all classes together, and one for each large one."""
+
+    overall: HistGradientBoostingClassifier
+    of_class: dict[int, HistGradientBoostingClassifier]
+
+    def score(self, target: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
+        """Score a target's answers [n, f] about examples of classes labels [n]."""
+        own, classes = np.asarray(target), np.asarray(labels)
+        scores = np.asarray(self.overall.decision_function(own), dtype=np.float64)
+        for label, classifier in self.of_class.items():
+            judged = classes == label
+            if judged.any():
+                scores[judged] = classifier.decision_function(own[judged])
+        return scores
+
+
+@dataclass(frozen=True)
+class ShadowClassifier:
+    """The attack of Shokri et al., "Membership Inference Attacks Against Machine Learning Models", IEEE S&P 2017.
+
+    One classifier a class learns from the reference models' answers to tell IN from OUT, here gradient-boosted trees
+    (scikit-learn) in place of the paper's network. Classes with few examples share one.
+
+    >>> generator = np.random.default_rng(0)
+    >>> included = generator.random((4, 300)) < 0.5
+    >>> references = generator.normal(size=(4, 300, 2)) + 3 * included[:, :, None]
+    >>> members = generator.random(300) < 0.5
+    >>> target = generator.normal(size=(300, 2)) + 3 * members[:, None]
+    >>> scores = ShadowClassifier().score(target, references, included, np.zeros(300, dtype=int))
+    >>> bool(scores[members].mean() > scores[~members].mean())
+    True
+    """
+
+    seed: int = 0
+
+    def score(
+        self, target: npt.ArrayLike, references: npt.ArrayLike, included: npt.ArrayLike, labels: npt.ArrayLike
+    ) -> Array:
+        """Score n examples by log odds; higher = member, 0 = undecided.
+
+        Args:
+            target: what the target says, f features of each example [n, f]: probabilities of all classes, say.
+            references: the same of m reference models, [m, n, f].
+            included: whether each was trained on each example, bool [m, n].
+            labels: true classes [n], integers.
+
+        Raises ValueError as `redense.attacks.LiRA.score` does.
+        """
+        checked_references(target, references, included, needs=())
+        return self.fit(references, included, labels).score(target, labels)
+
+    def fit(self, references: npt.ArrayLike, included: npt.ArrayLike, labels: npt.ArrayLike) -> FittedClassifier:
+        """Learn from the reference models once, for any number of targets; arguments as in `score`."""
+        others, member, classes = np.asarray(references), np.asarray(included), np.asarray(labels)
+        if classes.shape != member.shape[1:]:
+            raise ValueError(f"labels: got {classes.shape}; expected {member.shape[1:]}, one for each example")
+        model, example = sample_rows(member, MOST_ROWS, self.seed)
+        answers, inside = others[model, example], member[model, example]
+        of_class = {}
+        for label in np.unique(classes):
+            rows = classes[example] == label
+            if min(inside[rows].sum(), (~inside[rows]).sum()) >= FEWEST_ROWS_A_CLASS:
+                of_class[int(label)] = self._fit(answers[rows], inside[rows])
+        return FittedClassifier(self._fit(answers, inside), of_class)
+
+    def _fit(self, answers: Array, inside: npt.NDArray[np.bool_]) -> HistGradientBoostingClassifier:
+        classifier = HistGradientBoostingClassifier(
+            max_iter=60, max_leaf_nodes=8, l2_regularization=1.0, class_weight="balanced", random_state=self.seed
+        )
+        return classifier.fit(answers, inside)

@@ -1,0 +1,1 @@
+"""Audits: signals in, attacks made, figures with intervals and a verdict out."""

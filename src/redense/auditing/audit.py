@@ -1,0 +1,281 @@
+"""Audit a model: signals, attacks, metrics, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from redense.attacks.lira import Variance
+from redense.attacks.references import Array
+from redense.attacks.samia import SAMIA, FittedSAMIA, sample, tokens
+from redense.auditing.evidence import Evidence, References
+from redense.auditing.measured import Measured, measure, thinned
+from redense.auditing.reading import Examples, read_examples
+from redense.auditing.result import FEWEST, AuditResult, ClassRisk, Exposed, Protocol, Verdict
+from redense.auditing.suite import FAMILIES, scored
+from redense.config import did_you_mean
+from redense.errors import DataError, RecipeError
+from redense.metrics.epsilon import one_run_epsilon_of_scores
+from redense.metrics.intervals import auc_interval_of
+from redense.metrics.roc import Ranking, Roc
+from redense.signals import Query, Signals
+
+PRIMARY = ("LiRA online", "RMIA online", "confidence")
+"""The attack that risks rest on: the first of these that is made, chosen before anything is seen."""
+MOST_EXPOSED = 20
+FEWEST_IN_CLASS = 20
+MOST_OVERLAP = 0.01
+
+
+def audit(
+    model: nn.Module,
+    *,
+    members: Any,
+    nonmembers: Any,
+    references: Sequence[nn.Module] = (),
+    included: npt.ArrayLike | None = None,
+    attacks: Sequence[str] = FAMILIES,
+    variance: Variance = "shrunk",
+    queries: Sequence[Query] = (),
+    batch_size: int = 500,
+    device: str | None = None,
+    confidence: float = 0.95,
+    delta: float = 0.0,
+) -> AuditResult:
+    """Attack a model with all that is at hand and say what it gives away about its training data.
+
+    Args:
+        model: any module that gives logits [batch, classes], as a tensor or as ``.logits``. It is evaluated in
+            evaluation mode; the mode of each of its modules comes back.
+        members: examples it was trained on: a data set of (x, y), a loader of batches (x, y), arrays (x [n, ...],
+            y [n]), or either with mappings that hold ``labels``. Pixels stored as uint8 are scaled to [0, 1].
+        nonmembers: examples like these that it was not trained on.
+        references: models trained like it, each on some of all these examples and not on others; with two or more,
+            the attacks of Shokri et al., SAMIA, LiRA and RMIA are made, too.
+        included: which reference model was trained on which example, bool [m, members + nonmembers].
+        attacks: which families to make, of ``threshold``, ``label-only``, ``shadow``, ``samia``, ``lira``, ``rmia``;
+            those that lack what they need are left out.
+        variance: how LiRA estimates variances: ``example``, ``shared`` or ``shrunk``.
+        queries: changes of the input for the label-only attack, such as `redense.signals.image_queries()`.
+        batch_size: examples evaluated at once where a data set or arrays are given.
+        device: where to evaluate, by default where the model's parameters are.
+        confidence: of all intervals.
+        delta: of the differential privacy that the epsilons are about.
+
+    Raises `DataError` when examples, logits or references are unusable, `RecipeError` for unknown attacks.
+
+    >>> import torch
+    >>> x, y = torch.randn(200, 4), torch.randint(0, 2, (200,))
+    >>> result = audit(torch.nn.Linear(4, 2), members=(x[:100], y[:100]), nonmembers=(x[100:], y[100:]))
+    >>> result.members, result.nonmembers, result.attacks[0].attack
+    (100, 100, 'gap')
+    """
+    check_families(attacks)
+    noisy = "samia" in attacks and len(references) >= 2
+    read = [
+        read_examples(
+            (model, *references),
+            data,
+            name,
+            queries=queries if "label-only" in attacks else (),
+            noisy=noisy,
+            batch_size=batch_size,
+            device=device,
+        )
+        for name, data in (("members", members), ("nonmembers", nonmembers))
+    ]
+    examples = Examples.join(read)
+    is_member = np.arange(len(examples.labels)) < len(read[0].labels)
+    warnings = repeated(examples.digests, is_member)
+    found = None
+    if references:
+        if included is None:
+            raise DataError("included: got none; expected bool [models, members + nonmembers] for the references")
+        found = References(Signals.stack(examples.signals[1:]), np.asarray(included))
+    elif included is not None:
+        raise DataError("included: got some, but no references; expected both or neither")
+    evidence = Evidence(
+        target=examples.signals[0],
+        labels=examples.labels,
+        members=is_member,
+        references=found,
+        augmented=examples.augmented,
+        tokens=tokens(examples.outputs[0][0], examples.outputs[1][0], examples.labels) if noisy else None,
+        samia=_samia(examples, found) if noisy and found is not None else None,
+    )
+    return audit_evidence(
+        evidence, attacks=attacks, variance=variance, confidence=confidence, delta=delta, warnings=warnings
+    )
+
+
+def audit_evidence(
+    evidence: Evidence,
+    *,
+    attacks: Sequence[str] = FAMILIES,
+    variance: Variance = "shrunk",
+    confidence: float = 0.95,
+    delta: float = 0.0,
+    protocol: Protocol = "given",
+    warnings: Sequence[str] = (),
+) -> AuditResult:
+    """Audit from signals alone: no model is needed. Arguments are as in `audit`.
+
+    >>> phi = np.random.default_rng(0).normal(size=400) + np.repeat([1.0, 0.0], 200)
+    >>> signals = Signals.of_phi(phi)
+    >>> evidence = Evidence(signals, labels=np.zeros(400, dtype=int), members=np.arange(400) < 200)
+    >>> audit_evidence(evidence).verdict.kind
+    'leak'
+    """
+    check_families(attacks)
+    members = evidence.members
+    found: list[Measured] = []
+    curves: dict[str, Roc] = {}
+    scores: dict[str, Array] = {}
+    for attack in scored(evidence, tuple(attacks), variance):
+        measured, curve = measure(
+            attack.attack, attack.scores, members, decides=attack.decides, delta=delta, confidence=confidence
+        )
+        found.append(measured)
+        curves[attack.attack], scores[attack.attack] = curve, attack.scores
+    if not found:
+        raise RecipeError(
+            f"attacks: none of {', '.join(attacks)} can be made with what is given; add threshold, or reference models"
+        )
+    primary = next((name for name in PRIMARY if name in scores), found[-1].attack)
+    risks = example_risks(scores[primary], members)
+    one_run = None
+    if protocol == "half":
+        one_run = one_run_epsilon_of_scores(scores[primary], members, delta=delta, confidence=confidence)
+    return AuditResult(
+        protocol=protocol,
+        members=int(members.sum()),
+        nonmembers=int((~members).sum()),
+        references=len(evidence.references.included) if evidence.references else 0,
+        confidence=confidence,
+        delta=delta,
+        attacks=tuple(found),
+        primary=primary,
+        verdict=_verdict(found, members.sum(), (~members).sum(), confidence),
+        one_run_epsilon=one_run,
+        exposed=_exposed(risks, evidence),
+        classes=_classes(scores[primary], evidence, confidence),
+        warnings=tuple(warnings),
+        curves={name: thinned(curve) for name, curve in curves.items()},
+        risks=risks,
+    )
+
+
+def example_risks(scores: Array, members: npt.NDArray[np.bool_]) -> Array:
+    """Return for each of n examples the share of non-members with a lower score, those equal counting half; [0, 1].
+
+    >>> example_risks(np.array([3.0, 1.0, 2.0, 0.0]), np.array([True, True, False, False])).tolist()
+    [1.0, 0.5, 0.75, 0.25]
+    """
+    others = np.sort(scores[~members])
+    below, up_to = (np.searchsorted(others, scores, side=side) for side in ("left", "right"))
+    return np.asarray((below + up_to) / (2 * len(others)))
+
+
+def check_families(attacks: Sequence[str]) -> None:
+    """Raise `RecipeError` for attacks that do not exist."""
+    for name in attacks:
+        if name not in FAMILIES:
+            raise RecipeError(
+                f"attacks: got {name!r}{did_you_mean(name, FAMILIES)}; expected some of {', '.join(FAMILIES)}"
+            )
+
+
+def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) -> list[str]:
+    """Find examples that are members and non-members at once, or members twice, by the digests of their contents.
+
+    Returns warnings with the counts; raises `DataError` when more than 1% of the smaller side overlap.
+    """
+    warnings = []
+    mine, times = np.unique(digests[is_member], return_counts=True)
+    theirs = np.unique(digests[~is_member])
+    overlap = len(np.intersect1d(mine, theirs, assume_unique=True))
+    smaller = min(is_member.sum(), (~is_member).sum())
+    if overlap > MOST_OVERLAP * smaller:
+        raise DataError(
+            f"{overlap} examples are among the members and among the non-members, more than 1% of {smaller}; expected "
+            "two separate sets: take the common ones out"
+        )
+    if overlap:
+        warnings.append(f"{overlap} examples are among the members and among the non-members")
+    again = int((times - 1).sum())
+    if again:
+        warnings.append(f"{again} of {int(is_member.sum())} members are repetitions of others")
+    return warnings
+
+
+def _samia(examples: Examples, references: References) -> FittedSAMIA:
+    model, example = sample(references.included)
+    probabilities, sensitivities = (np.stack(of_models) for of_models in examples.outputs)
+    answers = tokens(
+        probabilities[model + 1, example], sensitivities[model + 1, example], examples.labels[example]
+    )  # the target is the first model
+    return SAMIA().fit(answers, references.included[model, example])
+
+
+def _verdict(found: Sequence[Measured], members: int, nonmembers: int, confidence: float) -> Verdict:
+    """Judge by the smallest p-value, corrected for the number of attacks."""
+    if min(members, nonmembers) < FEWEST:
+        return Verdict(
+            "too few",
+            f"No verdict: {members:,} members and {nonmembers:,} non-members are too few; at least {FEWEST} of each "
+            "are needed.",
+        )
+    best = min(found, key=lambda measured: (measured.p_value, -measured.auc))
+    p_value = min(1.0, best.p_value * len(found))
+    made = f"{len(found)} attack{'s' * (len(found) > 1)}"
+    if p_value >= 1 - confidence:
+        strongest = max(found, key=lambda measured: measured.accuracy)
+        return Verdict(
+            "none shown",
+            f"No leak that this audit can show: none of {made} on {members:,} members and {nonmembers:,} non-members "
+            f"does better than chance would (the best is right {100 * strongest.accuracy:.1f}% of the time, guessing "
+            "50%). Stronger attacks may exist.",
+        )
+    probability = "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.4f}"
+    return Verdict(
+        "leak",
+        f"This model gives away who was in its training data: the attack {best.attack!r} is right "
+        f"{100 * best.accuracy:.1f}% of the time where guessing is right 50%{_picked_out(best)} ({probability} over "
+        f"{made}).",
+    )
+
+
+def _picked_out(measured: Measured) -> str:
+    """Say how many members can be picked out at the lowest false-positive rate that is shown."""
+    shown = [rate for rate in measured.rates if rate.point is not None]
+    if not shown or shown[-1].point is None or shown[-1].point.tpr <= shown[-1].fpr:
+        return ""
+    return (
+        f", and picks out {100 * shown[-1].point.tpr:.2g}% of the members while accusing "
+        f"{100 * shown[-1].fpr:g}% of the others"
+    )
+
+
+def _exposed(risks: Array, evidence: Evidence) -> tuple[Exposed, ...]:
+    places = np.flatnonzero(evidence.members)
+    highest = places[np.argsort(-risks[places], kind="stable")[:MOST_EXPOSED]]
+    return tuple(Exposed(int(place), int(evidence.labels[place]), float(risks[place])) for place in highest)
+
+
+def _classes(scores: Array, evidence: Evidence, confidence: float) -> tuple[ClassRisk, ...]:
+    classes = []
+    by_class = np.argsort(evidence.labels, kind="stable")
+    bounds = np.flatnonzero(np.diff(evidence.labels[by_class])) + 1
+    for of_class in np.split(by_class, bounds):
+        inside = evidence.members[of_class]
+        members, nonmembers = int(inside.sum()), int((~inside).sum())
+        auc = interval = None
+        if min(members, nonmembers) >= FEWEST_IN_CLASS:
+            curve = Ranking.of(scores[of_class]).roc(inside)
+            auc, interval = curve.auc, auc_interval_of(curve, confidence)
+        classes.append(ClassRisk(int(evidence.labels[of_class[0]]), members, nonmembers, auc, interval))
+    return tuple(classes)

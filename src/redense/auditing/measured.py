@@ -1,0 +1,126 @@
+"""What one attack reaches, every figure with how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import hypergeom
+
+from redense.metrics.epsilon import epsilon_of_curve, epsilon_of_held_out_threshold
+from redense.metrics.intervals import (
+    OperatingPoint,
+    auc_interval_of,
+    auc_p_value,
+    balanced_accuracy_error,
+    balanced_accuracy_interval_of,
+    cross_fitted_accuracy,
+    operating_point,
+)
+from redense.metrics.roc import Array, Members, Ranking, Roc
+
+FPRS = (0.1, 0.01, 0.001, 0.0001)
+FEWEST_FALSE_POSITIVES = 10
+"""A rate is shown when at least so many of the non-members may exceed the threshold. With 10 the true rate may be
+up to 1.84 times what is asked for, with 1 up to 5.6 times (Clopper-Pearson)."""
+TOP_SHARE = 0.01
+CURVE_POINTS = 160
+TESTS = 2
+"""p-values that every attack gets: of the area, and of the share of members among the highest scores."""
+
+
+@dataclass(frozen=True)
+class RateAt:
+    """The true-positive rate at a false-positive rate that was asked for, or why there is none."""
+
+    fpr: float
+    point: OperatingPoint | None
+    refusal: str | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An attack's figures. Rates, areas and accuracies lie in [0, 1]; intervals hold the true value in 95% of audits.
+
+    - `auc`: P(a member's score is higher than a non-member's), DeLong's interval;
+    - `accuracy`: balanced accuracy at thresholds learnt on reference models or on the other half of the examples;
+    - `oracle_accuracy`: at the best threshold for these very examples, and `advantage` = 2 oracle_accuracy - 1;
+    - `rates`: true-positive rates at low false-positive rates;
+    - `epsilon`: what the best of several thresholds proves, corrected for the choice; `epsilon_held_out`: what a
+      threshold chosen on half of the examples proves on the other half;
+    - `p_value`: of no leak, over the area and the top hundredth of scores, Bonferroni's correction included.
+    """
+
+    attack: str
+    auc: float
+    auc_interval: tuple[float, float]
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    oracle_accuracy: float
+    oracle_interval: tuple[float, float]
+    advantage: float
+    rates: tuple[RateAt, ...]
+    epsilon: float
+    epsilon_held_out: float
+    p_value: float
+
+
+def measure(
+    attack: str, scores: Array, members: Members, *, decides: bool, delta: float = 0.0, confidence: float = 0.95
+) -> tuple[Measured, Roc]:
+    """Measure scores [n] against members bool [n]; with `decides`, 0 is the attack's own threshold."""
+    ranking = Ranking.of(scores)
+    curve = ranking.roc(members)
+    if decides:
+        guesses = scores >= 0
+        tpr, fpr = float(guesses[members].mean()), float(guesses[~members].mean())
+        accuracy = (tpr + 1 - fpr) / 2
+    else:
+        accuracy = cross_fitted_accuracy(ranking, members)
+        best = int(np.argmax(curve.tpr - curve.fpr))
+        tpr, fpr = float(curve.tpr[best]), float(curve.fpr[best])
+    reach = float(ndtri(0.5 + confidence / 2)) * balanced_accuracy_error(tpr, fpr, curve.members, curve.nonmembers)
+    measured = Measured(
+        attack=attack,
+        auc=curve.auc,
+        auc_interval=auc_interval_of(curve, confidence),
+        accuracy=accuracy,
+        accuracy_interval=(max(0.0, accuracy - reach), min(1.0, accuracy + reach)),
+        oracle_accuracy=curve.balanced_accuracy,
+        oracle_interval=balanced_accuracy_interval_of(ranking, members, confidence),
+        advantage=2 * curve.balanced_accuracy - 1,
+        rates=tuple(rate_at(curve, fpr, confidence) for fpr in FPRS),
+        epsilon=epsilon_of_curve(curve, delta=delta, confidence=confidence),
+        epsilon_held_out=epsilon_of_held_out_threshold(scores, members, delta=delta, confidence=confidence),
+        p_value=min(1.0, TESTS * min(auc_p_value(curve), top_p_value(curve))),
+    )
+    return measured, curve
+
+
+def rate_at(curve: Roc, fpr: float, confidence: float = 0.95) -> RateAt:
+    """Return the true-positive rate at a false-positive rate, or a refusal where there are too few non-members."""
+    needed = int(np.ceil(FEWEST_FALSE_POSITIVES / fpr * (1 - 1e-12)))
+    if curve.nonmembers < needed:
+        return RateAt(fpr, None, f"needs {needed:,} non-members, got {curve.nonmembers:,}")
+    return RateAt(fpr, operating_point(curve, curve.index_at_fpr(fpr), confidence), None)
+
+
+def top_p_value(curve: Roc) -> float:
+    """Return the one-sided p-value of so many members among the highest hundredth of all scores.
+
+    Without a leak their number is hypergeometric, whatever the scores (Fisher's exact test). The hundredth is chosen
+    without regard to membership, and grows to the end of a tie.
+    """
+    guesses = curve.true_positives + curve.false_positives
+    index = int(np.searchsorted(guesses, max(1, round(TOP_SHARE * guesses[-1]))))
+    found = int(curve.true_positives[index])
+    return float(hypergeom.sf(found - 1, curve.members + curve.nonmembers, curve.members, int(guesses[index])))
+
+
+def thinned(curve: Roc) -> tuple[list[float], list[float]]:
+    """Return false- and true-positive rates of at most `CURVE_POINTS` points, evenly spread on a logarithmic scale."""
+    wanted = np.geomspace(1, max(2, curve.nonmembers), CURVE_POINTS) / curve.nonmembers
+    last = np.searchsorted(curve.fpr, wanted * (1 + 1e-12), side="right") - 1
+    indices = np.unique(np.concatenate(([0], last, [len(curve.fpr) - 1])))
+    return curve.fpr[indices].tolist(), curve.tpr[indices].tolist()

@@ -1,0 +1,227 @@
+"""Anybody's examples, in whatever form they come, read once by all models under audit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from redense.auditing.evidence import refuse_unreal
+from redense.data.batches import as_input
+from redense.errors import DataError, ModelError
+from redense.signals import Query, Signals, evaluating
+
+LABELS = ("labels", "label", "y", "target")
+"""Names under which a batch that is a mapping holds its classes."""
+NOISE = 0.001
+NOISY_QUERIES = 5
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What k models say about n examples.
+
+    `signals` holds one [n] a model, `digests` [n] a fingerprint of each input, `augmented` the target's correctness
+    under changed inputs, bool [n, q] or None, `outputs` probabilities and their sensitivity to noise, for each model
+    [n, classes], empty unless asked for.
+    """
+
+    labels: npt.NDArray[np.int64]
+    digests: npt.NDArray[np.bytes_]
+    signals: tuple[Signals, ...]
+    augmented: npt.NDArray[np.bool_] | None
+    outputs: tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.float64]]]
+
+    @classmethod
+    def join(cls, parts: Sequence[Examples]) -> Examples:
+        """Put the examples of several behind each other."""
+        augmented = [part.augmented for part in parts if part.augmented is not None]
+        return cls(
+            labels=np.concatenate([part.labels for part in parts]),
+            digests=np.concatenate([part.digests for part in parts]),
+            signals=tuple(Signals.join(of_model) for of_model in zip(*(part.signals for part in parts), strict=True)),
+            augmented=np.concatenate(augmented) if augmented else None,
+            outputs=(
+                [np.concatenate(kind) for kind in zip(*(part.outputs[0] for part in parts), strict=True)],
+                [np.concatenate(kind) for kind in zip(*(part.outputs[1] for part in parts), strict=True)],
+            ),
+        )
+
+
+def read_examples(
+    models: Sequence[nn.Module],
+    data: Any,
+    name: str,
+    *,
+    queries: Sequence[Query] = (),
+    noisy: bool = False,
+    batch_size: int = 500,
+    device: str | None = None,
+) -> Examples:
+    """Read data once, a batch at a time, and ask all models about each batch; the first model is the target.
+
+    `name` stands in errors. With `noisy`, probabilities and their sensitivity to noise on the inputs are kept, too.
+
+    Raises `DataError` when there are no examples, labels do not fit the logits, or logits are not finite; `ModelError`
+    when a model's output is no logits.
+    """
+    parts: list[Examples] = []
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(evaluating(model))
+        for inputs, labels in _batches(data, name, batch_size):
+            placed = [_placed(inputs, device or _device(model)) for model in models]
+            logits = [
+                _logits(model, own, labels, name, sum(len(part.labels) for part in parts))
+                for model, own in zip(models, placed, strict=True)
+            ]
+            first = placed[0]
+            parts.append(
+                Examples(
+                    labels=labels,
+                    digests=digests(inputs),
+                    signals=tuple(Signals.of_logits(z, labels) for z in logits),
+                    augmented=_augmented(models[0], first, labels, queries) if queries else None,
+                    outputs=_outputs(models, placed, logits) if noisy else ([], []),
+                )
+            )
+    if not parts:
+        raise DataError(f"{name}: got no examples; expected at least one")
+    examples = Examples.join(parts)
+    for number, signals in enumerate(examples.signals):
+        refuse_unreal(f"{name}: {'the model' if number == 0 else f'reference model {number - 1}'}", signals)
+    return examples
+
+
+def _batches(data: Any, name: str, batch_size: int) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
+    """Yield (inputs, labels) of a loader's, a data set's or arrays' batches."""
+    if isinstance(data, tuple) and len(data) == 2 and all(hasattr(part, "__len__") for part in data):
+        x, y = (part if isinstance(part, torch.Tensor) else torch.as_tensor(np.asarray(part)) for part in data)
+        if len(x) != len(y):
+            raise DataError(f"{name}: got {len(x)} inputs and {len(y)} labels; expected as many")
+        batches: Any = zip(x.split(batch_size), y.split(batch_size), strict=True)
+    elif isinstance(data, DataLoader):
+        batches = data
+    elif isinstance(data, Dataset) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        collate = default_collate
+        batches = (
+            collate([data[index] for index in range(start, min(start + batch_size, len(data)))])
+            for start in range(0, len(data), batch_size)
+        )
+    else:
+        raise DataError(
+            f"{name}: got {type(data).__name__}; expected a data set, a loader of batches, or arrays (x, y)"
+        )
+    for batch in batches:
+        yield _parted(batch, name)
+
+
+def _parted(batch: Any, name: str) -> tuple[Any, npt.NDArray[np.int64]]:
+    """Part a batch into inputs and labels."""
+    if isinstance(batch, Mapping):
+        key = next((key for key in LABELS if key in batch), None)
+        if key is None:
+            raise DataError(
+                f"{name}: batches hold {', '.join(batch)}; expected labels under one of {', '.join(LABELS)}"
+            )
+        inputs: Any = {other: value for other, value in batch.items() if other != key}
+        labels = batch[key]
+    elif isinstance(batch, (tuple, list)) and len(batch) == 2:
+        inputs, labels = batch
+    else:
+        raise DataError(f"{name}: got batches of {type(batch).__name__}; expected (inputs, labels) or a mapping")
+    classes = np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else labels)
+    if classes.ndim != 1 or classes.dtype.kind not in "iu":
+        raise DataError(
+            f"{name}: labels are {classes.dtype} {classes.shape}; expected one integer class an example, [n]"
+        )
+    return inputs, classes.astype(np.int64)
+
+
+def _placed(inputs: Any, device: torch.device | str) -> Any:
+    if isinstance(inputs, Mapping):
+        return {key: torch.as_tensor(value).to(device) for key, value in inputs.items()}
+    return as_input(torch.as_tensor(inputs).to(device))
+
+
+def _ask(model: nn.Module, inputs: Any) -> torch.Tensor:
+    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(f"the model's output is {got}; expected logits [batch, classes] of two classes or more")
+    return logits
+
+
+def _logits(model: nn.Module, inputs: Any, labels: npt.NDArray[np.int64], name: str, before: int) -> torch.Tensor:
+    logits = _ask(model, inputs)
+    if len(logits) != len(labels):
+        raise DataError(f"{name}: the model gives {len(logits)} answers to {len(labels)} examples; expected as many")
+    wrong = np.flatnonzero((labels < 0) | (labels >= logits.shape[1]))
+    if len(wrong):
+        raise DataError(
+            f"{name}: example {before + wrong[0]} has the label {labels[wrong[0]]}, and the model knows "
+            f"{logits.shape[1]} classes; expected 0 to {logits.shape[1] - 1}"
+        )
+    return logits
+
+
+def _augmented(
+    model: nn.Module, inputs: Any, labels: npt.NDArray[np.int64], queries: Sequence[Query]
+) -> npt.NDArray[np.bool_]:
+    if not isinstance(inputs, torch.Tensor) or inputs.ndim != 4:
+        raise DataError("queries: the inputs are no images [n, channels, height, width]; leave them out")
+    answers = [_ask(model, query(inputs)).argmax(1).cpu().numpy() == labels for query in queries]
+    return np.stack(answers, axis=1)
+
+
+def _outputs(
+    models: Sequence[nn.Module], placed: Sequence[Any], logits: Sequence[torch.Tensor]
+) -> tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.float64]]]:
+    probabilities = [z.double().softmax(1) for z in logits]
+    sensitivities = [
+        sensitivity(model, inputs, p) for model, inputs, p in zip(models, placed, probabilities, strict=True)
+    ]
+    return [p.cpu().numpy() for p in probabilities], [s.cpu().numpy() for s in sensitivities]
+
+
+def sensitivity(model: nn.Module, inputs: Any, probabilities: torch.Tensor) -> torch.Tensor:
+    """Return how much probabilities [n, classes] change with noise on the inputs, per unit of noise.
+
+    The mean of |p(x + noise) - p(x)| / `NOISE` over `NOISY_QUERIES` draws of normal noise (Yuan & Zhang 2022, section
+    4.2). 0 where the inputs are no floating-point tensor, such as text.
+    """
+    if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
+        return torch.zeros_like(probabilities)
+    generator = torch.Generator().manual_seed(0)
+    total = torch.zeros_like(probabilities)
+    for _ in range(NOISY_QUERIES):
+        noise = torch.randn(inputs.shape, generator=generator).to(inputs)
+        total += (_ask(model, inputs + NOISE * noise).double().softmax(1) - probabilities).abs()
+    return total / (NOISE * NOISY_QUERIES)
+
+
+def digests(inputs: Any) -> npt.NDArray[np.bytes_]:
+    """Fingerprint every example of a batch by the bytes of its inputs, [n] of 16 bytes."""
+    tensors = [torch.as_tensor(value) for value in (inputs.values() if isinstance(inputs, Mapping) else (inputs,))]
+    flat = [tensor.detach().cpu().contiguous().reshape(len(tensor), -1).numpy() for tensor in tensors]
+    return np.array(
+        [
+            hashlib.blake2b(b"".join(rows[index].tobytes() for rows in flat), digest_size=16).digest()
+            for index in range(len(flat[0]))
+        ],
+        dtype="S16",
+    )
+
+
+def _device(model: nn.Module) -> torch.device:
+    parameter = next(model.parameters(), None)
+    return parameter.device if parameter is not None else torch.device("cpu")
