@@ -115,8 +115,72 @@ class Export:
         print(f"Written: {path}, {path.stat().st_size:,} bytes")
 
 
+@dataclass(frozen=True)
+class Audit:
+    """Say what a model gives away about its training data: a run's phases, a saved model, or a file of signals."""
+
+    run: tyro.conf.Positional[Path | None] = None
+    """The folder of a finished run; with `redense run --audit` its reference models are used."""
+    model: str | None = None
+    """package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18."""
+    weights: Path | None = None
+    """The model's state_dict, safetensors."""
+    members: Path | None = None
+    """NPZ with x and y: examples it was trained on."""
+    nonmembers: Path | None = None
+    """NPZ with x and y: examples like these that it was not trained on."""
+    references: tuple[Path, ...] = ()
+    """State_dicts of reference models, each trained on some of the examples."""
+    included: Path | None = None
+    """NPZ with included, bool [references, members + nonmembers]."""
+    classes: int | None = None
+    """Number of classes, by default one more than the largest label."""
+    signals: Path | None = None
+    """NPZ with members (bool) and logits and labels, or phi, or loss; no model is needed then."""
+    attacks: tuple[str, ...] = ()
+    """Of threshold, label-only, shadow, samia, lira, rmia; by default a run's own, else all that there is enough for."""
+    delta: float = 0.0
+    """Delta of the differential privacy that the epsilons are about."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to evaluate the model."""
+    out: Path | None = None
+    """A folder for audit.json, audit.csv, audit.png and audit.html; a run's audit is written into the run."""
+    fail_above: float | None = None
+    """Exit with 1 when an attack's accuracy is certainly above this, 0.5 to 1."""
+    data_root: Path | None = None
+    """For a run: where named data lie."""
+
+    def execute(self) -> None:
+        """Audit and print."""
+        from rich.console import Console
+
+        from redense.auditing.command import Source, audit_source
+
+        source = Source(
+            run=self.run,
+            model=self.model,
+            weights=self.weights,
+            members=self.members,
+            nonmembers=self.nonmembers,
+            references=self.references,
+            included=self.included,
+            classes=self.classes,
+            signals=self.signals,
+        )
+        audit_source(
+            source,
+            attacks=self.attacks,
+            delta=self.delta,
+            device=self.device,
+            out=self.out,
+            fail_above=self.fail_above,
+            data_root=self.data_root,
+            console=Console(width=None if sys.stdout.isatty() else 150),
+        )
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the command ``redense``; exits with 0 (done), 2 (bad input) or 3 (interrupted)."""
+    """Entry point of the command ``redense``; exits with 0 (done), 1 (a leak), 2 (bad input) or 3."""
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
@@ -129,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(Interrupted.exit_code)
 
 
-def _parse(arguments: list[str]) -> Run | Data | Export:
+def _parse(arguments: list[str]) -> Run | Data | Export | Audit:
     if arguments == ["--version"]:
         print(f"redense {__version__}")
         sys.exit(0)
@@ -140,7 +204,8 @@ def _parse(arguments: list[str]) -> Run | Data | Export:
     return tyro.cli(
         Annotated[Run, tyro.conf.subcommand("run", default=run)]
         | Annotated[Data, tyro.conf.subcommand("data")]
-        | Annotated[Export, tyro.conf.subcommand("export")],
+        | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Audit, tyro.conf.subcommand("audit")],
         prog="redense",
         description="Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.",
         args=arguments,

@@ -31,6 +31,12 @@ class TrainingError(RedenseError):
     """Some jobs of a run failed; those that finished are kept."""
 
 
+class LeakFound(RedenseError):
+    """An audit found a leak above the limit that the user asked to be warned about."""
+
+    exit_code = 1
+
+
 class Interrupted(RedenseError):
     """The run was stopped from outside; the same command goes on where it stopped."""
 

@@ -9,9 +9,11 @@ from typing import Literal
 
 import torch
 from rich.console import Console
+from rich.progress import Progress
 
+from redense.auditing.of_run import AuditRow, RunAuditor, write_rows
 from redense.checkpoints import Store, write_text
-from redense.config import Recipe
+from redense.config import PROTOCOLS, Recipe
 from redense.data.dataset import Dataset
 from redense.data.load import load_data
 from redense.display import watch
@@ -23,6 +25,9 @@ from redense.estimate import disk_bytes, plan_table
 from redense.folder import check_folder, open_folder
 from redense.models.registry import architecture, build, check_fit, resolve
 from redense.plan import Job, Substance, plan
+from redense.report.audit_figure import save_roc_figure
+from redense.report.audit_html import audit_html
+from redense.report.audit_summary import audit_summary, save_equal_accuracy_figure
 from redense.report.figures import save_table_figure
 from redense.report.summary import kept_table, layer_table
 from redense.report.table import results_table
@@ -98,6 +103,8 @@ def run(
             save_table_figure(results, out / "table.png")
             console.print(kept_table(ready.model, _masks(ready, folder.store)))
             console.print(results_table(results, ready.model_name))
+        if recipe.audit and results.rows and not failures:
+            audit_folder(ready, folder.store, ("threshold", *recipe.audit), console)
         if failures:
             reasons = "\n".join(f"  {failure.reason}" for failure in failures)
             raise TrainingError(
@@ -105,6 +112,30 @@ def run(
             )
         console.print(f"Written: {out / 'results.json'}, results.csv, table.png", highlight=False)
     return results
+
+
+def audit_folder(ready: Prepared, store: Store, attacks: tuple[str, ...], console: Console) -> list[AuditRow]:
+    """Audit every finished phase in a run's folder, print what was found and write it there."""
+    auditor = RunAuditor(ready.recipe, ready.model_name, ready.dataset, store, ready.jobs, attacks, ready.device)
+    rows: list[AuditRow] = []
+    with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
+        task = progress.add_task("audit", total=auditor.count())
+        for row in auditor.rows():
+            rows.append(row)
+            progress.update(task, advance=1, description=f"audit: {row.name}")
+    rows.sort(key=lambda row: PROTOCOLS.index(row.protocol))
+    write_rows(rows, len(ready.dataset.y_train), store.root)
+    titled = [(row.name, row.result) for row in rows]
+    write_text(store.root / "audit.html", audit_html(titled, f"Privacy audit of {ready.recipe.data}"))
+    first = [(row.name, row.result) for row in rows if row.seed == ready.recipe.seeds[0]]
+    save_roc_figure(first, store.root / "audit.png")
+    save_equal_accuracy_figure(rows, store.root / "audit-accuracy.png")
+    console.print(audit_summary(rows))
+    console.print(
+        f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html",
+        highlight=False,
+    )
+    return rows
 
 
 def dry_run(

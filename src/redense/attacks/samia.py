@@ -22,17 +22,19 @@ def tokens(probabilities: npt.ArrayLike, sensitivities: npt.ArrayLike, labels: n
     """Put what a model says about n examples into the attack's form, float64 [n, min(classes, 10), 3].
 
     A token a class, the most probable first: its probability, how much that changes when the input is changed a little,
-    and whether it is the true class; probabilities [n, classes], sensitivities likewise, labels [n].
+    and whether it is the true class; probabilities [n, classes], sensitivities likewise, labels [n]. The first two are
+    given as logarithms, since the probabilities of a sure model are nearly all 0 or 1.
 
-    >>> tokens([[0.1, 0.9]], [[0.5, 0.6]], [0]).tolist()
-    [[[0.9, 0.6, 0.0], [0.1, 0.5, 1.0]]]
+    >>> tokens([[0.1, 0.9]], [[0.5, 0.6]], [0]).round(1).tolist()
+    [[[-0.1, -0.5, 0.0], [-2.3, -0.7, 1.0]]]
     """
     p, s, y = np.asarray(probabilities), np.asarray(sensitivities), np.asarray(labels)
     if p.ndim != 2 or s.shape != p.shape or y.shape != p.shape[:1]:
         raise ValueError(f"got {p.shape}, {s.shape} and labels {y.shape}; expected [n, classes] twice, and [n]")
     classes = np.argsort(-p, axis=1, kind="stable")[:, :MOST_CLASSES]
     p, s = (np.take_along_axis(values, classes, axis=1) for values in (p, s))
-    return np.stack([p, s, classes == y[:, None]], axis=2).astype(np.float64)
+    smallest = 1e-30
+    return np.stack([np.log(p + smallest), np.log(s + smallest), classes == y[:, None]], axis=2).astype(np.float64)
 
 
 class _Attention(nn.Module):

@@ -126,7 +126,7 @@ def audit_evidence(
 
     >>> phi = np.random.default_rng(0).normal(size=400) + np.repeat([1.0, 0.0], 200)
     >>> signals = Signals.of_phi(phi)
-    >>> evidence = Evidence(signals, labels=np.zeros(400, dtype=int), members=np.arange(400) < 200)
+    >>> evidence = Evidence(signals, np.zeros(400, dtype=int), members=np.arange(400) < 200, phi_only=True)
     >>> audit_evidence(evidence).verdict.kind
     'leak'
     """

@@ -46,7 +46,9 @@ class Evidence:
 
     `labels` are the true classes, `members` bool. `augmented` holds, for every example and q queries, whether the
     answer was right (label-only), bool [n, q]; `tokens` what SAMIA sees of the target [n, classes, 3], and `samia` what
-    it has learnt from reference models. `shadow` is the shadow classifier where it is not to be learnt anew.
+    it has learnt from reference models. `shadow` is the shadow classifier where it is not to be learnt anew. With
+    `phi_only` nothing is known but the probability of the true class (`Signals.of_phi`, `Signals.of_loss`), and attacks
+    that need more are left out.
     """
 
     target: Signals
@@ -57,6 +59,7 @@ class Evidence:
     tokens: Array | None = None
     samia: FittedSAMIA | None = None
     shadow: FittedClassifier | None = None
+    phi_only: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.target)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from redense.attacks.shadow_classifier import FittedClassifier
 from redense.auditing.audit import audit_evidence, repeated
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.reading import digests, read_examples
-from redense.auditing.result import AuditResult
+from redense.auditing.result import AuditResult, flat_measured
 from redense.auditing.suite import shadow_classifier
 from redense.checkpoints import Store, write_text
 from redense.config import Recipe
@@ -40,8 +42,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class AuditRow:
-    """The audit of one phase of one target; `history` is the target's (test accuracy, inference accuracy) by epoch.
+    """The audit of one phase of one target.
 
+    `history` is the target's (test accuracy, inference accuracy) after each epoch, measured on `held_out` test examples
+    that it was not trained on and as many members.
     `risks` [n] are the examples' risks by the primary attack, `members` [n] tells whose they are; examples are the
     training, then the test data.
     """
@@ -52,6 +56,7 @@ class AuditRow:
     checkpoint: str
     test_accuracy: float
     history: tuple[tuple[float, float], ...]
+    held_out: int
     result: AuditResult
     risks: Array = field(compare=False, repr=False)
     members: Members = field(compare=False, repr=False)
@@ -92,9 +97,8 @@ class RunAuditor:
 
         Targets and reference models that are not finished are left out.
         """
-        finished = [job for job in self.jobs if self.store.finished_folder(job.key).is_dir()]
-        for phase in dict.fromkeys(job.phase for job in finished):
-            of_phase = [job for job in finished if job.phase == phase]
+        for phase in dict.fromkeys(job.phase for job in self.finished):
+            of_phase = [job for job in self.finished if job.phase == phase]
             references = [job for job in of_phase if job.draw and job.draw.role == "reference"]
             # an unpaired model would leave examples without an IN or an OUT
             references = _paired(references)
@@ -105,8 +109,12 @@ class RunAuditor:
 
     def count(self) -> int:
         """Return how many rows there will be."""
-        folders = [job for job in self.jobs if self.store.finished_folder(job.key).is_dir()]
-        return sum(job.draw is None or job.draw.role == "target" for job in folders)
+        return sum(job.draw is None or job.draw.role == "target" for job in self.finished)
+
+    @cached_property
+    def finished(self) -> list[Job]:
+        """The jobs that have a checkpoint."""
+        return [job for job in self.jobs if self.store.finished_folder(job.key).is_dir()]
 
     @cached_property
     def labels(self) -> Any:
@@ -130,7 +138,7 @@ class RunAuditor:
         return draw.included(len(self.labels))
 
     def ask(self, job: Job, examples: Any, *, queries: bool, noisy: bool) -> Any:
-        """Ask a finished job's model about some of all examples (indices)."""
+        """Ask a finished job's model about some of all examples (ascending indices)."""
         checkpoint = self.store.load(job.key)
         if checkpoint is None:
             raise TrainingError(f"{job.name}: its checkpoint {job.key} is gone; run the recipe again")
@@ -159,7 +167,8 @@ class RunAuditor:
         correct = np.concatenate([checkpoint.train.correct, checkpoint.test.correct])
         history = tuple((entry["test_accuracy"], entry["inference_accuracy"]) for entry in checkpoint.history)
         accuracy = float(correct[~members].mean())
-        return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, history, result, risks, members)
+        held_out = int((~members[len(self.dataset.y_train) :]).sum())
+        return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, history, held_out, result, risks, members)
 
     def _key(self, job: Job, references: Sequence[Job]) -> str:
         determinants = [FORMAT, job.key, [reference.key for reference in references], self.attacks]
@@ -256,15 +265,9 @@ def _paired(references: Sequence[Job]) -> list[Job]:
     return [job for job in references if job.draw and job.draw.index ^ 1 in indices]
 
 
-def write_rows(rows: Sequence[AuditRow], folder: Path) -> None:
-    """Write ``audit.json``, ``audit.csv`` and ``risks.csv`` into a run's folder."""
-    import csv
-    import io
-
-    from redense.auditing.result import flat_measured
-
+def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -> None:
+    """Write ``audit.json``, ``audit.csv`` (a line an attack) and ``risks.csv`` (a line an example)."""
     write_text(folder / "audit.json", json.dumps({"format": FORMAT, "rows": [row.to_mapping() for row in rows]}) + "\n")
-    buffer = io.StringIO()
     flat = [
         {
             **{name: value for name, value in row.to_mapping().items() if name != "result"},
@@ -274,7 +277,27 @@ def write_rows(rows: Sequence[AuditRow], folder: Path) -> None:
         for row in rows
         for measured in row.result.attacks
     ]
+    buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     write_text(folder / "audit.csv", buffer.getvalue())
+    write_text(folder / "risks.csv", _risks_csv(rows, training_examples))
+
+
+def _risks_csv(rows: Sequence[AuditRow], training_examples: int) -> str:
+    """Follow every example through the phases: its risk in each, and of which targets it was a member."""
+    targets = {f"{row.protocol} seed {row.seed}": row.members for row in rows}
+    head = ["split", "index", *(f"member of {name}" for name in targets), *(f"risk {row.name}" for row in rows)]
+    examples = len(rows[0].members)
+    columns: list[Any] = [
+        np.where(np.arange(examples) < training_examples, "train", "test"),
+        np.concatenate([np.arange(training_examples), np.arange(examples - training_examples)]),
+        *(members.astype(int) for members in targets.values()),
+        *(np.char.mod("%.6f", row.risks) for row in rows),
+    ]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(zip(*columns, strict=True))
+    return buffer.getvalue()

@@ -24,6 +24,8 @@ SIGNALS: dict[str, Signal] = {
     "entropy": lambda signals: -signals.entropy,
     "modified entropy": lambda signals: -signals.modified_entropy,
 }
+OF_PHI = ("confidence", "loss")
+"""Those that need nothing but the probability of the true class."""
 FAMILIES = ("threshold", "label-only", "shadow", "samia", "lira", "rmia")
 """Names by which attacks are asked for; ``threshold`` stands for the gap and all threshold attacks."""
 
@@ -40,12 +42,13 @@ class Scored:
 def scored(evidence: Evidence, families: tuple[str, ...], variance: Variance = "shrunk") -> Iterator[Scored]:
     """Carry out the attacks of the families asked for that the evidence allows, weakest first."""
     if "threshold" in families:
-        yield Scored("gap", np.where(evidence.target.correct, 0.5, -0.5), decides=True)
+        if not evidence.phi_only:
+            yield Scored("gap", np.where(evidence.target.correct, 0.5, -0.5), decides=True)
         yield from _thresholds(evidence)
     if "label-only" in families and evidence.augmented is not None:
         yield Scored("label-only", label_only(evidence.augmented), decides=False)
     references = evidence.references
-    if "shadow" in families and references is not None:
+    if "shadow" in families and references is not None and not evidence.phi_only:
         classifier = evidence.shadow or shadow_classifier(references, evidence.labels)
         scores = classifier.score(stacked_features(evidence.target), evidence.labels)
         yield Scored("shadow classifier", scores, decides=True)
@@ -56,8 +59,10 @@ def scored(evidence: Evidence, families: tuple[str, ...], variance: Variance = "
 
 
 def _thresholds(evidence: Evidence) -> Iterator[Scored]:
-    for per_class in (False, True):
-        for name, signal in SIGNALS.items():
+    several = evidence.labels.min() < evidence.labels.max()
+    signals = {name: SIGNALS[name] for name in OF_PHI} if evidence.phi_only else SIGNALS
+    for per_class in (False, True) if several else (False,):
+        for name, signal in signals.items():
             own = signal(evidence.target)
             if evidence.references is not None:
                 others = signal(evidence.references.signals)

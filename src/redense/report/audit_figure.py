@@ -41,5 +41,8 @@ def save_roc_figure(results: Sequence[tuple[str, AuditResult]], path: Path) -> N
         axes.set_title(title, fontsize=11)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, fontsize=9, loc="upper left")
+    handles = {line.get_label(): line for axes in panels for line in axes.get_lines()}
+    figure.legend(
+        handles.values(), handles.keys(), frameon=False, loc="outside lower center", ncols=2 + 2 * (width > 1)
+    )
     save_png(figure, path)
