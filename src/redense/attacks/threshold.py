@@ -73,6 +73,8 @@ def score_by_references(
 def score_by_other_half(target: Array, members: Members, labels: Labels, *, per_class: bool = False) -> Array:
     """Score n examples by the target's signals [n]; thresholds for either half are learnt on the other half.
 
+    A half without members or without non-members teaches nothing: nobody in the other is guessed to be a member.
+
     >>> target = np.repeat([3.0, 0.0], 4)
     >>> score_by_other_half(target, target > 0, np.zeros(8, dtype=np.int64)).tolist()
     [1.5, 1.5, 1.5, 1.5, -1.5, -1.5, -1.5, -1.5]
@@ -81,7 +83,10 @@ def score_by_other_half(target: Array, members: Members, labels: Labels, *, per_
     scores = np.empty(len(target))
     for judged in (first, ~first):
         learnt = ~judged
-        thresholds = learn_thresholds(target[learnt], members[learnt], labels[learnt] if per_class else None, classes)
+        thresholds = np.full(classes, np.inf)
+        if members[learnt].any() and not members[learnt].all():
+            of_class = labels[learnt] if per_class else None
+            thresholds = learn_thresholds(target[learnt], members[learnt], of_class, classes)
         scores[judged] = target[judged] - _spread(thresholds, labels[judged])
     return scores
 

@@ -107,7 +107,7 @@ def _batches(data: Any, name: str, batch_size: int) -> Iterator[tuple[Any, npt.N
         x, y = (part if isinstance(part, torch.Tensor) else torch.as_tensor(np.asarray(part)) for part in data)
         if len(x) != len(y):
             raise DataError(f"{name}: got {len(x)} inputs and {len(y)} labels; expected as many")
-        batches: Any = zip(x.split(batch_size), y.split(batch_size), strict=True)
+        batches: Any = zip(x.split(batch_size), y.split(batch_size), strict=True) if len(x) else ()
     elif isinstance(data, DataLoader):
         batches = data
     elif isinstance(data, Dataset) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -101,6 +102,11 @@ class AuditResult:
         """Return everything as plain JSON values."""
         values = dataclasses.asdict(dataclasses.replace(self, risks=None))
         del values["risks"]
+        for measured in values["attacks"]:
+            for rate in measured["rates"]:
+                point = rate["point"]
+                if point and point["threshold"] == math.inf:  # which JSON cannot say
+                    point["threshold"] = None
         return {"format": FORMAT, **values}
 
     def to_json(self) -> str:
@@ -175,7 +181,10 @@ def _measured(values: dict[str, Any]) -> Measured:
 
 
 def _point(values: dict[str, Any] | None) -> OperatingPoint | None:
-    return OperatingPoint(**_pairs(values, "tpr_interval", "fpr_interval")) if values else None
+    if values is None:
+        return None
+    threshold = values["threshold"] if values["threshold"] is not None else math.inf
+    return OperatingPoint(**{**_pairs(values, "tpr_interval", "fpr_interval"), "threshold": threshold})
 
 
 def _pairs(values: dict[str, Any], *names: str) -> dict[str, Any]:

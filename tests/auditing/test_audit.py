@@ -1,0 +1,333 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from auditing.models import Lookup, leaky, numbered, with_references
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import redense
+from redense.auditing.audit import audit_evidence, example_risks
+from redense.auditing.evidence import Evidence, References
+from redense.auditing.result import AuditResult
+from redense.errors import DataError, ModelError, RecipeError
+from redense.metrics import auc
+from redense.signals import Signals, flip, image_queries, shift
+
+
+def tensors(x, y):
+    return TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+
+
+def figures(result):
+    return [dataclasses.replace(measured) for measured in result.attacks]
+
+
+def test_a_leak_is_found_and_said_in_a_sentence():
+    model, members, nonmembers = leaky()
+    result = redense.audit(model, members=members, nonmembers=nonmembers)
+    assert result.verdict.kind == "leak"
+    assert "gives away who was in its training data" in result.verdict.sentence
+    assert (result.members, result.nonmembers, result.references) == (120, 120, 0)
+    assert result.attack("confidence").auc_interval[0] > 0.8
+
+
+def test_data_sets_loaders_and_arrays_give_the_same():
+    model, members, nonmembers = leaky()
+    forms = [
+        (members, nonmembers),
+        (tensors(*members), tensors(*nonmembers)),
+        (DataLoader(tensors(*members), batch_size=7), DataLoader(tensors(*nonmembers), batch_size=64)),
+        tuple(tuple(torch.from_numpy(part) for part in side) for side in (members, nonmembers)),
+        tuple([{"x": x, "labels": int(y)} for x, y in zip(*side, strict=True)] for side in (members, nonmembers)),
+    ]
+    results = [redense.audit(model, members=a, nonmembers=b) for a, b in forms]
+    for other in results[1:]:
+        assert figures(other) == figures(results[0])
+
+
+class Bag(nn.Module):
+    """A text classifier called with keywords, which answers like those of transformers."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.EmbeddingBag(50, 4)
+
+    def forward(self, input_ids, attention_mask):
+        assert attention_mask.dtype == torch.int64
+        return type("Output", (), {"logits": self.embedding(input_ids)})()
+
+
+def test_text_in_mappings_is_audited():
+    torch.manual_seed(0)
+    texts = [
+        {
+            "input_ids": torch.randint(0, 50, (6,)),
+            "attention_mask": torch.ones(6, dtype=torch.int64),
+            "labels": torch.tensor(i % 4),
+        }
+        for i in range(120)
+    ]
+    result = redense.audit(Bag(), members=DataLoader(texts[:60], batch_size=16), nonmembers=texts[60:])
+    assert (result.members, result.nonmembers) == (60, 60)
+    assert 0.3 < result.attack("confidence").auc < 0.7
+
+
+def test_reference_models_add_their_attacks():
+    model, members, nonmembers, references, included = with_references()
+    result = redense.audit(model, members=members, nonmembers=nonmembers, references=references, included=included)
+    names = [measured.attack for measured in result.attacks]
+    assert names[-6:] == ["shadow classifier", "SAMIA", "RMIA offline", "RMIA online", "LiRA offline", "LiRA online"]
+    assert result.primary == "LiRA online"
+    # difficulty hides membership from a threshold, not from an attack that knows how difficult an example is
+    assert result.attack("LiRA online").auc > result.attack("confidence").auc + 0.1
+    chosen = redense.audit(
+        model, members=members, nonmembers=nonmembers, references=references, included=included, attacks=("lira",)
+    )
+    assert [measured.attack for measured in chosen.attacks] == ["LiRA offline", "LiRA online"]
+    assert chosen.attacks[-1] == result.attacks[-1]
+
+
+def test_images_are_asked_about_flipped_and_shifted():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    x, y = torch.rand(120, 1, 4, 4), torch.randint(0, 3, (120,))
+    result = redense.audit(model, members=(x[:60], y[:60]), nonmembers=(x[60:], y[60:]), queries=image_queries())
+    changed = [x, *(torch.roll(x, step, dim) for step, dim in ((1, 2), (-1, 2), (1, 3), (-1, 3)))]
+    changed[1][:, :, 0] = changed[2][:, :, -1] = changed[3][..., 0] = changed[4][..., -1] = 0
+    changed += [image.flip(3) for image in changed]
+    with torch.no_grad():
+        scores = torch.stack([model(image).argmax(1) == y for image in changed]).float().mean(0).numpy()
+    assert result.attack("label-only").auc == pytest.approx(auc(scores, np.arange(120) < 60))
+
+
+def test_shifts_and_flips_undo_each_other_inside():
+    x = torch.rand(2, 1, 5, 5)
+    assert torch.equal(flip(flip(x)), x)
+    assert torch.equal(shift(-1, 2)(shift(1, -2)(x))[:, :, :4, 2:], x[:, :, :4, 2:])
+
+
+def test_a_model_in_training_mode_is_evaluated_and_left_as_it_was():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.9), nn.Linear(8, 3))
+    model.train()
+    model[1].eval()  # a frozen layer stays frozen
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    _, members, nonmembers = leaky()
+    first = redense.audit(model, members=members, nonmembers=nonmembers)
+    second = redense.audit(model, members=members, nonmembers=nonmembers)
+    assert first == second, "dropout should be off"
+    assert [module.training for module in model] == [True, False, True, True]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_mode_comes_back_after_an_error_too():
+    model = nn.Linear(2, 3).train()
+    with pytest.raises(DataError, match="has the label 5"):
+        redense.audit(model, members=(np.zeros((4, 2), np.float32), np.full(4, 5)), nonmembers=numbered(0, 4))
+    assert model.training
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_few_examples_get_intervals_and_no_verdict(tiny):
+    model, members, nonmembers = leaky(n=49 if not tiny else 1)
+    result = redense.audit(model, members=members, nonmembers=nonmembers)
+    assert result.verdict.kind == "too few"
+    assert "at least 50 of each" in result.verdict.sentence
+    assert all(low <= high for low, high in (measured.auc_interval for measured in result.attacks))
+
+
+def test_rates_that_the_sample_does_not_allow_are_refused_with_the_reason():
+    model, members, nonmembers = leaky(n=1000)
+    result = redense.audit(model, members=members, nonmembers=nonmembers)
+    rates = {rate.fpr: rate for rate in result.attack("confidence").rates}
+    assert rates[0.01].point is not None
+    assert rates[0.01].point.fpr <= 0.01
+    assert rates[0.001].point is None
+    assert rates[0.001].refusal == "needs 10,000 non-members, got 1,000"
+    assert "TPR at 0.1% FPR: - (needs 10,000 non-members, got 1,000)" in str(result)
+
+
+def test_a_result_survives_json_and_shows_in_all_forms(tmp_path):
+    model, members, nonmembers, references, included = with_references()
+    result = redense.audit(model, members=members, nonmembers=nonmembers, references=references, included=included)
+    assert AuditResult.from_json(result.to_json()) == result
+    lines = result.to_csv().splitlines()
+    assert len(lines) == 1 + len(result.attacks)
+    assert lines[0].startswith("attack,auc,auc_low,auc_high,accuracy")
+    result.to_html(tmp_path / "audit.html")
+    page = (tmp_path / "audit.html").read_text()
+    assert result.verdict.sentence.split("'")[0] in page
+    assert "LiRA online" in page
+    assert "src=\"data:image/png;base64," in page
+    result.save_figure(tmp_path / "roc.png")
+    assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(KeyError, match="not in this audit"):
+        result.attack("magic")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.members = 3
+
+
+def test_json_has_no_number_that_is_none():
+    model, members, nonmembers = leaky()
+    text = redense.audit(model, members=members, nonmembers=nonmembers).to_json()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_the_most_exposed_and_every_examples_risk():
+    model, members, nonmembers = leaky()
+    result = redense.audit(model, members=members, nonmembers=nonmembers)
+    sureness = model.sureness.numpy()
+    for example, risk in enumerate(result.risks):
+        assert risk == pytest.approx((sureness[120:] < sureness[example]).mean() + (example >= 120) / 240)
+    assert result.exposed[0].risk == max(result.risks[:120])
+    assert [one.risk for one in result.exposed] == sorted(result.risks[:120], reverse=True)[:20]
+    assert all(one.label == one.example % 3 for one in result.exposed)
+    assert [(risk.label, risk.members, risk.nonmembers) for risk in result.classes] == [(c, 40, 40) for c in range(3)]
+    of_class = np.arange(240) % 3 == 1
+    assert result.classes[1].auc == pytest.approx(auc(sureness[of_class], (np.arange(240) < 120)[of_class]))
+
+
+def test_risks_count_equal_scores_half():
+    assert example_risks(np.zeros(4), np.array([True, False, False, False])).tolist() == [0.5] * 4
+
+
+def test_overlap_of_more_than_a_hundredth_is_an_error():
+    model, members, _ = leaky(n=200)
+    with pytest.raises(DataError, match="3 examples are among the members and among the non-members"):
+        redense.audit(model, members=members, nonmembers=numbered(197, 200))
+
+
+def test_a_little_overlap_and_repetitions_are_warnings():
+    model, (x, y), _ = leaky(n=200)
+    x[1], y[1] = x[0], y[0]
+    result = redense.audit(model, members=(x, y), nonmembers=numbered(198, 200))
+    assert result.warnings == (
+        "2 examples are among the members and among the non-members",
+        "1 of 200 members are repetitions of others",
+    )
+    assert "Warning: 2 examples are among" in str(result)
+
+
+class Broken(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(x)
+
+
+def nan_for_seven(x):
+    z = torch.zeros(len(x), 3)
+    z[x[:, 0] == 7] = torch.nan
+    return z
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (nan_for_seven, DataError, r"members: the model: phi is NaN or infinite for 1 of 60 examples \(first: 7\)"),
+        (lambda x: torch.zeros(len(x)), ModelError, r"the model's output is \(60,\); expected logits"),
+        (lambda x: torch.zeros(len(x), 1), ModelError, "of two classes or more"),
+        (lambda x: "yes", ModelError, "the model's output is str"),
+        (lambda x: torch.zeros(len(x) - 1, 3), DataError, "gives 59 answers to 60 examples"),
+        (lambda x: torch.zeros(len(x), 2), DataError, "example 2 has the label 2, and the model knows 2 classes"),
+    ],
+)
+def test_unusable_answers_are_errors(answer, error, message):
+    with pytest.raises(error, match=message):
+        redense.audit(Broken(answer), members=numbered(0, 60), nonmembers=numbered(60, 60))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"members": (np.zeros((0, 2), np.float32), np.zeros(0, int))}, DataError, "members: got no examples"),
+        ({"nonmembers": []}, DataError, "nonmembers: got no examples"),
+        ({"members": (np.zeros((4, 2), np.float32), np.zeros(3, int))}, DataError, "4 inputs and 3 labels"),
+        ({"members": (np.zeros((4, 2), np.float32), np.zeros(4))}, DataError, "expected one integer class an example"),
+        ({"members": 5}, DataError, "got int; expected a data set, a loader of batches, or arrays"),
+        ({"members": [{"x": 1.0}]}, DataError, "batches hold x; expected labels under"),
+        ({"members": [1.0, 2.0]}, DataError, "got batches of Tensor"),
+        ({"references": [nn.Linear(2, 3)]}, DataError, "included: got none"),
+        ({"included": np.zeros((1, 240), bool)}, DataError, "got some, but no references"),
+        ({"references": [nn.Linear(2, 3)], "included": np.zeros((1, 240), bool)}, DataError, "expected at least 2"),
+        (
+            {"references": [nn.Linear(2, 3)] * 2, "included": np.zeros((2, 239), bool)},
+            DataError,
+            r"got membership \(2, 239\)",
+        ),
+        (
+            {"references": [nn.Linear(2, 3)] * 2, "included": np.ones((2, 240), bool)},
+            DataError,
+            "240 of 240 examples",
+        ),
+        ({"attacks": ("lyra",)}, RecipeError, "did you mean 'lira'"),
+        ({"attacks": ("lira",)}, RecipeError, "none of lira can be made"),
+        ({"queries": image_queries()}, DataError, "the inputs are no images"),
+    ],
+)
+def test_unusable_input_is_one_clear_error(change, error, message):
+    model, members, nonmembers = leaky()
+    with pytest.raises(error, match=message):
+        redense.audit(model, **{"members": members, "nonmembers": nonmembers, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"members": np.ones(4, dtype=bool)}, "got no non-members"),
+        ({"members": np.zeros(4, dtype=bool)}, "got no members"),
+        ({"members": np.arange(4)}, "expected bool"),
+        ({"labels": np.zeros(3, dtype=int)}, r"labels: got \(3,\)"),
+        ({"labels": np.array([0, 0, -1, 0])}, "got -1; expected classes from 0"),
+    ],
+)
+def test_unusable_evidence_is_one_clear_error(change, message):
+    usual = {"target": Signals.of_phi(np.zeros(4)), "labels": np.zeros(4, dtype=int), "members": np.arange(4) < 2}
+    with pytest.raises(DataError, match=message):
+        Evidence(**{**usual, **change})
+
+
+def test_references_about_other_examples_are_refused():
+    signals = Signals.stack([Signals.of_phi(np.zeros(3))] * 2)
+    references = References(signals, np.array([[True] * 3, [False] * 3]))
+    with pytest.raises(DataError, match="got 3 examples; expected 4"):
+        Evidence(Signals.of_phi(np.zeros(4)), np.zeros(4, dtype=int), np.arange(4) < 2, references)
+
+
+def test_losses_alone_get_the_attacks_that_need_no_more():
+    phi = np.random.default_rng(0).normal(size=300) + 2 * (np.arange(300) < 150)
+    evidence = Evidence(
+        Signals.of_loss(np.logaddexp(0, -phi)), np.zeros(300, dtype=int), np.arange(300) < 150, phi_only=True
+    )
+    result = audit_evidence(evidence)
+    assert [measured.attack for measured in result.attacks] == ["confidence", "loss"]
+    assert result.attacks[0].auc == pytest.approx(auc(phi, np.arange(300) < 150))
+
+
+def test_one_run_is_audited_where_membership_was_a_coin_toss():
+    generator = np.random.default_rng(0)
+    members = generator.random(2000) < 0.5
+    signals = Signals.of_phi(generator.normal(size=2000) + 3 * members)
+    evidence = Evidence(signals, np.zeros(2000, dtype=int), members, phi_only=True)
+    assert audit_evidence(evidence).one_run_epsilon is None
+    result = audit_evidence(evidence, protocol="half")
+    assert result.one_run_epsilon > 1
+    assert "One training run proves" in str(result)
+
+
+def test_pixels_of_bytes_are_scaled():
+    model = Broken(lambda x: torch.stack([x.flatten(1).sum(1), torch.zeros(len(x))], dim=1))
+    x = np.random.default_rng(0).integers(0, 256, (100, 1, 2, 2), dtype=np.uint8)
+    y = np.zeros(100, dtype=int)
+    plain = redense.audit(model, members=(x[:50], y[:50]), nonmembers=(x[50:], y[50:]))
+    scaled = (x / 255).astype(np.float32)
+    assert figures(plain) == figures(redense.audit(model, members=(scaled[:50], y[:50]), nonmembers=(scaled[50:], y[50:])))
+
+
+def test_the_lookup_model_is_what_the_tests_say():
+    assert Lookup([5.0, 1.0])(torch.tensor([[1.0, 0.0]])).tolist() == [[0.0, 1.0, 0.0]]
