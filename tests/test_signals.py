@@ -1,28 +1,63 @@
 import math
 
+import mpmath
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redense.signals import read_signals, scaled_logit
+from redense.signals import Signals, evaluating, read_signals
 
 
-@given(st.lists(st.floats(-15, 15), min_size=2, max_size=6), st.data())
-def test_scaled_logit_is_the_log_odds_of_the_true_class(logits, data):
+def exact(logits, label):
+    """All signals of one example with 400 digits."""
+    with mpmath.workdps(400):
+        weights = [mpmath.exp(mpmath.mpf(z)) for z in logits]
+        p = [weight / mpmath.fsum(weights) for weight in weights]
+        others = mpmath.fsum(weight for i, weight in enumerate(weights) if i != label)
+        wrong = mpmath.fsum(q * mpmath.log(1 - q) for i, q in enumerate(p) if i != label)
+        return {
+            "phi": float(mpmath.log(weights[label] / others)),
+            "entropy": float(-mpmath.fsum(q * mpmath.log(q) for q in p)),
+            "modified_entropy": float(-(1 - p[label]) * mpmath.log(p[label]) - wrong),
+            "margin": float(logits[label] - max(z for i, z in enumerate(logits) if i != label)),
+            "confidence": float(p[label]),
+            "loss": float(-mpmath.log(p[label])),
+        }
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=6), st.data())
+def test_signals_are_exact_even_where_probabilities_round_to_one(logits, data):
     label = data.draw(st.integers(0, len(logits) - 1))
-    odds = [math.exp(z) for z in logits]
-    slow = math.log(odds[label] / (math.fsum(odds) - odds[label])) if len(logits) > 1 else math.inf
-    others = math.fsum(odd for index, odd in enumerate(odds) if index != label)
-    slow = math.log(odds[label]) - math.log(others)
-    fast = scaled_logit(torch.tensor([logits], dtype=torch.float64), torch.tensor([label])).item()
-    assert fast == pytest.approx(slow, abs=1e-9)
+    signals = Signals.of_logits(np.array([logits]), np.array([label]))
+    for name, value in exact(logits, label).items():
+        assert getattr(signals, name)[0] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+
+
+@given(st.floats(-600, 600))
+def test_signals_of_phi_are_those_of_two_classes(phi):
+    from_phi = Signals.of_phi([phi])
+    from_logits = Signals.of_logits(np.array([[phi, 0.0]]), np.array([0]))
+    for name, value in from_logits.arrays().items():
+        assert from_phi.arrays()[name][0] == pytest.approx(value[0], rel=1e-9, abs=1e-15), name
+
+
+@given(st.floats(1e-6, 1000))
+def test_losses_are_turned_back_into_phi(loss):
+    assert Signals.of_loss([loss]).loss[0] == pytest.approx(loss, rel=1e-6)
+
+
+def test_a_loss_that_rounds_to_zero_is_finite():
+    single, double = (Signals.of_loss(np.zeros(1, dtype=kind)).phi[0] for kind in (np.float32, np.float64))
+    assert single == pytest.approx(-math.log(2**-24), abs=1e-3)
+    assert single < double < 40
 
 
 def test_certain_predictions_still_rank():
     logits = torch.tensor([[40.0, 0.0], [60.0, 0.0], [400.0, 0.0]])
     assert (logits.softmax(1)[:, 0] == 1).all(), "float32 cannot tell these apart"
-    phi = scaled_logit(logits, torch.zeros(3, dtype=torch.long))
+    phi = Signals.of_logits(logits, torch.zeros(3, dtype=torch.long)).phi
     assert phi.tolist() == [40.0, 60.0, 400.0]
 
 
@@ -30,6 +65,30 @@ def test_reading_leaves_the_model_as_it_was():
     model = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 3)).train()
     x, y = torch.rand(1203, 4), torch.randint(0, 3, (1203,))
     first, second = read_signals(model, x, y), read_signals(model, x, y)
-    assert torch.equal(first.phi, second.phi), "dropout should be off"
+    assert (first.phi == second.phi).all(), "dropout should be off"
     assert model.training
-    assert torch.equal(first.correct, model[1](x).argmax(1) == y)
+    assert (first.correct == (model[1](x).argmax(1) == y).numpy()).all()
+
+
+def test_each_module_gets_its_own_mode_back():
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(3).eval(), torch.nn.Dropout()).train()
+    model[0].eval()
+    with pytest.raises(ZeroDivisionError), evaluating(model):
+        raise ZeroDivisionError
+    assert [model.training, model[0].training, model[1].training] == [True, False, True]
+
+
+def test_queries_stand_side_by_side():
+    model = torch.nn.Linear(4, 3)
+    x, y = torch.rand(1100, 4), torch.randint(0, 3, (1100,))
+    both = read_signals(model, x, y, queries=(lambda x: x, lambda x: 2 * x))
+    assert both.phi.shape == (1100, 2)
+    np.testing.assert_array_equal(both.phi[:, 0], read_signals(model, x, y).phi)
+    np.testing.assert_array_equal(both.phi[:, 1], read_signals(model, 2 * x, y).phi)
+
+
+def test_joining_and_stacking():
+    one, other = Signals.of_phi([1.0, 2.0]), Signals.of_phi([3.0, 4.0])
+    assert Signals.join([one, other]).phi.tolist() == [1, 2, 3, 4]
+    assert Signals.stack([one, other]).phi.tolist() == [[1, 2], [3, 4]]
+    assert len(one) == 2

@@ -138,7 +138,7 @@ class Audit:
     signals: Path | None = None
     """NPZ with members (bool) and logits and labels, or phi, or loss; no model is needed then."""
     attacks: tuple[str, ...] = ()
-    """Of threshold, label-only, shadow, samia, lira, rmia; by default a run's own, else all that there is enough for."""
+    """Of threshold, label-only, shadow, samia, lira, rmia; by default a run's own, else all that can be made."""
     delta: float = 0.0
     """Delta of the differential privacy that the epsilons are about."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from redense.auditing.of_run import AuditRow, RunAuditor, write_rows
 from redense.checkpoints import Store, write_text
 from redense.config import PROTOCOLS, Recipe
 from redense.data.dataset import Dataset
@@ -25,9 +24,6 @@ from redense.estimate import disk_bytes, plan_table
 from redense.folder import check_folder, open_folder
 from redense.models.registry import architecture, build, check_fit, resolve
 from redense.plan import Job, Substance, plan
-from redense.report.audit_figure import save_roc_figure
-from redense.report.audit_html import audit_html
-from redense.report.audit_summary import audit_summary, save_equal_accuracy_figure
 from redense.report.figures import save_table_figure
 from redense.report.summary import kept_table, layer_table
 from redense.report.table import results_table
@@ -35,6 +31,9 @@ from redense.results import Results, Row, row_of
 from redense.sparsity.masks import check_selection
 from redense.sparsity.measure import fraction_of_zeros
 from redense.sparsity.select import prunable
+
+if TYPE_CHECKING:
+    from redense.auditing.of_run import AuditRow
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -116,6 +115,12 @@ def run(
 
 def audit_folder(ready: Prepared, store: Store, attacks: tuple[str, ...], console: Console) -> list[AuditRow]:
     """Audit every finished phase in a run's folder, print what was found and write it there."""
+    # scikit-learn and what else audits need takes a second to load, which runs without an audit are spared
+    from redense.auditing.of_run import RunAuditor, write_rows
+    from redense.report.audit_figure import save_roc_figure
+    from redense.report.audit_html import audit_html
+    from redense.report.audit_summary import audit_summary, save_equal_accuracy_figure
+
     auditor = RunAuditor(ready.recipe, ready.model_name, ready.dataset, store, ready.jobs, attacks, ready.device)
     rows: list[AuditRow] = []
     with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:

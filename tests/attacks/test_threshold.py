@@ -27,7 +27,9 @@ def accuracy(scores, members, threshold):
 @given(scored())
 def test_no_threshold_is_better_than_the_one_learnt(case):
     scores, members, _ = case
-    assert accuracy(scores, members, learn_threshold(scores, members)) == pytest.approx(balanced_accuracy(scores, members))
+    assert accuracy(scores, members, learn_threshold(scores, members)) == pytest.approx(
+        balanced_accuracy(scores, members)
+    )
 
 
 @given(scored())
@@ -64,7 +66,7 @@ def test_no_example_is_judged_by_a_threshold_that_it_helped_to_learn(case, per_c
 
 @given(scored(), st.booleans())
 def test_reference_models_teach_all_and_the_target_nothing(case, per_class):
-    scores, members, labels = case
+    scores, _, labels = case
     generator = np.random.default_rng(0)
     references, included = generator.normal(size=(4, len(scores))), generator.random((4, len(scores))) < 0.5
     included[0], included[1] = True, False

@@ -161,7 +161,7 @@ def test_a_result_survives_json_and_shows_in_all_forms(tmp_path):
     page = (tmp_path / "audit.html").read_text()
     assert result.verdict.sentence.split("'")[0] in page
     assert "LiRA online" in page
-    assert "src=\"data:image/png;base64," in page
+    assert 'src="data:image/png;base64,' in page
     result.save_figure(tmp_path / "roc.png")
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(KeyError, match="not in this audit"):
@@ -326,7 +326,9 @@ def test_pixels_of_bytes_are_scaled():
     y = np.zeros(100, dtype=int)
     plain = redense.audit(model, members=(x[:50], y[:50]), nonmembers=(x[50:], y[50:]))
     scaled = (x / 255).astype(np.float32)
-    assert figures(plain) == figures(redense.audit(model, members=(scaled[:50], y[:50]), nonmembers=(scaled[50:], y[50:])))
+    assert figures(plain) == figures(
+        redense.audit(model, members=(scaled[:50], y[:50]), nonmembers=(scaled[50:], y[50:]))
+    )
 
 
 def test_the_lookup_model_is_what_the_tests_say():

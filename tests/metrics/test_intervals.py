@@ -16,8 +16,7 @@ from redense.metrics import (
     operating_point,
     roc,
 )
-from redense.metrics.intervals import auc_error, auc_p_value, cross_fitted_accuracy, split_halves
-from redense.metrics.roc import Ranking
+from redense.metrics.intervals import auc_error, auc_p_value, cross_fitted_accuracy, halves_of, split_halves
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
@@ -154,7 +153,7 @@ def test_cross_fitting_judges_each_half_by_the_other(seed, n):
         learnt = [advantage(threshold, ~judged) for threshold in candidates]
         best = int(np.argmax(learnt))
         accuracies.append((1 + advantage(candidates[best], judged)) / 2 if learnt[best] > 0 else 0.5)
-    assert cross_fitted_accuracy(Ranking.of(scores), members) == pytest.approx(np.mean(accuracies), abs=1e-12)
+    assert cross_fitted_accuracy(halves_of(scores, members)) == pytest.approx(np.mean(accuracies), abs=1e-12)
 
 
 def test_halves_are_balanced_on_both_sides():

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from redense.attacks.references import Array, Included, checked_references
 from redense.metrics.intervals import split_halves
-from redense.metrics.roc import Members, Ranking
+from redense.metrics.roc import Members, roc
 
 Labels = npt.NDArray[np.int64]
 
@@ -28,8 +28,8 @@ def learn_threshold(scores: Array, members: Members) -> float:
     """
     if members.all() or not members.any():
         raise ValueError(f"got {members.sum()} members of {len(members)}; expected members and non-members")
-    curve = Ranking.of(scores).roc(members)
-    best = int(np.argmax(curve.tpr - curve.fpr))
+    curve = roc(scores, members)
+    best = curve.best
     if best == 0:
         return np.inf
     lower = curve.thresholds[best + 1] if best + 1 < len(curve.thresholds) else curve.thresholds[best]

@@ -21,7 +21,7 @@ from redense.config import did_you_mean
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of
-from redense.metrics.roc import Ranking, Roc
+from redense.metrics.roc import Roc, roc
 from redense.signals import Query, Signals
 
 PRIMARY = ("LiRA online", "RMIA online", "confidence")
@@ -163,7 +163,7 @@ def audit_evidence(
         one_run_epsilon=one_run,
         exposed=_exposed(risks, evidence),
         classes=_classes(scores[primary], evidence, confidence),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_telling_counts(evidence)),
         curves={name: thinned(curve) for name, curve in curves.items()},
         risks=risks,
     )
@@ -210,6 +210,24 @@ def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) 
     if again:
         warnings.append(f"{again} of {int(is_member.sum())} members are repetitions of others")
     return warnings
+
+
+def _telling_counts(evidence: Evidence) -> list[str]:
+    """Warn when the numbers of IN models alone tell members from non-members: attacks would read them, not the model.
+
+    That happens when reference sets are balanced with the target counted in.
+    """
+    if evidence.references is None:
+        return []
+    counts = evidence.references.included.sum(0).astype(np.float64)
+    low, high = auc_interval_of(roc(counts, evidence.members), 0.999)
+    if low <= 0.5 <= high:
+        return []
+    means = [counts[side].mean() for side in (evidence.members, ~evidence.members)]
+    return [
+        f"members are in the training data of {means[0]:.2f} reference models on average, non-members of "
+        f"{means[1]:.2f}: these counts give membership away; draw reference sets independently of the target"
+    ]
 
 
 def _samia(examples: Examples, references: References) -> FittedSAMIA:
@@ -275,7 +293,7 @@ def _classes(scores: Array, evidence: Evidence, confidence: float) -> tuple[Clas
         members, nonmembers = int(inside.sum()), int((~inside).sum())
         auc = interval = None
         if min(members, nonmembers) >= FEWEST_IN_CLASS:
-            curve = Ranking.of(scores[of_class]).roc(inside)
+            curve = roc(scores[of_class], inside)
             auc, interval = curve.auc, auc_interval_of(curve, confidence)
         classes.append(ClassRisk(int(evidence.labels[of_class[0]]), members, nonmembers, auc, interval))
     return tuple(classes)

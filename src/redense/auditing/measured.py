@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import hypergeom
 
-from redense.metrics.epsilon import epsilon_of_curve, epsilon_of_held_out_threshold
+from redense.metrics.epsilon import epsilon_of_curve, held_out_epsilon
 from redense.metrics.intervals import (
     OperatingPoint,
     auc_interval_of,
@@ -16,9 +16,10 @@ from redense.metrics.intervals import (
     balanced_accuracy_error,
     balanced_accuracy_interval_of,
     cross_fitted_accuracy,
+    halves_of,
     operating_point,
 )
-from redense.metrics.roc import Array, Members, Ranking, Roc
+from redense.metrics.roc import Array, Members, Roc
 
 FPRS = (0.1, 0.01, 0.001, 0.0001)
 FEWEST_FALSE_POSITIVES = 10
@@ -70,16 +71,15 @@ def measure(
     attack: str, scores: Array, members: Members, *, decides: bool, delta: float = 0.0, confidence: float = 0.95
 ) -> tuple[Measured, Roc]:
     """Measure scores [n] against members bool [n]; with `decides`, 0 is the attack's own threshold."""
-    ranking = Ranking.of(scores)
-    curve = ranking.roc(members)
+    halves = halves_of(scores, members)
+    curve = halves.whole
     if decides:
         guesses = scores >= 0
         tpr, fpr = float(guesses[members].mean()), float(guesses[~members].mean())
         accuracy = (tpr + 1 - fpr) / 2
     else:
-        accuracy = cross_fitted_accuracy(ranking, members)
-        best = int(np.argmax(curve.tpr - curve.fpr))
-        tpr, fpr = float(curve.tpr[best]), float(curve.fpr[best])
+        accuracy = cross_fitted_accuracy(halves)
+        tpr, fpr = float(curve.tpr[curve.best]), float(curve.fpr[curve.best])
     reach = float(ndtri(0.5 + confidence / 2)) * balanced_accuracy_error(tpr, fpr, curve.members, curve.nonmembers)
     measured = Measured(
         attack=attack,
@@ -88,11 +88,11 @@ def measure(
         accuracy=accuracy,
         accuracy_interval=(max(0.0, accuracy - reach), min(1.0, accuracy + reach)),
         oracle_accuracy=curve.balanced_accuracy,
-        oracle_interval=balanced_accuracy_interval_of(ranking, members, confidence),
+        oracle_interval=balanced_accuracy_interval_of(halves, confidence),
         advantage=2 * curve.balanced_accuracy - 1,
         rates=tuple(rate_at(curve, fpr, confidence) for fpr in FPRS),
         epsilon=epsilon_of_curve(curve, delta=delta, confidence=confidence),
-        epsilon_held_out=epsilon_of_held_out_threshold(scores, members, delta=delta, confidence=confidence),
+        epsilon_held_out=held_out_epsilon(halves, delta=delta, confidence=confidence),
         p_value=min(1.0, TESTS * min(auc_p_value(curve), top_p_value(curve))),
     )
     return measured, curve

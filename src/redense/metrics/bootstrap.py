@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from redense.metrics.roc import Array, Ranking, checked
+from redense.metrics.roc import Array, checked
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,12 @@ def bootstrap(
     ((50,), (50, 1))
     """
     scores, members = checked(scores, members)
-    ranking = Ranking.of(scores)
-    place = np.empty(len(scores), dtype=np.int32)  # of each example among the distinct scores, highest first
-    place[ranking.order] = np.searchsorted(ranking.last_of_tie, np.arange(len(scores)))
-    of_nonmembers = np.unique(place[~members], return_inverse=True)
-    levels, nonmember_level = of_nonmembers[0], of_nonmembers[1].astype(np.int32)
+    # the distinct scores of non-members, highest first, and which of them each non-member has
+    levels, of_nonmember = np.unique(-scores[~members], return_inverse=True)
+    nonmember_level = of_nonmember.astype(np.int32)
     # how many levels of non-members lie strictly above a member's score, and at or above it
-    above = np.searchsorted(levels, place[members], side="left").astype(np.int32)
-    at_or_above = np.searchsorted(levels, place[members], side="right").astype(np.int32)
+    above = np.searchsorted(levels, -scores[members], side="left").astype(np.int32)
+    at_or_above = np.searchsorted(levels, -scores[members], side="right").astype(np.int32)
     # members with equal counts are interchangeable: code both numbers as one
     codes = above * 2 + (at_or_above > above)
     generator = np.random.default_rng(seed)

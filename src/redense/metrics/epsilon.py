@@ -7,15 +7,14 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.special import expit
-from scipy.stats import binom, norm
+from scipy.special import bdtrc, expit, ndtri
 
-from redense.metrics.intervals import clopper_pearson, split_halves
-from redense.metrics.roc import Ranking, Roc, checked
+from redense.metrics.intervals import clopper_pearson, halves_of
+from redense.metrics.roc import Array, Counts, Halves, Roc, checked, roc
 
 CANDIDATES = 32
 """Thresholds among which the corrected best one is sought."""
+MOST_PROMISING = 4
 LARGEST_EPSILON = 60.0
 
 
@@ -68,7 +67,7 @@ def ratio_lower_bound(
         raise ValueError("katz-log: got a count of 0; expected at least 1 of each, or method='clopper-pearson'")
     ratio = (true_positives / members) / (false_positives / nonmembers)
     variance = 1 / true_positives - 1 / members + 1 / false_positives - 1 / nonmembers
-    return ratio * math.exp(-float(norm.ppf(confidence)) * math.sqrt(variance))
+    return ratio * math.exp(-float(ndtri(confidence)) * math.sqrt(variance))
 
 
 def epsilon_of_held_out_threshold(
@@ -80,20 +79,16 @@ def epsilon_of_held_out_threshold(
     >>> epsilon_of_held_out_threshold(scores, scores >= 1000) > 4
     True
     """
-    scores, members = checked(scores, members)
-    if min(members.sum(), (~members).sum()) < 2:
+    return held_out_epsilon(halves_of(*checked(scores, members)), delta=delta, confidence=confidence)
+
+
+def held_out_epsilon(halves: Halves, *, delta: float = 0.0, confidence: float = 0.95) -> float:
+    """Return `epsilon_of_held_out_threshold` of sorted scores."""
+    if min(min(half.members, half.nonmembers) for half in (halves.first, halves.second)) < 1:
         return 0.0
-    first = split_halves(members)
-    threshold = _best_threshold(Ranking.of(scores[first]).roc(members[first]), delta, confidence)
-    guesses, judged = scores[~first] >= threshold, members[~first]
-    return epsilon_lower_bound(
-        int(guesses[judged].sum()),
-        int(judged.sum()),
-        int(guesses[~judged].sum()),
-        int((~judged).sum()),
-        delta=delta,
-        confidence=confidence,
-    )
+    places = _candidates(halves.first, 4 * CANDIDATES, least=1)
+    chosen = places[int(np.argmax(_rough_epsilon(halves.first, places, delta, confidence)))]
+    return _epsilon_at(halves.second, int(chosen), delta, confidence)
 
 
 def epsilon_of_best_threshold(
@@ -108,27 +103,38 @@ def epsilon_of_best_threshold(
     >>> epsilon_of_best_threshold(scores, scores >= 1000) > 4
     True
     """
-    scores, members = checked(scores, members)
-    return epsilon_of_curve(Ranking.of(scores).roc(members), delta=delta, confidence=confidence)
+    return epsilon_of_curve(roc(scores, members), delta=delta, confidence=confidence)
 
 
 def epsilon_of_curve(curve: Roc, *, delta: float = 0.0, confidence: float = 0.95) -> float:
     """Return `epsilon_of_best_threshold` of a curve."""
-    guesses = curve.true_positives + curve.false_positives
-    wanted = np.geomspace(10, (curve.members + curve.nonmembers) * 0.75, CANDIDATES)
-    indices = np.unique(np.searchsorted(guesses, wanted).clip(max=len(guesses) - 1))
+    places = _candidates(curve, CANDIDATES, least=10)
     each = 1 - (1 - confidence) / CANDIDATES
-    return max(_epsilon_at(curve, int(index), delta, each) for index in indices)
+    # exact bounds of the few most promising; the others only count for the correction
+    promising = places[np.argsort(-_rough_epsilon(curve, places, delta, each))[:MOST_PROMISING]]
+    return max(_epsilon_at(curve, int(place), delta, each) for place in promising)
 
 
-def _best_threshold(curve: Roc, delta: float, confidence: float) -> float:
+def _candidates(curve: Roc, number: int, least: int) -> Counts:
+    """Return points of a curve at which `least` to three quarters of all are guessed to be members, evenly in logs."""
     guesses = curve.true_positives + curve.false_positives
-    wanted = np.geomspace(1, guesses[-1], 4 * CANDIDATES)
-    indices = np.unique(np.searchsorted(guesses, wanted).clip(max=len(guesses) - 1))
-    bounds = [_epsilon_at(curve, int(index), delta, confidence) for index in indices]
-    if max(bounds) > 0:
-        return float(curve.thresholds[indices[int(np.argmax(bounds))]])
-    return float(curve.thresholds[int(np.argmax(curve.tpr - curve.fpr))])
+    wanted = np.geomspace(least, max(least, 0.75 * guesses[-1]), number)
+    return np.unique(np.searchsorted(guesses, wanted).clip(max=len(guesses) - 1))
+
+
+def _rough_epsilon(curve: Roc, places: Counts, delta: float, confidence: float) -> Array:
+    """Approximate `epsilon_lower_bound` at points of a curve by Wilson's intervals, to choose among them."""
+    z = float(ndtri(0.5 + confidence / 2))
+    ends = []
+    for counts, n, sign in (
+        (curve.true_positives, curve.members, -1),
+        (curve.false_positives, curve.nonmembers, 1),
+    ):
+        rate = counts[places] / n
+        middle, reach = rate + z * z / (2 * n), z * np.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
+        ends.append((middle + sign * reach) / (1 + z * z / n))
+    tiny = np.finfo(np.float64).tiny
+    return np.asarray(np.log(np.maximum(ends[0] - delta, tiny)) - np.log(ends[1]))
 
 
 def _epsilon_at(curve: Roc, index: int, delta: float, confidence: float) -> float:
@@ -167,17 +173,21 @@ def one_run_epsilon(
         return 0.0
     if excess(LARGEST_EPSILON) <= 0:
         return LARGEST_EPSILON
+    from scipy.optimize import brentq  # slow to load, and needed by few
+
     return float(brentq(excess, 0.0, LARGEST_EPSILON, xtol=1e-10))
 
 
 def one_run_p_value(guesses: int, correct: int, canaries: int, epsilon: float, delta: float) -> float:
     """Bound P(so many right guesses) under (epsilon, delta)-privacy: a binomial tail and what delta adds to it."""
-    right = binom(guesses, expit(epsilon))
-    tail = float(right.sf(correct - 1))
+    right = float(expit(epsilon))
+    tail = float(bdtrc(correct - 1, guesses, right)) if correct else 1.0
     if delta == 0 or correct == 0:
         return min(1.0, tail)
-    fewer = np.arange(1, correct + 1)
-    worst = float(np.max((right.sf(correct - fewer - 1) - tail) / fewer))
+    fewer = np.arange(1, correct)  # all of them fewer: the tail is 1
+    worst = max(
+        (1 - tail) / correct, float(np.max((bdtrc(correct - fewer - 1, guesses, right) - tail) / fewer, initial=0))
+    )
     return min(1.0, tail + 2 * canaries * delta * max(0.0, worst))
 
 
@@ -192,17 +202,16 @@ def one_run_epsilon_of_scores(
     >>> one_run_epsilon_of_scores(np.arange(1000.0), np.arange(1000) >= 500) > 4
     True
     """
-    scores, included = checked(scores, included)
-    curve = Ranking.of(scores).roc(included)
+    curve = roc(scores, included)
     corners = _upper_hull(curve)
-    each = 1 - (1 - confidence) / len(corners)
+    each, canaries = 1 - (1 - confidence) / len(corners), curve.members + curve.nonmembers
     best = 0.0
     for index in corners:
         right, wrong = int(curve.true_positives[index]), int(curve.false_positives[index])
         guesses = right + wrong
         # a quick look first: without delta the bound is larger, and it costs one tail
-        if guesses and one_run_p_value(guesses, right, len(scores), best, 0.0) <= each:
-            best = max(best, one_run_epsilon(guesses, right, len(scores), delta=delta, confidence=each))
+        if guesses and one_run_p_value(guesses, right, canaries, best, 0.0) <= each:
+            best = max(best, one_run_epsilon(guesses, right, canaries, delta=delta, confidence=each))
     return best
 
 

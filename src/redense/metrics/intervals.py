@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, erfcx, expit, logit, stdtr, stdtrit
 from scipy.stats import norm
 
-from redense.metrics.roc import Array, Members, Ranking, Roc, checked
+from redense.metrics.roc import Array, Halves, Members, Roc, checked, roc
 
 SPLIT_SEED = 0
+MANY = 5_000
+"""Examples on either side from which one more at either extreme changes nothing that is shown."""
 
 
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -78,15 +81,16 @@ def auc_interval(scores: npt.ArrayLike, members: npt.ArrayLike, confidence: floa
     >>> low < 0.5 < high
     True
     """
-    valid = checked(scores, members)
-    return auc_interval_of(Ranking.of(valid[0]).roc(valid[1]), confidence)
+    return auc_interval_of(roc(scores, members), confidence)
 
 
 def auc_interval_of(curve: Roc, confidence: float = 0.95) -> tuple[float, float]:
     """Return `auc_interval` of a curve."""
     _check_confidence(confidence)
-    lows, highs = zip(*(_logit_interval(version, confidence) for version in (curve, _padded(curve))), strict=True)
-    return min(curve.auc, *lows), max(curve.auc, *highs)
+    versions = (curve,) if min(curve.members, curve.nonmembers) >= MANY else (curve, _padded(curve))
+    errors = [auc_error(version) for version in versions]
+    lows, highs = zip(*(_logit_interval(*error, confidence) for error in errors), strict=True)
+    return min(errors[0][0], *lows), max(errors[0][0], *highs)
 
 
 def auc_p_value(curve: Roc) -> float:
@@ -94,7 +98,10 @@ def auc_p_value(curve: Roc) -> float:
 
     With an example more at either extreme on both sides, so that a handful of examples never looks sure.
     """
-    area, error, freedom = auc_error(_padded(curve))
+    many = min(curve.members, curve.nonmembers) >= MANY
+    area, error, freedom = auc_error(curve if many else _padded(curve))
+    if error == 0:  # all tied, or perfectly parted
+        return 1.0 if area <= 0.5 else 0.0
     return float(stdtr(freedom, (0.5 - area) / error))
 
 
@@ -106,20 +113,24 @@ def auc_error(curve: Roc) -> tuple[float, float, float]:
     area = curve.auc
     if min(curve.members, curve.nonmembers) < 2:
         return area, math.inf, 1.0
-    below = 1 - (curve.fpr[:-1] + curve.fpr[1:]) / 2  # share of non-members below a member's score, half of equal ones
-    above = (curve.tpr[:-1] + curve.tpr[1:]) / 2
-    terms = [
-        (float(np.diff(rates) @ (places - area) ** 2) / (n - 1), n)
-        for rates, places, n in ((curve.tpr, below, curve.members), (curve.fpr, above, curve.nonmembers))
-    ]
+    terms = []
+    for mine, other, n, centre in (
+        (curve.tpr, curve.fpr, curve.members, 1 - area),
+        (curve.fpr, curve.tpr, curve.nonmembers, area),
+    ):
+        # the share of the other side above a score, half of the equal ones counted; about its mean, squared
+        place = other[:-1] + other[1:]
+        place /= 2
+        place -= centre
+        place *= place
+        terms.append((float(np.diff(mine) @ place) / (n - 1), n))
     variance = sum(term for term, _ in terms)
     if variance < 1e-24:  # what rounding leaves of 0
         return area, 0.0, 1.0
     return area, math.sqrt(variance), variance**2 / sum(term**2 / (n - 1) for term, n in terms)
 
 
-def _logit_interval(curve: Roc, confidence: float) -> tuple[float, float]:
-    area, error, freedom = auc_error(curve)
+def _logit_interval(area: float, error: float, freedom: float, confidence: float) -> tuple[float, float]:
     if error == 0:
         return area, area
     if math.isinf(error):
@@ -134,8 +145,7 @@ def _padded(curve: Roc) -> Roc:
         np.concatenate(([0, 1], counts[1:] + 1, [counts[-1] + 2]))
         for counts in (curve.true_positives, curve.false_positives)
     )
-    thresholds = np.concatenate(([np.inf, np.inf], curve.thresholds[1:], [-np.inf]))
-    return Roc(false / false[-1], true / true[-1], thresholds, int(true[-1]), int(false[-1]))
+    return Roc(np.concatenate(([np.inf, np.inf], curve.thresholds[1:], [-np.inf])), true, false)
 
 
 def balanced_accuracy_of_noise(members: int, nonmembers: int) -> float:
@@ -176,41 +186,50 @@ def balanced_accuracy_interval(
     >>> bool(low > 0.98), high
     (True, 1.0)
     """
-    scores, members = checked(scores, members)
-    return balanced_accuracy_interval_of(Ranking.of(scores), members, confidence)
+    return balanced_accuracy_interval_of(halves_of(*checked(scores, members)), confidence)
 
 
-def balanced_accuracy_interval_of(ranking: Ranking, members: Members, confidence: float = 0.95) -> tuple[float, float]:
+def halves_of(scores: Array, members: Members) -> Halves:
+    """Sort scores [n] for members (bool [n]) in random halves."""
+    return Halves.of(scores, members, split_halves(members))
+
+
+def balanced_accuracy_interval_of(halves: Halves, confidence: float = 0.95) -> tuple[float, float]:
     """Return `balanced_accuracy_interval` of sorted scores."""
     _check_confidence(confidence)
-    curve = ranking.roc(members)
-    best = int(np.argmax(curve.tpr - curve.fpr))
+    curve = halves.whole
+    best = curve.best
     z = float(norm.ppf(0.5 + confidence / 2))
     error = balanced_accuracy_error(curve.tpr[best], curve.fpr[best], curve.members, curve.nonmembers)
     high = min(1.0, curve.balanced_accuracy + z * error)
-    low = max(0.5, cross_fitted_accuracy(ranking, members) - z * error)
+    low = max(0.5, cross_fitted_accuracy(halves) - z * error)
     return min(low, high), high
 
 
 def split_halves(members: Members) -> Members:
     """Part examples into two halves at random, members and non-members apart; True = first. The same at every call."""
     first = np.zeros(len(members), dtype=bool)
-    shuffled = np.random.default_rng(SPLIT_SEED).permutation(len(members))
-    for side in (members, ~members):
-        first[shuffled[side[shuffled]][::2]] = True
+    shuffled = _shuffled(len(members))
+    is_member = members[shuffled]
+    for side in (is_member, ~is_member):
+        first[shuffled[side][::2]] = True
     return first
 
 
-def cross_fitted_accuracy(ranking: Ranking, members: Members) -> float:
+@lru_cache(maxsize=1)
+def _shuffled(n: int) -> npt.NDArray[np.int64]:
+    """Shuffle n examples; kept, because all attacks of an audit part the same examples."""
+    return np.random.default_rng(SPLIT_SEED).permutation(n)
+
+
+def cross_fitted_accuracy(halves: Halves) -> float:
     """Return the mean balanced accuracy of each half at the threshold that is best on the other half."""
-    if min(members.sum(), (~members).sum()) < 2:
+    if min(min(half.members, half.nonmembers) for half in (halves.first, halves.second)) < 1:
         return 0.5
-    first = split_halves(members)
-    excess = []
-    for half in (first, ~first):
-        above = [ranking.counts(half & side) for side in (members, ~members)]
-        excess.append(above[0] / above[0][-1] - above[1] / above[1][-1])
-    judged = [other[int(np.argmax(fitted))] if fitted.max() > 0 else 0.0 for fitted, other in (excess, excess[::-1])]
+    judged = [
+        other.tpr[fitted.best] - other.fpr[fitted.best]
+        for fitted, other in ((halves.first, halves.second), (halves.second, halves.first))
+    ]
     return 0.5 + float(np.mean(judged)) / 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,39 +12,58 @@ Array = npt.NDArray[np.float64]
 Members = npt.NDArray[np.bool_]
 
 
+Counts = npt.NDArray[np.int64]
+
+RADIX_FROM = 20_000
+"""Scores from which on a radix sort pays."""
+
+
 @dataclass(frozen=True)
 class Roc:
     """An ROC curve: guessing "member" at scores of at least `thresholds[i]` has the rates `fpr[i]` and `tpr[i]`.
 
-    All three are float64 [k + 1] for k distinct scores, from (0, 0) at an infinite threshold to (1, 1). `members` and
-    `nonmembers` are the numbers of examples on either side.
+    All are [k + 1] for k distinct scores, from (0, 0) at an infinite threshold to (1, 1); rates are float64 and follow
+    from `true_positives` and `false_positives`, the numbers of members and non-members behind them.
     """
 
-    fpr: Array
-    tpr: Array
     thresholds: Array
-    members: int
-    nonmembers: int
+    true_positives: Counts
+    false_positives: Counts
+
+    @cached_property
+    def tpr(self) -> Array:
+        """True-positive rates, [k + 1] in [0, 1]."""
+        return np.asarray(self.true_positives / max(1, self.members))
+
+    @cached_property
+    def fpr(self) -> Array:
+        """False-positive rates, [k + 1] in [0, 1]."""
+        return np.asarray(self.false_positives / max(1, self.nonmembers))
 
     @property
-    def true_positives(self) -> npt.NDArray[np.int64]:
-        """Members with scores of at least each threshold, [k + 1]."""
-        return np.rint(self.tpr * self.members).astype(np.int64)
+    def members(self) -> int:
+        """The number of members."""
+        return int(self.true_positives[-1])
 
     @property
-    def false_positives(self) -> npt.NDArray[np.int64]:
-        """Non-members with scores of at least each threshold, [k + 1]."""
-        return np.rint(self.fpr * self.nonmembers).astype(np.int64)
+    def nonmembers(self) -> int:
+        """The number of non-members."""
+        return int(self.false_positives[-1])
 
-    @property
+    @cached_property
     def auc(self) -> float:
         """The area under the curve, in [0, 1]: P(member > non-member) + P(equal) / 2."""
         return float(np.trapezoid(self.tpr, self.fpr))
 
+    @cached_property
+    def best(self) -> int:
+        """The point of the best balanced accuracy, the one with the highest threshold if there are several."""
+        return int(np.argmax(self.tpr - self.fpr))
+
     @property
     def balanced_accuracy(self) -> float:
         """The best balanced accuracy over all thresholds, in [0.5, 1]."""
-        return float(np.max(self.tpr + 1 - self.fpr) / 2)
+        return float(self.tpr[self.best] + 1 - self.fpr[self.best]) / 2
 
     def index_at_fpr(self, fpr: float) -> int:
         """Return the last point of the curve whose false-positive rate is at most `fpr`, in [0, 1]."""
@@ -54,41 +74,64 @@ class Roc:
         return int(np.searchsorted(self.false_positives, allowed, side="right")) - 1
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Examples in descending order of their scores: the one sort that all metrics share.
+def count_groups(scores: Array, group: npt.NDArray[np.uint8], groups: int) -> tuple[Array, list[Counts]]:
+    """Return thresholds, descending from infinity, and for each group how many have at least that score, [k + 1].
 
-    `order` [n] are their indices, `last_of_tie` [k] the places at which each of k distinct scores ends, `scores` [k]
-    these scores.
+    `group` [n] says which of so many `groups` each example is in. One sort serves all groups.
     """
+    order = descending(scores)
+    thresholds = np.empty(len(scores) + 1)
+    thresholds[0] = np.inf
+    np.take(scores, order, out=thresholds[1:])
+    # an infinite score is one that somebody has, so the first place always counts
+    last_of_tie = np.append(thresholds[1:-1] != thresholds[2:], True)
+    ends = None if last_of_tie.all() else np.append(0, np.flatnonzero(last_of_tie) + 1)
+    group_at = group[order]
+    counts = []
+    for number in range(groups):
+        running = np.zeros(len(scores) + 1, dtype=np.int64)
+        np.cumsum(group_at == number, out=running[1:])
+        counts.append(running if ends is None else running[ends])
+    return (thresholds if ends is None else thresholds[ends]), counts
 
-    order: npt.NDArray[np.int64]
-    last_of_tie: npt.NDArray[np.int64]
-    scores: Array
+
+def descending(scores: Array) -> Counts:
+    """Return the indices that sort scores [n], none of them NaN, from high to low; equal ones in any order.
+
+    NumPy compares floating-point numbers; PyTorch has a radix sort for integers, several times as fast. The bits of a
+    float64 are ordered like integers once those of negative numbers are turned round. Short arrays are not worth the
+    wait for PyTorch to load.
+    """
+    if len(scores) < RADIX_FROM:
+        return np.argsort(-scores)
+    import torch
+
+    bits = (0.0 - scores).view(np.int64)  # from 0, so that both zeros become one
+    bits ^= (bits >> 63) & np.int64(2**63 - 1)
+    return torch.from_numpy(bits).sort().indices.numpy()
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Curves of two random halves of the examples over the same thresholds, so that one can judge the other."""
+
+    first: Roc
+    second: Roc
 
     @classmethod
-    def of(cls, scores: Array) -> Ranking:
-        """Sort scores [n]."""
-        order = np.argsort(-scores)
-        descending = scores[order]
-        last_of_tie = np.append(np.flatnonzero(descending[1:] != descending[:-1]), len(descending) - 1)
-        return cls(order, last_of_tie, descending[last_of_tie])
+    def of(cls, scores: Array, members: Members, first: Members) -> Halves:
+        """Sort scores [n] of members (bool [n]), `first` telling which half each is in."""
+        group = np.uint8(2) * ~first + ~members
+        thresholds, counts = count_groups(scores, group, 4)
+        return cls(Roc(thresholds, *counts[:2]), Roc(thresholds, *counts[2:]))
 
-    def counts(self, chosen: Members) -> npt.NDArray[np.int64]:
-        """Count the chosen examples (bool [n]) with at least each of the distinct scores, [k]."""
-        running: npt.NDArray[np.int64] = np.cumsum(chosen[self.order], dtype=np.int64)
-        return running[self.last_of_tie]
-
-    def roc(self, members: Members) -> Roc:
-        """Return the curve for some membership of the examples, bool [n]."""
-        true_positives = self.counts(members)
-        false_positives = self.counts(~members)
+    @cached_property
+    def whole(self) -> Roc:
+        """The curve of all examples."""
         return Roc(
-            fpr=np.append(0.0, false_positives / false_positives[-1]),
-            tpr=np.append(0.0, true_positives / true_positives[-1]),
-            thresholds=np.append(np.inf, self.scores),
-            members=int(true_positives[-1]),
-            nonmembers=int(false_positives[-1]),
+            self.first.thresholds,
+            self.first.true_positives + self.second.true_positives,
+            self.first.false_positives + self.second.false_positives,
         )
 
 
@@ -102,8 +145,9 @@ def roc(scores: npt.ArrayLike, members: npt.ArrayLike) -> Roc:
     >>> roc([3.0, 2.0, 2.0, 1.0], [True, True, False, False]).tpr.tolist()
     [0.0, 0.5, 1.0, 1.0]
     """
-    valid = checked(scores, members)
-    return Ranking.of(valid[0]).roc(valid[1])
+    values, is_member = checked(scores, members)
+    thresholds, counts = count_groups(values, (~is_member).view(np.uint8), 2)
+    return Roc(thresholds, *counts)
 
 
 def auc(scores: npt.ArrayLike, members: npt.ArrayLike) -> float:

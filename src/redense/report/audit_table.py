@@ -59,8 +59,8 @@ def notes(result: AuditResult) -> list[str]:
     return [
         f"{result.members:,} members, {result.nonmembers:,} non-members{references}; "
         f"protocol {result.protocol}: {PROTOCOLS[result.protocol]}.",
-        "accuracy: balanced (50% = guessing), thresholds learnt on other examples or reference models; oracle: the best "
-        "threshold for these examples.",
+        "accuracy: balanced (50% = guessing), thresholds learnt on other examples or reference models; oracle: "
+        "the best threshold for these examples.",
         f"Intervals hold in {sure} of audits; ε: what an attack proves with {sure} confidence (delta "
         f"{result.delta:g}), corrected for choosing the threshold.",
         *([f"One training run proves ε of at least {one_run:.2f} ({result.primary})."] if one_run is not None else []),

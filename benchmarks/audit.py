@@ -1,0 +1,235 @@
+"""Attacks and metrics against scikit-learn and, where installed, ART and PrivacyGuard; one thread.
+
+Goals: all threshold attacks and ROC metrics for 60,000 + 10,000 examples in 50 ms, of 10 M scores in 3 s; RMIA with
+60,000 examples and as many population points in 0.1 s and O(N) memory; LiRA online of 64 models and 70,000 examples in
+0.5 s; 1,000 bootstraps of AUC and TPR of 70,000 in 2 s. The ways that do the same take turns.
+
+    python benchmarks/audit.py [--repeats 9]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import resource
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.metrics import roc_auc_score, roc_curve
+from threadpoolctl import threadpool_limits
+
+from redense.attacks import RMIA, LiRA
+from redense.attacks.lira import Variance
+from redense.attacks.rmia import share_exceeded
+from redense.auditing.evidence import Evidence
+from redense.auditing.measured import FPRS, measure
+from redense.auditing.suite import scored
+from redense.metrics import auc_interval, balanced_accuracy_interval, bootstrap, roc
+from redense.signals import Signals
+
+Ways = Mapping[str, Callable[[], Any]]
+MEMBERS, NONMEMBERS = 60_000, 10_000
+
+
+def compare(title: str, ways: Ways, repeats: int, goal: str) -> None:
+    """Time all ways in turns, once before the clock runs, and print medians with spread."""
+    timings: dict[str, list[float]] = {name: [] for name in ways}
+    for round_number in range(repeats + 1):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            if round_number:
+                timings[name].append(1000 * (time.perf_counter() - started))
+    print(f"\n{title} (goal {goal})")
+    first = statistics.median(next(iter(timings.values())))
+    for name, values in timings.items():
+        median = statistics.median(values)
+        print(f"  {name:<44} {median:10.2f} ms  [{min(values):.2f}, {max(values):.2f}]  {median / first:8.2f}x")
+
+
+def threshold_loop(scores: npt.NDArray[np.float64], members: npt.NDArray[np.bool_]) -> float:
+    """The naive way: try each of 1,000 thresholds on all examples; the full loop would take 70 times as long."""
+    best = 0.5
+    for threshold in np.quantile(scores, np.linspace(0, 1, 1000)):
+        guesses = scores >= threshold
+        best = max(best, (guesses[members].mean() + 1 - guesses[~members].mean()) / 2)
+    return best
+
+
+def bootstrap_by_sorting(scores: npt.NDArray[np.float64], members: npt.NDArray[np.bool_], repeats: int) -> None:
+    """The usual way: draw examples, sort them, compute the curve; for `repeats` draws."""
+    generator = np.random.default_rng(0)
+    for _ in range(repeats):
+        drawn = generator.integers(0, len(scores), len(scores))
+        roc_auc_score(members[drawn], scores[drawn])
+
+
+def noise(n: int, members: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Scores that are a little higher for members."""
+    is_member = np.arange(n) < members
+    return np.random.default_rng(0).normal(size=n) + 0.3 * is_member, is_member
+
+
+def thresholds_and_metrics(repeats: int) -> None:
+    n = MEMBERS + NONMEMBERS
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 10, n)
+    z = generator.normal(size=(n, 10))
+    z[np.arange(n), labels] += 3 + 0.3 * (np.arange(n) < MEMBERS)
+    evidence = Evidence(Signals.of_logits(z, labels), labels, np.arange(n) < MEMBERS)
+    phi, members = evidence.target.phi, evidence.members
+    attacks = list(scored(evidence, ("threshold",)))
+
+    def audited() -> None:
+        for attack in scored(evidence, ("threshold",)):
+            measure(attack.attack, attack.scores, members, decides=attack.decides)
+
+    ways: dict[str, Callable[[], Any]] = {
+        f"redense: {len(attacks)} threshold attacks, all metrics": audited,
+        "redense: attacks and curves alone": lambda: [roc(a.scores, members) for a in scored(evidence, ("threshold",))],
+        "redense: one curve": lambda: roc(phi, members),
+        "redense: AUC and accuracy with intervals": lambda: (
+            auc_interval(phi, members),
+            balanced_accuracy_interval(phi, members),
+        ),
+        "scikit-learn: roc_curve": lambda: roc_curve(members, phi),
+        "scikit-learn: roc_curve and roc_auc_score": lambda: (roc_curve(members, phi), roc_auc_score(members, phi)),
+        "a loop over 1,000 thresholds": lambda: threshold_loop(phi, members),
+    }
+    ways |= other_tools(z, labels, members)
+    compare("60,000 members and 10,000 non-members", ways, repeats, "50 ms for the first")
+
+
+def other_tools(
+    z: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], members: npt.NDArray[np.bool_]
+) -> dict[str, Callable[[], Any]]:
+    """What other packages take for part of it, where they are installed."""
+    ways: dict[str, Callable[[], Any]] = {}
+    if importlib.util.find_spec("art"):
+        from art.metrics.privacy.worst_case_mia_score import get_roc_for_fpr
+
+        p = np.exp(z - z.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        own = p[np.arange(len(labels)), labels]
+        ways["ART: get_roc_for_fpr, one score, 4 rates"] = lambda: [
+            get_roc_for_fpr(attack_proba=own, attack_true=members, targeted_fpr=fpr) for fpr in FPRS
+        ]
+    else:
+        print("ART is not installed: pip install adversarial-robustness-toolbox to compare")
+    if importlib.util.find_spec("privacy_guard"):
+        from privacy_guard.analysis.mia.analysis_node import AnalysisNode
+
+        scores = Signals.of_logits(z, labels).phi
+        import pandas
+
+        tables = [pandas.DataFrame({"score": scores[side]}) for side in (members, ~members)]
+        ways["PrivacyGuard: AnalysisNode, 10 bootstraps"] = lambda: AnalysisNode(
+            *tables, delta=1e-6, n_users_for_eval=10_000, num_bootstrap_resampling_times=10
+        ).compute_outputs()
+    else:
+        print("PrivacyGuard is not installed")
+    return ways
+
+
+def ten_million(repeats: int) -> None:
+    scores, members = noise(10_000_000, 5_000_000)
+    compare(
+        "10 M scores",
+        {
+            "redense: all metrics": lambda: measure("scores", scores, members, decides=False),
+            "redense: one curve": lambda: roc(scores, members),
+            "NumPy: argsort alone": lambda: np.argsort(scores),
+            "scikit-learn: roc_curve": lambda: roc_curve(members, scores),
+        },
+        min(3, repeats),
+        "3 s",
+    )
+
+
+def rmia(repeats: int) -> None:
+    generator = np.random.default_rng(0)
+    ratios, population = np.exp(generator.normal(size=60_000)), np.exp(generator.normal(size=60_000))
+    some = slice(0, 2000)
+
+    def every_pair() -> Any:
+        return (ratios[some, None] / population[None, :] > 2.0).mean(1)
+
+    same = bool((share_exceeded(ratios[some], population, 2.0) == every_pair()).all())
+    tracemalloc.start()
+    share_exceeded(ratios, population, 2.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    print(f"\nRMIA: the bits of 2,000 x 60,000 pairs: {same}; extra memory {peak / 2**20:.1f} MiB")
+    references, included = generator.random((16, 60_000)), generator.random((16, 60_000)) < 0.5
+    included[0], included[1] = True, False
+    compare(
+        "RMIA, 60,000 examples and 60,000 population points",
+        {
+            "redense: the comparison": lambda: share_exceeded(ratios, population, 2.0),
+            "redense: 16 reference models, all": lambda: RMIA().score(references[0], references, included),
+            "every pair, 2,000 of the 60,000 examples": every_pair,
+        },
+        repeats,
+        "100 ms",
+    )
+
+
+def lira(repeats: int) -> None:
+    generator = np.random.default_rng(0)
+    first = generator.random((32, 70_000)) < 0.5
+    included = np.concatenate([first, ~first])
+    references, target = generator.normal(size=included.shape), generator.normal(size=70_000)
+
+    def masked_arrays() -> Any:
+        """The usual way: masked arrays for either side, per-example variance."""
+        sides = [np.ma.array(references, mask=~side) for side in (included, ~included)]
+        densities = [-0.5 * ((target - side.mean(0)) ** 2 / side.var(0) + np.log(side.var(0))) for side in sides]
+        return densities[0] - densities[1]
+
+    variances: tuple[Variance, ...] = ("example", "shared", "shrunk")
+    ways: dict[str, Callable[[], Any]] = {
+        f"redense: online, {variance}": partial(LiRA(variance=variance).score, target, references, included)
+        for variance in variances
+    }
+    ways["redense: offline, shrunk"] = lambda: LiRA(mode="offline").score(target, references, included)
+    ways["one read of the 64 x 70,000 values (sum)"] = lambda: references.sum(0)
+    ways["NumPy masked arrays, example"] = masked_arrays
+    compare("LiRA, 64 models x 70,000 examples", ways, repeats, "500 ms")
+
+
+def bootstraps(repeats: int) -> None:
+    scores, members = noise(MEMBERS + NONMEMBERS, MEMBERS)
+    compare(
+        "bootstrap of AUC and TPR at 1% and 0.1%, 70,000 examples",
+        {
+            "redense: 1,000 resamples": lambda: bootstrap(scores, members, fprs=(0.01, 0.001), repeats=1000),
+            "scikit-learn, AUC alone: 20 resamples": lambda: bootstrap_by_sorting(scores, members, 20),
+        },
+        min(3, repeats),
+        "2,000 ms",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=9)
+    repeats = parser.parse_args().repeats
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        thresholds_and_metrics(repeats)
+        rmia(repeats)
+        lira(repeats)
+        bootstraps(repeats)
+        ten_million(repeats)
+    print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+
+
+if __name__ == "__main__":
+    main()
