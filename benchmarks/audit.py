@@ -32,6 +32,7 @@ from redense.auditing.evidence import Evidence
 from redense.auditing.measured import FPRS, measure
 from redense.auditing.suite import scored
 from redense.metrics import auc_interval, balanced_accuracy_interval, bootstrap, roc
+from redense.metrics.intervals import split_halves
 from redense.signals import Signals
 
 Ways = Mapping[str, Callable[[], Any]]
@@ -88,8 +89,9 @@ def thresholds_and_metrics(repeats: int) -> None:
     attacks = list(scored(evidence, ("threshold",)))
 
     def audited() -> None:
+        first = split_halves(members)
         for attack in scored(evidence, ("threshold",)):
-            measure(attack.attack, attack.scores, members, decides=attack.decides)
+            measure(attack.attack, attack.scores, members, decides=attack.decides, first=first)
 
     ways: dict[str, Callable[[], Any]] = {
         f"redense: {len(attacks)} threshold attacks, all metrics": audited,

@@ -82,8 +82,9 @@ class Signals:
         """
         values = np.asarray(phi, dtype=np.float64)
         with np.errstate(invalid="ignore"):  # NaN stays NaN, and is reported where the signals are used
-            p, loss, other = expit(values), np.logaddexp(0.0, -values), np.logaddexp(0.0, values)
-        return cls(values, p * loss + (1 - p) * other, 2 * (1 - p) * loss, values, values >= 0)
+            p, q = expit(values), expit(-values)
+            loss, other = np.logaddexp(0.0, -values), np.logaddexp(0.0, values)
+        return cls(values, p * loss + q * other, 2 * q * loss, values, values >= 0)
 
     @classmethod
     def of_loss(cls, loss: npt.ArrayLike) -> Signals:

@@ -37,7 +37,7 @@ def test_calm_in_few_runs(models, protocol):
 @pytest.mark.parametrize("protocol", ["reference", "half"])
 @pytest.mark.parametrize("world", WORLDS)
 def test_calm(models, protocol, world, capsys):
-    counts = tally(400, models, protocol=protocol, **WORLDS[world])
+    counts = tally(300, models, protocol=protocol, **WORLDS[world])
     with capsys.disabled():
         print(f"\n# {world}, {protocol}, {models} reference models", *counts.lines(), sep="\n")
     counts.check()
@@ -50,7 +50,7 @@ def test_calm_with_other_variances(models, variance, capsys):
     if variance == "example" and models < 4:
         pytest.skip("an example's own variance needs two models on each side")
     # with few models an example may still have a single one on a side: complementary halves of four give two each
-    counts = tally(400, models, sizes=(250, 150), attacks=("lira",), variance=variance, leaky_references=True)
+    counts = tally(300, models, sizes=(250, 150), attacks=("lira",), variance=variance, leaky_references=True)
     with capsys.disabled():
         print(f"\n# LiRA, variance {variance}, {models} reference models", *counts.lines(), sep="\n")
     counts.check()

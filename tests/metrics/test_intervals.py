@@ -16,7 +16,13 @@ from redense.metrics import (
     operating_point,
     roc,
 )
-from redense.metrics.intervals import auc_error, auc_p_value, cross_fitted_accuracy, halves_of, split_halves
+from redense.metrics.intervals import (
+    auc_error,
+    auc_interval_and_p_value,
+    cross_fitted_accuracy,
+    halves_of,
+    split_halves,
+)
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
@@ -96,7 +102,7 @@ def test_the_interval_of_the_area_holds_it_and_lies_in_the_unit_interval(seed, m
     scores = np.round(2 * (generator.normal(size=m + n) + shift * members))
     low, high = auc_interval(scores, members)
     assert 0 <= low <= auc(scores, members) <= high <= 1
-    assert 0 < auc_p_value(roc(scores, members)) <= 1
+    assert 0 < auc_interval_and_p_value(roc(scores, members))[1] <= 1
 
 
 def test_perfect_separation_of_few_is_not_certain():

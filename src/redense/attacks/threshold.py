@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from redense.attacks.references import Array, Included, checked_references
 from redense.metrics.intervals import split_halves
-from redense.metrics.roc import Members, roc
+from redense.metrics.roc import Members, descending
 
 Labels = npt.NDArray[np.int64]
 
@@ -26,14 +26,7 @@ def learn_threshold(scores: Array, members: Members) -> float:
     >>> learn_threshold(np.array([4.0, 3.0, 1.0, 0.0]), np.array([True, True, False, False]))
     2.0
     """
-    if members.all() or not members.any():
-        raise ValueError(f"got {members.sum()} members of {len(members)}; expected members and non-members")
-    curve = roc(scores, members)
-    best = curve.best
-    if best == 0:
-        return np.inf
-    lower = curve.thresholds[best + 1] if best + 1 < len(curve.thresholds) else curve.thresholds[best]
-    return float(curve.thresholds[best] / 2 + lower / 2)
+    return float(learn_thresholds(scores, members, None, 1)[0])
 
 
 def learn_thresholds(scores: Array, members: Members, labels: Labels | None, classes: int) -> Array:
@@ -41,16 +34,40 @@ def learn_thresholds(scores: Array, members: Members, labels: Labels | None, cla
 
     A class without members or without non-members, or in which no threshold helps, gets that of all classes together.
     """
-    overall = learn_threshold(scores, members)
-    thresholds = np.full(classes, overall)
+    if members.all() or not members.any():
+        raise ValueError(f"got {members.sum()} members of {len(members)}; expected members and non-members")
+    by_score = descending(scores)
+    nobody = np.zeros(len(scores), dtype=np.int16)
+    overall = _best_of_each(scores[by_score], members[by_score], nobody, np.full(1, np.inf))
+    thresholds = np.full(classes, overall[0])
     if labels is None:
         return thresholds
-    by_class = np.argsort(labels, kind="stable")
-    for of_class in np.split(by_class, np.searchsorted(labels[by_class], np.arange(1, classes))):
-        inside = members[of_class]
-        if inside.any() and not inside.all():
-            threshold = learn_threshold(scores[of_class], inside)
-            thresholds[labels[of_class[0]]] = threshold if np.isfinite(threshold) else overall
+    of_class = labels[by_score].astype(np.int16 if classes < 2**15 else np.int64)
+    order = by_score[np.argsort(of_class, kind="stable")]
+    return _best_of_each(scores[order], members[order], labels[order], thresholds)
+
+
+def _best_of_each(ordered: Array, members: Members, label: npt.NDArray[np.integer], otherwise: Array) -> Array:
+    """Return the best threshold of each class, of examples sorted by class, then from high to low score.
+
+    Counts run through all classes and start again with each. `otherwise` [classes] is for classes that have none.
+    """
+    starts = np.flatnonzero(np.append(True, label[1:] != label[:-1]))
+    ends = np.append(starts[1:], len(label))
+    true = np.append(0, np.cumsum(members))
+    last_of_tie = np.append((ordered[1:] != ordered[:-1]) | (label[1:] != label[:-1]), True)
+    thresholds = otherwise.copy()
+    for start, end in zip(starts, ends, strict=True):
+        found, size = true[end] - true[start], end - start
+        if not 0 < found < size:
+            continue
+        so_far = true[start + 1 : end + 1] - true[start]
+        tpr, fpr = so_far / found, (np.arange(1, size + 1) - so_far) / (size - found)
+        advantage = np.where(last_of_tie[start:end], tpr - fpr, -np.inf)
+        best = int(np.argmax(advantage))
+        if advantage[best] > 0:
+            lower = ordered[start + best + 1] if best + 1 < size else ordered[start + best]
+            thresholds[label[start]] = ordered[start + best] / 2 + lower / 2
     return thresholds
 
 
@@ -81,8 +98,8 @@ def score_by_other_half(target: Array, members: Members, labels: Labels, *, per_
     """
     first, classes = split_halves(members), int(labels.max()) + 1
     scores = np.empty(len(target))
-    for judged in (first, ~first):
-        learnt = ~judged
+    halves = (np.flatnonzero(first), np.flatnonzero(~first))
+    for judged, learnt in (halves, halves[::-1]):
         thresholds = np.full(classes, np.inf)
         if members[learnt].any() and not members[learnt].all():
             of_class = labels[learnt] if per_class else None

@@ -20,7 +20,7 @@ from redense.auditing.suite import FAMILIES, scored
 from redense.config import did_you_mean
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
-from redense.metrics.intervals import auc_interval_of
+from redense.metrics.intervals import auc_interval_of, split_halves
 from redense.metrics.roc import Roc, roc
 from redense.signals import Query, Signals
 
@@ -135,9 +135,16 @@ def audit_evidence(
     found: list[Measured] = []
     curves: dict[str, Roc] = {}
     scores: dict[str, Array] = {}
+    first = split_halves(members)
     for attack in scored(evidence, tuple(attacks), variance):
         measured, curve = measure(
-            attack.attack, attack.scores, members, decides=attack.decides, delta=delta, confidence=confidence
+            attack.attack,
+            attack.scores,
+            members,
+            decides=attack.decides,
+            first=first,
+            delta=delta,
+            confidence=confidence,
         )
         found.append(measured)
         curves[attack.attack], scores[attack.attack] = curve, attack.scores

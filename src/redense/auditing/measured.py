@@ -11,15 +11,14 @@ from scipy.stats import hypergeom
 from redense.metrics.epsilon import epsilon_of_curve, held_out_epsilon
 from redense.metrics.intervals import (
     OperatingPoint,
-    auc_interval_of,
-    auc_p_value,
+    auc_interval_and_p_value,
     balanced_accuracy_error,
     balanced_accuracy_interval_of,
     cross_fitted_accuracy,
-    halves_of,
     operating_point,
+    split_halves,
 )
-from redense.metrics.roc import Array, Members, Roc
+from redense.metrics.roc import Array, Halves, Members, Roc
 
 FPRS = (0.1, 0.01, 0.001, 0.0001)
 FEWEST_FALSE_POSITIVES = 10
@@ -68,11 +67,23 @@ class Measured:
 
 
 def measure(
-    attack: str, scores: Array, members: Members, *, decides: bool, delta: float = 0.0, confidence: float = 0.95
+    attack: str,
+    scores: Array,
+    members: Members,
+    *,
+    decides: bool,
+    first: Members | None = None,
+    delta: float = 0.0,
+    confidence: float = 0.95,
 ) -> tuple[Measured, Roc]:
-    """Measure scores [n] against members bool [n]; with `decides`, 0 is the attack's own threshold."""
-    halves = halves_of(scores, members)
+    """Measure scores [n] against members bool [n]; with `decides`, 0 is the attack's own threshold.
+
+    `first` bool [n] parts the examples into halves, one of which judges thresholds that are chosen on the other; by
+    default as `split_halves` does.
+    """
+    halves = Halves.of(scores, members, split_halves(members) if first is None else first)
     curve = halves.whole
+    auc_interval, auc_p_value = auc_interval_and_p_value(curve, confidence)
     if decides:
         guesses = scores >= 0
         tpr, fpr = float(guesses[members].mean()), float(guesses[~members].mean())
@@ -84,7 +95,7 @@ def measure(
     measured = Measured(
         attack=attack,
         auc=curve.auc,
-        auc_interval=auc_interval_of(curve, confidence),
+        auc_interval=auc_interval,
         accuracy=accuracy,
         accuracy_interval=(max(0.0, accuracy - reach), min(1.0, accuracy + reach)),
         oracle_accuracy=curve.balanced_accuracy,
@@ -93,7 +104,7 @@ def measure(
         rates=tuple(rate_at(curve, fpr, confidence) for fpr in FPRS),
         epsilon=epsilon_of_curve(curve, delta=delta, confidence=confidence),
         epsilon_held_out=held_out_epsilon(halves, delta=delta, confidence=confidence),
-        p_value=min(1.0, TESTS * min(auc_p_value(curve), top_p_value(curve))),
+        p_value=min(1.0, TESTS * min(auc_p_value, top_p_value(curve))),
     )
     return measured, curve
 

@@ -60,15 +60,14 @@ def scored(evidence: Evidence, families: tuple[str, ...], variance: Variance = "
 
 def _thresholds(evidence: Evidence) -> Iterator[Scored]:
     several = evidence.labels.min() < evidence.labels.max()
-    signals = {name: SIGNALS[name] for name in OF_PHI} if evidence.phi_only else SIGNALS
+    names = OF_PHI if evidence.phi_only else tuple(SIGNALS)
+    signals = {name: SIGNALS[name](evidence.target) for name in names}
+    references = evidence.references
     for per_class in (False, True) if several else (False,):
-        for name, signal in signals.items():
-            own = signal(evidence.target)
-            if evidence.references is not None:
-                others = signal(evidence.references.signals)
-                scores = score_by_references(
-                    own, others, evidence.references.included, evidence.labels, per_class=per_class
-                )
+        for name, own in signals.items():
+            if references is not None:
+                others = SIGNALS[name](references.signals)
+                scores = score_by_references(own, others, references.included, evidence.labels, per_class=per_class)
             elif per_class:
                 scores = score_by_other_half(own, evidence.members, evidence.labels, per_class=True)
             else:

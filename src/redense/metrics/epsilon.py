@@ -218,7 +218,7 @@ def one_run_epsilon_of_scores(
 def _upper_hull(curve: Roc) -> list[int]:
     """Indices of the corners of the curve's upper convex hull, both ends included."""
     corners: list[int] = []
-    x, y = curve.false_positives, curve.true_positives
+    x, y = (counts.astype(np.int64) for counts in (curve.false_positives, curve.true_positives))
     for index in range(len(x)):
         while len(corners) > 1:
             a, b = corners[-2:]

@@ -86,23 +86,22 @@ def auc_interval(scores: npt.ArrayLike, members: npt.ArrayLike, confidence: floa
 
 def auc_interval_of(curve: Roc, confidence: float = 0.95) -> tuple[float, float]:
     """Return `auc_interval` of a curve."""
+    return auc_interval_and_p_value(curve, confidence)[0]
+
+
+def auc_interval_and_p_value(curve: Roc, confidence: float = 0.95) -> tuple[tuple[float, float], float]:
+    """Return `auc_interval` of a curve, and the one-sided p-value of "members do not score higher".
+
+    The p-value is Brunner & Munzel's, with an example more at either extreme on both sides, so that a handful of
+    examples never looks sure.
+    """
     _check_confidence(confidence)
     versions = (curve,) if min(curve.members, curve.nonmembers) >= MANY else (curve, _padded(curve))
     errors = [auc_error(version) for version in versions]
     lows, highs = zip(*(_logit_interval(*error, confidence) for error in errors), strict=True)
-    return min(errors[0][0], *lows), max(errors[0][0], *highs)
-
-
-def auc_p_value(curve: Roc) -> float:
-    """Return the one-sided p-value of "members do not score higher" (Brunner & Munzel 2000).
-
-    With an example more at either extreme on both sides, so that a handful of examples never looks sure.
-    """
-    many = min(curve.members, curve.nonmembers) >= MANY
-    area, error, freedom = auc_error(curve if many else _padded(curve))
-    if error == 0:  # all tied, or perfectly parted
-        return 1.0 if area <= 0.5 else 0.0
-    return float(stdtr(freedom, (0.5 - area) / error))
+    area, error, freedom = errors[-1]
+    p_value = float(stdtr(freedom, (0.5 - area) / error)) if error > 0 else float(area <= 0.5)
+    return (min(errors[0][0], *lows), max(errors[0][0], *highs)), p_value
 
 
 def auc_error(curve: Roc) -> tuple[float, float, float]:

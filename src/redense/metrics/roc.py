@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,8 @@ Array = npt.NDArray[np.float64]
 Members = npt.NDArray[np.bool_]
 
 
-Counts = npt.NDArray[np.int64]
+Counts = npt.NDArray[Any]
+"""Numbers of examples, int32 or int64."""
 
 RADIX_FROM = 20_000
 """Scores from which on a radix sort pays."""
@@ -87,10 +89,11 @@ def count_groups(scores: Array, group: npt.NDArray[np.uint8], groups: int) -> tu
     last_of_tie = np.append(thresholds[1:-1] != thresholds[2:], True)
     ends = None if last_of_tie.all() else np.append(0, np.flatnonzero(last_of_tie) + 1)
     group_at = group[order]
-    counts = []
+    counts: list[Counts] = []
+    kind = np.int32 if len(scores) < 2**31 else np.int64  # half the memory to write
     for number in range(groups):
-        running = np.zeros(len(scores) + 1, dtype=np.int64)
-        np.cumsum(group_at == number, out=running[1:])
+        running: Counts = np.zeros(len(scores) + 1, dtype=kind)
+        np.cumsum(group_at == number, dtype=kind, out=running[1:])
         counts.append(running if ends is None else running[ends])
     return (thresholds if ends is None else thresholds[ends]), counts
 
