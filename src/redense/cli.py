@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from redense import __version__
+from redense.auditing.source import Source
 from redense.config import Recipe, load_recipe
 from redense.errors import Interrupted, RedenseError
 
@@ -119,24 +120,7 @@ class Export:
 class Audit:
     """Say what a model gives away about its training data: a run's phases, a saved model, or a file of signals."""
 
-    run: tyro.conf.Positional[Path | None] = None
-    """The folder of a finished run; with `redense run --audit` its reference models are used."""
-    model: str | None = None
-    """package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18."""
-    weights: Path | None = None
-    """The model's state_dict, safetensors."""
-    members: Path | None = None
-    """NPZ with x and y: examples it was trained on."""
-    nonmembers: Path | None = None
-    """NPZ with x and y: examples like these that it was not trained on."""
-    references: tuple[Path, ...] = ()
-    """State_dicts of reference models, each trained on some of the examples."""
-    included: Path | None = None
-    """NPZ with included, bool [references, members + nonmembers]."""
-    classes: int | None = None
-    """Number of classes, by default one more than the largest label."""
-    signals: Path | None = None
-    """NPZ with members (bool) and logits and labels, or phi, or loss; no model is needed then."""
+    source: Annotated[Source, tyro.conf.arg(name="")] = field(default_factory=Source)
     attacks: tuple[str, ...] = ()
     """Of threshold, label-only, shadow, samia, lira, rmia; by default a run's own, else all that can be made."""
     delta: float = 0.0
@@ -154,21 +138,10 @@ class Audit:
         """Audit and print."""
         from rich.console import Console
 
-        from redense.auditing.command import Source, audit_source
+        from redense.auditing.command import audit_source
 
-        source = Source(
-            run=self.run,
-            model=self.model,
-            weights=self.weights,
-            members=self.members,
-            nonmembers=self.nonmembers,
-            references=self.references,
-            included=self.included,
-            classes=self.classes,
-            signals=self.signals,
-        )
         audit_source(
-            source,
+            self.source,
             attacks=self.attacks,
             delta=self.delta,
             device=self.device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,28 +77,19 @@ def audit(
     """
     check_families(attacks)
     noisy = "samia" in attacks and len(references) >= 2
-    read = [
-        read_examples(
-            (model, *references),
-            data,
-            name,
-            queries=queries if "label-only" in attacks else (),
-            noisy=noisy,
-            batch_size=batch_size,
-            device=device,
-        )
-        for name, data in (("members", members), ("nonmembers", nonmembers))
-    ]
+    ask = partial(
+        read_examples,
+        (model, *references),
+        queries=queries if "label-only" in attacks else (),
+        noisy=noisy,
+        batch_size=batch_size,
+        device=device,
+    )
+    read = [ask(members, "members"), ask(nonmembers, "nonmembers")]
     examples = Examples.join(read)
     is_member = np.arange(len(examples.labels)) < len(read[0].labels)
     warnings = repeated(examples.digests, is_member)
-    found = None
-    if references:
-        if included is None:
-            raise DataError("included: got none; expected bool [models, members + nonmembers] for the references")
-        found = References(Signals.stack(examples.signals[1:]), np.asarray(included))
-    elif included is not None:
-        raise DataError("included: got some, but no references; expected both or neither")
+    found = _references(examples, included)
     evidence = Evidence(
         target=examples.signals[0],
         labels=examples.labels,
@@ -235,6 +227,17 @@ def _telling_counts(evidence: Evidence) -> list[str]:
         f"members are in the training data of {means[0]:.2f} reference models on average, non-members of "
         f"{means[1]:.2f}: these counts give membership away; draw reference sets independently of the target"
     ]
+
+
+def _references(examples: Examples, included: npt.ArrayLike | None) -> References | None:
+    """Put what the models after the target say together with what they were trained on."""
+    if included is None:
+        if len(examples.signals) > 1:
+            raise DataError("included: got none; expected bool [models, members + nonmembers] for the references")
+        return None
+    if len(examples.signals) == 1:
+        raise DataError("included: got some, but no references; expected both or neither")
+    return References(Signals.stack(examples.signals[1:]), np.asarray(included))
 
 
 def _samia(examples: Examples, references: References) -> FittedSAMIA:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from redense.auditing.audit import check_families
 from redense.auditing.files import audit_files, audit_signals_file
 from redense.auditing.result import AuditResult
+from redense.auditing.source import Source
 from redense.auditing.suite import FAMILIES
 from redense.checkpoints import Store, write_text
 from redense.config import Recipe
@@ -19,21 +19,6 @@ from redense.errors import FolderError, LeakFound, RecipeError
 from redense.folder import RECIPE_FILE
 from redense.report.audit_table import audit_table
 from redense.runs import audit_folder, prepare
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is audited: a finished run, a saved model with examples, or a file of signals."""
-
-    run: Path | None = None
-    model: str | None = None
-    weights: Path | None = None
-    members: Path | None = None
-    nonmembers: Path | None = None
-    references: tuple[Path, ...] = ()
-    included: Path | None = None
-    classes: int | None = None
-    signals: Path | None = None
 
 
 def audit_source(

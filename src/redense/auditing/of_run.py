@@ -29,6 +29,7 @@ from redense.config import Recipe
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import Draw
+from redense.engines.execute import fixed_arithmetic
 from redense.errors import TrainingError
 from redense.metrics.roc import Members
 from redense.models.registry import build
@@ -38,6 +39,8 @@ from redense.signals import Signals, image_queries
 from redense.sparsity.storage import write_whole
 
 FORMAT = 1
+BATCH = 128
+"""Examples evaluated at once: small enough for activations to stay out of freshly mapped memory."""
 
 
 @dataclass(frozen=True)
@@ -144,17 +147,19 @@ class RunAuditor:
             raise TrainingError(f"{job.name}: its checkpoint {job.key} is gone; run the recipe again")
         model = build(self.model_name, self.dataset.input_shape, self.dataset.num_classes)
         model.load_state_dict(checkpoint.model)
-        model.to(self.device)
+        model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         chosen = torch.from_numpy(examples).to(self.device)
         first = len(self.data.y_train)
         x = torch.cat((self.data.x_train[chosen[chosen < first]], self.data.x_test[chosen[chosen >= first] - first]))
-        return read_examples(
-            [model],
-            (x, torch.from_numpy(self.labels[examples])),
-            job.name,
-            queries=image_queries() if queries else (),
-            noisy=noisy,
-        )
+        with fixed_arithmetic(self.device):
+            return read_examples(
+                [model],
+                (x, torch.from_numpy(self.labels[examples])),
+                job.name,
+                queries=image_queries() if queries else (),
+                noisy=noisy,
+                batch_size=BATCH,
+            )
 
     def _row(self, job: Job, shared: _OfPhase) -> AuditRow:
         members = self.members(job.draw)

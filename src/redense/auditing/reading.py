@@ -22,7 +22,7 @@ from redense.signals import Query, Signals, evaluating
 LABELS = ("labels", "label", "y", "target")
 """Names under which a batch that is a mapping holds its classes."""
 NOISE = 0.001
-NOISY_QUERIES = 5
+NOISY_QUERIES = 3
 
 
 @dataclass(frozen=True)
