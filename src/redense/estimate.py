@@ -11,9 +11,9 @@ import torch
 from rich.console import Group
 from rich.table import Table
 
+from redense.arithmetic import fixed_arithmetic
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.engines.execute import fixed_arithmetic
 from redense.engines.schedule import Schedule
 from redense.plan import Job
 from redense.signals import read_signals

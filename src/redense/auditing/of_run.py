@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save
 
+from redense.arithmetic import fixed_arithmetic
 from redense.attacks.references import Array
 from redense.attacks.samia import SAMIA, FittedSAMIA, sample, tokens
 from redense.attacks.shadow_classifier import FittedClassifier
@@ -29,7 +30,6 @@ from redense.config import Recipe
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import Draw
-from redense.engines.execute import fixed_arithmetic
 from redense.errors import TrainingError
 from redense.metrics.roc import Members
 from redense.models.registry import build

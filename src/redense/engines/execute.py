@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import platform
@@ -33,7 +32,7 @@ from redense.trainer import make_optimizer, train_epoch
 def execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, float]]:
     """Train a job and store its checkpoint, yielding each epoch's history entry; go on after the last stored epoch.
 
-    The result's bits depend on the job and the data alone. Iterate within `fixed_arithmetic`. Raises
+    The result's bits depend on the job and the data alone. Iterate within `redense.arithmetic.fixed_arithmetic`. Raises
     `TrainingError` when the loss is no longer finite or the parent's checkpoint is gone.
     """
     with torch.random.fork_rng(devices=[]):
@@ -129,27 +128,6 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Tensors) -
         like = parameter.detach() if value.shape == parameter.shape else value
         placed = torch.empty_like(like, dtype=value.dtype, device=parameter.device)
         optimizer.state[parameter][key] = placed.copy_(value)
-
-
-@contextlib.contextmanager
-def fixed_arithmetic(device: str) -> Iterator[None]:
-    """Run the body with the arithmetic that keys name: on the CPU one thread, and denormals flushed to zero.
-
-    Sums depend on how they are split among threads; with one, bits depend neither on the machine's load nor on
-    the number of workers. Moments of weights that no longer get a gradient decay into denormals, a ninth of all
-    after three epochs of the reference network, and processors are slow at those. On CUDA: deterministic kernels.
-    """
-    threads = torch.get_num_threads()
-    deterministic = torch.backends.cudnn.deterministic
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    torch.backends.cudnn.deterministic = device != "cpu"
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
-        torch.backends.cudnn.deterministic = deterministic
 
 
 def _environment(device: torch.device) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 
+from redense.arithmetic import fixed_arithmetic
 from redense.checkpoints import Store
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.engines.base import EpochDone, Event, Finished, Started
-from redense.engines.execute import execute, fixed_arithmetic
+from redense.engines.execute import execute
 from redense.engines.schedule import Schedule
 from redense.errors import RedenseError
 from redense.plan import Job

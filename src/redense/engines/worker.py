@@ -17,9 +17,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
+from redense.arithmetic import fixed_arithmetic
 from redense.checkpoints import Store
 from redense.data.batches import TensorData
-from redense.engines.execute import execute, fixed_arithmetic
+from redense.engines.execute import execute
 from redense.engines.shared import attach
 from redense.errors import RedenseError
 from redense.plan import Job
