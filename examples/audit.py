@@ -1,6 +1,6 @@
 """What does a network give away that has learnt 600 handwritten digits by heart? With eight reference models.
 
-    python examples/audit.py
+python examples/audit.py
 """
 
 import numpy as np
