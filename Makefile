@@ -40,6 +40,7 @@ benchmarks: install
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/files.py
 	$(BIN)/python benchmarks/threshold.py
+	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/table.py
 

@@ -1,6 +1,9 @@
-"""What does a network give away that has learnt 600 handwritten digits by heart? With eight reference models.
+"""What does a network give away about the 600 handwritten digits it was trained on? With eight reference models.
 
 python examples/audit.py
+
+Thresholds on the network's own answers find nothing; attacks that know how hard an example is, from the reference
+models, do. Writes audit.html.
 """
 
 import numpy as np

@@ -91,6 +91,14 @@ def test_a_second_look_makes_nothing_anew(out, monkeypatch):
     assert (out / "audit.json").read_text() == before
 
 
+def test_a_damaged_result_is_made_again(out):
+    before = json.loads((out / "audit.json").read_text())
+    for damaged in (out / "audit").iterdir():
+        damaged.write_bytes(damaged.read_bytes()[:-20])
+    redense.run(recipe(), out=out, workers=0)
+    assert json.loads((out / "audit.json").read_text()) == before
+
+
 def test_more_references_train_only_the_new_ones(out):
     before = {path.name: path.stat().st_mtime_ns for path in (out / "checkpoints").iterdir()}
     redense.run(recipe(references=6), out=out, workers=0)

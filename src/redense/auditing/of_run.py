@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from redense.arithmetic import fixed_arithmetic
@@ -38,6 +39,7 @@ from redense.plan import Job
 from redense.signals import Signals, image_queries
 from redense.sparsity.storage import write_whole
 
+T = TypeVar("T")
 FORMAT = 1
 BATCH = 128
 """Examples evaluated at once: small enough for activations to stay out of freshly mapped memory."""
@@ -142,9 +144,7 @@ class RunAuditor:
 
     def ask(self, job: Job, examples: Any, *, queries: bool, noisy: bool) -> Any:
         """Ask a finished job's model about some of all examples (ascending indices)."""
-        checkpoint = self.store.load(job.key)
-        if checkpoint is None:
-            raise TrainingError(f"{job.name}: its checkpoint {job.key} is gone; run the recipe again")
+        checkpoint = _present(job, self.store.load(job.key))
         model = build(self.model_name, self.dataset.input_shape, self.dataset.num_classes)
         model.load_state_dict(checkpoint.model)
         model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -166,9 +166,7 @@ class RunAuditor:
         protocol: Literal["reference", "half"] = "reference" if job.draw is None else "half"
         key = self._key(job, shared.references)
         result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
-        checkpoint = self.store.load(job.key)
-        if checkpoint is None:
-            raise TrainingError(f"{job.name}: its checkpoint {job.key} is gone; run the recipe again")
+        checkpoint = _present(job, self.store.load(job.key))
         correct = np.concatenate([checkpoint.train.correct, checkpoint.test.correct])
         history = tuple((entry["test_accuracy"], entry["inference_accuracy"]) for entry in checkpoint.history)
         accuracy = float(correct[~members].mean())
@@ -181,17 +179,16 @@ class RunAuditor:
 
     def _kept(self, key: str) -> tuple[AuditResult, Array] | None:
         folder = self.store.root / "audit"
-        if not (folder / f"{key}.json").exists():  # written last
+        try:
+            result = AuditResult.from_json((folder / f"{key}.json").read_text())
+            return result, load_file(folder / f"{key}.safetensors")["risks"]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):  # not made yet, or damaged: made again
             return None
-        result = AuditResult.from_json((folder / f"{key}.json").read_text())
-        return result, load_file(folder / f"{key}.safetensors")["risks"]
 
     def _made(
         self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: Literal["reference", "half"]
     ) -> tuple[AuditResult, Array]:
-        signals = self.store.load_signals(job.key)
-        if signals is None:
-            raise TrainingError(f"{job.name}: its checkpoint {job.key} is gone; run the recipe again")
+        signals = _present(job, self.store.load_signals(job.key))
         images = len(self.dataset.input_shape) == 3
         label_only, samia = "label-only" in self.attacks and images, "samia" in self.attacks and bool(shared.references)
         augmented = own = None
@@ -236,12 +233,7 @@ class _OfPhase:
     def evidence(self) -> References | None:
         if not self.references:
             return None
-        signals = []
-        for job in self.references:
-            found = self.auditor.store.load_signals(job.key)
-            if found is None:
-                raise TrainingError(f"{job.name}: its checkpoint {job.key} is gone; run the recipe again")
-            signals.append(found)
+        signals = [_present(job, self.auditor.store.load_signals(job.key)) for job in self.references]
         return References(Signals.stack(signals), self.included)
 
     @cached_property
@@ -262,6 +254,13 @@ class _OfPhase:
             asked = self.auditor.ask(job, examples, queries=False, noisy=True)
             parts.append(tokens(asked.outputs[0][0], asked.outputs[1][0], self.auditor.labels[examples]))
         return SAMIA().fit(np.concatenate(parts), self.included[model, example])
+
+
+def _present(job: Job, found: T | None) -> T:
+    """Return what was read of a job's checkpoint; raise `TrainingError` when it is gone or damaged."""
+    if found is None:
+        raise TrainingError(f"{job.name}: its checkpoint {job.key} is gone or damaged; run the recipe again")
+    return found
 
 
 def _paired(references: Sequence[Job]) -> list[Job]:
