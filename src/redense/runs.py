@@ -33,7 +33,7 @@ from redense.sparsity.measure import fraction_of_zeros
 from redense.sparsity.select import prunable
 
 if TYPE_CHECKING:
-    from redense.auditing.of_run import AuditRow
+    from redense.auditing.of_run import AuditRow, RunAuditor
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -85,6 +85,8 @@ def run(
     out = Path(out)
     console = console or Console(quiet=True)
     ready = prepare(recipe, data_root, device, workers)
+    if recipe.audit:
+        _auditor(ready, Store(out), ("threshold", *recipe.audit)).check()
     with open_folder(out, recipe, ready.needed_bytes(Store(out))) as folder:
         console.print(layer_table(ready.model, ready.dataset.input_shape, ready.model_name))
         failures, interrupted = _train(ready, _engine(ready, folder.lock), folder.store, console)
@@ -116,12 +118,12 @@ def run(
 def audit_folder(ready: Prepared, store: Store, attacks: tuple[str, ...], console: Console) -> list[AuditRow]:
     """Audit every finished phase in a run's folder, print what was found and write it there."""
     # scikit-learn and what else audits need takes a second to load, which runs without an audit are spared
-    from redense.auditing.of_run import RunAuditor, write_rows
+    from redense.auditing.of_run import write_rows
     from redense.report.audit_figure import save_roc_figure
     from redense.report.audit_html import audit_html
     from redense.report.audit_summary import audit_summary, save_equal_accuracy_figure
 
-    auditor = RunAuditor(ready.recipe, ready.model_name, ready.dataset, store, ready.jobs, attacks, ready.device)
+    auditor = _auditor(ready, store, attacks)
     rows: list[AuditRow] = []
     with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
         task = progress.add_task("audit", total=auditor.count())
@@ -141,6 +143,12 @@ def audit_folder(ready: Prepared, store: Store, attacks: tuple[str, ...], consol
         highlight=False,
     )
     return rows
+
+
+def _auditor(ready: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:
+    from redense.auditing.of_run import RunAuditor
+
+    return RunAuditor(ready.recipe, ready.model_name, ready.dataset, store, ready.jobs, attacks, ready.device)
 
 
 def dry_run(

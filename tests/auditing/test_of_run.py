@@ -9,7 +9,7 @@ from redense.auditing.comparison import auc_difference, compare, compare_at_equa
 from redense.auditing.of_run import RunAuditor
 from redense.checkpoints import Store
 from redense.data.members import Draw
-from redense.errors import RecipeError
+from redense.errors import DataError, RecipeError
 from redense.metrics import auc
 from redense.plan import subjects
 from redense.runs import prepare
@@ -175,6 +175,15 @@ def test_samia_and_label_only_ask_the_saved_models(tmp_path):
 def test_wrong_settings_are_refused(change, message):
     with pytest.raises(RecipeError, match=message):
         recipe(**change)
+
+
+def test_data_that_overlap_are_refused_before_anything_is_trained(tmp_path):
+    x = np.random.default_rng(0).random((60, 6), dtype=np.float32)
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "data.npz", x=x[:40], y=y[:40], x_test=x[35:], y_test=y[35:])
+    with pytest.raises(DataError, match="5 examples are among the members and among the non-members"):
+        redense.run(recipe(data=str(tmp_path / "data.npz")), out=tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_phases_are_compared_pairwise(out):

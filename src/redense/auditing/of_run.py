@@ -112,6 +112,12 @@ class RunAuditor:
                 if job.draw is None or job.draw.role == "target":
                     yield self._row(job, shared)
 
+    def check(self) -> None:
+        """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
+        draws = (job.draw for job in self.jobs if job.draw is None or job.draw.role == "target")
+        for draw in dict.fromkeys(draws):
+            repeated(self.digests, self.members(draw))
+
     def count(self) -> int:
         """Return how many rows there will be."""
         return sum(job.draw is None or job.draw.role == "target" for job in self.finished)
