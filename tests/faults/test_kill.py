@@ -118,11 +118,13 @@ def test_workers_do_not_outlive_their_parent(npz, tmp_path):
     process = start(npz, tmp_path / "run")
     wait_for(tmp_path / "run", "progress/*/000001", process)
     assert len(session(process)) >= 2
+    os.killpg(process.pid, signal.SIGSTOP)  # or it may be done before the other has started
     locked = subprocess.run(
         [*COMMAND, *flags(npz, tmp_path / "run")], env=environment(), capture_output=True, text=True
     )
     assert locked.returncode == 2
     assert "another run is using this folder" in locked.stderr
+    os.killpg(process.pid, signal.SIGCONT)
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 10
