@@ -1,4 +1,5 @@
 import os
+import time
 
 import pytest
 from folders import folder_bytes
@@ -128,8 +129,9 @@ def test_closing_an_engine_ends_its_workers(recipe, tmp_path):
     (tmp_path / "run").mkdir()
     events = LocalEngine(1).run(ready.jobs, ready.dataset, Store(tmp_path / "run"))
     next(events)
-    children = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_our_worker(pid)]
-    assert children
+    deadline = time.monotonic() + 10
+    while not (children := [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_our_worker(pid)]):
+        assert time.monotonic() < deadline, "a process that has just started shows its command a moment later"
     events.close()
     assert not any(_is_our_worker(str(pid)) for pid in children)
 
