@@ -148,7 +148,7 @@ def audit_folder(ready: Prepared, store: Store, attacks: tuple[str, ...], consol
 def _auditor(ready: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:
     from redense.auditing.of_run import RunAuditor
 
-    return RunAuditor(ready.recipe, ready.model_name, ready.dataset, store, ready.jobs, attacks, ready.device)
+    return RunAuditor(ready.model_name, ready.dataset, store, ready.jobs, attacks, ready.device)
 
 
 def dry_run(

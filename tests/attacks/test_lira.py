@@ -31,6 +31,15 @@ def sides(references, included, example, query):
     return values[included[:, example]], values[~included[:, example]]
 
 
+def asked(target, references, included):
+    """Go through all examples and queries: example, query, its share of the mean, the target's answer, IN's, OUT's."""
+    queries = 1 if target.ndim == 1 else target.shape[1]
+    for example in range(len(target)):
+        for query in range(queries):
+            phi = target[example] if target.ndim == 1 else target[example, query]
+            yield (example, query, 1 / queries, phi, *sides(references, included, example, query))
+
+
 def shared_deviations(references, included, query):
     """Standard deviations of IN and OUT about each example's own mean."""
     deviations = []
@@ -48,16 +57,12 @@ def shared_deviations(references, included, query):
 def test_online_is_the_papers_ratio_by_loop(values, variance):
     target, references, included = values
     expected = np.zeros(len(target))
-    queries = 1 if target.ndim == 1 else target.shape[1]
-    for example in range(len(target)):
-        for query in range(queries):
-            phi = target[example] if target.ndim == 1 else target[example, query]
-            inside, out = sides(references, included, example, query)
-            s_in, s_out = inside.std(ddof=1), out.std(ddof=1)
-            if variance == "shared":
-                s_in, s_out = shared_deviations(references, included, query)
-            ratio = stats.norm.logpdf(phi, inside.mean(), s_in) - stats.norm.logpdf(phi, out.mean(), s_out)
-            expected[example] += ratio / queries
+    for example, query, share, phi, inside, out in asked(target, references, included):
+        s_in, s_out = inside.std(ddof=1), out.std(ddof=1)
+        if variance == "shared":
+            s_in, s_out = shared_deviations(references, included, query)
+        ratio = stats.norm.logpdf(phi, inside.mean(), s_in) - stats.norm.logpdf(phi, out.mean(), s_out)
+        expected[example] += share * ratio
     found = LiRA(variance=variance).score(target, references, included)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
@@ -66,14 +71,9 @@ def test_online_is_the_papers_ratio_by_loop(values, variance):
 def test_offline_is_one_sided_unless_asked(values, two_sided):
     target, references, included = values
     expected = np.zeros(len(target))
-    queries = 1 if target.ndim == 1 else target.shape[1]
-    for example in range(len(target)):
-        for query in range(queries):
-            phi = target[example] if target.ndim == 1 else target[example, query]
-            _, out = sides(references, included, example, query)
-            distribution = stats.norm(out.mean(), out.std(ddof=1))
-            score = -distribution.logpdf(phi) if two_sided else -distribution.logsf(phi)
-            expected[example] += score / queries
+    for example, _, share, phi, _, out in asked(target, references, included):
+        distribution = stats.norm(out.mean(), out.std(ddof=1))
+        expected[example] -= share * (distribution.logpdf(phi) if two_sided else distribution.logsf(phi))
     lira = LiRA(mode="offline", variance="example", two_sided=two_sided)
     np.testing.assert_allclose(lira.score(target, references, included), expected, rtol=1e-6, atol=1e-6)
 

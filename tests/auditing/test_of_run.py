@@ -38,7 +38,7 @@ def out(tmp_path_factory):
 
 def rows_of(folder, changes=(), attacks=("threshold", "lira", "rmia", "shadow")):
     ready = prepare(recipe(**dict(changes)), workers=0)
-    auditor = RunAuditor(ready.recipe, ready.model_name, ready.dataset, Store(folder), ready.jobs, attacks)
+    auditor = RunAuditor(ready.model_name, ready.dataset, Store(folder), ready.jobs, attacks)
     return auditor, list(auditor.rows())
 
 

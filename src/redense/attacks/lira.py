@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import gammaln, log_ndtr, polygamma
 from scipy.stats import t as student
 
-from redense.attacks.references import Array, Included, Mode, checked_references
+from redense.attacks.references import Array, Included, Mode, checked_references, mean_of_chosen
 
 Variance = Literal["example", "shared", "shrunk"]
 
@@ -149,10 +149,7 @@ class Moments:
 def _moments(values: Array, chosen: Included) -> Moments:
     """Sum over the chosen of m models, one model at a time, so that no [m, n, q] copy is made."""
     count = chosen.sum(0, dtype=np.float64)[:, None]
-    mean = np.zeros(values.shape[1:])
-    for value, of_model in zip(values, chosen, strict=True):
-        mean += np.where(of_model[:, None], value, 0.0)
-    mean /= np.maximum(count, 1.0)
+    mean = mean_of_chosen(values, chosen)
     squares = np.zeros_like(mean)
     for value, of_model in zip(values, chosen, strict=True):
         squares += np.where(of_model[:, None], value - mean, 0.0) ** 2

@@ -13,6 +13,18 @@ Mode = Literal["online", "offline"]
 """Whether an attack uses IN and OUT reference models, or OUT models alone."""
 
 
+def mean_of_chosen(values: Array, chosen: Included) -> Array:
+    """Average over the chosen of m models, [m, n] or [m, n, q] to [n] or [n, q]; 0 where none is.
+
+    One model at a time, so that no copy of all values is made.
+    """
+    shape = chosen.shape[1:] + (1,) * (values.ndim - 2)
+    total = np.zeros(values.shape[1:])
+    for value, of_model in zip(values, chosen, strict=True):
+        total += np.where(of_model.reshape(shape), value, 0.0)
+    return np.asarray(total / np.maximum(chosen.sum(0), 1).reshape(shape))
+
+
 def checked_references(
     target: npt.ArrayLike,
     references: npt.ArrayLike,

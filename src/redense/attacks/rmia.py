@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from redense.attacks.references import Array, Included, Mode, checked_references
+from redense.attacks.references import Array, Included, Mode, checked_references, mean_of_chosen
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class RMIA:
             if values.min() < 0 or values.max() > 1:
                 raise ValueError(f"{name}: values from {values.min():g} to {values.max():g}; expected probabilities")
         own, others = own.mean(1), others.mean(2)
-        out = _mean(others, ~member)
+        out = mean_of_chosen(others, ~member)
         if self.mode == "offline":
             usual = ((1 + self.a) * out + 1 - self.a) / 2
         else:
-            usual = out if nobody else (_mean(others, member) + out) / 2
+            usual = out if nobody else (mean_of_chosen(others, member) + out) / 2
         tiny = np.finfo(np.float64).tiny
         return np.asarray(np.maximum(own, tiny) / np.maximum(usual, tiny))
 
@@ -130,10 +130,3 @@ def _exceeds(ratios: Array, levels: Array, gamma: float) -> npt.NDArray[np.bool_
     with np.errstate(divide="ignore", invalid="ignore"):
         exceeds: npt.NDArray[np.bool_] = ratios / levels > gamma
     return exceeds
-
-
-def _mean(values: Array, chosen: Included) -> Array:
-    total = np.zeros(values.shape[1])
-    for value, of_model in zip(values, chosen, strict=True):
-        total += np.where(of_model, value, 0.0)
-    return np.asarray(total / np.maximum(chosen.sum(0), 1))

@@ -8,10 +8,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from redense.attacks.references import Array
+from redense.auditing.audit import example_risks
 from redense.auditing.of_run import AuditRow
 from redense.metrics.intervals import balanced_accuracy_error
 from redense.metrics.roc import Members
@@ -90,13 +90,14 @@ def auc_difference(first: Array, second: Array, members: Members) -> tuple[float
 
     `first` and `second` are scores [n]; what two attacks or models have in common cancels out.
 
+    >>> import numpy as np
     >>> scores = np.array([3.0, 1.0, 2.0, 0.0])
     >>> auc_difference(scores, scores, np.array([True, True, False, False]))
     (0.0, 0.0)
     """
     differences, variance = [], 0.0
     for side in (members, ~members):
-        changes = _wins(second, side) - _wins(first, side)
+        changes = (example_risks(second, side) - example_risks(first, side))[side]
         differences.append(float(changes.mean()))
         variance += float(changes.var(ddof=1)) / len(changes) if len(changes) > 1 else math.inf
     return (differences[0] - differences[1]) / 2, math.sqrt(variance)
@@ -157,13 +158,6 @@ def _reach(differences: Sequence[float], errors: Sequence[float]) -> float:
         spread = statistics.stdev(differences) / math.sqrt(len(differences))
         return float(stdtrit(len(differences) - 1, 0.975)) * spread
     return float(ndtri(0.975)) * errors[0]
-
-
-def _wins(scores: Array, side: Members) -> Array:
-    """Return for each example of a side the share of the other side's with a lower score, equal ones counting half."""
-    others = np.sort(scores[~side])
-    below, up_to = (np.searchsorted(others, scores[side], side=where) for where in ("left", "right"))
-    return np.asarray((below + up_to) / (2 * len(others)))
 
 
 def _matched(one: AuditRow, other: AuditRow) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +25,7 @@ from redense.auditing.reading import digests, read_examples
 from redense.auditing.result import AuditResult, flat_measured
 from redense.auditing.suite import shadow_classifier
 from redense.checkpoints import Store, write_text
-from redense.config import Recipe
+from redense.csv_text import csv_lines, csv_text
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import Draw
@@ -89,7 +87,6 @@ class AuditRow:
 class RunAuditor:
     """What the audits of a run share; results are kept in the folder's ``audit`` and made once."""
 
-    recipe: Recipe
     model_name: str
     dataset: Dataset
     store: Store
@@ -287,11 +284,7 @@ def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -
         for row in rows
         for measured in row.result.attacks
     ]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    write_text(folder / "audit.csv", buffer.getvalue())
+    write_text(folder / "audit.csv", csv_text(flat))
     write_text(folder / "risks.csv", _risks_csv(rows, training_examples))
 
 
@@ -306,8 +299,4 @@ def _risks_csv(rows: Sequence[AuditRow], training_examples: int) -> str:
         *(members.astype(int) for members in targets.values()),
         *(np.char.mod("%.6f", row.risks) for row in rows),
     ]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(zip(*columns, strict=True))
-    return buffer.getvalue()
+    return csv_lines(head, zip(*columns, strict=True))

@@ -74,22 +74,20 @@ def read_examples(
     when a model's output is no logits.
     """
     parts: list[Examples] = []
+    before = 0
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(evaluating(model))
         for inputs, labels in _batches(data, name, batch_size):
             placed = [_placed(inputs, device or _device(model)) for model in models]
-            logits = [
-                _logits(model, own, labels, name, sum(len(part.labels) for part in parts))
-                for model, own in zip(models, placed, strict=True)
-            ]
-            first = placed[0]
+            logits = [_logits(model, own, labels, name, before) for model, own in zip(models, placed, strict=True)]
+            before += len(labels)
             parts.append(
                 Examples(
                     labels=labels,
                     digests=digests(inputs),
                     signals=tuple(Signals.of_logits(z, labels) for z in logits),
-                    augmented=_augmented(models[0], first, labels, queries) if queries else None,
+                    augmented=_augmented(models[0], placed[0], labels, queries) if queries else None,
                     outputs=_outputs(models, placed, logits) if noisy else ([], []),
                 )
             )

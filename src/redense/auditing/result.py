@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.auditing.measured import Measured, RateAt
+from redense.csv_text import csv_text
 from redense.metrics.intervals import OperatingPoint
 
 FORMAT = 1
@@ -136,12 +135,7 @@ class AuditResult:
 
     def to_csv(self) -> str:
         """Write one line an attack; each interval takes two columns, a refused rate is empty."""
-        rows = [flat_measured(measured) for measured in self.attacks]
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return buffer.getvalue()
+        return csv_text([flat_measured(measured) for measured in self.attacks])
 
     def to_html(self, path: str | Path) -> None:
         """Write a page that needs nothing beside it: verdict, table, ROC picture, classes and exposed examples."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from redense.metrics.roc import Array, checked
+from redense.metrics.roc import Array, allowed_at, checked
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def bootstrap(
     codes = above * 2 + (at_or_above > above)
     generator = np.random.default_rng(seed)
     number, others, count = len(codes), len(nonmember_level), len(levels)
-    allowed = [int(np.floor(fpr * others * (1 + 1e-12))) for fpr in fprs]
+    allowed = [allowed_at(fpr, others) for fpr in fprs]
     areas, rates = np.empty(repeats), np.empty((repeats, len(allowed)))
     for repeat in range(repeats):
         drawn = nonmember_level[generator.integers(0, others, others, dtype=np.int32)]

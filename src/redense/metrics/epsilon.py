@@ -84,7 +84,7 @@ def epsilon_of_held_out_threshold(
 
 def held_out_epsilon(halves: Halves, *, delta: float = 0.0, confidence: float = 0.95) -> float:
     """Return `epsilon_of_held_out_threshold` of sorted scores."""
-    if min(min(half.members, half.nonmembers) for half in (halves.first, halves.second)) < 1:
+    if not halves.comparable:
         return 0.0
     places = _candidates(halves.first, 4 * CANDIDATES, least=1)
     chosen = places[int(np.argmax(_rough_epsilon(halves.first, places, delta, confidence)))]

@@ -223,7 +223,7 @@ def _shuffled(n: int) -> npt.NDArray[np.int64]:
 
 def cross_fitted_accuracy(halves: Halves) -> float:
     """Return the mean balanced accuracy of each half at the threshold that is best on the other half."""
-    if min(min(half.members, half.nonmembers) for half in (halves.first, halves.second)) < 1:
+    if not halves.comparable:
         return 0.5
     judged = [
         other.tpr[fitted.best] - other.fpr[fitted.best]

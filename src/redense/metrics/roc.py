@@ -69,11 +69,18 @@ class Roc:
 
     def index_at_fpr(self, fpr: float) -> int:
         """Return the last point of the curve whose false-positive rate is at most `fpr`, in [0, 1]."""
-        if not 0 <= fpr <= 1:
-            raise ValueError(f"fpr: got {fpr}; expected a rate from 0 to 1")
-        # whole examples are compared, since rates such as 0.1 are not exact in binary
-        allowed = np.floor(fpr * self.nonmembers * (1 + 1e-12))
-        return int(np.searchsorted(self.false_positives, allowed, side="right")) - 1
+        return int(np.searchsorted(self.false_positives, allowed_at(fpr, self.nonmembers), side="right")) - 1
+
+
+def allowed_at(fpr: float, nonmembers: int) -> int:
+    """Return how many non-members may exceed a threshold at a false-positive rate; rates such as 0.1 are not exact.
+
+    >>> allowed_at(0.3, 10)
+    3
+    """
+    if not 0 <= fpr <= 1:
+        raise ValueError(f"fpr: got {fpr}; expected a rate from 0 to 1")
+    return int(np.floor(fpr * nonmembers * (1 + 1e-12)))
 
 
 def count_groups(scores: Array, group: npt.NDArray[np.uint8], groups: int) -> tuple[Array, list[Counts]]:
@@ -127,6 +134,11 @@ class Halves:
         group = np.uint8(2) * ~first + ~members
         thresholds, counts = count_groups(scores, group, 4)
         return cls(Roc(thresholds, *counts[:2]), Roc(thresholds, *counts[2:]))
+
+    @property
+    def comparable(self) -> bool:
+        """Whether both halves have members and non-members, so that either can judge the other."""
+        return all(half.members and half.nonmembers for half in (self.first, self.second))
 
     @cached_property
     def whole(self) -> Roc:

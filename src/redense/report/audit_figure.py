@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redense.auditing.result import AuditResult
 from redense.report.figures import save_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = ("#1b6ca8", "#d95f02", "#2a9d5c", "#7b3fa0", "#444444", "#b08900")
 SHOWN = ("LiRA online", "RMIA online", "shadow classifier", "SAMIA", "confidence, per class", "confidence", "gap")
@@ -14,6 +18,11 @@ MOST = 6
 
 
 def save_roc_figure(results: Sequence[tuple[str, AuditResult]], path: Path) -> None:
+    """Draw `roc_figure` as a PNG."""
+    save_png(roc_figure(results), path)
+
+
+def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
     """Draw a panel for each titled result, with the curves of up to six of its attacks; the diagonal is guessing."""
     from matplotlib.figure import Figure
 
@@ -45,4 +54,4 @@ def save_roc_figure(results: Sequence[tuple[str, AuditResult]], path: Path) -> N
     figure.legend(
         handles.values(), handles.keys(), frameon=False, loc="outside lower center", ncols=2 + 2 * (width > 1)
     )
-    save_png(figure, path)
+    return figure

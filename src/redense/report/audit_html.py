@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import tempfile
+import io
 from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path
 
 from redense.auditing.result import AuditResult
 from redense.phases import percent
-from redense.report.audit_figure import save_roc_figure
-from redense.report.audit_table import notes
+from redense.report.audit_figure import roc_figure
+from redense.report.audit_table import interval_text, notes
 
 
 def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
@@ -31,16 +30,10 @@ def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
         }
         for name, result in results
     ]
-    return template.render(title=title, parts=parts, percent=percent, interval=_interval)
-
-
-def _interval(interval: tuple[float, float], factor: float, digits: int) -> str:
-    low, high = (factor * end for end in interval)
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return template.render(title=title, parts=parts, percent=percent, interval=interval_text)
 
 
 def _picture(title: str, result: AuditResult) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "roc.png"
-        save_roc_figure([(title, result)], path)
-        return base64.b64encode(path.read_bytes()).decode()
+    buffer = io.BytesIO()
+    roc_figure([(title, result)]).savefig(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()

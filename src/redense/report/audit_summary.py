@@ -12,7 +12,7 @@ from rich.table import Table
 from redense.auditing.comparison import compare, compare_at_equal_accuracy
 from redense.auditing.measured import Measured, RateAt
 from redense.auditing.of_run import AuditRow
-from redense.report.audit_table import PROTOCOLS
+from redense.report.audit_table import PROTOCOLS, interval_text
 from redense.report.figures import COLOURS, NAMES, save_png
 from redense.results import Spread
 
@@ -33,7 +33,7 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
     sentences = [comparison.sentence for comparison in compare(rows)]
     sentences += [comparison.sentence for comparison in compare_at_equal_accuracy(rows)]
-    return Group(*parts, *(sentence[:1].upper() + sentence[1:] for sentence in _escaped(sentences)))
+    return Group(*parts, *(sentence[:1].upper() + sentence[1:] for sentence in sentences))
 
 
 def save_equal_accuracy_figure(rows: Sequence[AuditRow], path: Path) -> None:
@@ -85,7 +85,7 @@ def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float
         table.add_column(phase, justify="right", no_wrap=True)
     for attack in (measured.attack for measured in rows[0].result.attacks):
         cells = [_cell([reading(row.result.attack(attack)) for row in group], factor, digits) for group in groups]
-        table.add_row(attack, *_escaped(cells))
+        table.add_row(attack, *cells)
     test = [Spread.of(100 * row.test_accuracy for row in group) for group in groups]
     table.add_row("test accuracy, %", *(_spread(spread, 2) for spread in test), style="dim")
     return table
@@ -95,8 +95,7 @@ def _cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, di
     spread = Spread.of(factor * value for value, _ in values)
     if spread.deviation is not None:
         return _spread(spread, digits)
-    low, high = (factor * end for end in values[0][1])
-    return f"{spread.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{spread.mean:.{digits}f} {interval_text(values[0][1], factor, digits)}"
 
 
 def _spread(spread: Spread, digits: int) -> str:
@@ -112,8 +111,3 @@ def _rate_at(measured: Measured, fpr: float) -> tuple[float, tuple[float, float]
     rate: RateAt = next(rate for rate in measured.rates if rate.fpr == fpr)
     assert rate.point is not None
     return rate.point.tpr, rate.point.tpr_interval
-
-
-def _escaped(texts: Sequence[str]) -> list[str]:
-    """Keep rich from reading brackets as markup."""
-    return [text.replace("[", r"\[") for text in texts]

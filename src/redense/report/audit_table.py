@@ -7,7 +7,7 @@ import io
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
-from redense.auditing.measured import FPRS, Measured, RateAt
+from redense.auditing.measured import FPRS, RateAt
 from redense.auditing.result import AuditResult
 
 WIDTH = 150
@@ -30,9 +30,9 @@ def audit_table(result: AuditResult) -> RenderableType:
         table.add_row(
             measured.attack,
             f"{measured.auc:.4f}",
-            _interval(measured.auc_interval, 1, 4),
+            interval_text(measured.auc_interval, 1, 4),
             f"{100 * measured.accuracy:.2f}",
-            _interval(measured.accuracy_interval, 100, 2),
+            interval_text(measured.accuracy_interval, 100, 2),
             f"{100 * measured.oracle_accuracy:.2f}",
             *(_rate(rate) for rate in measured.rates if rate.fpr in shown),
             f"{measured.epsilon:.2f}",
@@ -75,25 +75,25 @@ def _most_exposed(result: AuditResult) -> list[str]:
     lines = [f"Most exposed members by {result.primary}: {first}."]
     if len(ranked) > 1:
         ends = [
-            f"class {risk.label} {risk.auc:.3f} {_interval(risk.auc_interval or (0, 1), 1, 3)}"
+            f"class {risk.label} {risk.auc:.3f} {interval_text(risk.auc_interval or (0, 1), 1, 3)}"
             for risk in (ranked[0], ranked[-1])
         ]
         lines.append(f"AUC of {result.primary} by class: from {ends[1]} to {ends[0]}.")
-    return [line.replace("\\[", "[") for line in lines]
+    return lines
 
 
-def _interval(interval: tuple[float, float], factor: float, digits: int) -> str:
+def interval_text(interval: tuple[float, float], factor: float, digits: int) -> str:
+    """Write both ends, times a factor.
+
+    >>> interval_text((0.1, 0.25), 100, 1)
+    '[10.0, 25.0]'
+    """
     low, high = (factor * end for end in interval)
-    return rf"\[{low:.{digits}f}, {high:.{digits}f}]"
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _rate(rate: RateAt) -> str:
     if rate.point is None:
         return "-"
     digits = 1 if rate.fpr >= FPRS[0] else 2
-    return f"{100 * rate.point.tpr:.{digits}f} {_interval(rate.point.tpr_interval, 100, digits)}"
-
-
-def best_of(result: AuditResult) -> Measured:
-    """Return the attack with the largest AUC."""
-    return max(result.attacks, key=lambda measured: measured.auc)
+    return f"{100 * rate.point.tpr:.{digits}f} {interval_text(rate.point.tpr_interval, 100, digits)}"
