@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from redense.errors import RecipeError
+from redense.phases import CONTROLS
 
 Distribution = Literal["uniform", "global", "erk"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
@@ -65,6 +66,9 @@ class Recipe:
     distribution: Distribution = "uniform"
     """uniform prunes every tensor alike; global takes the smallest weights of all tensors together; erk
     (Erdos-Renyi-kernel) spares small tensors."""
+    controls: tuple[str, ...] = ()
+    """Controls of the same budget beside DSD: longer goes on from the dense phase with the same epochs, rates and
+    batches but no mask; llr spends all these epochs at the low rate."""
     audit: tuple[str, ...] = ()
     """Attacks with reference models of the same phases: lira, rmia, shadow, samia, label-only. None: no audit."""
     references: int = 16
@@ -76,7 +80,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field.name, getattr(self, field.name), field.default)
-        for name in ("sparsities", "epochs", "seeds", "rates", "exclude", "audit", "protocols"):
+        for name in ("sparsities", "epochs", "seeds", "rates", "exclude", "controls", "audit", "protocols"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("sparsities", "rates"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
@@ -118,7 +122,7 @@ class Recipe:
             if getattr(self, name) not in choices:
                 raise RecipeError(f"{name}: got {getattr(self, name)!r}; expected one of {', '.join(choices)}")
         _require_some("protocols", self.protocols)
-        for name, known in (("audit", AUDITS), ("protocols", PROTOCOLS)):
+        for name, known in (("controls", CONTROLS), ("audit", AUDITS), ("protocols", PROTOCOLS)):
             for value in getattr(self, name):
                 if value not in known:
                     raise RecipeError(f"{name}: got {value!r}; expected some of {', '.join(known)}")

@@ -18,7 +18,7 @@ from redense.errors import FolderError, RecipeError
 RECIPE_FILE = "recipe.json"
 LOCK_FILE = "lock"
 
-EXTENSIBLE = ("sparsities", "seeds", "audit", "references", "protocols")
+EXTENSIBLE = ("sparsities", "seeds", "controls", "audit", "references", "protocols")
 """Settings that may differ from the recipe a folder began with: they add jobs and change none."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from redense.config import Distribution, OptimizerName, Recipe
 from redense.data.members import Draw
-from redense.phases import Phase, dsd_phases
+from redense.phases import Phase, control_phases, dsd_phases
 from redense.seeding import derive
 
 FORMAT = 2
@@ -121,18 +121,21 @@ def subjects(recipe: Recipe) -> tuple[Subject, ...]:
 def plan(recipe: Recipe, model: str, substance: Substance) -> tuple[Job, ...]:
     """List the jobs of a recipe, each after its parent, without repetition.
 
-    All sparsities of a model share one dense job. `model` is the recipe's model with ``auto`` resolved.
-    The order is the table's: by seed, then dense, then sparse and re-dense by sparsity; what an audit needs follows.
+    All sparsities and controls of a model share one dense job. `model` is the recipe's model with ``auto`` resolved.
+    The order is the table's: by seed, then dense, then sparse and re-dense by sparsity, then the controls; what an
+    audit needs follows.
 
     >>> jobs = plan(Recipe(sparsities=(0.5, 0.9)), "mlp", Substance("data", "architecture", "cpu"))
     >>> [job.phase.label for job in jobs]
     ['dense', 'sparse 50%', 're-dense 50%', 'sparse 90%', 're-dense 90%']
     """
     jobs: dict[str, Job] = {}
+    settings = recipe.epochs, recipe.rates, recipe.rounds
+    chains = [dsd_phases(sparsity, *settings) for sparsity in recipe.sparsities]
+    chains += [control_phases(control, *settings) for control in recipe.controls]
     for subject in subjects(recipe):
-        for sparsity in recipe.sparsities:
+        for phases in chains:
             parent = None
-            phases = dsd_phases(sparsity, recipe.epochs, recipe.rates, recipe.rounds)
             for position, phase in enumerate(phases):
                 job = _job(recipe, model, substance, subject, position, phase, parent)
                 jobs.setdefault(job.key, job)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from redense.checkpoints import Checkpoint
 from redense.config import Recipe
+from redense.csv_text import csv_text
 from redense.metrics import balanced_accuracy, balanced_accuracy_interval
-from redense.phases import PhaseKind
+from redense.phases import Lineage, PhaseKind
 from redense.plan import Job
 
 FORMAT = 1
@@ -31,7 +30,7 @@ class Row:
     interval; `checkpoint` the job's key.
     """
 
-    lineage: Literal["dsd"]
+    lineage: Lineage
     phase: PhaseKind
     sparsity: float | None
     measured_sparsity: float
@@ -101,12 +100,7 @@ class Results:
 
     def to_csv(self) -> str:
         """Write the rows as CSV; the interval takes two columns."""
-        flat = [_flat(row) for row in self.rows]
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, fieldnames=list(flat[0]) if flat else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(flat)
-        return buffer.getvalue()
+        return csv_text([_flat(row) for row in self.rows])
 
     def __str__(self) -> str:
         from redense.report.table import plain_table
@@ -119,7 +113,7 @@ def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
     scores = np.concatenate([checkpoint.train.phi, checkpoint.test.phi])
     members = np.arange(len(scores)) < len(checkpoint.train.phi)
     return Row(
-        lineage="dsd",
+        lineage=job.phase.lineage,
         phase=job.phase.kind,
         sparsity=job.phase.sparsity,
         measured_sparsity=measured_sparsity,
