@@ -71,3 +71,29 @@ def test_jobs_survive_json():
 def test_critical_path_counts_the_epochs_that_wait():
     jobs = plan(Recipe(sparsities=(0.3, 0.5), epochs=(5, 3, 2)), "mlp", SUBSTANCE)
     assert [critical_path(jobs)[job.key] for job in jobs] == [10, 5, 2, 5, 2]
+
+
+def test_controls_share_the_dense_phase_and_repeat_its_chains_budget():
+    recipe = Recipe(sparsities=(0.5,), epochs=(5, 3, 2), controls=("longer", "llr"), rounds=2)
+    jobs = {job.phase.label: job for job in plan(recipe, "mlp", SUBSTANCE)}
+    dense, longer, llr = (
+        jobs["dense"],
+        jobs["control-longer beside sparse"],
+        jobs["control-llr beside re-dense (round 2)"],
+    )
+    assert longer.parent == llr.parent == jobs["sparse 50%"].parent == dense.key
+    assert llr.phase.epochs == 10
+    assert llr.training.lr == jobs["re-dense 50%"].training.lr == pytest.approx(1e-4)
+    for kind, name in (("sparse", "sparse 50%"), ("re-dense", "re-dense 50%")):
+        for round_ in ("", " (round 2)"):
+            control, phase = jobs[f"control-longer beside {kind}{round_}"], jobs[name + round_]
+            # the same place in the chain is what makes the batches the same
+            assert (control.position, control.phase.epochs, control.training) == (
+                phase.position,
+                phase.phase.epochs,
+                phase.training,
+            )
+
+
+def test_controls_change_no_other_key():
+    assert keys().items() <= keys(Recipe(controls=("longer", "llr"))).items()

@@ -3,9 +3,12 @@ import dataclasses
 import io
 import json
 
+import numpy as np
 import pytest
 
 import redense
+from redense.checkpoints import Store
+from redense.config import Recipe
 from redense.errors import RecipeError, TrainingError
 from redense.results import Results
 from redense.runs import run
@@ -36,7 +39,8 @@ def test_results_json_has_the_promised_schema(results, tmp_path):
     assert values["format"] == 1
     assert values["recipe"]["epochs"] == [2, 2, 2]
     for row in values["rows"]:
-        assert set(row) == ROW
+        assert set(row) == ROW | {"beside", "history"}
+        assert len(row["history"]) == row["epochs"]
         assert all(0 <= row[name] <= 1 for name in ROW if name.endswith("accuracy"))
         assert row["lineage"] == "dsd"
         assert (tmp_path / "run" / "checkpoints" / row["checkpoint"]).is_dir()
@@ -116,3 +120,34 @@ def test_unseen_names_raise():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         redense.nothing  # noqa: B018
     assert {"DSD", "Recipe", "run", "metrics"} <= set(dir(redense))
+
+
+def test_controls_stand_beside_dsd_and_are_compared_with_it(recipe, tmp_path):
+    settings = {**recipe.to_mapping(), "controls": ("longer", "llr"), "seeds": (0, 1)}
+    results = redense.run(Recipe.from_mapping(settings, "test"), tmp_path / "run", workers=0)
+    of_controls = [row for row in results.rows if row.phase == "control"]
+    assert [(row.lineage, row.beside, row.epochs) for row in of_controls if row.seed == 0] == [
+        ("control-longer", "sparse", 2),
+        ("control-longer", "redense", 2),
+        ("control-llr", "redense", 4),
+    ]
+    assert all(row.sparsity is None for row in of_controls)
+    accuracies = {(row.described, row.seed): row.test_accuracy for row in results.rows}
+    compared = [one for one in results.comparisons if one.quantity == "test_accuracy"]
+    assert sum(one.first.kind == "control" for one in compared) == 2 * 3
+    for one in compared:
+        differences = [accuracies[one.second, seed] - accuracies[one.first, seed] for seed in (0, 1)]
+        assert one.difference == pytest.approx(np.mean(differences))
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [one["verdict"] for one in written["comparisons"]] == [one.verdict for one in results.comparisons]
+    assert len(written["at_equal_accuracy"]) == len(results.at_equal_accuracy()) > 0
+    assert (tmp_path / "run" / "accuracy-leakage.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_is_compared_by_the_examples_that_the_checkpoints_hold(results, tmp_path):
+    store = Store(tmp_path / "run")
+    keys = {row.described: row.checkpoint for row in results.rows}
+    for one in results.comparisons:
+        first, second = (store.load(keys[phase]).test.correct for phase in (one.first, one.second))
+        assert (one.only_first, one.only_second) == ((first & ~second).sum(), (second & ~first).sum())
+    assert {one.quantity for one in results.comparisons} == {"test_accuracy"}

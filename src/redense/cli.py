@@ -47,7 +47,7 @@ class Run:
 
         from redense.runs import dry_run, run
 
-        console = Console(width=None if sys.stdout.isatty() else 120)
+        console = Console(width=None if sys.stdout.isatty() else 140)
         out = self.out or Path("runs") / Path(self.source).stem
         action = dry_run if self.dry_run else run
         action(

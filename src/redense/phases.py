@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
 Lineage = Literal["dsd", "control-longer", "control-llr"]
+Repeated = Literal["sparse", "redense"]
 CONTROLS: tuple[str, ...] = ("longer", "llr")
 """Controls of the same budget, which tell what DSD gained from what longer training gained."""
 
@@ -17,7 +18,7 @@ NAMES: dict[str, str] = {"dense": "dense", "sparse": "sparse", "redense": "re-de
 """Kinds of phases in a person's words."""
 
 
-_REPEATED: Final[tuple[Literal["sparse", "redense"], ...]] = ("sparse", "redense")
+_REPEATED: Final[tuple[Repeated, ...]] = ("sparse", "redense")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Phase:
     sparsity: float | None
     round: int
     lineage: Lineage = "dsd"
-    beside: Literal["sparse", "redense"] | None = None
+    beside: Repeated | None = None
 
     @property
     def label(self) -> str:

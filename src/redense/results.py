@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,10 @@ import numpy as np
 from redense.checkpoints import Checkpoint
 from redense.config import Recipe
 from redense.csv_text import csv_text
+from redense.equal_accuracy import EqualAccuracy, Trace, compare_traces
 from redense.metrics import balanced_accuracy, balanced_accuracy_interval
-from redense.phases import Lineage, PhaseKind
+from redense.paired import QUANTITIES, Correct, Paired, compare_phases, t_interval
+from redense.phases import Lineage, Phase, PhaseKind, Repeated, contrasts
 from redense.plan import Job
 
 FORMAT = 1
@@ -25,9 +27,11 @@ FORMAT = 1
 class Row:
     """One trained phase. Accuracies, sparsities and intervals are fractions in [0, 1].
 
-    `sparsity` is what was asked for (None where dense), `measured_sparsity` the fraction of zeros among the weights
-    that pruning applies to; `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95%
-    interval; `checkpoint` the job's key.
+    `beside` is, of a control, the phase of DSD that ends after as many epochs; `sparsity` what was asked for (None
+    where dense and of controls), `measured_sparsity` the fraction of zeros among the weights that pruning applies to;
+    `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95% interval; `history` holds
+    (test accuracy, inference accuracy) after each epoch, the latter measured on the test examples and as many of the
+    training examples; `checkpoint` is the job's key.
     """
 
     lineage: Lineage
@@ -43,14 +47,25 @@ class Row:
     epochs: int
     seconds: float
     checkpoint: str
+    beside: Repeated | None = None
+    history: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def described(self) -> Phase:
+        """The phase that was trained; its rate, which the row does not record, is given as 1."""
+        return Phase(self.phase, self.epochs, 1.0, self.sparsity, self.round, self.lineage, self.beside)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A quantity over seeds: mean, and standard deviation (None for one seed)."""
+    """A quantity over seeds: mean, and standard deviation and 95% t-interval of the mean (None for one seed).
+
+    The interval is None too where all seeds give the same value.
+    """
 
     mean: float
     deviation: float | None
+    interval: tuple[float, float] | None
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
@@ -60,24 +75,59 @@ class Spread:
         2.0
         """
         values = list(values)
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), deviation, t_interval(values))
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a run found: the recipe, the numbers of members and non-members, and the rows in the table's order."""
+    """What a run found: the recipe, the numbers of members and non-members, the rows in the table's order.
+
+    `comparisons` tells which phase is better than which, and gives away more.
+    """
 
     recipe: Recipe
     members: int
     nonmembers: int
     rows: tuple[Row, ...]
+    comparisons: tuple[Paired, ...] = ()
 
     def groups(self) -> list[tuple[Row, ...]]:
         """Gather rows that differ in the seed alone: one group a line of the table."""
-        groups: dict[tuple[Any, ...], list[Row]] = {}
+        groups: dict[Phase, list[Row]] = {}
         for row in self.rows:
-            groups.setdefault((row.sparsity is not None, row.sparsity, row.round, row.phase), []).append(row)
+            groups.setdefault(row.described, []).append(row)
         return [tuple(rows) for rows in groups.values()]
+
+    def compared(self, correct: Callable[[str], Correct] | None = None) -> Results:
+        """Return the results with all comparisons that the rows allow.
+
+        `correct` reads, by the checkpoint's key, which test examples its network classifies correctly; McNemar's test
+        needs it where there is one seed.
+        """
+        keys = {(row.described, row.seed): row.checkpoint for row in self.rows}
+        read = None if correct is None else lambda phase, seed: correct(keys[phase, seed])
+        found: list[Paired] = []
+        for quantity in QUANTITIES:
+            values: dict[Phase, dict[int, float]] = {}
+            for row in self.rows:
+                values.setdefault(row.described, {})[row.seed] = getattr(row, quantity)
+            found += compare_phases(values, quantity, read)
+        return dataclasses.replace(self, comparisons=tuple(found))
+
+    def at_equal_accuracy(self) -> list[EqualAccuracy]:
+        """Compare what phases give away at epochs of equal test accuracy."""
+        traces = {(row.described, row.seed): Trace(row.history, self.nonmembers) for row in self.rows if row.history}
+        compared = []
+        for first, second in contrasts(phase for phase, _ in traces):
+            pairs = [
+                (traces[first, seed], traces[second, seed])
+                for seed in self.recipe.seeds
+                if (first, seed) in traces and (second, seed) in traces
+            ]
+            if pairs:
+                compared.append(compare_traces(first.label, second.label, pairs))
+        return compared
 
     def to_json(self) -> str:
         """Write format, recipe, sample sizes and rows as JSON."""
@@ -87,6 +137,8 @@ class Results:
             "members": self.members,
             "nonmembers": self.nonmembers,
             "rows": [dataclasses.asdict(row) for row in self.rows],
+            "comparisons": [comparison.to_mapping() for comparison in self.comparisons],
+            "at_equal_accuracy": [dataclasses.asdict(comparison) for comparison in self.at_equal_accuracy()],
         }
         return json.dumps(values, indent=1) + "\n"
 
@@ -94,12 +146,13 @@ class Results:
     def from_json(cls, text: str) -> Results:
         """Undo `to_json`."""
         values = json.loads(text)
-        rows = [Row(**{**row, "inference_interval": tuple(row["inference_interval"])}) for row in values["rows"]]
+        rows = tuple(_row(row) for row in values["rows"])
         recipe = Recipe.from_mapping(values["recipe"], source="results")
-        return cls(recipe, values["members"], values["nonmembers"], tuple(rows))
+        comparisons = tuple(Paired.from_mapping(comparison) for comparison in values.get("comparisons", ()))
+        return cls(recipe, values["members"], values["nonmembers"], rows, comparisons)
 
     def to_csv(self) -> str:
-        """Write the rows as CSV; the interval takes two columns."""
+        """Write the rows as CSV, without their histories; the interval takes two columns."""
         return csv_text([_flat(row) for row in self.rows])
 
     def __str__(self) -> str:
@@ -126,12 +179,20 @@ def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
         epochs=job.phase.epochs,
         seconds=round(checkpoint.seconds, 3),
         checkpoint=job.key,
+        beside=job.phase.beside,
+        history=Trace.of(checkpoint.history, len(checkpoint.test.phi)).points,
     )
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    history = tuple((test, inference) for test, inference in values.get("history", ()))
+    return Row(**{**values, "inference_interval": tuple(values["inference_interval"]), "history": history})
 
 
 def _flat(row: Row) -> dict[str, Any]:
     values = dataclasses.asdict(row)
     low, high = values.pop("inference_interval")
+    del values["history"]
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat[name] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,10 +24,13 @@ from redense.errors import Interrupted, RecipeError, TrainingError
 from redense.estimate import disk_bytes, plan_table
 from redense.folder import check_folder, open_folder
 from redense.models.registry import architecture, build, check_fit, resolve
+from redense.paired import Correct
 from redense.plan import Job, Substance, plan
+from redense.report.comparisons import comparisons_table, leakage_sentences
 from redense.report.figures import save_table_figure
 from redense.report.summary import kept_table, layer_table
 from redense.report.table import results_table
+from redense.report.traces import save_results_traces
 from redense.results import Results, Row, row_of
 from redense.sparsity.masks import check_selection
 from redense.sparsity.measure import fraction_of_zeros
@@ -102,8 +106,12 @@ def run(
             )
         if results.rows:
             save_table_figure(results, out / "table.png")
+            save_results_traces(results, out / "accuracy-leakage.png")
             console.print(kept_table(ready.model, _masks(ready, folder.store)))
             console.print(results_table(results, ready.model_name))
+            console.print(comparisons_table(results), soft_wrap=True, highlight=False)
+            for sentence in leakage_sentences(results):
+                console.print(sentence, soft_wrap=True, highlight=False, markup=False)
         if recipe.audit and results.rows and not failures:
             audit_folder(ready, folder.store, ("threshold", *recipe.audit), console)
         if failures:
@@ -111,7 +119,7 @@ def run(
             raise TrainingError(
                 f"{len(failures)} of {len(ready.jobs)} phases failed; what is finished stays:\n{reasons}"
             )
-        console.print(f"Written: {out / 'results.json'}, results.csv, table.png", highlight=False)
+        console.print(f"Written: {out / 'results.json'}, results.csv, table.png, accuracy-leakage.png", highlight=False)
     return results
 
 
@@ -121,7 +129,7 @@ def audit_folder(ready: Prepared, store: Store, attacks: tuple[str, ...], consol
     from redense.auditing.of_run import write_rows
     from redense.report.audit_figure import save_roc_figure
     from redense.report.audit_html import audit_html
-    from redense.report.audit_summary import audit_summary, save_equal_accuracy_figure
+    from redense.report.audit_summary import audit_summary, save_audit_traces
 
     auditor = _auditor(ready, store, attacks)
     rows: list[AuditRow] = []
@@ -136,7 +144,7 @@ def audit_folder(ready: Prepared, store: Store, attacks: tuple[str, ...], consol
     write_text(store.root / "audit.html", audit_html(titled, f"Privacy audit of {ready.recipe.data}"))
     first = [(row.name, row.result) for row in rows if row.seed == ready.recipe.seeds[0]]
     save_roc_figure(first, store.root / "audit.png")
-    save_equal_accuracy_figure(rows, store.root / "audit-accuracy.png")
+    save_audit_traces(rows, store.root / "audit-accuracy.png")
     console.print(audit_summary(rows))
     console.print(
         f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html",
@@ -217,7 +225,16 @@ def _train(ready: Prepared, engine: Engine, store: Store, console: Console) -> t
 def _measure(ready: Prepared, store: Store) -> Results:
     names = list(prunable(ready.model, ready.recipe.exclude))
     rows = [row for job in ready.jobs if job.draw is None and (row := _row(job, store, names)) is not None]
-    return Results(ready.recipe, len(ready.dataset.y_train), len(ready.dataset.y_test), tuple(rows))
+    results = Results(ready.recipe, len(ready.dataset.y_train), len(ready.dataset.y_test), tuple(rows))
+    return results.compared(partial(_correct, store, len(ready.dataset.y_train)))
+
+
+def _correct(store: Store, training_examples: int, key: str) -> Correct:
+    """Read which test examples a finished job's network classifies correctly."""
+    signals = store.load_signals(key)
+    if signals is None:
+        raise TrainingError(f"checkpoint {key} is gone or damaged; run the recipe again")
+    return signals.correct[training_examples:]
 
 
 def _row(job: Job, store: Store, names: list[str]) -> Row | None:

@@ -2,6 +2,7 @@ import os
 import time
 
 import pytest
+import torch
 from folders import folder_bytes
 
 from redense.checkpoints import Store
@@ -168,3 +169,15 @@ def test_the_schedule_prefers_the_longest_chain_and_drops_orphans(recipe):
     assert len(failed) == 5
     schedule.put_back(handed_out[0])
     assert schedule.next() == handed_out[0]
+
+
+def test_the_longer_control_has_the_bits_of_dsd_at_sparsity_0(recipe, tmp_path):
+    settings = {**recipe.to_mapping(), "sparsities": (0.0,), "controls": ("longer",), "epochs": (2, 3, 2)}
+    ready = prepare(type(recipe)(**settings))
+    carried_out(InlineEngine(), ready, tmp_path / "run")
+    store = Store(tmp_path / "run")
+    found = {job.phase.label: store.load(job.key) for job in ready.jobs}
+    for name in ("sparse", "re-dense"):
+        control, phase = found[f"control-longer beside {name}"], found[f"{name} 0%"]
+        assert control.history == phase.history
+        assert all(torch.equal(value, control.model[key]) for key, value in phase.model.items())

@@ -33,7 +33,7 @@ def drawn(table):
 def test_the_table_has_the_references_numbers_beside_ours():
     # the reference's published table, first three rows
     assert drawn(results_table(ONE_SEED, "fmnist-cnn"))[:4] == [
-        "phase train % test % inference % 95% interval reference: train test inference",
+        "phase train % test % inference % inference, 95% reference: train test inference",
         "dense 100.00 90.00 56.79 [55.00, 58.00] 99.77 90.89 57.89",
         "sparse 30% 100.00 90.00 56.79 [55.00, 58.00] 99.89 91.17 56.95",
         "re-dense 30% 100.00 91.00 56.79 [55.00, 58.00] 100.00 91.59 57.02",
@@ -51,8 +51,8 @@ def test_several_seeds_give_mean_and_deviation():
     rows = tuple(row("dense", None, seed, test) for seed, test in enumerate((0.90, 0.92)))
     results = Results(dataclasses.replace(FASHION, seeds=(0, 1)), 60_000, 10_000, rows)
     lines = drawn(results_table(results, "fmnist-cnn"))
-    assert lines[1].startswith("dense 100.00 ± 0.00 91.00 ± 1.41 56.79 ± 0.00")
-    assert lines[-1] == "mean ± standard deviation over 2 seeds"
+    assert lines[1].startswith("dense 100.00 ± 0.00 91.00 ± 1.41 [78.29, 103.71] 56.79 ± 0.00")
+    assert lines[-1] == "mean ± standard deviation over 2 seeds, with the mean's 95% t-interval"
 
 
 def test_the_value_of_pure_noise_is_told():

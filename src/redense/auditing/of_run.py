@@ -29,6 +29,7 @@ from redense.csv_text import csv_lines, csv_text
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import Draw
+from redense.equal_accuracy import Trace
 from redense.errors import TrainingError
 from redense.metrics.roc import Members
 from redense.models.registry import build
@@ -47,8 +48,7 @@ BATCH = 128
 class AuditRow:
     """The audit of one phase of one target.
 
-    `history` is the target's (test accuracy, inference accuracy) after each epoch, measured on `held_out` test examples
-    that it was not trained on and as many members.
+    `trace` tells how accurate the target was, and what it gave away, after each epoch.
     `risks` [n] are the examples' risks by the primary attack, `members` [n] tells whose they are; examples are the
     training, then the test data.
     """
@@ -58,8 +58,7 @@ class AuditRow:
     seed: int
     checkpoint: str
     test_accuracy: float
-    history: tuple[tuple[float, float], ...]
-    held_out: int
+    trace: Trace
     result: AuditResult
     risks: Array = field(compare=False, repr=False)
     members: Members = field(compare=False, repr=False)
@@ -73,7 +72,9 @@ class AuditRow:
         """Return all but the examples' risks as plain JSON values."""
         return {
             "protocol": self.protocol,
+            "lineage": self.phase.lineage,
             "phase": self.phase.kind,
+            "beside": self.phase.beside,
             "sparsity": self.phase.sparsity,
             "round": self.phase.round,
             "seed": self.seed,
@@ -171,10 +172,10 @@ class RunAuditor:
         result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
         checkpoint = _present(job, self.store.load(job.key))
         correct = np.concatenate([checkpoint.train.correct, checkpoint.test.correct])
-        history = tuple((entry["test_accuracy"], entry["inference_accuracy"]) for entry in checkpoint.history)
         accuracy = float(correct[~members].mean())
         held_out = int((~members[len(self.dataset.y_train) :]).sum())
-        return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, history, held_out, result, risks, members)
+        trace = Trace.of(checkpoint.history, held_out)
+        return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, trace, result, risks, members)
 
     def _key(self, job: Job, references: Sequence[Job]) -> str:
         determinants = [FORMAT, job.key, [reference.key for reference in references], self.attacks]

@@ -13,7 +13,7 @@ from redense.auditing.comparison import compare, compare_at_equal_accuracy
 from redense.auditing.measured import Measured, RateAt
 from redense.auditing.of_run import AuditRow
 from redense.report.audit_table import PROTOCOLS, interval_text
-from redense.report.figures import COLOURS, NAMES, save_png
+from redense.report.traces import save_traces_figure
 from redense.results import Spread
 
 Reading = Callable[[Measured], tuple[float, tuple[float, float]]]
@@ -36,36 +36,14 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
     return Group(*parts, *(sentence[:1].upper() + sentence[1:] for sentence in sentences))
 
 
-def save_equal_accuracy_figure(rows: Sequence[AuditRow], path: Path) -> None:
-    """Draw inference against test accuracy, a point an epoch, so that phases can be compared at equal accuracy."""
-    from matplotlib.figure import Figure
-
-    protocols = list(dict.fromkeys(row.protocol for row in rows))
-    figure = Figure(figsize=(1 + 4.6 * len(protocols), 4.4), dpi=150, layout="constrained")
-    panels = figure.subplots(1, len(protocols), squeeze=False).ravel()
-    for axes, protocol in zip(panels, protocols, strict=True):
-        labelled = set()
-        for row in (row for row in rows if row.protocol == protocol):
-            x, y = ([100 * point[side] for point in row.history] for side in (0, 1))
-            name = NAMES[row.phase.kind]
-            axes.plot(
-                x,
-                y,
-                "o-",
-                color=COLOURS[row.phase.kind],
-                markersize=3.5,
-                linewidth=0.8,
-                alpha=0.8,
-                label=None if name in labelled else name,
-            )
-            labelled.add(name)
-        axes.set_xlabel("test accuracy, %")
-        axes.set_ylabel("inference accuracy, %")
-        axes.set_title(f"protocol {protocol}", fontsize=11)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, fontsize=9)
-    save_png(figure, path)
+def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
+    """Draw what the phases give away at equal accuracy, a panel a protocol."""
+    protocols = dict.fromkeys(row.protocol for row in rows)
+    panels = {
+        f"protocol {protocol}": [(row.phase, row.trace) for row in rows if row.protocol == protocol]
+        for protocol in protocols
+    }
+    save_traces_figure(panels, path)
 
 
 def _heading(rows: Sequence[AuditRow]) -> str:

@@ -7,18 +7,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redense.metrics import balanced_accuracy_of_noise
+from redense.phases import NAMES, Phase
 from redense.results import Results, Row, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"dense": "#444444", "sparse": "#d95f02", "redense": "#1b6ca8"}
-NAMES = {"dense": "dense", "sparse": "sparse", "redense": "re-dense"}
+COLOURS = {
+    "dense": "#444444",
+    "sparse": "#d95f02",
+    "redense": "#1b6ca8",
+    "control-longer": "#2a9d5c",
+    "control-llr": "#9b59b6",
+}
+"""By kind of phase; of controls, by lineage."""
+
+
+def colour(phase: Phase) -> str:
+    """Return the colour in which a phase is drawn in all pictures."""
+    return COLOURS[phase.lineage if phase.kind == "control" else phase.kind]
 
 
 def save_table_figure(results: Results, path: Path) -> None:
-    """Draw test and inference accuracy against sparsity, sparse and re-dense as points, dense as a line.
+    """Draw test and inference accuracy against sparsity, sparse and re-dense as points, dense and controls as lines.
 
     Bars are standard deviations over seeds; with one seed, inference accuracy has its 95% interval and test
     accuracy none. Of several rounds the last is drawn.
@@ -47,15 +59,17 @@ def save_png(figure: Figure, path: Path) -> None:
 
 
 def _panel(axes: Axes, results: Results, name: str, label: str) -> None:
-    for phase in ("dense", "sparse", "redense"):
-        groups = [group for group in results.groups() if group[0].phase == phase]
-        if not groups:
+    groups = results.groups()
+    for group in groups:
+        # of a control, the end of its budget: what re-dense is to be compared with
+        phase = group[0].described
+        if phase.kind == "dense" or (phase.beside == "redense" and phase.round == results.recipe.rounds):
+            _line(axes, group, name)
+    for kind, shift in (("sparse", -0.4), ("redense", 0.4)):
+        of_phase = [group for group in groups if group[0].phase == kind]
+        if not of_phase:
             continue
-        if phase == "dense":
-            _dense_line(axes, groups[0], name)
-            continue
-        latest = {group[0].sparsity or 0.0: group for group in sorted(groups, key=lambda group: group[0].round)}
-        shift = {"sparse": -0.4, "redense": 0.4}[phase]
+        latest = {group[0].sparsity or 0.0: group for group in sorted(of_phase, key=lambda group: group[0].round)}
         points = [(100 * sparsity + shift, *_estimate(group, name)) for sparsity, group in sorted(latest.items())]
         x, y, below, above = zip(*points, strict=True)
         axes.errorbar(
@@ -63,10 +77,10 @@ def _panel(axes: Axes, results: Results, name: str, label: str) -> None:
             y,
             yerr=[below, above],
             fmt="o-",
-            color=COLOURS[phase],
+            color=COLOURS[kind],
             capsize=3,
             linewidth=1.5,
-            label=NAMES[phase],
+            label=NAMES[kind],
         )
     axes.set_xlabel("sparsity, %")
     axes.set_ylabel(label)
@@ -75,11 +89,15 @@ def _panel(axes: Axes, results: Results, name: str, label: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _dense_line(axes: Axes, group: Sequence[Row], name: str) -> None:
+def _line(axes: Axes, group: Sequence[Row], name: str) -> None:
     value, below, above = _estimate(group, name)
-    axes.axhline(value, color=COLOURS["dense"], linestyle="--", linewidth=1.2, label=NAMES["dense"])
-    if below or above:
-        axes.axhspan(value - below, value + above, color=COLOURS["dense"], alpha=0.1, linewidth=0)
+    phase = group[0].described
+    label = NAMES["dense"] if phase.kind == "dense" else phase.lineage
+    axes.axhline(
+        value, color=colour(phase), linestyle="--" if phase.kind == "dense" else "-.", linewidth=1.2, label=label
+    )
+    if phase.kind == "dense" and (below or above):  # more bands than one would hide each other
+        axes.axhspan(value - below, value + above, color=colour(phase), alpha=0.1, linewidth=0)
 
 
 def _estimate(group: Sequence[Row], name: str) -> tuple[float, float, float]:

@@ -8,11 +8,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from redense.metrics import balanced_accuracy_of_noise
-from redense.phases import Phase
 from redense.report.published import published
 from redense.results import Results, Row, Spread
 
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 140
 
 
 def results_table(results: Results, model: str) -> RenderableType:
@@ -21,16 +20,20 @@ def results_table(results: Results, model: str) -> RenderableType:
     several = len(results.recipe.seeds) > 1
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("phase", no_wrap=True)
-    for name in ("train %", "test %", "inference %", *(() if several else ("95% interval",))):
+    names = ("train %", "test %", "test, 95%", "inference %", "inference, 95%")
+    for name in (name for name in names if several or name != "test, 95%"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("reference: train", "test", "inference") if reference else ():
         table.add_column(name, justify="right", no_wrap=True, style="dim")
     for group in results.groups():
         first = group[0]
-        cells = [_phase_label(first)]
-        cells += [_percent(group, name) for name in ("train_accuracy", "test_accuracy", "inference_accuracy")]
-        if not several:
-            cells.append("[{:.2f}, {:.2f}]".format(*(100 * end for end in first.inference_interval)))
+        cells = [first.described.label]
+        cells += [_percent(group, "train_accuracy"), _percent(group, "test_accuracy")]
+        if several:
+            cells.append(_interval(Spread.of(row.test_accuracy for row in group).interval))
+        cells.append(_percent(group, "inference_accuracy"))
+        leakage = Spread.of(row.inference_accuracy for row in group).interval if several else first.inference_interval
+        cells.append(_interval(leakage))
         if reference:
             # published for one round of sparse and re-dense
             known = reference.get((first.phase, first.sparsity)) if first.round <= 1 else None
@@ -55,12 +58,12 @@ def _footnotes(results: Results) -> list[str]:
         f"training from test examples ({results.members:,} and {results.nonmembers:,}, weighted alike). "
         f"50% = nothing leaks;",
         f"since the threshold is chosen on the same examples, pure noise gives {noise:.2f}% here.",
-        *([f"mean ± standard deviation over {seeds} seeds"] if seeds > 1 else []),
+        *([f"mean ± standard deviation over {seeds} seeds, with the mean's 95% t-interval"] if seeds > 1 else []),
     ]
 
 
-def _phase_label(row: Row) -> str:
-    return Phase(row.phase, row.epochs, 1.0, row.sparsity, row.round).label
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "-" if ends is None else "[{:.2f}, {:.2f}]".format(*(100 * end for end in ends))
 
 
 def _percent(group: tuple[Row, ...], name: str) -> str:
