@@ -17,7 +17,7 @@ from redense.data.dataset import Dataset
 from redense.engines.schedule import Schedule
 from redense.plan import Job
 from redense.signals import read_signals
-from redense.trainer import make_optimizer, train_epoch
+from redense.trainer import make_optimizer, train_epoch, trainable
 
 BYTES_PER_SIGNAL = 4 * 8 + 1
 """Four float64 and a bool for every example."""
@@ -45,7 +45,7 @@ def epoch_seconds(job: Job, model: torch.nn.Module, dataset: Dataset, device: st
     """Time a few steps and an evaluation of a copy of the model, and scale them up to one epoch."""
     data = TensorData.of(dataset, device)
     model = deepcopy(model).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(model, job.training)
+    optimizer = make_optimizer(trainable(model), job.training)
     batch, examples = job.training.batch_size, len(data.y_train)
     some = torch.arange(min(batch, examples))
     with fixed_arithmetic(device):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -9,9 +12,14 @@ from redense.data.batches import as_input
 from redense.plan import Training
 
 
-def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """Make a fresh optimizer, fused: one kernel a step instead of several for every tensor."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """List the parameters that training moves."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def make_optimizer(parameters: Iterable[Any], training: Training) -> torch.optim.Optimizer:
+    """Make a fresh optimizer of parameters or groups of them, fused: one kernel a step, not several a tensor."""
+    parameters = list(parameters)
     if training.optimizer == "sgd":
         return torch.optim.SGD(
             parameters,

@@ -31,13 +31,19 @@ class TensorData:
         return tuple(self.x_train.shape[1:])
 
 
-def as_input(batch: torch.Tensor) -> torch.Tensor:
-    """Make stored examples a model's input: float32, pixels scaled to [0, 1], images channels-last.
+def scaled(batch: torch.Tensor) -> torch.Tensor:
+    """Make stored examples float32, pixels scaled to [0, 1].
 
-    Channels-last is the memory layout in which convolutions are fastest on CPU; the shape stays [n, c, h, w].
-
-    >>> as_input(torch.tensor([[0, 255]], dtype=torch.uint8)).tolist()
+    >>> scaled(torch.tensor([[0, 255]], dtype=torch.uint8)).tolist()
     [[0.0, 1.0]]
     """
-    scaled = batch.float().div_(255) if batch.dtype == torch.uint8 else batch
-    return scaled.contiguous(memory_format=torch.channels_last) if scaled.dim() == 4 else scaled
+    return batch.float().div_(255) if batch.dtype == torch.uint8 else batch
+
+
+def as_input(batch: torch.Tensor) -> torch.Tensor:
+    """Make stored examples a model's input: `scaled`, and images channels-last.
+
+    Channels-last is the memory layout in which convolutions are fastest on CPU; the shape stays [n, c, h, w].
+    """
+    inputs = scaled(batch)
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs

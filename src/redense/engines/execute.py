@@ -26,7 +26,7 @@ from redense.seeding import derive, generator
 from redense.signals import Signals, read_signals
 from redense.sparsity.enforce import masked
 from redense.sparsity.masks import magnitude_masks
-from redense.trainer import make_optimizer, train_epoch
+from redense.trainer import make_optimizer, train_epoch, trainable
 
 
 def execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, float]]:
@@ -40,9 +40,9 @@ def execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, floa
 
 
 def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, float]]:
-    model = _starting_model(job, data, store)
-    masks = magnitude_masks(model, **dataclasses.asdict(job.pruning)) if job.pruning else {}
-    optimizer = make_optimizer(model, job.training)
+    model = starting_model(job, data, store)
+    masks = starting_masks(job, model)
+    optimizer = make_optimizer(trainable(model), job.training)
     progress = store.load_progress(job.key) or Progress(0, {}, {}, [], 0.0)
     if progress.epoch > 0:
         model.load_state_dict(progress.model)
@@ -63,10 +63,10 @@ def _execute(job: Job, data: TensorData, store: Store) -> Iterator[dict[str, flo
     train = _read(job, model, data.x_train, data.y_train)
     test = _read(job, model, data.x_test, data.y_test)
     checkpoint = Checkpoint(model.state_dict(), masks, train, test, history, seconds)
-    store.save(job.key, job.to_mapping(), checkpoint, _environment(data.x_train.device))
+    store.save(job.key, job.to_mapping(), checkpoint, environment(data.x_train.device))
 
 
-def _starting_model(job: Job, data: TensorData, store: Store) -> nn.Module:
+def starting_model(job: Job, data: TensorData, store: Store) -> nn.Module:
     """Build the model, with its parent's weights if it has one, on the data's device."""
     model = build(job.training.model, data.input_shape, data.num_classes, job.seed)
     model.to(device=data.x_train.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -78,14 +78,21 @@ def _starting_model(job: Job, data: TensorData, store: Store) -> nn.Module:
     return model
 
 
-def _measure(job: Job, model: nn.Module, examples: Split) -> dict[str, float]:
-    """Measure the held-out accuracy, and the inference accuracy on these and as many members, after an epoch.
+def starting_masks(job: Job, model: nn.Module) -> Tensors:
+    """Choose the masks of a sparse phase by the weights that it starts from; empty for other phases."""
+    return magnitude_masks(model, **dataclasses.asdict(job.pruning)) if job.pruning else {}
 
-    More members would not make it much surer, since the held-out examples are fewer, and evaluating them takes time.
+
+def monitored_members(job: Job, members: int, held_out: int) -> torch.Tensor:
+    """Choose the training examples, of so many members, that the inference accuracy is measured on after an epoch.
+
+    More than the held-out examples would not make it much surer, and evaluating them takes time.
     """
-    held_out = _read(job, model, examples.x_held_out, examples.y_held_out)
-    some = torch.randperm(len(examples.y), generator=generator(job.seed, "monitor"))[: len(held_out)]
-    members = _read(job, model, examples.x[some], examples.y[some])
+    return torch.randperm(members, generator=generator(job.seed, "monitor"))[:held_out]
+
+
+def measured(members: Signals, held_out: Signals) -> dict[str, float]:
+    """Return the held-out accuracy and the inference accuracy, for the history."""
     scores = np.concatenate([members.phi, held_out.phi])
     return {
         "test_accuracy": float(held_out.correct.mean()),
@@ -93,23 +100,43 @@ def _measure(job: Job, model: nn.Module, examples: Split) -> dict[str, float]:
     }
 
 
-def _read(job: Job, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Signals:
-    signals = read_signals(model, x, y)
+def without_nan(job: Job, signals: Signals) -> Signals:
+    """Return signals of a trained model; raise `TrainingError` where there is NaN among them."""
     if np.isnan(signals.phi).any():
         raise TrainingError(f"{job.name}: the trained model gives NaN; lower the rate")
     return signals
 
 
-def _train_epoch(job: Job, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, examples: Split) -> float:
-    """Train one epoch and return its loss; batches follow the seed and the place in the chain, not the sparsity."""
-    torch.manual_seed(derive(job.seed, "layers", job.position, epoch))
-    order = torch.randperm(len(examples.y), generator=generator(job.seed, "batches", job.position, epoch))
-    loss = train_epoch(model, optimizer, examples.x, examples.y, order, job.training.batch_size)
+def order_of(job: Job, epoch: int, members: int) -> torch.Tensor:
+    """Order the members for an epoch (from 0); batches follow the seed and the place in the chain, not the sparsity."""
+    return torch.randperm(members, generator=generator(job.seed, "batches", job.position, epoch))
+
+
+def check_loss(job: Job, epoch: int, loss: float) -> None:
+    """Raise `TrainingError` when an epoch's (from 0) loss is no longer finite."""
     if not math.isfinite(loss):
         raise TrainingError(
             f"{job.name}: the loss became {loss} in epoch {epoch + 1} of {job.phase.epochs}; "
             f"lower the rate (now {job.training.lr:g})"
         )
+
+
+def _measure(job: Job, model: nn.Module, examples: Split) -> dict[str, float]:
+    held_out = _read(job, model, examples.x_held_out, examples.y_held_out)
+    some = monitored_members(job, len(examples.y), len(held_out))
+    return measured(_read(job, model, examples.x[some], examples.y[some]), held_out)
+
+
+def _read(job: Job, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Signals:
+    return without_nan(job, read_signals(model, x, y))
+
+
+def _train_epoch(job: Job, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, examples: Split) -> float:
+    """Train one epoch and return its loss."""
+    torch.manual_seed(derive(job.seed, "layers", job.position, epoch))
+    order = order_of(job, epoch, len(examples.y))
+    loss = train_epoch(model, optimizer, examples.x, examples.y, order, job.training.batch_size)
+    check_loss(job, epoch, loss)
     return loss
 
 
@@ -130,7 +157,8 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Tensors) -
         optimizer.state[parameter][key] = placed.copy_(value)
 
 
-def _environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device) -> dict[str, Any]:
+    """Describe when and on what a job was finished."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "torch": torch.__version__,
