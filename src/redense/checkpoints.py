@@ -11,7 +11,9 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -118,6 +120,12 @@ class Store:
                 return progress
         return None
 
+    @contextmanager
+    def receiving(self, key: str) -> Iterator[Path]:
+        """Give a folder to copy a finished job's files into; it takes the job's place when the body ends."""
+        with _whole_folder(self.finished_folder(key)) as folder:
+            yield folder
+
     def discard_unfinished_writes(self) -> None:
         """Delete what a killed process left half-written; only while no other process writes."""
         for folder in [
@@ -211,12 +219,8 @@ def _read_progress(folder: Path) -> Progress:
 def _write_folder(
     target: Path, files: Mapping[str, Tensors], index: Mapping[str, Any], unchecked: Mapping[str, Any]
 ) -> None:
-    """Write tensors and index as one folder that appears at once; an existing folder is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f"{TEMPORARY}{target.name}-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
+    """Write tensors and index as one folder that appears at once."""
+    with _whole_folder(target) as temporary:
         checksums = {}
         for name, tensors in files.items():
             # copies, because tied weights share memory, which the format has no way to say
@@ -227,6 +231,19 @@ def _write_folder(
         _write_synced(temporary / UNCHECKED, _json({**unchecked}))
         body = {**index, "files": checksums}
         _write_synced(temporary / INDEX, _json({**body, "checksum": _checksum(body)}))
+
+
+@contextmanager
+def _whole_folder(target: Path) -> Iterator[Path]:
+    """Give the body a folder to fill, which then appears under the target's name at once; an old one is replaced.
+
+    Machines that share a disk have processes of the same number, so the temporary name has a random part.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex}"
+    temporary.mkdir()
+    try:
+        yield temporary
         _sync_folder(temporary)
         if target.exists():
             shutil.rmtree(target)

@@ -104,9 +104,11 @@ def test_the_engine_gives_what_the_plain_one_gives(ready, tmp_path):
     assert sorted(ended) == sorted(job.key for job in ready.jobs)
     epochs = [(event.job.key, event.epoch) for event in events if isinstance(event, EpochDone)]
     assert sorted(epochs) == sorted((job.key, epoch) for job in ready.jobs for epoch in range(1, job.phase.epochs + 1))
+    differences = []
     for job in ready.jobs:
         plain, stacked = (Store(tmp_path / name).load(job.key) for name in ("plain", "stacked"))
-        assert (flat(stacked.model) - flat(plain.model)).norm() < 1e-3 * flat(plain.model).norm()
+        difference = (flat(stacked.model) - flat(plain.model)).norm() / flat(plain.model).norm()
+        differences.append(float(difference))
         assert stacked.masks.keys() == plain.masks.keys()
         for part in ("train", "test"):
             phi, expected = getattr(stacked, part).phi, getattr(plain, part).phi
@@ -114,6 +116,8 @@ def test_the_engine_gives_what_the_plain_one_gives(ready, tmp_path):
         for entry, expected in zip(stacked.history, plain.history, strict=True):
             assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-3)
             assert entry["inference_accuracy"] == pytest.approx(expected["inference_accuracy"], abs=0.05)
+    assert np.median(differences) < 1e-5
+    assert max(differences) < TOLERANCE
 
 
 def test_an_interrupted_stack_goes_on_from_its_stored_epoch(ready, tmp_path, monkeypatch):
