@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,43 @@ def failing_data():
 
 def one_dataset():
     return arrays()[0][0]
+
+
+class _HangsOnce(torch.nn.Module):
+    """Sleeps for ever in the second epoch if a flag file says so, which it deletes; or always."""
+
+    def __init__(self, features, num_classes):
+        super().__init__()
+        self.linear = torch.nn.Linear(features, num_classes)
+        self.evaluations = 0
+
+    def forward(self, x):
+        flag = os.environ.get("REDENSE_TEST_HANG", "")
+        if not self.training:
+            self.evaluations += 1
+        if self.training and (flag == "always" or (self.evaluations and flag and Path(flag).exists())):
+            if flag != "always":
+                Path(flag).unlink()
+            time.sleep(1000)
+        return self.linear(x)
+
+
+def hangs_once(input_shape, num_classes):
+    return _HangsOnce(int(np.prod(input_shape)), num_classes)
+
+
+class _Sleeps(torch.nn.Module):
+    """Takes time in training without any work."""
+
+    def __init__(self, features, num_classes):
+        super().__init__()
+        self.linear = torch.nn.Linear(features, num_classes)
+
+    def forward(self, x):
+        if self.training:
+            time.sleep(float(os.environ.get("REDENSE_TEST_SLEEP", "0")))
+        return self.linear(x)
+
+
+def sleeps(input_shape, num_classes):
+    return _Sleeps(int(np.prod(input_shape)), num_classes)

@@ -6,6 +6,7 @@ import torch
 from folders import folder_bytes
 
 from redense.checkpoints import INDEX, TEMPORARY, Checkpoint, Progress, Store
+from redense.errors import FolderError
 from redense.signals import Signals
 
 
@@ -100,7 +101,7 @@ def test_a_write_that_fails_leaves_nothing(store, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(FolderError, match="No space"):
         store.save("key", {}, checkpoint(2.0), {})
     assert dict(folder_bytes(tmp_path)) == before
     assert torch.equal(store.load("key").model["weight"], checkpoint().model["weight"])

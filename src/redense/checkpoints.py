@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
+from redense.errors import FolderError
 from redense.signals import Signals
 from redense.sparsity.bits import pack_bits, unpack_bits
 
@@ -239,19 +240,28 @@ def _whole_folder(target: Path) -> Iterator[Path]:
 
     Machines that share a disk have processes of the same number, so the temporary name has a random part.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex}"
-    temporary.mkdir()
     try:
+        temporary.mkdir(parents=True)
         yield temporary
         _sync_folder(temporary)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
         _sync_folder(target.parent)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise _unwritable(target.parent, error) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _unwritable(folder: Path, error: OSError) -> FolderError:
+    return FolderError(
+        f"{folder}: cannot be written ({error.strerror}); what is finished stays, and once there is room "
+        "the same command goes on"
+    )
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
@@ -312,5 +322,9 @@ def _sync_folder(folder: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file that is either the old or the new one, whole, whatever happens."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    _write_synced(temporary, text.encode())
-    temporary.replace(path)
+    try:
+        _write_synced(temporary, text.encode())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _unwritable(path.parent, error) from error

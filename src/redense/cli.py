@@ -15,6 +15,7 @@ from redense import __version__
 from redense.auditing.source import Source
 from redense.config import Recipe, load_recipe
 from redense.errors import Interrupted, RedenseError
+from redense.resources import Resources
 
 DEFAULT_RECIPE = "digits"
 
@@ -34,10 +35,7 @@ class Run:
     """The run's folder; by default runs/RECIPE."""
     data_root: Path | None = None
     """Where named data lie; else $REDENSE_DATA, else the user's cache folder."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes CUDA where there is some."""
-    workers: int | None = None
-    """Worker processes on the CPU, by default one a core; 0 trains in this process. The results are the same."""
+    resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
     dry_run: bool = False
     """Print the jobs and an estimate of time, disk and memory; train nothing."""
 
@@ -49,15 +47,10 @@ class Run:
 
         console = Console(width=None if sys.stdout.isatty() else 140)
         out = self.out or Path("runs") / Path(self.source).stem
-        action = dry_run if self.dry_run else run
-        action(
-            self.recipe,
-            out,
-            data_root=self.data_root,
-            device=self.device,
-            workers=self.workers,
-            console=console,
-        )
+        if self.dry_run:
+            dry_run(self.recipe, out, data_root=self.data_root, resources=self.resources, console=console)
+        else:
+            run(self.recipe, out, data_root=self.data_root, console=console, **vars(self.resources))
 
 
 @dataclass(frozen=True)

@@ -14,31 +14,33 @@ from rich.table import Table
 from redense.arithmetic import fixed_arithmetic
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
+from redense.engines.choose import Choice
 from redense.engines.schedule import Schedule
+from redense.memory import PROCESS_BYTES, state_bytes, training_bytes
 from redense.plan import Job
 from redense.signals import read_signals
 from redense.trainer import make_optimizer, train_epoch, trainable
 
 BYTES_PER_SIGNAL = 4 * 8 + 1
 """Four float64 and a bool for every example."""
-PROCESS_BYTES = 400e6
-"""Resident memory of a Python process with PyTorch loaded (measured: 350 to 400 MB on Linux)."""
 TIMED_STEPS = 10
 TIMED_EXAMPLES = 1000
 
 
 def disk_bytes(jobs: Sequence[Job], model: torch.nn.Module, dataset: Dataset, workers: int) -> int:
     """Bound the bytes that a run's checkpoints take, with what is in progress (model and two moments, twice)."""
-    weights = _state_bytes(model)
+    weights = state_bytes(model)
     signals = BYTES_PER_SIGNAL * (len(dataset.y_train) + len(dataset.y_test))
     finished = len(jobs) * (weights + weights // 32 + signals)
     return finished + 2 * 3 * weights * max(1, workers)
 
 
-def memory_bytes(model: torch.nn.Module, dataset: Dataset, workers: int) -> int:
-    """Estimate the resident memory of a run: the data once, a process and four copies of the weights a worker."""
+def memory_bytes(model: torch.nn.Module, dataset: Dataset, choice: Choice, batch_size: int) -> int:
+    """Estimate the memory of a run: the data once here and once shared, and what training takes in each worker."""
     data = sum(array.nbytes for array in dataset.arrays.values())
-    return int(2 * data + (1 + workers) * PROCESS_BYTES + max(1, workers) * 4 * _state_bytes(model))
+    training = training_bytes(model, dataset.input_shape, batch_size)
+    workers = choice.workers if choice.name in ("local", "ray") else 0
+    return int(2 * data + (1 + workers) * PROCESS_BYTES + max(1, workers) * training)
 
 
 def epoch_seconds(job: Job, model: torch.nn.Module, dataset: Dataset, device: str) -> float:
@@ -86,8 +88,7 @@ def plan_table(
     left: Sequence[Job],
     model: torch.nn.Module,
     dataset: Dataset,
-    device: str,
-    workers: int,
+    choice: Choice,
 ) -> Group:
     """Draw the plan: every job with what it starts from, then the time, disk and memory that what is left takes."""
     table = Table(title="Plan", box=None, title_justify="left", header_style="bold")
@@ -99,19 +100,16 @@ def plan_table(
         start = job.parent[:8] if job.parent else "initial weights"
         phase = job.phase
         table.add_row(phase.label, job.model_name, str(phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
-    processes = 1 if device == "cuda" or workers == 0 else workers
-    seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, device) if left else 0.0
+    processes, on = choice.processes, choice.device
+    seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, on) if left else 0.0
+    where = "on the GPU, one model at a time" if on == "cuda" else f"on {processes} worker(s)"
     lines = (
         f"{len(left)} of {len(jobs)} jobs to train, {sum(job.phase.epochs for job in left)} epochs",
-        f"time    about {_duration(seconds)} on {processes} {'GPU' if device == 'cuda' else 'worker(s)'}",
-        f"disk    at most {disk_bytes(left, model, dataset, workers) / 1e6:.0f} MB",
-        f"memory  about {memory_bytes(model, dataset, workers) / 1e9:.1f} GB",
+        f"time    about {_duration(seconds)} {where}",
+        f"disk    at most {disk_bytes(left, model, dataset, processes) / 1e6:.0f} MB",
+        f"memory  about {memory_bytes(model, dataset, choice, jobs[0].training.batch_size) / 1e9:.1f} GB",
     )
     return Group(table, "", *lines)
-
-
-def _state_bytes(model: torch.nn.Module) -> int:
-    return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 
 def _duration(seconds: float) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -18,19 +17,19 @@ from redense.data.dataset import Dataset
 from redense.data.load import load_data
 from redense.display import watch
 from redense.engines.base import Engine, Failed
-from redense.engines.inline import InlineEngine
-from redense.engines.local import LocalEngine
-from redense.errors import Interrupted, RecipeError, TrainingError
+from redense.engines.choose import Choice, choose
+from redense.errors import Interrupted, TrainingError
 from redense.estimate import disk_bytes, plan_table
 from redense.folder import check_folder, open_folder
 from redense.models.registry import architecture, build, check_fit, resolve
 from redense.paired import Correct
-from redense.plan import Job, Substance, plan
+from redense.plan import Job, Substance, plan, subjects
 from redense.report.comparisons import comparisons_table, leakage_sentences
 from redense.report.figures import save_table_figure
 from redense.report.summary import kept_table, layer_table
 from redense.report.table import results_table
 from redense.report.traces import save_results_traces
+from redense.resources import Device, EngineName, Resources
 from redense.results import Results, Row, row_of
 from redense.sparsity.masks import check_selection
 from redense.sparsity.measure import fraction_of_zeros
@@ -39,7 +38,8 @@ from redense.sparsity.select import prunable
 if TYPE_CHECKING:
     from redense.auditing.of_run import AuditRow, RunAuditor
 
-Device = Literal["auto", "cpu", "cuda"]
+
+DEFAULT_RESOURCES = Resources()
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ class Prepared:
     model_name: str
     model: torch.nn.Module
     jobs: tuple[Job, ...]
-    device: str
-    workers: int
+    choice: Choice
 
     def left(self, store: Store) -> list[Job]:
         """List the jobs that have no checkpoint yet (whether those that have are whole, the engine finds out)."""
@@ -60,7 +59,7 @@ class Prepared:
 
     def needed_bytes(self, store: Store) -> int:
         """Bound the disk space that the jobs that are left will take."""
-        return disk_bytes(self.left(store), self.model, self.dataset, self.workers)
+        return disk_bytes(self.left(store), self.model, self.dataset, self.choice.processes)
 
 
 def run(
@@ -69,7 +68,11 @@ def run(
     *,
     data_root: str | Path | None = None,
     device: Device = "auto",
+    engine: EngineName = "auto",
     workers: int | None = None,
+    time_limit: float | None = None,
+    ray_address: str | None = None,
+    ray_storage: str | None = None,
     console: Console | None = None,
 ) -> Results:
     """Train what a recipe asks for and is not yet in the folder `out`, and return the complete results.
@@ -79,8 +82,14 @@ def run(
         out: the run's folder; the same recipe may go on there, with other sparsities and seeds too.
         data_root: a folder in which to look for named data first.
         device: ``auto`` takes CUDA where there is some.
-        workers: one-thread processes on the CPU, by default as many as cores; 0 trains in this process. The
-            results have the same bits with any number. On CUDA one process does all.
+        engine: ``local`` trains in worker processes on the CPU, ``inline`` in this process, ``vectorized`` many models
+            as one, ``ray`` on a cluster; ``auto`` chooses. Results of ``vectorized`` agree with the others' within
+            rounding and are stored under keys of their own; those of the others have the same bits.
+        workers: one-thread processes on the CPU, by default as many as cores, if memory allows; 0 trains in this
+            process. The results have the same bits with any number.
+        time_limit: seconds after which a job's worker process counts as hanging and is replaced, once.
+        ray_address: of a running Ray cluster.
+        ray_storage: a URL for fsspec through which a cluster's checkpoints travel.
         console: where progress and tables go; by default nowhere.
 
     Raises a `RedenseError`: `RecipeError`, `DataError`, `ModelError` or `FolderError` before anything is written;
@@ -88,12 +97,15 @@ def run(
     """
     out = Path(out)
     console = console or Console(quiet=True)
-    ready = prepare(recipe, data_root, device, workers)
+    resources = Resources(device, engine, workers, time_limit, ray_address, ray_storage)
+    ready = prepare(recipe, data_root, resources)
     if recipe.audit:
         _auditor(ready, Store(out), ("threshold", *recipe.audit)).check()
     with open_folder(out, recipe, ready.needed_bytes(Store(out))) as folder:
         console.print(layer_table(ready.model, ready.dataset.input_shape, ready.model_name))
-        failures, interrupted = _train(ready, _engine(ready, folder.lock), folder.store, console)
+        console.print(_engine_line(ready.choice), highlight=False, soft_wrap=True)
+        failures, interrupted = _train(ready, ready.choice.engine([folder.lock]), folder.store, console)
+        folder.store.discard_unfinished_writes()
         for note in folder.store.set_aside:
             console.print(note, highlight=False)
         results = _measure(ready, folder.store)
@@ -156,7 +168,7 @@ def audit_folder(ready: Prepared, store: Store, attacks: tuple[str, ...], consol
 def _auditor(ready: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:
     from redense.auditing.of_run import RunAuditor
 
-    return RunAuditor(ready.model_name, ready.dataset, store, ready.jobs, attacks, ready.device)
+    return RunAuditor(ready.model_name, ready.dataset, store, ready.jobs, attacks, ready.choice.device)
 
 
 def dry_run(
@@ -164,50 +176,34 @@ def dry_run(
     out: str | Path,
     *,
     data_root: str | Path | None = None,
-    device: Device = "auto",
-    workers: int | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
     console: Console,
 ) -> None:
     """Print what `run` would do and what it would cost; nothing is trained or written."""
-    ready = prepare(recipe, data_root, device, workers)
+    ready = prepare(recipe, data_root, resources)
     store = Store(Path(out))
     check_folder(store.root, recipe, ready.needed_bytes(store))
     console.print(layer_table(ready.model, ready.dataset.input_shape, ready.model_name))
-    console.print(plan_table(ready.jobs, ready.left(store), ready.model, ready.dataset, ready.device, ready.workers))
+    console.print(plan_table(ready.jobs, ready.left(store), ready.model, ready.dataset, ready.choice))
+    console.print(_engine_line(ready.choice), highlight=False, soft_wrap=True)
 
 
-def prepare(
-    recipe: Recipe, data_root: str | Path | None = None, device: Device = "auto", workers: int | None = None
-) -> Prepared:
+def prepare(recipe: Recipe, data_root: str | Path | None = None, resources: Resources = DEFAULT_RESOURCES) -> Prepared:
     """Find the data, build the model, plan the jobs, and raise a `RedenseError` if anything does not fit."""
-    kind = _device(device)
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers < 0:
-        raise RecipeError(f"workers: got {workers}; expected 0 (this process) or more")
     dataset = load_data(recipe.data, Path(data_root) if data_root is not None else None)
     model_name = resolve(recipe.model, dataset.input_shape)
     model = build(model_name, dataset.input_shape, dataset.num_classes)
     check_fit(model_name, model, dataset.input_shape, dataset.num_classes)
     for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
         check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
-    substance = Substance(dataset.fingerprint, architecture(model), kind)
+    choice = choose(resources, model, dataset, recipe.batch_size, len(subjects(recipe)) * len(recipe.sparsities))
+    substance = Substance(dataset.fingerprint, architecture(model), choice.arithmetic)
     jobs = plan(recipe, model_name, substance)
-    return Prepared(recipe, dataset, model_name, model, jobs, kind, workers)
+    return Prepared(recipe, dataset, model_name, model, jobs, choice)
 
 
-def _device(device: Device) -> str:
-    if device not in ("auto", "cpu", "cuda"):
-        raise RecipeError(f"device: got {device!r}; expected auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("device: got cuda, but PyTorch finds no CUDA device here; use --device cpu")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
-def _engine(ready: Prepared, lock: int) -> Engine:
-    if ready.device == "cuda" or ready.workers == 0:
-        return InlineEngine(ready.device)
-    return LocalEngine(ready.workers, keep_open=[lock])
+def _engine_line(choice: Choice) -> str:
+    return f"Engine: {choice.name} on {choice.device} ({choice.reason})"
 
 
 def _train(ready: Prepared, engine: Engine, store: Store, console: Console) -> tuple[list[Failed], bool]:

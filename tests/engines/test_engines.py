@@ -181,3 +181,27 @@ def test_the_longer_control_has_the_bits_of_dsd_at_sparsity_0(recipe, tmp_path):
         control, phase = found[f"control-longer beside {name}"], found[f"{name} 0%"]
         assert control.history == phase.history
         assert all(torch.equal(value, control.model[key]) for key, value in phase.model.items())
+
+
+def test_a_worker_that_hangs_is_replaced_and_goes_on(recipe, tmp_path, monkeypatch):
+    ready = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:hangs_once", "sparsities": (0.3,)}))
+    carried_out(InlineEngine(), ready, tmp_path / "undisturbed")
+    # the second epoch hangs, once: its worker is killed, another goes on after the first epoch
+    flag = tmp_path / "hang"
+    flag.touch()
+    monkeypatch.setenv("REDENSE_TEST_HANG", str(flag))
+    events = carried_out(LocalEngine(1, time_limit=8.0), ready, tmp_path / "run")
+    (retried,) = (event for event in events if isinstance(event, Retried))
+    assert retried.reason == "stopped after 8 s, the time limit"
+    epochs = [event.epoch for event in events if isinstance(event, EpochDone) and event.job == retried.job]
+    assert epochs == [1, 2]
+    assert checkpoints(tmp_path / "run") == checkpoints(tmp_path / "undisturbed")
+
+
+def test_a_worker_that_always_hangs_fails_its_chain_alone(recipe, tmp_path, monkeypatch):
+    ready = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:hangs_once"}))
+    monkeypatch.setenv("REDENSE_TEST_HANG", "always")
+    events = carried_out(LocalEngine(2, time_limit=1.0), ready, tmp_path / "run")
+    failed = [event for event in events if isinstance(event, Failed)]
+    assert len(failed) == len(ready.jobs)
+    assert "dense, seed 0: its worker was stopped after 1 s, the time limit, 2 times" in failed[0].reason

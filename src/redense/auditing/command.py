@@ -18,7 +18,8 @@ from redense.config import Recipe
 from redense.errors import FolderError, LeakFound, RecipeError
 from redense.folder import RECIPE_FILE
 from redense.report.audit_table import audit_table
-from redense.runs import audit_folder, prepare
+from redense.resources import EngineName, Resources
+from redense.runs import Prepared, audit_folder, prepare
 
 
 def audit_source(
@@ -87,12 +88,20 @@ def _audit_run(
         recipe = Recipe.from_mapping(json.loads((run / RECIPE_FILE).read_text()), source=str(run / RECIPE_FILE))
     except (OSError, ValueError) as error:
         raise FolderError(f"{run}: no {RECIPE_FILE} that can be read ({error}); expected a run's folder") from None
-    ready = prepare(recipe, data_root, device)
     store = Store(run)
-    if not any(store.finished_folder(job.key).is_dir() for job in ready.jobs):
-        raise FolderError(f"{run}: no phase is finished; run the recipe first")
+    ready = _prepared_as_trained(recipe, data_root, device, store)
     own = ("threshold", *recipe.audit)
     return [row.result for row in audit_folder(ready, store, attacks or own, console)]
+
+
+def _prepared_as_trained(recipe: Recipe, data_root: Path | None, device: Any, store: Store) -> Prepared:
+    """Prepare a recipe for the engine that trained it: keys name the arithmetic, and the folder does not tell which."""
+    engines: tuple[EngineName, ...] = ("inline", "vectorized")
+    for engine in engines:
+        ready = prepare(recipe, data_root, Resources(device, engine))
+        if len(ready.left(store)) < len(ready.jobs):
+            return ready
+    raise FolderError(f"{store.root}: no phase is finished; run the recipe first")
 
 
 def _write(result: AuditResult, out: Path, console: Console) -> None:

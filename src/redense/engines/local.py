@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,10 +44,15 @@ LOG = "workers.log"
 class LocalEngine:
     """Train in worker processes on the CPU; the number of workers changes the time, not a bit of the result."""
 
-    def __init__(self, workers: int, keep_open: Sequence[int] = ()) -> None:
-        """Use so many workers; each keeps the descriptors `keep_open` (a lock's, say) open as long as it lives."""
+    def __init__(self, workers: int, keep_open: Sequence[int] = (), time_limit: float | None = None) -> None:
+        """Use so many workers; each keeps the descriptors `keep_open` (a lock's, say) open as long as it lives.
+
+        A worker whose job takes longer than `time_limit` seconds counts as hanging: it is killed, and the job is tried
+        once more, from its last finished epoch.
+        """
         self.workers = workers
         self.keep_open = tuple(keep_open)
+        self.time_limit = time_limit
 
     def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Generator[Event, None, None]:
         """Carry out the jobs and yield events until none is left."""
@@ -57,7 +64,7 @@ class LocalEngine:
                 left.append(job)
         if not left:
             return
-        with _Team(min(self.workers, len(left)), self.keep_open, dataset, store) as team:
+        with _Team(min(self.workers, len(left)), self.keep_open, dataset, store, self.time_limit) as team:
             yield from _carry_out(Schedule(left), team)
 
 
@@ -103,6 +110,8 @@ class _Worker:
     events: IO[bytes]
     job: Job | None = None
     unread: bytes = b""
+    deadline: float = math.inf
+    overdue: bool = False
 
 
 @dataclass
@@ -113,6 +122,7 @@ class _Team:
     keep_open: tuple[int, ...]
     dataset: Dataset
     store: Store
+    time_limit: float | None = None
     workers: list[_Worker] = field(default_factory=list)
 
     def __enter__(self) -> _Team:
@@ -145,15 +155,30 @@ class _Team:
 
     def messages(self) -> Iterator[tuple[_Worker, dict[str, Any]]]:
         """Wait for workers to report and yield what they say; a dead one's last word is "died"."""
-        for key, _ in self.selector.select():
+        for key, _ in self.selector.select(self._time_left()):
             worker: _Worker = key.data
             received = os.read(key.fd, 65536)
             *lines, worker.unread = (worker.unread + received).split(b"\n")
             for line in lines:
-                yield worker, json.loads(line)
+                message = json.loads(line)
+                if message["event"] == "started":  # the time that a new process takes to start does not count
+                    worker.deadline = math.inf if self.time_limit is None else time.monotonic() + self.time_limit
+                else:
+                    yield worker, message
             if not received:
                 self.workers.remove(worker)
-                yield worker, {"event": "died", "reason": _cause_of_death(self._close(worker))}
+                cause = _cause_of_death(self._close(worker))
+                reason = f"stopped after {self.time_limit:g} s, the time limit" if worker.overdue else cause
+                yield worker, {"event": "died", "reason": reason}
+        for worker in self.workers:
+            if worker.job is not None and time.monotonic() > worker.deadline:
+                worker.overdue, worker.deadline = True, math.inf
+                worker.process.kill()
+
+    def _time_left(self) -> float | None:
+        """Seconds until the first running job is overdue, None when none can be."""
+        first = min((worker.deadline for worker in self.workers if worker.job is not None), default=math.inf)
+        return None if first == math.inf else max(0.0, first - time.monotonic())
 
     def _idle(self) -> list[_Worker | None]:
         waiting: list[_Worker | None] = [worker for worker in self.workers if worker.job is None]

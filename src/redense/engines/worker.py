@@ -58,6 +58,7 @@ def _serve(job: Job, data: TensorData, store: Store, events: IO[str]) -> None:
     def send(event: str, **values: Any) -> None:
         events.write(json.dumps({"event": event, **values}) + "\n")
 
+    send("started")
     try:
         for entry in execute(job, data, store):
             send("epoch", **entry)

@@ -1,0 +1,57 @@
+"""What a run may use: device, engine, workers, cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from redense.errors import RecipeError
+
+EngineName = Literal["auto", "inline", "local", "vectorized", "ray"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use; nothing here changes what its results mean.
+
+    Raises `RecipeError` for values that make no sense together.
+    """
+
+    device: Device = "auto"
+    """auto takes CUDA where there is some."""
+    engine: EngineName = "auto"
+    """local: worker processes on the CPU; inline: this process; vectorized: many models as one, on a GPU above all;
+    ray: a cluster; auto chooses and says why."""
+    workers: int | None = None
+    """Worker processes on the CPU, by default one a core as far as memory goes; 0 trains in this process. The results
+    are the same."""
+    time_limit: float | None = None
+    """Seconds after which a job's worker process counts as hanging and is replaced; by default none."""
+    ray_address: str | None = None
+    """Of a running Ray cluster; auto finds one on this machine. Without it, --engine ray starts one here."""
+    ray_storage: str | None = None
+    """A URL for fsspec through which a cluster's checkpoints travel; by default all machines see the run's folder."""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("device", self.device, ("auto", "cpu", "cuda")),
+            ("engine", self.engine, ("auto", "inline", "local", "vectorized", "ray")),
+        ):
+            if value not in known:
+                raise RecipeError(f"{name}: got {value!r}; expected one of {', '.join(known)}")
+        if self.device == "cuda":
+            import torch  # takes seconds, which --help is spared
+
+            if not torch.cuda.is_available():
+                raise RecipeError("device: got cuda, but PyTorch finds no CUDA device here; use --device cpu")
+        if self.device == "cuda" and self.engine in ("local", "ray"):
+            raise RecipeError(f"engine: got {self.engine}, which trains on the CPU, with device cuda; drop one of them")
+        if self.workers is not None and self.workers < 0:
+            raise RecipeError(f"workers: got {self.workers}; expected 0 (this process) or more")
+        if self.workers == 0 and self.engine == "local":
+            raise RecipeError("workers: got 0 with engine local, which needs 1 or more; use --engine inline")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise RecipeError(f"time_limit: got {self.time_limit:g}; expected seconds above 0")
+        if (self.ray_address or self.ray_storage) and self.engine not in ("auto", "ray"):
+            raise RecipeError(f"engine: got {self.engine} with a Ray cluster's settings; use --engine ray or drop them")
