@@ -1,7 +1,7 @@
 """What a run leaves on disk: one checksummed folder a finished phase, one a phase in progress.
 
-A folder is written under a temporary name, synced and renamed, so it is either whole or not there. Damage
-after that (a flipped bit, a truncated file) is found by its checksums; such a folder is set aside, never read.
+A folder is written under a temporary name and renamed, so it is either whole or not there. Damage after that (a
+flipped bit, a truncated file) is found by its checksums; such a folder is set aside, never read.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ INDEX = "checkpoint.json"
 UNCHECKED = "environment.json"
 """When, how long and on what; the one file that differs between two runs of the same job."""
 TEMPORARY = ".writing-"
+SYNCED_FROM = 1.0
+"""Seconds of training from which on it is worth the 20 to 30 ms that syncing a folder to the disk takes.
+
+Without it, a power failure (a killed process does no harm) may leave a folder half-written: checksums find that.
+"""
 _ROW_MAJOR = torch.contiguous_format
 
 
@@ -124,7 +129,7 @@ class Store:
     @contextmanager
     def receiving(self, key: str) -> Iterator[Path]:
         """Give a folder to copy a finished job's files into; it takes the job's place when the body ends."""
-        with _whole_folder(self.finished_folder(key)) as folder:
+        with _whole_folder(self.finished_folder(key), synced=True) as folder:
             yield folder
 
     def discard_unfinished_writes(self) -> None:
@@ -220,22 +225,23 @@ def _read_progress(folder: Path) -> Progress:
 def _write_folder(
     target: Path, files: Mapping[str, Tensors], index: Mapping[str, Any], unchecked: Mapping[str, Any]
 ) -> None:
-    """Write tensors and index as one folder that appears at once."""
-    with _whole_folder(target) as temporary:
+    """Write tensors and index as one folder that appears at once; `unchecked` says how many seconds it took to make."""
+    synced = unchecked["seconds"] >= SYNCED_FROM
+    with _whole_folder(target, synced) as temporary:
         checksums = {}
         for name, tensors in files.items():
             # copies, because tied weights share memory, which the format has no way to say
             copies = {key: tensor.detach().cpu().clone(memory_format=_ROW_MAJOR) for key, tensor in tensors.items()}
             content = save_safetensors(copies)
             checksums[name] = hashlib.sha256(content).hexdigest()
-            _write_synced(temporary / name, content)
-        _write_synced(temporary / UNCHECKED, _json({**unchecked}))
+            _write(temporary / name, content, synced)
+        _write(temporary / UNCHECKED, _json({**unchecked}), synced)
         body = {**index, "files": checksums}
-        _write_synced(temporary / INDEX, _json({**body, "checksum": _checksum(body)}))
+        _write(temporary / INDEX, _json({**body, "checksum": _checksum(body)}), synced)
 
 
 @contextmanager
-def _whole_folder(target: Path) -> Iterator[Path]:
+def _whole_folder(target: Path, synced: bool) -> Iterator[Path]:
     """Give the body a folder to fill, which then appears under the target's name at once; an old one is replaced.
 
     Machines that share a disk have processes of the same number, so the temporary name has a random part.
@@ -244,11 +250,13 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        _sync_folder(temporary)
+        if synced:
+            _sync_folder(temporary)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
-        _sync_folder(target.parent)
+        if synced:
+            _sync_folder(target.parent)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _unwritable(target.parent, error) from error
@@ -304,11 +312,12 @@ def _json(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, sort_keys=True, indent=1).encode()
 
 
-def _write_synced(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, synced: bool) -> None:
     with path.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        if synced:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -323,7 +332,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file that is either the old or the new one, whole, whatever happens."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
-        _write_synced(temporary, text.encode())
+        _write(temporary, text.encode(), synced=True)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -70,9 +70,7 @@ def choose(resources: Resources, model: nn.Module, dataset: Dataset, batch_size:
     if name == "local":
         reason = f"{reason}{limit}"
     if resources.time_limit is not None and name != "local":
-        raise RecipeError(
-            f"time_limit: the engine here is {name}; only local, which has worker processes, can keep one"
-        )
+        raise RecipeError(f"time_limit: the engine is {name} here; only local, which has worker processes, keeps one")
     return Choice(name, device, 0 if name == "inline" else workers, reason, resources)
 
 

@@ -22,7 +22,7 @@ from redense.errors import TrainingError
 from redense.metrics import balanced_accuracy
 from redense.models.registry import build
 from redense.plan import Job
-from redense.seeding import derive, generator
+from redense.seeding import derive, generator, seed_global
 from redense.signals import Signals, read_signals
 from redense.sparsity.enforce import masked
 from redense.sparsity.masks import magnitude_masks
@@ -133,7 +133,7 @@ def _read(job: Job, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Signa
 
 def _train_epoch(job: Job, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, examples: Split) -> float:
     """Train one epoch and return its loss."""
-    torch.manual_seed(derive(job.seed, "layers", job.position, epoch))
+    seed_global(derive(job.seed, "layers", job.position, epoch))
     order = order_of(job, epoch, len(examples.y))
     loss = train_epoch(model, optimizer, examples.x, examples.y, order, job.training.batch_size)
     check_loss(job, epoch, loss)

@@ -15,7 +15,7 @@ from redense.imports import is_object_name, load_object
 from redense.models.fmnist_cnn import FmnistCNN
 from redense.models.mlp import mlp
 from redense.models.resnet import resnet18
-from redense.seeding import derive
+from redense.seeding import derive, seed_global
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -47,7 +47,7 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int =
     """
     factory = _factory(name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "weights"))
+        seed_global(derive(seed, "weights"))
         try:
             model = factory(input_shape=input_shape, num_classes=num_classes)
         except RedenseError:
