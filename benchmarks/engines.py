@@ -127,10 +127,10 @@ def compare(
 
 
 def on_cpu(models: list[int], repeats: int, data_root: Path | None) -> None:
-    fashion = parts(load_data("fashion-mnist", data_root), 4_000, 1_000)
+    fashion = parts(load_data("fashion-mnist", data_root), 4_000, 667)  # a fifteenth
     location = load_data("location30", data_root)
     for name, data, dataset, epochs in (
-        ("fmnist-cnn", "fashion-mnist", fashion, 2),
+        ("fmnist-cnn", "fashion-mnist", fashion, 4),
         ("mlp", "location30", location, 4),
     ):
         for count in models:

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import json
 
 import pytest
@@ -115,3 +116,20 @@ def test_half_written_folders_are_discarded(store, tmp_path):
     assert not list(tmp_path.rglob(f"{TEMPORARY}*"))
     assert not (tmp_path / "progress" / "key").exists()
     assert store.has("key")
+
+
+@pytest.mark.parametrize(("seconds", "synced"), [(0.5, False), (1.5, True)])
+def test_only_what_took_time_to_train_is_synced(tmp_path, monkeypatch, seconds, synced):
+    calls = []
+    monkeypatch.setattr("os.fsync", calls.append)
+    Store(tmp_path).save("key", {}, dataclasses.replace(checkpoint(), seconds=seconds), {})
+    assert bool(calls) == synced
+    assert Store(tmp_path).has("key")
+
+
+def test_a_folder_received_is_whole_or_not_there(store, tmp_path):
+    with contextlib.suppress(KeyError), store.receiving("other") as folder:
+        (folder / INDEX).write_text("{}")
+        raise KeyError
+    assert not store.finished_folder("other").exists()
+    assert not list(tmp_path.rglob(f"{TEMPORARY}*"))

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import redense
 from redense.checkpoints import Store
@@ -151,3 +152,22 @@ def test_one_seed_is_compared_by_the_examples_that_the_checkpoints_hold(results,
         first, second = (store.load(keys[phase]).test.correct for phase in (one.first, one.second))
         assert (one.only_first, one.only_second) == ((first & ~second).sum(), (second & ~first).sum())
     assert {one.quantity for one in results.comparisons} == {"test_accuracy"}
+
+
+def test_the_vectorised_engine_has_keys_of_its_own_and_agrees(recipe, tmp_path):
+    console = Console(file=io.StringIO(), width=140)
+    recipe = Recipe.from_mapping({**recipe.to_mapping(), "model": "mlp"}, "test")
+    stacked = redense.run(recipe, tmp_path / "run", engine="vectorized", console=console)
+    assert "Engine: vectorized on cpu (asked for)" in console.file.getvalue()
+    plain = redense.run(recipe, tmp_path / "run", workers=0)
+    assert not {row.checkpoint for row in stacked.rows} & {row.checkpoint for row in plain.rows}
+    for one, other in zip(stacked.rows, plain.rows, strict=True):
+        assert one.described == other.described
+        assert one.test_accuracy == pytest.approx(other.test_accuracy, abs=0.05)
+
+
+def test_a_network_that_cannot_be_stacked_is_trained_otherwise_and_the_run_says_why(recipe, tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    redense.run(recipe, tmp_path / "run", engine="vectorized", workers=0, console=console)
+    reason = "Engine: inline on cpu (the vectorised engine cannot train this model: it changes its buffer"
+    assert reason in console.file.getvalue()

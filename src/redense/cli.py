@@ -45,7 +45,7 @@ class Run:
 
         from redense.runs import dry_run, run
 
-        console = Console(width=None if sys.stdout.isatty() else 140)
+        console = Console(width=None if sys.stdout.isatty() else 150)
         out = self.out or Path("runs") / Path(self.source).stem
         if self.dry_run:
             dry_run(self.recipe, out, data_root=self.data_root, resources=self.resources, console=console)

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 
 import pytest
 import ray
@@ -13,6 +14,7 @@ from redense.engines.base import EpochDone, Failed, Finished, Retried
 from redense.engines.inline import InlineEngine
 from redense.engines.local import LocalEngine
 from redense.engines.ray import RayEngine
+from redense.errors import RedenseError
 from redense.runs import prepare
 
 pytestmark = pytest.mark.filterwarnings(
@@ -104,3 +106,9 @@ def test_closing_the_engine_stops_its_tasks(recipe, tmp_path, cluster):
     # the core is free again: another run gets it
     small = prepare(recipe)
     assert any(isinstance(event, Finished) for event in carried_out(RayEngine(), small, tmp_path / "next"))
+
+
+def test_without_ray_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RedenseError, match=r"pip install 'redense\[ray\]'"):
+        RayEngine()

@@ -19,7 +19,7 @@ from redense.arithmetic import fixed_arithmetic
 from redense.checkpoints import Checkpoint, Progress, Store
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.engines.base import EpochDone, Event, Finished, Retried, Started
+from redense.engines.base import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.engines.execute import (
     check_loss,
     environment,
@@ -72,13 +72,17 @@ class VectorizedEngine:
                 chosen, others = _alike(ready, pool, store, limit)
                 for job in others:
                     schedule.put_back(job)
+                ended = set()
                 try:
-                    yield from _train(chosen, pool, store, schedule)
+                    for event in _train(chosen, pool, store, schedule):
+                        if isinstance(event, Finished | Failed):
+                            ended.add(event.job.key)
+                        yield event
                 except torch.OutOfMemoryError:
                     if len(chosen) == 1:
                         raise TrainingError(f"{chosen[0].name}: one model alone does not fit into memory") from None
                     limit = len(chosen) // 2
-                    for job in chosen:
+                    for job in (job for job in chosen if job.key not in ended):
                         schedule.put_back(job)
                         yield Retried(job, f"{len(chosen)} models at once do not fit into memory; {limit} from now on")
 

@@ -42,9 +42,10 @@ def save_table_figure(results: Results, path: Path) -> None:
     _panel(left, results, "test_accuracy", "test accuracy, %")
     _panel(right, results, "inference_accuracy", "membership-inference accuracy, %")
     noise = 100 * balanced_accuracy_of_noise(results.members, results.nonmembers)
-    right.axhline(noise, color="#999999", linestyle=":", linewidth=1.2, label="pure noise")
+    right.axhline(noise, color="#999999", linestyle=":", linewidth=1.2)
+    along = right.get_yaxis_transform()
+    right.text(0.99, noise, "pure noise", transform=along, ha="right", va="bottom", fontsize=9, color="#777777")
     left.legend(frameon=False, fontsize=9)
-    right.legend(handles=[right.lines[-1]], frameon=False, fontsize=9)
     seeds = len(results.recipe.seeds)
     bars = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed, bars: 95% interval"
     figure.suptitle(f"{results.recipe.data}: {bars}", fontsize=11)

@@ -11,7 +11,7 @@ from redense.metrics import balanced_accuracy_of_noise
 from redense.report.published import published
 from redense.results import Results, Row, Spread
 
-PLAIN_WIDTH = 140
+PLAIN_WIDTH = 150
 
 
 def results_table(results: Results, model: str) -> RenderableType:
