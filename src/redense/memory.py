@@ -10,8 +10,8 @@ from torch import nn
 
 from redense.signals import EVALUATION_BATCH, evaluating
 
-PROCESS_BYTES = 400e6
-"""Resident memory of a Python process with PyTorch loaded (measured: 350 to 400 MB on Linux)."""
+PROCESS_BYTES = 550e6
+"""Memory of a worker process without its model: 450 to 530 MB on Linux, its share of what is mapped included."""
 STATES = 4
 """Copies of the weights in training: the weights, their gradients and two moments."""
 

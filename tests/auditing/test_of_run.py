@@ -12,6 +12,7 @@ from redense.data.members import Draw
 from redense.errors import DataError, RecipeError
 from redense.metrics import auc
 from redense.plan import subjects
+from redense.resources import Resources
 from redense.runs import prepare
 
 RECIPE = {
@@ -37,7 +38,7 @@ def out(tmp_path_factory):
 
 
 def rows_of(folder, changes=(), attacks=("threshold", "lira", "rmia", "shadow")):
-    ready = prepare(recipe(**dict(changes)), workers=0)
+    ready = prepare(recipe(**dict(changes)), resources=Resources(workers=0))
     auditor = RunAuditor(ready.model_name, ready.dataset, Store(folder), ready.jobs, attacks)
     return auditor, list(auditor.rows())
 
@@ -223,3 +224,22 @@ def test_the_paired_error_is_that_of_repeated_experiments():
     assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.12)
     unpaired = np.sqrt(2) * 0.023
     assert np.mean(errors) < 0.6 * unpaired, "what both have in common should cancel"
+
+
+def test_controls_are_audited_with_references_of_their_own(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("controls") / "run"
+    settings = {"controls": ("longer",), "audit": ("lira",), "protocols": ("half",)}
+    redense.run(recipe(**settings), folder, workers=0)
+    auditor, rows = rows_of(folder, settings, ("threshold", "lira"))
+    rows = [row for row in rows if row.protocol == "half"]
+    labels = ["dense", "sparse 50%", "re-dense 50%", "control-longer beside sparse", "control-longer beside re-dense"]
+    assert [row.phase.label for row in rows] == labels
+    assert {row.result.references for row in rows} == {4}
+    for job in auditor.jobs:
+        assert (job.phase.kind == "control") == job.phase.label.startswith("control")
+    compared = {(one.second, one.first) for one in compare(rows)}
+    assert ("re-dense 50%", "control-longer beside re-dense") in compared
+    assert ("sparse 50%", "control-longer beside sparse") in compared
+    written = json.loads((folder / "audit.json").read_text())["rows"]
+    lineages = [row["lineage"] for row in written if row["protocol"] == "half"]
+    assert lineages == ["dsd"] * 3 + ["control-longer"] * 2

@@ -37,8 +37,8 @@ def test_memory_limits_the_workers(ready, monkeypatch):
     monkeypatch.setattr(redense.engines.choose.os, "sched_getaffinity", lambda _: set(range(64)))
     memory(monkeypatch, 2e9)
     choice = chosen(ready)
-    assert choice.workers == 4  # of 400 MB and little more
-    assert "4 of 64 cores, because 2.0 GB are free, a worker takes about 0.4 GB" in choice.reason
+    assert choice.workers == 3  # of 550 MB and little more
+    assert "3 of 64 cores, because 2.0 GB are free, a worker takes about 0.6 GB" in choice.reason
     memory(monkeypatch, 0)
     assert chosen(ready).workers == 1
 
