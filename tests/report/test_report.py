@@ -1,13 +1,16 @@
 import dataclasses
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from redense.config import Recipe
+from redense.report.comparisons import comparisons_table
 from redense.report.figures import save_table_figure
 from redense.report.published import published
 from redense.report.table import plain_table, results_table
+from redense.report.traces import save_results_traces
 from redense.results import Results, Row
 
 
@@ -67,3 +70,40 @@ def test_the_figure_is_drawn(tmp_path, seeds):
     save_table_figure(results, tmp_path / "table.png")
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["table.png"]
+
+
+def test_traces_are_drawn_a_panel_a_sparsity(tmp_path):
+    history = ((0.8, 0.51), (0.9, 0.52))
+    rows = tuple(
+        dataclasses.replace(each, seed=seed, history=history, epochs=2) for seed in (0, 1) for each in ONE_SEED.rows
+    )
+    longer = [
+        dataclasses.replace(rows[0], phase="control", lineage="control-longer", beside="redense", round=1, seed=seed)
+        for seed in (0, 1)
+    ]
+    results = Results(dataclasses.replace(FASHION, seeds=(0, 1)), 60_000, 10_000, (*rows, *longer))
+    save_results_traces(results, tmp_path / "traces.png")
+    assert (tmp_path / "traces.png").read_bytes().startswith(b"\x89PNG")
+    found = [(one.second, one.first) for one in results.at_equal_accuracy()]
+    assert found[0] == ("re-dense 30%", "control-longer beside re-dense")
+
+
+def test_comparisons_say_what_they_rest_on():
+    rows = tuple(
+        dataclasses.replace(each, seed=seed, test_accuracy=each.test_accuracy + noise)
+        for seed, noise in enumerate((0.0, 0.001, -0.001))
+        for each in (row("sparse", 0.3), row("redense", 0.3, test=0.91 + 0.1 * noise))
+    )
+    several = Results(dataclasses.replace(FASHION, seeds=(0, 1, 2)), 60_000, 10_000, rows).compared()
+    lines = drawn(comparisons_table(several))
+    assert lines[0] == "Differences of test accuracy, points difference 95% interval t-test p Wilcoxon p"
+    assert lines[1].startswith("re-dense 30% - sparse 30% +1.00 [")
+    assert lines[1].endswith("higher")
+    assert any(line.startswith("Paired over 3 seeds") for line in lines)
+    correct = {"sparse": np.array([True, False, False]), "redense": np.array([True, True, False])}
+    keys = {one.checkpoint: correct[one.phase] for one in (dataclasses.replace(r, checkpoint=r.phase) for r in rows)}
+    first = tuple(dataclasses.replace(one, checkpoint=one.phase) for one in rows[:2])
+    alone = Results(FASHION, 60_000, 10_000, first).compared(keys.__getitem__)
+    lines = drawn(comparisons_table(alone))
+    assert lines[1] == "re-dense 30% - sparse 30% +33.33 0 1 1.000"
+    assert any("One seed says little" in line for line in lines)
