@@ -26,7 +26,7 @@ demo: install
 	$(BIN)/redense run --out runs/demo
 
 test: install
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: install
 	$(BIN)/ruff check .

@@ -17,9 +17,10 @@ from redense.engines.ray import RayEngine
 from redense.errors import RedenseError
 from redense.runs import prepare
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.xdist_group("ray"),  # one cluster, not one a test process
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")
