@@ -66,7 +66,6 @@ def test_results_that_do_not_fit_are_an_error_of_one_line(recipe, tmp_path, smal
     out = small_disk / "run"
     run(recipe, out, workers=0)
     text = (out / "results.json").read_text()
-    monkeypatch.setattr("redense.runs.check_folder", lambda *_: None, raising=False)
     monkeypatch.setattr("redense.folder.check_folder", lambda *_: None)
     with (small_disk / "ballast").open("wb") as file:
         free = os.statvfs(small_disk)
@@ -120,13 +119,13 @@ def test_clocks_that_jump_change_nothing(recipe, tmp_path, monkeypatch):
 def test_a_damaged_checkpoint_is_set_aside_and_its_phase_trained_again(recipe, tmp_path, name, damage):
     run(recipe, tmp_path / "run", workers=0)
     expected = checkpoints(tmp_path / "run")
-    dense = next((tmp_path / "run" / "checkpoints").iterdir())
-    content = bytearray((dense / name).read_bytes())
+    damaged = next((tmp_path / "run" / "checkpoints").iterdir())
+    content = bytearray((damaged / name).read_bytes())
     if damage == "truncated":
         del content[len(content) // 2 :]
     else:
         content[len(content) // 2] ^= 1
-    (dense / name).write_bytes(content)
+    (damaged / name).write_bytes(content)
     run(recipe, tmp_path / "run", workers=0)
     assert checkpoints(tmp_path / "run") == expected
     assert len(list((tmp_path / "run" / "damaged").iterdir())) == 1
