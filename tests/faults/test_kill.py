@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from folders import folder_bytes
+from processes import COMMAND, environment, session
 
 from redense.checkpoints import TEMPORARY
 from redense.config import Recipe
@@ -18,12 +19,6 @@ from redense.runs import run
 
 HERE = Path(__file__).parent
 EPOCHS = 30
-COMMAND = [sys.executable, "-m", "redense.cli", "run"]
-
-
-def environment():
-    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path, "COVERAGE_PROCESS_START": ""}
 
 
 def checkpoints(folder):
@@ -72,19 +67,6 @@ def wait_for(path, pattern, process, timeout=120):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline, f"no {pattern} after {timeout} s"
         time.sleep(0.01)
-
-
-def session(process):
-    """The live processes of a run: the parent and its workers."""
-    alive = []
-    for entry in Path("/proc").iterdir():
-        try:
-            state, _, _, group = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue
-        if int(group) == process.pid and state != "Z":
-            alive.append(int(entry.name))
-    return alive
 
 
 def undisturbed(npz, folder):
