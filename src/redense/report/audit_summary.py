@@ -59,11 +59,15 @@ def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float
     table.add_column(title, no_wrap=True)
     phases = list(dict.fromkeys(row.phase.label for row in rows))
     groups = [[row for row in rows if row.phase.label == phase] for phase in phases]
-    for phase in phases:
-        table.add_column(phase, justify="right", no_wrap=True)
-    for attack in (measured.attack for measured in rows[0].result.attacks):
-        cells = [_cell([reading(row.result.attack(attack)) for row in group], factor, digits) for group in groups]
-        table.add_row(attack, *cells)
+    lines = {
+        attack: [_cell([reading(row.result.attack(attack)) for row in group], factor, digits) for group in groups]
+        for attack in (measured.attack for measured in rows[0].result.attacks)
+    }
+    for phase, cells in zip(phases, zip(*lines.values(), strict=True), strict=True):
+        # a long name of a phase may take several lines, a figure may not
+        table.add_column(phase, justify="right", min_width=max(map(len, cells)))
+    for attack, line in lines.items():
+        table.add_row(attack, *line)
     test = [Spread.of(100 * row.test_accuracy for row in group) for group in groups]
     table.add_row("test accuracy, %", *(_spread(spread, 2) for spread in test), style="dim")
     return table
