@@ -96,7 +96,7 @@ def test_comparisons_say_what_they_rest_on():
     )
     several = Results(dataclasses.replace(FASHION, seeds=(0, 1, 2)), 60_000, 10_000, rows).compared()
     lines = drawn(comparisons_table(several))
-    assert lines[0] == "Differences of test accuracy, points difference 95% interval t-test p Wilcoxon p"
+    assert lines[0] == "Test accuracy, A - B, points difference 95% interval t-test p Wilcoxon p"
     assert lines[1].startswith("re-dense 30% - sparse 30% +1.00 [")
     assert lines[1].endswith("higher")
     assert any(line.startswith("Paired over 3 seeds") for line in lines)
@@ -105,5 +105,5 @@ def test_comparisons_say_what_they_rest_on():
     first = tuple(dataclasses.replace(one, checkpoint=one.phase) for one in rows[:2])
     alone = Results(FASHION, 60_000, 10_000, first).compared(keys.__getitem__)
     lines = drawn(comparisons_table(alone))
-    assert lines[1] == "re-dense 30% - sparse 30% +33.33 0 1 1.000"
+    assert lines[1] == "re-dense 30% - sparse 30% +33.33 1 0 1.000"
     assert any("One seed says little" in line for line in lines)

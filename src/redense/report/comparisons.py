@@ -9,8 +9,8 @@ from redense.paired import SIGNIFICANT, Paired, PValue, Quantity
 from redense.results import Results
 
 TITLES: dict[Quantity, str] = {
-    "test_accuracy": "Differences of test accuracy, points",
-    "inference_accuracy": "Differences of inference accuracy, points",
+    "test_accuracy": "Test accuracy, A - B, points",
+    "inference_accuracy": "Inference accuracy, A - B, points",
 }
 
 
@@ -47,9 +47,7 @@ def _table(title: str, comparisons: list[Paired]) -> Table:
     several = any(comparison.t or comparison.wilcoxon for comparison in comparisons)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(title, no_wrap=True)
-    names = (
-        ("95% interval", "t-test p", "Wilcoxon p") if several else ("right: first alone", "second alone", "McNemar p")
-    )
+    names = ("95% interval", "t-test p", "Wilcoxon p") if several else ("only A right", "only B right", "McNemar p")
     for name in ("difference", *names, ""):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for comparison in comparisons:
@@ -58,7 +56,7 @@ def _table(title: str, comparisons: list[Paired]) -> Table:
             interval = "-" if low_high is None else r"\[{:+.2f}, {:+.2f}]".format(*(100 * end for end in low_high))
             cells = [interval, _p(comparison.t), _p(comparison.wilcoxon)]
         else:
-            cells = [str(comparison.only_first), str(comparison.only_second), _p(comparison.mcnemar)]
+            cells = [str(comparison.only_second), str(comparison.only_first), _p(comparison.mcnemar)]
         shown = comparison.p < SIGNIFICANT
         verdict = ("higher" if comparison.difference > 0 else "lower") if shown else ""
         name = f"{comparison.second.label} - {comparison.first.label}"
