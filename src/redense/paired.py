@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest, t, ttest_1samp, wilcoxon
 
-from redense.phases import Phase, contrasts
+from redense.phases import Phase, contrasts_by_seed
 
 SIGNIFICANT = 0.05
 Quantity = Literal["test_accuracy", "inference_accuracy"]
@@ -105,13 +105,13 @@ def compare_phases(
     without it, and for other quantities, one seed gives no comparison.
     """
     families: dict[tuple[str, str, str], list[Paired]] = {}
-    for first, second in contrasts(values):
-        seeds = [seed for seed in values[first] if seed in values[second]]
+    known = {(phase, seed): None for phase, of_seeds in values.items() for seed in of_seeds}
+    for first, second, seeds in contrasts_by_seed(known.keys()):
         differences = [values[second][seed] - values[first][seed] for seed in seeds]
         paired = None
         if len(seeds) > 1:
             paired = over_seeds(quantity, first, second, differences)
-        elif seeds and correct is not None and quantity == "test_accuracy":
+        elif correct is not None and quantity == "test_accuracy":
             paired = over_examples(first, second, correct(first, seeds[0]), correct(second, seeds[0]))
         if paired is not None:
             families.setdefault((first.kind, first.lineage, second.kind), []).append(paired)

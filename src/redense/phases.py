@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -136,6 +136,16 @@ def contrasts(phases: Iterable[Phase]) -> list[tuple[Phase, Phase]]:
             CONTROLS.index(pair[0].lineage.removeprefix("control-")) if pair[0].lineage != "dsd" else 0,
         ),
     )
+
+
+def contrasts_by_seed(known: Collection[tuple[Phase, int]]) -> list[tuple[Phase, Phase, list[int]]]:
+    """List the `contrasts` of phases that are known for some seeds, each with the seeds that both phases have."""
+    found = []
+    for first, second in contrasts(phase for phase, _ in known):
+        seeds = [seed for phase, seed in known if phase == first and (second, seed) in known]
+        if seeds:
+            found.append((first, second, seeds))
+    return found
 
 
 def _stands(first: Phase, second: Phase) -> bool:

@@ -17,7 +17,7 @@ from redense.csv_text import csv_text
 from redense.equal_accuracy import EqualAccuracy, Trace, compare_traces
 from redense.metrics import balanced_accuracy, balanced_accuracy_interval
 from redense.paired import QUANTITIES, Correct, Paired, compare_phases, t_interval
-from redense.phases import Lineage, Phase, PhaseKind, Repeated, contrasts
+from redense.phases import Lineage, Phase, PhaseKind, Repeated, contrasts_by_seed
 from redense.plan import Job
 
 FORMAT = 1
@@ -118,16 +118,10 @@ class Results:
     def at_equal_accuracy(self) -> list[EqualAccuracy]:
         """Compare what phases give away at epochs of equal test accuracy."""
         traces = {(row.described, row.seed): Trace(row.history, self.nonmembers) for row in self.rows if row.history}
-        compared = []
-        for first, second in contrasts(phase for phase, _ in traces):
-            pairs = [
-                (traces[first, seed], traces[second, seed])
-                for seed in self.recipe.seeds
-                if (first, seed) in traces and (second, seed) in traces
-            ]
-            if pairs:
-                compared.append(compare_traces(first.label, second.label, pairs))
-        return compared
+        return [
+            compare_traces(first.label, second.label, [(traces[first, seed], traces[second, seed]) for seed in seeds])
+            for first, second, seeds in contrasts_by_seed(traces.keys())
+        ]
 
     def to_json(self) -> str:
         """Write format, recipe, sample sizes and rows as JSON."""

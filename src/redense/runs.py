@@ -117,13 +117,7 @@ def run(
                 "the same command goes on from the last finished epoch"
             )
         if results.rows:
-            save_table_figure(results, out / "table.png")
-            save_results_traces(results, out / "accuracy-leakage.png")
-            console.print(kept_table(ready.model, _masks(ready, folder.store)))
-            console.print(results_table(results, ready.model_name))
-            console.print(comparisons_table(results), soft_wrap=True, highlight=False)
-            for sentence in leakage_sentences(results):
-                console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+            _report(ready, folder.store, results, console)
         if recipe.audit and results.rows and not failures:
             audit_folder(ready, folder.store, ("threshold", *recipe.audit), console)
         if failures:
@@ -133,6 +127,17 @@ def run(
             )
         console.print(f"Written: {out / 'results.json'}, results.csv, table.png, accuracy-leakage.png", highlight=False)
     return results
+
+
+def _report(ready: Prepared, store: Store, results: Results, console: Console) -> None:
+    """Draw the pictures of a run that has any rows, and print its tables and what they amount to."""
+    save_table_figure(results, store.root / "table.png")
+    save_results_traces(results, store.root / "accuracy-leakage.png")
+    console.print(kept_table(ready.model, _masks(ready, store)))
+    console.print(results_table(results, ready.model_name))
+    console.print(comparisons_table(results), soft_wrap=True, highlight=False)
+    for sentence in leakage_sentences(results):
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
 
 
 def audit_folder(ready: Prepared, store: Store, attacks: tuple[str, ...], console: Console) -> list[AuditRow]:

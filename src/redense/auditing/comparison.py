@@ -12,7 +12,7 @@ from redense.auditing.audit import example_risks
 from redense.auditing.of_run import AuditRow
 from redense.equal_accuracy import EqualAccuracy, compare_traces, half_width
 from redense.metrics.roc import Members
-from redense.phases import contrasts
+from redense.phases import contrasts_by_seed
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,7 @@ def _pairs(rows: Sequence[AuditRow]) -> list[tuple[str, str, str, list[tuple[Aud
     found: list[tuple[str, str, str, list[tuple[AuditRow, AuditRow]]]] = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
         known = {(row.phase, row.seed): row for row in rows if row.protocol == protocol}
-        seeds = list(dict.fromkeys(seed for _, seed in known))
-        for first, second in contrasts(phase for phase, _ in known):
-            pairs = [
-                (known[first, seed], known[second, seed])
-                for seed in seeds
-                if (first, seed) in known and (second, seed) in known
-            ]
-            if pairs:
-                found.append((protocol, first.label, second.label, pairs))
+        for first, second, seeds in contrasts_by_seed(known.keys()):
+            pairs = [(known[first, seed], known[second, seed]) for seed in seeds]
+            found.append((protocol, first.label, second.label, pairs))
     return found

@@ -28,7 +28,7 @@ from redense.checkpoints import Store, write_text
 from redense.csv_text import csv_lines, csv_text
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.data.members import Draw
+from redense.data.members import Draw, included
 from redense.equal_accuracy import Trace
 from redense.errors import TrainingError
 from redense.metrics.roc import Members
@@ -142,9 +142,7 @@ class RunAuditor:
 
     def members(self, draw: Draw | None) -> Members:
         """Tell which of all examples a model was trained on."""
-        if draw is None:
-            return np.arange(len(self.labels)) < len(self.dataset.y_train)
-        return draw.included(len(self.labels))
+        return included(draw, len(self.dataset.y_train), len(self.labels))
 
     def ask(self, job: Job, examples: Any, *, queries: bool, noisy: bool) -> Any:
         """Ask a finished job's model about some of all examples (ascending indices)."""

@@ -42,6 +42,15 @@ class Draw:
         return ~included if second else included
 
 
+def included(draw: Draw | None, training: int, size: int) -> npt.NDArray[np.bool_]:
+    """Tell for each of `size` examples, the `training` ones first, whether a model is trained on it; bool [size].
+
+    >>> included(None, 2, 3).tolist()
+    [True, True, False]
+    """
+    return np.arange(size) < training if draw is None else draw.included(size)
+
+
 @dataclass(frozen=True)
 class Split:
     """Examples a model is trained on (x, y) and test examples it never sees."""

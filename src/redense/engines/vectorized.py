@@ -19,6 +19,7 @@ from redense.arithmetic import fixed_arithmetic
 from redense.checkpoints import Checkpoint, Progress, Store
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
+from redense.data.members import included
 from redense.engines.base import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.engines.execute import (
     check_loss,
@@ -108,17 +109,12 @@ class _Pool:
 
     def members(self, job: Job) -> torch.Tensor:
         """Return the places of the examples that a job trains on, in the plain trainer's order."""
-        training = len(self.data.y_train)
-        if job.draw is None:
-            return torch.arange(training)
-        return torch.from_numpy(np.flatnonzero(job.draw.included(len(self.y))))
+        return torch.from_numpy(np.flatnonzero(included(job.draw, len(self.data.y_train), len(self.y))))
 
     def held_out(self, job: Job) -> torch.Tensor:
         """Return the places of the test examples that a job never sees."""
         training = len(self.data.y_train)
-        if job.draw is None:
-            return torch.arange(training, len(self.y))
-        outside = np.flatnonzero(~job.draw.included(len(self.y)))
+        outside = np.flatnonzero(~included(job.draw, training, len(self.y)))
         return torch.from_numpy(outside[outside >= training])
 
 
