@@ -28,9 +28,9 @@ from threadpoolctl import threadpool_limits
 from redense.attacks import RMIA, LiRA
 from redense.attacks.lira import Variance
 from redense.attacks.rmia import share_exceeded
+from redense.auditing.attacks import scored
 from redense.auditing.evidence import Evidence
 from redense.auditing.measured import FPRS, measure
-from redense.auditing.suite import scored
 from redense.metrics import auc_interval, balanced_accuracy_interval, bootstrap, roc
 from redense.metrics.intervals import split_halves
 from redense.signals import Signals

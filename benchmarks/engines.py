@@ -26,14 +26,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from redense.checkpoints import Store
-from redense.config import Recipe
 from redense.data.dataset import Dataset
 from redense.data.load import load_data
-from redense.engines.base import EpochDone, Failed
-from redense.plan import Substance, plan
-from redense.resources import Device, Resources
-from redense.runs import Prepared, prepare
+from redense.experiment.checkpoints import Store
+from redense.experiment.engines.base import EpochDone, Failed
+from redense.experiment.plan import Substance, plan
+from redense.experiment.prepare import Prepared, prepare
+from redense.experiment.recipe import Recipe
+from redense.experiment.resources import Device, Resources
 
 Name = Literal["inline", "local", "vectorized"]
 

@@ -17,7 +17,7 @@ from torch import nn
 
 import redense
 from redense.models.registry import build
-from redense.sparsity.threshold import kth_smallest, smallest
+from redense.sparsity.smallest import kth_smallest, smallest
 
 
 def seconds(action: Callable[[], object], repeats: int = 20) -> tuple[float, float, float]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from redense.sparsity.threshold import kth_smallest, smallest
+from redense.sparsity.smallest import kth_smallest, smallest
 
 
 def radix(weights: torch.Tensor, k: int) -> float:

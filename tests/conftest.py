@@ -7,7 +7,7 @@ import pytest
 from factories import arrays
 from hypothesis import settings
 
-from redense.config import Recipe
+from redense.experiment.recipe import Recipe
 
 # no deadline: how long an example takes depends on what else the machine does
 settings.register_profile("redense", deadline=None)

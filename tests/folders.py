@@ -1,6 +1,6 @@
 """What of a folder must be the same in two runs of the same jobs."""
 
-from redense.checkpoints import UNCHECKED
+from redense.experiment.checkpoints import UNCHECKED
 
 
 def folder_bytes(folder):

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-COMMAND = [sys.executable, "-m", "redense.cli", "run"]
+COMMAND = [sys.executable, "-m", "redense", "run"]
 
 
 def environment():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn, optim
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
-from redense import DSD, RedenseError, patterns, schedules, scores
+from redense import DSD, RedenseError, patterns, saliency, schedules
 
 
 def train_step(model, optimizer, number):
@@ -165,9 +165,9 @@ def test_gradual_pruning_is_nested_and_ends_at_the_sparsity():
 
 def test_gradual_pruning_by_chance_never_brings_a_weight_back():
     def another_each_time(model, parameters):
-        return scores.random(epoch)(model, parameters)
+        return saliency.random(epoch)(model, parameters)
 
-    model, optimizer, dsd = linear(epochs=(1, 8, 1), schedule=schedules.Cubic(), score=another_each_time)
+    model, optimizer, dsd = linear(epochs=(1, 8, 1), schedule=schedules.Cubic(), saliency=another_each_time)
     before = torch.zeros(2, 10, dtype=torch.bool)
     for epoch in dsd.epochs():
         train_step(model, optimizer, epoch)

@@ -1,6 +1,7 @@
 """Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.
 
-The public names load on first use, so that ``import redense`` does not wait for PyTorch.
+The public names load on first use, so that ``import redense`` does not wait for PyTorch. Earlier names go on working:
+``redense.scores`` is `redense.saliency`, and what is called `score` there is `saliency` now.
 """
 
 from importlib import import_module
@@ -8,25 +9,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from redense import attacks as attacks
+    from redense import data as data
+    from redense import methods as methods
     from redense import metrics as metrics
-    from redense import patterns as patterns
-    from redense import schedules as schedules
-    from redense import scores as scores
+    from redense import phases as phases
     from redense.auditing.audit import audit as audit
     from redense.auditing.audit import audit_evidence as audit_evidence
     from redense.auditing.evidence import Evidence as Evidence
     from redense.auditing.evidence import References as References
     from redense.auditing.result import AuditResult as AuditResult
-    from redense.config import Recipe as Recipe
     from redense.dsd import DSD as DSD
+    from redense.errors import DataError as DataError
+    from redense.errors import FolderError as FolderError
+    from redense.errors import Interrupted as Interrupted
+    from redense.errors import LeakFound as LeakFound
+    from redense.errors import ModelError as ModelError
+    from redense.errors import RecipeError as RecipeError
     from redense.errors import RedenseError as RedenseError
-    from redense.results import Results as Results
-    from redense.results import Row as Row
-    from redense.runs import run as run
+    from redense.errors import TrainingError as TrainingError
+    from redense.experiment.export import export as export
+    from redense.experiment.recipe import Recipe as Recipe
+    from redense.experiment.resources import Resources as Resources
+    from redense.experiment.results import Results as Results
+    from redense.experiment.results import Row as Row
+    from redense.experiment.run import run as run
+    from redense.phases import Phase as Phase
     from redense.signals import Signals as Signals
     from redense.signals import image_queries as image_queries
     from redense.signals import read_signals as read_signals
+    from redense.sparsity import patterns as patterns
+    from redense.sparsity import saliency as saliency
+    from redense.sparsity import saliency as scores  # noqa: F401 (the former name)
+    from redense.sparsity import schedules as schedules
     from redense.sparsity.enforce import masked as masked
+    from redense.sparsity.masks import Selection as Selection
     from redense.sparsity.masks import choose_masks as choose_masks
     from redense.sparsity.masks import magnitude_masks as magnitude_masks
     from redense.sparsity.measure import measure_sparsity as measure_sparsity
@@ -36,38 +52,59 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_MODULES = {
+    "attacks": "redense.attacks",
+    "data": "redense.data",
+    "methods": "redense.methods",
+    "metrics": "redense.metrics",
+    "patterns": "redense.sparsity.patterns",
+    "phases": "redense.phases",
+    "saliency": "redense.sparsity.saliency",
+    "schedules": "redense.sparsity.schedules",
+    "scores": "redense.sparsity.saliency",
+}
+
 _HOMES = {
     "AuditResult": "redense.auditing.result",
     "DSD": "redense.dsd",
+    "DataError": "redense.errors",
     "Evidence": "redense.auditing.evidence",
-    "Recipe": "redense.config",
+    "FolderError": "redense.errors",
+    "Interrupted": "redense.errors",
+    "LeakFound": "redense.errors",
+    "ModelError": "redense.errors",
+    "Phase": "redense.phases",
+    "Recipe": "redense.experiment.recipe",
+    "RecipeError": "redense.errors",
     "RedenseError": "redense.errors",
     "References": "redense.auditing.evidence",
-    "Results": "redense.results",
-    "Row": "redense.results",
+    "Resources": "redense.experiment.resources",
+    "Results": "redense.experiment.results",
+    "Row": "redense.experiment.results",
+    "Selection": "redense.sparsity.masks",
     "Signals": "redense.signals",
+    "TrainingError": "redense.errors",
     "audit": "redense.auditing.audit",
     "audit_evidence": "redense.auditing.audit",
     "choose_masks": "redense.sparsity.masks",
+    "export": "redense.experiment.export",
     "image_queries": "redense.signals",
     "load_sparse": "redense.sparsity.storage",
     "magnitude_masks": "redense.sparsity.masks",
     "masked": "redense.sparsity.enforce",
     "measure_sparsity": "redense.sparsity.measure",
     "read_signals": "redense.signals",
-    "run": "redense.runs",
+    "run": "redense.experiment.run",
     "save_sparse": "redense.sparsity.storage",
     "sensitivity": "redense.sparsity.sensitivity",
 }
 
-_MODULES = ("attacks", "metrics", "patterns", "schedules", "scores")
-
-__all__ = [*sorted(_HOMES), *_MODULES]  # noqa: PLE0604 (the names are strings; ruff cannot see it)
+__all__ = [*sorted(_HOMES), *sorted(_MODULES)]  # noqa: PLE0604 (the names are strings; ruff cannot see it)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f"redense.{name}")
+        return import_module(_MODULES[name])
     if name not in _HOMES:
         raise AttributeError(f"module 'redense' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -11,13 +11,13 @@ from torch import nn, optim
 
 from redense.errors import ModelError, RecipeError, TrainingError
 from redense.phases import Phase, dsd_phases
-from redense.sparsity import scores
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.distributions import check_sparsity
 from redense.sparsity.enforce import Enforcement, refuse_unheld, uncompiled
-from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks
+from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, saliency_of
 from redense.sparsity.measure import all_zero
 from redense.sparsity.moments import reset_moments
+from redense.sparsity.saliency import magnitude
 from redense.sparsity.schedules import OneShot, Schedule
 from redense.sparsity.shards import like, local
 
@@ -47,7 +47,7 @@ class DSD:
         rates: factors on the learning rate, as in the paper's last phase: 1, 1, 0.1.
         moments: ``reset`` clears the optimizer's state between phases, ``keep`` only that of pruned weights.
         schedule: `redense.schedules.OneShot` or `Cubic`.
-        selection: which weights are pruned: exclude, preset, distribution, score, pattern (see `choose_masks`).
+        selection: which weights are pruned: exclude, preset, distribution, saliency, pattern (see `choose_masks`).
 
     Raises `RecipeError` for settings that make no sense or do not fit the model, and `ModelError` for an
     optimizer that does not hold what is to be pruned.
@@ -260,11 +260,11 @@ class DSD:
         if not isinstance(distribution, str) and sparsity != self.sparsity:
             share = sparsity / self.sparsity
             selection["distribution"] = {pattern: share * value for pattern, value in distribution.items()}
-        score = selection.get("score", scores.magnitude)
-        if score is not scores.magnitude and self._enforcement:
+        saliency = saliency_of(selection)
+        if saliency is not magnitude and self._enforcement:
             masks = self.masks
-            selection["score"] = lambda model, parameters: {
-                name: values * masks[name] for name, values in score(model, parameters).items()
+            selection["saliency"] = lambda model, parameters: {
+                name: values * masks[name] for name, values in saliency(model, parameters).items()
             }
         return selection
 

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from redense.text import percent
+
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
 Lineage = Literal["dsd", "control-longer", "control-llr"]
 Repeated = Literal["sparse", "redense"]
@@ -59,15 +61,6 @@ class Phase:
         if self.sparsity is None:
             return NAMES[self.kind]
         return f"{NAMES[self.kind]} {percent(self.sparsity)}{rounds}"
-
-
-def percent(fraction: float) -> str:
-    """Write a fraction as a percentage, with no more digits than it has.
-
-    >>> percent(0.3), percent(0.875)
-    ('30%', '87.5%')
-    """
-    return f"{100 * fraction:.10g}%"
 
 
 def dsd_phases(sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int = 1) -> tuple[Phase, ...]:

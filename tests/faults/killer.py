@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from redense.config import Recipe
-from redense.runs import run
+from redense.experiment.recipe import Recipe
+from redense.experiment.run import run
 
 
 def recipe(npz):

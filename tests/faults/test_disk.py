@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from folders import folder_bytes
 
-from redense.checkpoints import TEMPORARY, Store
-from redense.config import Recipe
-from redense.engines.base import Failed
-from redense.engines.local import LocalEngine
 from redense.errors import FolderError, RedenseError
-from redense.runs import prepare, run
+from redense.experiment.checkpoints import TEMPORARY, Store
+from redense.experiment.engines.base import Failed
+from redense.experiment.engines.local import LocalEngine
+from redense.experiment.prepare import prepare
+from redense.experiment.recipe import Recipe
+from redense.experiment.run import run
 
 
 def checkpoints(folder):
@@ -66,7 +67,7 @@ def test_results_that_do_not_fit_are_an_error_of_one_line(recipe, tmp_path, smal
     out = small_disk / "run"
     run(recipe, out, workers=0)
     text = (out / "results.json").read_text()
-    monkeypatch.setattr("redense.folder.check_folder", lambda *_: None)
+    monkeypatch.setattr("redense.experiment.folder.check_folder", lambda *_: None)
     with (small_disk / "ballast").open("wb") as file:
         free = os.statvfs(small_disk)
         file.write(bytes(free.f_bavail * free.f_frsize))

@@ -13,9 +13,9 @@ import pytest
 from folders import folder_bytes
 from processes import COMMAND, environment, session
 
-from redense.checkpoints import TEMPORARY
-from redense.config import Recipe
-from redense.runs import run
+from redense.experiment.checkpoints import TEMPORARY
+from redense.experiment.recipe import Recipe
+from redense.experiment.run import run
 
 HERE = Path(__file__).parent
 EPOCHS = 30

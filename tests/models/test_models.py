@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redense.errors import ModelError
+from redense.experiment.report.layers import layers
 from redense.models.fmnist_cnn import FmnistCNN
 from redense.models.registry import MODELS, architecture, build, check_fit
-from redense.report.summary import layers
 
 # FACTS of the reference: Keras's model.summary() of the published network
 REFERENCE = [

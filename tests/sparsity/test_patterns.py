@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redense import RedenseError, choose_masks
-from redense.patterns import Block, NofM, OutputChannels
+from redense.sparsity.patterns import Block, NofM, OutputChannels
 
 
 def layer(kind, *sizes, seed=0, **options):

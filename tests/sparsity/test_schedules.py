@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redense.errors import RecipeError
-from redense.schedules import Cubic, OneShot
+from redense.sparsity.schedules import Cubic, OneShot
 
 
 @given(

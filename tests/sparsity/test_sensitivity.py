@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from redense import RedenseError, sensitivity
-from redense.patterns import OutputChannels
+from redense.sparsity.patterns import OutputChannels
 
 
 def network():

@@ -1,1 +1,1 @@
-"""Audits: signals in, attacks made, figures with intervals and a verdict out."""
+"""The shipper's wing: what a model gives away about its training data."""

@@ -13,17 +13,18 @@ from torch import nn
 from redense.attacks.lira import Variance
 from redense.attacks.references import Array
 from redense.attacks.samia import SAMIA, FittedSAMIA, sample, tokens
+from redense.auditing.attacks import FAMILIES, scored
 from redense.auditing.evidence import Evidence, References
+from redense.auditing.examples import Examples, read_examples
 from redense.auditing.measured import Measured, measure, thinned
-from redense.auditing.reading import Examples, read_examples
-from redense.auditing.result import FEWEST, AuditResult, ClassRisk, Exposed, Protocol, Verdict
-from redense.auditing.suite import FAMILIES, scored
-from redense.config import did_you_mean
+from redense.auditing.result import AuditResult, ClassRisk, Exposed, Protocol
+from redense.auditing.verdict import judge
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of, split_halves
 from redense.metrics.roc import Roc, roc
 from redense.signals import Query, Signals
+from redense.text import did_you_mean
 
 PRIMARY = ("LiRA online", "RMIA online", "confidence")
 """The attack that risks rest on: the first of these that is made, chosen before anything is seen."""
@@ -75,7 +76,7 @@ def audit(
     >>> result.members, result.nonmembers, result.attacks[0].attack
     (100, 100, 'gap')
     """
-    check_families(attacks)
+    check_settings(attacks, delta)
     noisy = "samia" in attacks and len(references) >= 2
     ask = partial(
         read_examples,
@@ -122,7 +123,7 @@ def audit_evidence(
     >>> audit_evidence(evidence).verdict.kind
     'leak'
     """
-    check_families(attacks)
+    check_settings(attacks, delta)
     members = evidence.members
     found: list[Measured] = []
     curves: dict[str, Roc] = {}
@@ -158,7 +159,7 @@ def audit_evidence(
         delta=delta,
         attacks=tuple(found),
         primary=primary,
-        verdict=_verdict(found, members.sum(), (~members).sum(), confidence),
+        verdict=judge(found, members.sum(), (~members).sum(), confidence),
         one_run_epsilon=one_run,
         exposed=_exposed(risks, evidence),
         classes=_classes(scores[primary], evidence, confidence),
@@ -179,8 +180,10 @@ def example_risks(scores: Array, members: npt.NDArray[np.bool_]) -> Array:
     return np.asarray((below + up_to) / (2 * len(others)))
 
 
-def check_families(attacks: Sequence[str]) -> None:
-    """Raise `RecipeError` for attacks that do not exist."""
+def check_settings(attacks: Sequence[str], delta: float = 0.0) -> None:
+    """Raise `RecipeError` for attacks that do not exist and a delta that is no probability below 1."""
+    if not 0 <= delta < 1:
+        raise RecipeError(f"delta: got {delta:g}; expected a probability from 0 to below 1")
     for name in attacks:
         if name not in FAMILIES:
             raise RecipeError(
@@ -247,45 +250,6 @@ def _samia(examples: Examples, references: References) -> FittedSAMIA:
         probabilities[model + 1, example], sensitivities[model + 1, example], examples.labels[example]
     )  # the target is the first model
     return SAMIA().fit(answers, references.included[model, example])
-
-
-def _verdict(found: Sequence[Measured], members: int, nonmembers: int, confidence: float) -> Verdict:
-    """Judge by the smallest p-value, corrected for the number of attacks."""
-    if min(members, nonmembers) < FEWEST:
-        return Verdict(
-            "too few",
-            f"No verdict: {members:,} members and {nonmembers:,} non-members are too few; at least {FEWEST} of each "
-            "are needed.",
-        )
-    best = min(found, key=lambda measured: (measured.p_value, -measured.auc))
-    p_value = min(1.0, best.p_value * len(found))
-    made = f"{len(found)} attack{'s' * (len(found) > 1)}"
-    if p_value >= 1 - confidence:
-        strongest = max(found, key=lambda measured: measured.accuracy)
-        return Verdict(
-            "none shown",
-            f"No leak that this audit can show: none of {made} on {members:,} members and {nonmembers:,} non-members "
-            f"does better than chance would (the best is right {100 * strongest.accuracy:.1f}% of the time, guessing "
-            "50%). Stronger attacks may exist.",
-        )
-    probability = "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.4f}"
-    return Verdict(
-        "leak",
-        f"This model gives away who was in its training data: the attack {best.attack!r} is right "
-        f"{100 * best.accuracy:.1f}% of the time where guessing is right 50%{_picked_out(best)} ({probability} over "
-        f"{made}).",
-    )
-
-
-def _picked_out(measured: Measured) -> str:
-    """Say how many members can be picked out at the lowest false-positive rate that is shown."""
-    shown = [rate for rate in measured.rates if rate.point is not None]
-    if not shown or shown[-1].point is None or shown[-1].point.tpr <= shown[-1].fpr:
-        return ""
-    return (
-        f", and picks out {100 * shown[-1].point.tpr:.2g}% of the members while accusing "
-        f"{100 * shown[-1].fpr:g}% of the others"
-    )
 
 
 def _exposed(risks: Array, evidence: Evidence) -> tuple[Exposed, ...]:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.auditing.measured import Measured, RateAt
-from redense.csv_text import csv_text
 from redense.metrics.intervals import OperatingPoint
+from redense.text import csv_text
 
 FORMAT = 1
 FEWEST = 50
@@ -93,7 +93,7 @@ class AuditResult:
         raise KeyError(f"{name!r}: not in this audit, which has {', '.join(m.attack for m in self.attacks)}")
 
     def __str__(self) -> str:
-        from redense.report.audit_table import plain_audit
+        from redense.auditing.table import plain_audit
 
         return plain_audit(self)
 
@@ -139,14 +139,14 @@ class AuditResult:
 
     def to_html(self, path: str | Path) -> None:
         """Write a page that needs nothing beside it: verdict, table, ROC picture, classes and exposed examples."""
-        from redense.checkpoints import write_text
-        from redense.report.audit_html import audit_html
+        from redense.auditing.page import audit_html
+        from redense.files import write_whole
 
-        write_text(Path(path), audit_html([("", self)], "Privacy audit"))
+        write_whole(Path(path), audit_html([("", self)], "Privacy audit"))
 
     def save_figure(self, path: str | Path) -> None:
         """Draw the ROC curves on logarithmic axes as a PNG."""
-        from redense.report.audit_figure import save_roc_figure
+        from redense.auditing.figure import save_roc_figure
 
         save_roc_figure([("", self)], Path(path))
 

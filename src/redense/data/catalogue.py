@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from redense.config import did_you_mean
 from redense.data.load import data_roots
 from redense.data.named import NAMED
 from redense.errors import DataError
+from redense.text import did_you_mean
 
 
 def catalogue(name: str | None = None, data_root: Path | None = None) -> Table:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from redense.config import did_you_mean
 from redense.data.dataset import Dataset
-from redense.data.files import from_folder, from_function, from_npz
 from redense.data.named import NAMED, load_named
+from redense.data.sources import from_folder, from_function, from_npz
 from redense.errors import DataError
-from redense.imports import is_object_name
+from redense.text import did_you_mean
+from redense.user_code import is_object_name
 
 
 def data_roots(data_root: Path | None = None) -> list[Path]:

@@ -15,7 +15,7 @@ import torch
 from redense.errors import ModelError, RecipeError
 from redense.phases import Phase, dsd_phases
 from redense.sparsity.distributions import check_sparsity
-from redense.sparsity.threshold import smallest
+from redense.sparsity.smallest import smallest
 
 try:
     import keras

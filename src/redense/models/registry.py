@@ -9,13 +9,13 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from redense.config import did_you_mean
 from redense.errors import ModelError, RedenseError
-from redense.imports import is_object_name, load_object
 from redense.models.fmnist_cnn import FmnistCNN
 from redense.models.mlp import mlp
 from redense.models.resnet import resnet18
 from redense.seeding import derive, seed_global
+from redense.text import did_you_mean
+from redense.user_code import is_object_name, load_object
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 

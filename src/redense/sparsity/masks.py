@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from redense.errors import ModelError, RecipeError
-from redense.sparsity import scores
 from redense.sparsity.distributions import Distribution, check_sparsity, pruned_counts
 from redense.sparsity.patterns import NofM, Pattern
-from redense.sparsity.scores import Score
+from redense.sparsity.saliency import Saliency, magnitude
 from redense.sparsity.select import Preset, prunable
 from redense.sparsity.shards import is_sharded, like, local, ranks_of
-from redense.sparsity.threshold import smallest
+from redense.sparsity.smallest import smallest
 
 Masks = Mapping[str, torch.Tensor]
 """Parameter name -> bool tensor of the parameter's shape, sharded like it; True = kept."""
@@ -26,15 +25,16 @@ class Selection(TypedDict, total=False):
     """How masks are chosen, the keyword arguments of `choose_masks` besides the sparsity.
 
     `exclude` and `preset` say which tensors are pruned (`redense.sparsity.select`), `distribution` how the sparsity is
-    shared out among them (`redense.sparsity.distributions`), `score` what goes first
-    (`redense.scores`: magnitude, random, saliency, your own), `pattern` what goes together
-    (`redense.patterns`: NofM, Block, OutputChannels; None: every weight for itself).
+    shared out among them (`redense.sparsity.distributions`), `saliency` what goes last
+    (`redense.saliency`: magnitude, random, gradient, your own; `score` is its former name), `pattern` what goes
+    together (`redense.patterns`: NofM, Block, OutputChannels; None: every weight for itself).
     """
 
     exclude: Iterable[str]
     preset: Preset
     distribution: Distribution
-    score: Score
+    saliency: Saliency
+    score: Saliency
     pattern: Pattern | NofM | None
 
 
@@ -45,7 +45,7 @@ def choose_masks(model: nn.Module, *, sparsity: float, **selection: Unpack[Selec
     those of smallest magnitude (Han et al., "DSD", ICLR 2017, section 3); `Selection` lists what can be chosen
     instead. With a pattern, n counts its units. Among equals the weight that comes first is pruned first. Weights that
     `fully_shard` has spread over processes are compared where they lie: exactly the masks of a single process come
-    out, sharded like the weights; this needs the magnitude score and no pattern.
+    out, sharded like the weights; this needs the magnitude and no pattern.
 
     Raises `RecipeError` for settings that do not fit the model or would leave a tensor without weights, and
     `ModelError` for NaN. The model is not changed.
@@ -55,16 +55,16 @@ def choose_masks(model: nn.Module, *, sparsity: float, **selection: Unpack[Selec
     30
     """
     parameters, counts = check_selection(model, sparsity, selection)
-    score, pattern = selection.get("score", scores.magnitude), selection.get("pattern")
+    pattern = selection.get("pattern")
     transposed = _transposed(model, pattern)
     importance = {
         name: values.transpose(0, 1) if id(parameters[name]) in transposed else values
-        for name, values in _importance(model, parameters, score).items()
+        for name, values in _importance(model, parameters, saliency_of(selection)).items()
     }
     if isinstance(pattern, NofM):
         pruned = {name: pattern.pruned(values.abs()) for name, values in importance.items()}
     else:
-        units = {n: v if pattern is None else pattern.scores(v.abs()) for n, v in importance.items()}
+        units = {n: v if pattern is None else pattern.importance(v.abs()) for n, v in importance.items()}
         if counts is None:
             total = sum(values.numel() for values in units.values())
             marks = smallest(units, round(sparsity * total))
@@ -101,7 +101,7 @@ def magnitude_masks(
 def check_selection(
     model: nn.Module, sparsity: float, selection: Selection
 ) -> tuple[dict[str, nn.Parameter], dict[str, int] | None]:
-    """Compare the settings with the model before anything is scored; raises as `choose_masks`.
+    """Compare the settings with the model before any saliency is computed; raises as `choose_masks`.
 
     Returns the prunable parameters and how many units of each to prune (None: of all together).
     """
@@ -117,9 +117,9 @@ def check_selection(
     }
     if any(is_sharded(parameter) for parameter in parameters.values()):
         ranks_of(parameters.items())
-        if pattern is not None or selection.get("score", scores.magnitude) is not scores.magnitude:
+        if pattern is not None or saliency_of(selection) is not magnitude:
             raise RecipeError(
-                "got sharded weights; expected the magnitude score and no pattern: no other is made for shards"
+                "got sharded weights; expected the magnitude and no pattern: nothing else is made for shards"
             )
     if pattern is not None:
         for name, shape in shapes.items():
@@ -136,17 +136,24 @@ def check_selection(
     return parameters, counts
 
 
-def _importance(model: nn.Module, parameters: Mapping[str, nn.Parameter], score: Score) -> dict[str, torch.Tensor]:
-    """Score the weights and check what came back."""
-    importance = dict(score(model, parameters))
+def saliency_of(selection: Selection) -> Saliency:
+    """Return the saliency that a selection asks for, by its name or its former one."""
+    return selection.get("saliency", selection.get("score", magnitude))
+
+
+def _importance(
+    model: nn.Module, parameters: Mapping[str, nn.Parameter], saliency: Saliency
+) -> dict[str, torch.Tensor]:
+    """Compute the weights' saliency and check what came back."""
+    importance = dict(saliency(model, parameters))
     for name, parameter in parameters.items():
         if name not in importance:
-            raise ModelError(f"score: got nothing for {name}; expected one tensor for every prunable parameter")
+            raise ModelError(f"saliency: got nothing for {name}; expected one tensor for every prunable parameter")
         values = importance[name]
         if values.shape != parameter.shape:
-            raise ModelError(f"score: got {tuple(values.shape)} for {name}; expected {tuple(parameter.shape)}")
-        if score is not scores.magnitude and bool((values < 0).any()):
-            raise ModelError(f"score: got values below 0 for {name}; expected 0 or more, higher = more important")
+            raise ModelError(f"saliency: got {tuple(values.shape)} for {name}; expected {tuple(parameter.shape)}")
+        if saliency is not magnitude and bool((values < 0).any()):
+            raise ModelError(f"saliency: got values below 0 for {name}; expected 0 or more, higher = more important")
     return {name: importance[name] for name in parameters}
 
 

@@ -24,7 +24,7 @@ class Pattern(Protocol):
     def units(self, shape: tuple[int, ...]) -> int:
         """Count the units of a tensor (out, in, ...)."""
 
-    def scores(self, importance: torch.Tensor) -> torch.Tensor:
+    def importance(self, weights: torch.Tensor) -> torch.Tensor:
         """Turn the importance of weights (out, in, ...) into that of units: float64 [units], of mean weights."""
 
     def spread(self, units: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -94,9 +94,9 @@ class Block:
         """Count the blocks."""
         return math.prod(shape) // (self.rows * self.columns)
 
-    def scores(self, importance: torch.Tensor) -> torch.Tensor:
+    def importance(self, weights: torch.Tensor) -> torch.Tensor:
         """Average over each block."""
-        matrix = importance.double().reshape(importance.shape[0], -1)
+        matrix = weights.double().reshape(weights.shape[0], -1)
         tiles = matrix.view(matrix.shape[0] // self.rows, self.rows, matrix.shape[1] // self.columns, self.columns)
         return tiles.mean(dim=(1, 3)).flatten()
 
@@ -117,9 +117,9 @@ class OutputChannels:
         """Count the channels."""
         return shape[0]
 
-    def scores(self, importance: torch.Tensor) -> torch.Tensor:
+    def importance(self, weights: torch.Tensor) -> torch.Tensor:
         """Average over each channel."""
-        return importance.double().flatten(1).mean(1)
+        return weights.double().flatten(1).mean(1)
 
     def spread(self, units: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """Repeat each mark over its channel."""

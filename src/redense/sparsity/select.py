@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from redense.config import did_you_mean
 from redense.errors import RecipeError
+from redense.text import did_you_mean
 
 Preset = Literal["default", "reference", "paper"]
 """Which tensors of two or more dimensions stay dense from the start: ``default`` embeddings, ``reference`` none,

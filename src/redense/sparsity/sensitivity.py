@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from redense.phases import percent
 from redense.sparsity.masks import Selection, check_selection, choose_masks
+from redense.text import percent
 
 DEFAULT_SPARSITIES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 

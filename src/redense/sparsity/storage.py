@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from redense.errors import FolderError, ModelError
+from redense.errors import ModelError
+from redense.files import write_whole
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.keys import INTEGER
 from redense.sparsity.shards import is_sharded
@@ -112,14 +112,3 @@ def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
     if tensor.numel() == 0:
         return (id(tensor),)
     return (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is either the old or the new one, whole; raises `FolderError` when that cannot be."""
-    temporary = path.with_name(f".writing-{path.name}-{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FolderError(f"{path}: cannot be written ({error.strerror}); choose another place") from None

@@ -1,0 +1,39 @@
+"""The audit as one page that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from importlib.resources import files
+
+from redense.auditing.figure import roc_figure
+from redense.auditing.result import AuditResult
+from redense.auditing.table import interval_text, notes
+from redense.text import percent
+
+
+def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
+    """Render titled results, pictures included, as HTML."""
+    import jinja2
+
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined).from_string(
+        files("redense.auditing").joinpath("templates/audit.html").read_text(encoding="utf-8")
+    )
+    parts = [
+        {
+            "title": name,
+            "result": result,
+            "notes": notes(result),
+            "figure": _picture(name, result),
+            "classes": sorted(result.classes, key=lambda risk: -(risk.auc or 0)),
+        }
+        for name, result in results
+    ]
+    return template.render(title=title, parts=parts, percent=percent, interval=interval_text)
+
+
+def _picture(title: str, result: AuditResult) -> str:
+    buffer = io.BytesIO()
+    roc_figure([(title, result)]).savefig(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,58 @@
+"""The entry point of the command ``redense``: which command it is, and with which status it leaves."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import tyro
+
+from redense import __version__
+from redense.commands.audit import Audit
+from redense.commands.data import Data
+from redense.commands.export import Export
+from redense.commands.run import Run
+from redense.errors import Interrupted, RedenseError
+from redense.experiment.recipe import load_recipe
+
+DEFAULT_RECIPE = "digits"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Carry out a command; leave with 0 (done), 1 (a leak), 2 (bad input) or 3 (interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        _parse(arguments).execute()
+    except RedenseError as error:
+        print(f"redense: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("redense: stopped; the same command goes on", file=sys.stderr)
+        sys.exit(Interrupted.exit_code)
+
+
+def _parse(arguments: list[str]) -> Run | Data | Export | Audit:
+    if arguments == ["--version"]:
+        print(f"redense {__version__}")
+        sys.exit(0)
+    # the recipe's values are the flags' defaults, so it is loaded before the flags are read
+    named = arguments[:1] == ["run"] and len(arguments) > 1 and not arguments[1].startswith("-")
+    source = arguments[1] if named else DEFAULT_RECIPE
+    run = Run(source=source, recipe=load_recipe(source))
+    return tyro.cli(
+        Annotated[Run, tyro.conf.subcommand("run", default=run)]
+        | Annotated[Data, tyro.conf.subcommand("data")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Audit, tyro.conf.subcommand("audit")],
+        prog="redense",
+        description="Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,79 @@
+"""The audit of a run: every phase of every target, printed and written into the run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from redense.auditing.audit import check_settings
+from redense.auditing.figure import save_roc_figure
+from redense.auditing.page import audit_html
+from redense.errors import FolderError
+from redense.experiment.audit_rows import AuditRow, write_rows
+from redense.experiment.auditor import RunAuditor
+from redense.experiment.checkpoints import Store
+from redense.experiment.folder import read_recipe
+from redense.experiment.prepare import Prepared, prepare
+from redense.experiment.recipe import PROTOCOLS, Recipe
+from redense.experiment.report.audits import audit_summary, save_audit_traces
+from redense.experiment.resources import EngineName, Resources
+from redense.files import write_whole
+
+
+def check_audit(prepared: Prepared) -> None:
+    """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
+    _auditor(prepared, Store(Path()), ()).check()
+
+
+def audit_run(
+    folder: Path, attacks: tuple[str, ...], *, data_root: Path | None, device: Any, console: Console
+) -> list[AuditRow]:
+    """Audit a finished run with the families of attacks asked for, by default its own.
+
+    Raises `FolderError` when the folder holds no finished phase of a run.
+    """
+    check_settings(attacks)
+    recipe, store = read_recipe(folder), Store(folder)
+    prepared = _prepared_as_trained(recipe, data_root, device, store)
+    return audit_prepared(prepared, store, attacks or ("threshold", *recipe.audit), console)
+
+
+def audit_prepared(prepared: Prepared, store: Store, attacks: tuple[str, ...], console: Console) -> list[AuditRow]:
+    """Audit every finished phase, print what was found and write it into the folder."""
+    auditor = _auditor(prepared, store, attacks)
+    rows: list[AuditRow] = []
+    with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
+        task = progress.add_task("audit", total=auditor.count())
+        for row in auditor.rows():
+            rows.append(row)
+            progress.update(task, advance=1, description=f"audit: {row.name}")
+    rows.sort(key=lambda row: PROTOCOLS.index(row.protocol))
+    write_rows(rows, len(prepared.dataset.y_train), store.root)
+    titled = [(row.name, row.result) for row in rows]
+    write_whole(store.root / "audit.html", audit_html(titled, f"Privacy audit of {prepared.recipe.data}"))
+    first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]
+    save_roc_figure(first, store.root / "audit.png")
+    save_audit_traces(rows, store.root / "audit-accuracy.png")
+    console.print(audit_summary(rows))
+    console.print(
+        f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html",
+        highlight=False,
+    )
+    return rows
+
+
+def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:
+    return RunAuditor(prepared.model_name, prepared.dataset, store, prepared.jobs, attacks, prepared.choice.device)
+
+
+def _prepared_as_trained(recipe: Recipe, data_root: Path | None, device: Any, store: Store) -> Prepared:
+    """Prepare a recipe for the engine that trained it: keys name the arithmetic, and the folder does not tell which."""
+    engines: tuple[EngineName, ...] = ("inline", "vectorized")
+    for engine in engines:
+        prepared = prepare(recipe, data_root, Resources(device, engine))
+        if len(prepared.left(store)) < len(prepared.jobs):
+            return prepared
+    raise FolderError(f"{store.root}: no phase is finished; run the recipe first")

@@ -1,0 +1,93 @@
+"""What the audits of a run found: a row a phase and target, and the files they are written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from redense.attacks.references import Array
+from redense.auditing.result import AuditResult, flat_measured
+from redense.experiment.equal_accuracy import Trace
+from redense.files import write_whole
+from redense.metrics.roc import Members
+from redense.phases import Phase
+from redense.text import csv_lines, csv_text
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """The audit of one phase of one target.
+
+    `trace` tells how accurate the target was, and what it gave away, after each epoch.
+    `risks` [n] are the examples' risks by the primary attack, `members` [n] tells whose they are; examples are the
+    training, then the test data.
+    """
+
+    protocol: Literal["reference", "half"]
+    phase: Phase
+    seed: int
+    checkpoint: str
+    test_accuracy: float
+    trace: Trace
+    result: AuditResult
+    risks: Array = field(compare=False, repr=False)
+    members: Members = field(compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Which target and phase it is about, in a person's words."""
+        return f"{self.phase.label}, {self.protocol}, seed {self.seed}"
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return all but the examples' risks as plain JSON values."""
+        return {
+            "protocol": self.protocol,
+            "lineage": self.phase.lineage,
+            "phase": self.phase.kind,
+            "beside": self.phase.beside,
+            "sparsity": self.phase.sparsity,
+            "round": self.phase.round,
+            "seed": self.seed,
+            "checkpoint": self.checkpoint,
+            "test_accuracy": self.test_accuracy,
+            "result": self.result.to_mapping(),
+        }
+
+
+def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -> None:
+    """Write ``audit.json``, ``audit.csv`` (a line an attack) and ``risks.csv`` (a line an example)."""
+    write_whole(
+        folder / "audit.json", json.dumps({"format": FORMAT, "rows": [row.to_mapping() for row in rows]}) + "\n"
+    )
+    flat = [
+        {
+            **{name: value for name, value in row.to_mapping().items() if name != "result"},
+            "references": row.result.references,
+            **flat_measured(measured),
+        }
+        for row in rows
+        for measured in row.result.attacks
+    ]
+    write_whole(folder / "audit.csv", csv_text(flat))
+    write_whole(folder / "risks.csv", _risks_csv(rows, training_examples))
+
+
+def _risks_csv(rows: Sequence[AuditRow], training_examples: int) -> str:
+    """Follow every example through the phases: its risk in each, and of which targets it was a member."""
+    targets = {f"{row.protocol} seed {row.seed}": row.members for row in rows}
+    head = ["split", "index", *(f"member of {name}" for name in targets), *(f"risk {row.name}" for row in rows)]
+    examples = len(rows[0].members)
+    columns: list[Any] = [
+        np.where(np.arange(examples) < training_examples, "train", "test"),
+        np.concatenate([np.arange(training_examples), np.arange(examples - training_examples)]),
+        *(members.astype(int) for members in targets.values()),
+        *(np.char.mod("%.6f", row.risks) for row in rows),
+    ]
+    return csv_lines(head, zip(*columns, strict=True))

@@ -1,0 +1,229 @@
+"""Audit a run: every phase of every target, with reference models of the same phase."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from redense.attacks.references import Array
+from redense.attacks.samia import SAMIA, FittedSAMIA, sample, tokens
+from redense.attacks.shadow_classifier import FittedClassifier
+from redense.auditing.attacks import shadow_classifier
+from redense.auditing.audit import audit_evidence, repeated
+from redense.auditing.evidence import Evidence, References
+from redense.auditing.examples import digests, read_examples
+from redense.auditing.result import AuditResult
+from redense.data.batches import TensorData
+from redense.data.dataset import Dataset
+from redense.data.members import Draw, included
+from redense.determinism import fixed_arithmetic
+from redense.errors import TrainingError
+from redense.experiment.audit_rows import AuditRow
+from redense.experiment.checkpoints import Store
+from redense.experiment.equal_accuracy import Trace
+from redense.experiment.plan import Job
+from redense.files import write_whole
+from redense.metrics.roc import Members
+from redense.models.registry import build
+from redense.signals import Signals, image_queries
+
+T = TypeVar("T")
+FORMAT = 1
+BATCH = 128
+"""Examples evaluated at once: small enough for activations to stay out of freshly mapped memory."""
+
+
+@dataclass(frozen=True)
+class RunAuditor:
+    """What the audits of a run share; results are kept in the folder's ``audit`` and made once."""
+
+    model_name: str
+    dataset: Dataset
+    store: Store
+    jobs: Sequence[Job]
+    attacks: tuple[str, ...]
+    device: str = "cpu"
+
+    def rows(self) -> Iterator[AuditRow]:
+        """Audit phase by phase, dense first; a phase's reference models are read once for all targets.
+
+        Targets and reference models that are not finished are left out.
+        """
+        for phase in dict.fromkeys(job.phase for job in self.finished):
+            of_phase = [job for job in self.finished if job.phase == phase]
+            references = [job for job in of_phase if job.draw and job.draw.role == "reference"]
+            # an unpaired model would leave examples without an IN or an OUT
+            references = _paired(references)
+            shared = _OfPhase(self, references)
+            for job in of_phase:
+                if job.draw is None or job.draw.role == "target":
+                    yield self._row(job, shared)
+
+    def check(self) -> None:
+        """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
+        draws = (job.draw for job in self.jobs if job.draw is None or job.draw.role == "target")
+        for draw in dict.fromkeys(draws):
+            repeated(self.digests, self.members(draw))
+
+    def count(self) -> int:
+        """Return how many rows there will be."""
+        return sum(job.draw is None or job.draw.role == "target" for job in self.finished)
+
+    @cached_property
+    def finished(self) -> list[Job]:
+        """The jobs that have a checkpoint."""
+        return [job for job in self.jobs if self.store.finished_folder(job.key).is_dir()]
+
+    @cached_property
+    def labels(self) -> Any:
+        """The classes of the training, then the test examples."""
+        return np.concatenate([self.dataset.y_train, self.dataset.y_test])
+
+    @cached_property
+    def data(self) -> TensorData:
+        """The examples as tensors."""
+        return TensorData.of(self.dataset, self.device)
+
+    @cached_property
+    def digests(self) -> Any:
+        """Fingerprints of the training, then the test examples."""
+        return np.concatenate([digests(part) for part in (self.data.x_train, self.data.x_test)])
+
+    def members(self, draw: Draw | None) -> Members:
+        """Tell which of all examples a model was trained on."""
+        return included(draw, len(self.dataset.y_train), len(self.labels))
+
+    def ask(self, job: Job, examples: Any, *, queries: bool, noisy: bool) -> Any:
+        """Ask a finished job's model about some of all examples (ascending indices)."""
+        checkpoint = _present(job, self.store.load(job.key))
+        model = build(self.model_name, self.dataset.input_shape, self.dataset.num_classes)
+        model.load_state_dict(checkpoint.model)
+        model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        chosen = torch.from_numpy(examples).to(self.device)
+        first = len(self.data.y_train)
+        x = torch.cat((self.data.x_train[chosen[chosen < first]], self.data.x_test[chosen[chosen >= first] - first]))
+        with fixed_arithmetic(self.device):
+            return read_examples(
+                [model],
+                (x, torch.from_numpy(self.labels[examples])),
+                job.name,
+                queries=image_queries() if queries else (),
+                noisy=noisy,
+                batch_size=BATCH,
+            )
+
+    def _row(self, job: Job, shared: _OfPhase) -> AuditRow:
+        members = self.members(job.draw)
+        protocol: Literal["reference", "half"] = "reference" if job.draw is None else "half"
+        key = self._key(job, shared.references)
+        result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
+        checkpoint = _present(job, self.store.load(job.key))
+        correct = np.concatenate([checkpoint.train.correct, checkpoint.test.correct])
+        accuracy = float(correct[~members].mean())
+        held_out = int((~members[len(self.dataset.y_train) :]).sum())
+        trace = Trace.of(checkpoint.history, held_out)
+        return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, trace, result, risks, members)
+
+    def _key(self, job: Job, references: Sequence[Job]) -> str:
+        determinants = [FORMAT, job.key, [reference.key for reference in references], self.attacks]
+        return hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
+
+    def _kept(self, key: str) -> tuple[AuditResult, Array] | None:
+        folder = self.store.root / "audit"
+        try:
+            result = AuditResult.from_json((folder / f"{key}.json").read_text())
+            return result, load_file(folder / f"{key}.safetensors")["risks"]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):  # not made yet, or damaged: made again
+            return None
+
+    def _made(
+        self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: Literal["reference", "half"]
+    ) -> tuple[AuditResult, Array]:
+        signals = _present(job, self.store.load_signals(job.key))
+        images = len(self.dataset.input_shape) == 3
+        label_only, samia = "label-only" in self.attacks and images, "samia" in self.attacks and bool(shared.references)
+        augmented = own = None
+        if label_only or samia:
+            everything = np.arange(len(self.labels))
+            asked = self.ask(job, everything, queries=label_only, noisy=samia)
+            augmented = asked.augmented
+            if samia:
+                own = tokens(asked.outputs[0][0], asked.outputs[1][0], self.labels)
+        evidence = Evidence(
+            signals,
+            self.labels,
+            members,
+            shared.evidence,
+            augmented,
+            tokens=own,
+            samia=shared.samia if samia else None,
+            shadow=shared.shadow if "shadow" in self.attacks and shared.references else None,
+        )
+        result = audit_evidence(
+            evidence,
+            attacks=self.attacks,
+            protocol=protocol,
+            warnings=repeated(self.digests, members),
+        )
+        assert result.risks is not None
+        folder = self.store.root / "audit"
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / f"{key}.safetensors", save({"risks": result.risks}))
+        write_whole(folder / f"{key}.json", result.to_json())
+        return result, result.risks
+
+
+@dataclass(frozen=True)
+class _OfPhase:
+    """The reference models of one phase, read when they are first needed."""
+
+    auditor: RunAuditor
+    references: Sequence[Job]
+
+    @cached_property
+    def evidence(self) -> References | None:
+        if not self.references:
+            return None
+        signals = [_present(job, self.auditor.store.load_signals(job.key)) for job in self.references]
+        return References(Signals.stack(signals), self.included)
+
+    @cached_property
+    def included(self) -> Any:
+        return np.stack([self.auditor.members(job.draw) for job in self.references])
+
+    @cached_property
+    def shadow(self) -> FittedClassifier | None:
+        return shadow_classifier(self.evidence, self.auditor.labels) if self.evidence else None
+
+    @cached_property
+    def samia(self) -> FittedSAMIA:
+        """SAMIA, with what it learns from the reference models' answers about a sample of examples."""
+        model, example = sample(self.included)
+        parts = []
+        for number, job in enumerate(self.references):
+            examples = example[model == number]
+            asked = self.auditor.ask(job, examples, queries=False, noisy=True)
+            parts.append(tokens(asked.outputs[0][0], asked.outputs[1][0], self.auditor.labels[examples]))
+        return SAMIA().fit(np.concatenate(parts), self.included[model, example])
+
+
+def _present(job: Job, found: T | None) -> T:
+    """Return what was read of a job's checkpoint; raise `TrainingError` when it is gone or damaged."""
+    if found is None:
+        raise TrainingError(f"{job.name}: its checkpoint {job.key} is gone or damaged; run the recipe again")
+    return found
+
+
+def _paired(references: Sequence[Job]) -> list[Job]:
+    """Keep reference models whose complement is there, too."""
+    indices = {job.draw.index for job in references if job.draw}
+    return [job for job in references if job.draw and job.draw.index ^ 1 in indices]

@@ -1,0 +1,120 @@
+"""What a run will cost: time, disk and memory, before it is started."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from rich.console import Group
+from rich.table import Table
+
+from redense.data.batches import TensorData
+from redense.data.dataset import Dataset
+from redense.determinism import fixed_arithmetic
+from redense.experiment.engines.choose import Choice
+from redense.experiment.engines.queue import Schedule
+from redense.experiment.memory import PROCESS_BYTES, state_bytes, training_bytes
+from redense.experiment.plan import Job
+from redense.experiment.trainer import make_optimizer, train_epoch, trainable
+from redense.signals import read_signals
+
+BYTES_PER_SIGNAL = 4 * 8 + 1
+"""Four float64 and a bool for every example."""
+TIMED_STEPS = 10
+TIMED_EXAMPLES = 1000
+
+
+def disk_bytes(jobs: Sequence[Job], model: torch.nn.Module, dataset: Dataset, workers: int) -> int:
+    """Bound the bytes that a run's checkpoints take, with what is in progress (model and two moments, twice)."""
+    weights = state_bytes(model)
+    signals = BYTES_PER_SIGNAL * (len(dataset.y_train) + len(dataset.y_test))
+    finished = len(jobs) * (weights + weights // 32 + signals)
+    return finished + 2 * 3 * weights * max(1, workers)
+
+
+def memory_bytes(model: torch.nn.Module, dataset: Dataset, choice: Choice, batch_size: int) -> int:
+    """Estimate the memory of a run: the data once here and once shared, and what training takes in each worker."""
+    data = sum(array.nbytes for array in dataset.arrays.values())
+    training = training_bytes(model, dataset.input_shape, batch_size)
+    workers = choice.workers if choice.name in ("local", "ray") else 0
+    return int(2 * data + (1 + workers) * PROCESS_BYTES + max(1, workers) * training)
+
+
+def epoch_seconds(job: Job, model: torch.nn.Module, dataset: Dataset, device: str) -> float:
+    """Time a few steps and an evaluation of a copy of the model, and scale them up to one epoch."""
+    data = TensorData.of(dataset, device)
+    model = deepcopy(model).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(trainable(model), job.training)
+    batch, examples = job.training.batch_size, len(data.y_train)
+    some = torch.arange(min(batch, examples))
+    with fixed_arithmetic(device):
+        timings = []
+        for _ in range(3 + TIMED_STEPS):
+            started = time.perf_counter()
+            train_epoch(model, optimizer, data.x_train, data.y_train, some, batch)
+            timings.append(time.perf_counter() - started)
+        tested = min(TIMED_EXAMPLES, len(data.y_test))
+        started = time.perf_counter()
+        read_signals(model, data.x_test[:tested], data.y_test[:tested])
+        evaluation = (time.perf_counter() - started) / tested * len(data.y_test)
+    steps = -(-examples // batch)
+    return steps * statistics.median(timings[3:]) + evaluation
+
+
+def makespan(jobs: Sequence[Job], workers: int) -> int:
+    """Return the epochs that the busiest worker trains when jobs are scheduled as the engines do it.
+
+    >>> makespan([], workers=2)
+    0
+    """
+    schedule, now = Schedule(jobs), 0
+    running: list[tuple[int, Job]] = []
+    while True:
+        while len(running) < max(1, workers) and (job := schedule.next()) is not None:
+            running.append((now + job.phase.epochs, job))
+        if not running:
+            return now
+        first = min(running, key=lambda entry: entry[0])
+        running.remove(first)
+        now = first[0]
+        schedule.finish(first[1])
+
+
+def plan_table(
+    jobs: Sequence[Job],
+    left: Sequence[Job],
+    model: torch.nn.Module,
+    dataset: Dataset,
+    choice: Choice,
+) -> Group:
+    """Draw the plan: every job with what it starts from, then the time, disk and memory that what is left takes."""
+    table = Table(title="Plan", box=None, title_justify="left", header_style="bold")
+    for name in ("phase", "model", "epochs", "rate", "key", "starts from", ""):
+        table.add_column(name, justify="right" if name in ("epochs", "rate") else "left")
+    to_train = {job.key for job in left}
+    for job in jobs:
+        state = "" if job.key in to_train else "finished"
+        start = job.parent[:8] if job.parent else "initial weights"
+        phase = job.phase
+        table.add_row(phase.label, job.model_name, str(phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
+    processes, on = choice.processes, choice.device
+    seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, on) if left else 0.0
+    where = "on the GPU, one model at a time" if on == "cuda" else f"on {processes} worker(s)"
+    lines = (
+        f"{len(left)} of {len(jobs)} jobs to train, {sum(job.phase.epochs for job in left)} epochs",
+        f"time    about {_duration(seconds)} {where}",
+        f"disk    at most {disk_bytes(left, model, dataset, processes) / 1e6:.0f} MB",
+        f"memory  about {memory_bytes(model, dataset, choice, jobs[0].training.batch_size) / 1e9:.1f} GB",
+    )
+    return Group(table, "", *lines)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

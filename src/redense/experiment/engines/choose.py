@@ -1,0 +1,109 @@
+"""Which engine trains a run, with how many workers, and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from redense.data.dataset import Dataset
+from redense.errors import RecipeError
+from redense.experiment.engines.base import Engine
+from redense.experiment.engines.inline import InlineEngine
+from redense.experiment.engines.local import LocalEngine
+from redense.experiment.engines.stacked import why_not_stacked
+from redense.experiment.memory import PROCESS_BYTES, available_bytes, training_bytes
+from redense.experiment.resources import Resources
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that will train a run; `reason` is for the user, `arithmetic` for the jobs' keys."""
+
+    name: Literal["inline", "local", "vectorized", "ray"]
+    device: str
+    workers: int
+    reason: str
+    resources: Resources
+
+    @property
+    def arithmetic(self) -> str:
+        """The kind of arithmetic: processes, their number and Ray change no bit, stacking models does."""
+        return f"vectorized-{self.device}" if self.name == "vectorized" else self.device
+
+    @property
+    def processes(self) -> int:
+        """How many jobs are trained at the same time, each by itself."""
+        return max(1, self.workers) if self.name in ("local", "ray") else 1
+
+    def engine(self, keep_open: Sequence[int] = ()) -> Engine:
+        """Make the engine; its worker processes keep the descriptors `keep_open` open."""
+        match self.name:
+            case "local":
+                return LocalEngine(self.workers, keep_open, self.resources.time_limit)
+            case "ray":
+                from redense.experiment.engines.ray import RayEngine
+
+                return RayEngine(self.resources.ray_address, self.resources.ray_storage)
+            case "vectorized":
+                from redense.experiment.engines.vectorized import VectorizedEngine
+
+                return VectorizedEngine(self.device, threads=self.workers)
+        return InlineEngine(self.device)
+
+
+def choose(resources: Resources, model: nn.Module, dataset: Dataset, batch_size: int, models: int) -> Choice:
+    """Choose the engine for a model, its data and the number of models in the run.
+
+    Raises `RecipeError` when a time limit is asked for that the engine cannot keep.
+    """
+    device = resources.device
+    if device == "auto":
+        on_cpu = resources.engine in ("local", "ray") or resources.ray_address is not None
+        device = "cuda" if torch.cuda.is_available() and not on_cpu else "cpu"
+    name, reason = _name(resources, device, model, dataset.input_shape, models)
+    workers, limit = _workers(resources, model, dataset, batch_size)
+    if name == "local":
+        reason = f"{reason}{limit}"
+    if resources.time_limit is not None and name != "local":
+        raise RecipeError(f"time_limit: the engine is {name} here; only local, which has worker processes, keeps one")
+    return Choice(name, device, 0 if name == "inline" else workers, reason, resources)
+
+
+def _name(
+    resources: Resources, device: str, model: nn.Module, input_shape: tuple[int, ...], models: int
+) -> tuple[Literal["inline", "local", "vectorized", "ray"], str]:
+    """Return the engine and why it is the one."""
+    alone: Literal["inline", "local"] = "inline" if device == "cuda" or resources.workers == 0 else "local"
+    if resources.engine == "vectorized" or (resources.engine == "auto" and device == "cuda" and models > 1):
+        obstacle = why_not_stacked(model, input_shape)
+        if obstacle is None:
+            asked = resources.engine == "vectorized"
+            return "vectorized", "asked for" if asked else f"{models} models share the GPU, trained as one"
+        return alone, f"the vectorised engine cannot train this model: {obstacle}"
+    if resources.engine == "ray" or (resources.engine == "auto" and (resources.ray_address or resources.ray_storage)):
+        return "ray", "asked for" if resources.engine == "ray" else "a Ray cluster was named"
+    if resources.engine != "auto":
+        return resources.engine, "asked for"
+    if alone == "inline":
+        return alone, "one model on the GPU" if device == "cuda" else "no worker processes were asked for"
+    return alone, "on the CPU, one-thread processes do the most work"
+
+
+def _workers(resources: Resources, model: nn.Module, dataset: Dataset, batch_size: int) -> tuple[int, str]:
+    """Return the number of worker processes and what limits it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    each = PROCESS_BYTES + training_bytes(model, dataset.input_shape, batch_size)
+    free = available_bytes() - sum(array.nbytes for array in dataset.arrays.values())
+    fitting = max(1, int(free / each))
+    sizes = f"{free / 1e9:.1f} GB are free, a worker takes about {each / 1e9:.1f} GB"
+    if resources.workers is not None:
+        warning = f"; {sizes}, so they may not fit" if resources.workers > fitting else ""
+        return resources.workers, f"; {resources.workers} workers were asked for{warning}"
+    if fitting < cores:
+        return fitting, f"; {fitting} of {cores} cores, because {sizes}"
+    return cores, f"; one a core, {cores}"

@@ -1,0 +1,224 @@
+"""The engine for one machine's cores: one-thread worker processes, fed as parents finish.
+
+Two one-thread processes do about twice the work of one process with two threads, because the steps of small
+networks are too short to share out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from redense.data.dataset import Dataset
+from redense.experiment.checkpoints import Store
+from redense.experiment.engines.base import EpochDone, Event, Finished, Retried, Started
+from redense.experiment.engines.queue import Schedule
+from redense.experiment.engines.shared import SharedDataset
+from redense.experiment.plan import Job
+
+ATTEMPTS = 2
+"""How often a job is tried whose worker dies."""
+# Activations of a few MB lie above glibc's usual threshold for mapping and unmapping memory at every use; a step of the
+# reference network then takes several hundred page faults, a tenth of its time. Other C libraries ignore the setting.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824"
+    ":glibc.malloc.hugetlb=1",
+}
+LOG = "workers.log"
+"""What workers and the user's own code in them print, below the run's folder."""
+
+
+class LocalEngine:
+    """Train in worker processes on the CPU; the number of workers changes the time, not a bit of the result."""
+
+    def __init__(self, workers: int, keep_open: Sequence[int] = (), time_limit: float | None = None) -> None:
+        """Use so many workers; each keeps the descriptors `keep_open` (a lock's, say) open as long as it lives.
+
+        A worker whose job takes longer than `time_limit` seconds counts as hanging: it is killed, and the job is tried
+        once more, from its last finished epoch.
+        """
+        self.workers = workers
+        self.keep_open = tuple(keep_open)
+        self.time_limit = time_limit
+
+    def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Generator[Event, None, None]:
+        """Carry out the jobs and yield events until none is left."""
+        left = []
+        for job in jobs:
+            if store.has(job.key):
+                yield Finished(job, reused=True)
+            else:
+                left.append(job)
+        if not left:
+            return
+        with _Team(min(self.workers, len(left)), self.keep_open, dataset, store, self.time_limit) as team:
+            yield from _carry_out(Schedule(left), team)
+
+
+def _carry_out(schedule: Schedule, team: _Team) -> Iterator[Event]:
+    deaths: dict[str, int] = {}
+    while True:
+        for started in team.hand_out(schedule):
+            yield Started(started)
+        if not team.busy:
+            return
+        for worker, message in team.messages():
+            job = worker.job
+            if job is None:
+                continue
+            match message:
+                case {"event": "epoch", "epoch": epoch, "loss": loss, "test_accuracy": test_accuracy}:
+                    yield EpochDone(job, int(epoch), loss, test_accuracy)
+                    continue
+                case {"event": "finished", "set_aside": set_aside}:
+                    team.store.set_aside.extend(set_aside)
+                    schedule.finish(job)
+                    yield Finished(job)
+                case {"event": "failed", "reason": reason}:
+                    yield from schedule.fail(job, reason)
+                case {"event": "died", "reason": reason}:
+                    deaths[job.key] = deaths.get(job.key, 0) + 1
+                    if deaths[job.key] < ATTEMPTS:
+                        schedule.put_back(job)
+                        yield Retried(job, reason)
+                    else:
+                        yield from schedule.fail(
+                            job, f"{job.name}: its worker was {reason}, {ATTEMPTS} times; see {LOG}"
+                        )
+            worker.job = None
+
+
+@dataclass
+class _Worker:
+    """A worker process and the job it has."""
+
+    process: subprocess.Popen[bytes]
+    jobs: IO[str]
+    events: IO[bytes]
+    job: Job | None = None
+    unread: bytes = b""
+    deadline: float = math.inf
+    overdue: bool = False
+
+
+@dataclass
+class _Team:
+    """The worker processes of a run; leaving the ``with`` block ends them all at once."""
+
+    size: int
+    keep_open: tuple[int, ...]
+    dataset: Dataset
+    store: Store
+    time_limit: float | None = None
+    workers: list[_Worker] = field(default_factory=list)
+
+    def __enter__(self) -> _Team:
+        self.shared = SharedDataset.of(self.dataset)
+        self.selector = selectors.DefaultSelector()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.process.kill()
+        for worker in self.workers:
+            self._close(worker)
+        self.selector.close()
+        self.shared.file.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any worker has a job."""
+        return any(worker.job for worker in self.workers)
+
+    def hand_out(self, schedule: Schedule) -> Iterator[Job]:
+        """Give ready jobs to idle workers, starting workers as they are needed."""
+        while (idle := self._idle()) and (job := schedule.next()):
+            worker = idle[0] or self._start()
+            worker.job = job
+            yield job
+            with contextlib.suppress(BrokenPipeError):  # it died between two jobs; `messages` reports that
+                worker.jobs.write(json.dumps(job.to_mapping()) + "\n")
+                worker.jobs.flush()
+
+    def messages(self) -> Iterator[tuple[_Worker, dict[str, Any]]]:
+        """Wait for workers to report and yield what they say; a dead one's last word is "died"."""
+        for key, _ in self.selector.select(self._time_left()):
+            worker: _Worker = key.data
+            received = os.read(key.fd, 65536)
+            *lines, worker.unread = (worker.unread + received).split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                if message["event"] == "started":  # the time that a new process takes to start does not count
+                    worker.deadline = math.inf if self.time_limit is None else time.monotonic() + self.time_limit
+                else:
+                    yield worker, message
+            if not received:
+                self.workers.remove(worker)
+                cause = _cause_of_death(self._close(worker))
+                reason = f"stopped after {self.time_limit:g} s, the time limit" if worker.overdue else cause
+                yield worker, {"event": "died", "reason": reason}
+        for worker in self.workers:
+            if worker.job is not None and time.monotonic() > worker.deadline:
+                worker.overdue, worker.deadline = True, math.inf
+                worker.process.kill()
+
+    def _time_left(self) -> float | None:
+        """Seconds until the first running job is overdue, None when none can be."""
+        first = min((worker.deadline for worker in self.workers if worker.job is not None), default=math.inf)
+        return None if first == math.inf else max(0.0, first - time.monotonic())
+
+    def _idle(self) -> list[_Worker | None]:
+        waiting: list[_Worker | None] = [worker for worker in self.workers if worker.job is None]
+        return waiting or ([None] if len(self.workers) < self.size else [])
+
+    def _start(self) -> _Worker:
+        jobs_read, jobs_write = os.pipe()
+        events_read, events_write = os.pipe()
+        inherited = (jobs_read, events_write, self.shared.file.fileno())
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        with (self.store.root / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "redense.experiment.engines.worker", *map(str, inherited)],
+                pass_fds=(*inherited, *self.keep_open),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": path},
+            )
+        os.close(jobs_read)
+        os.close(events_write)
+        worker = _Worker(process, os.fdopen(jobs_write, "w"), os.fdopen(events_read, "rb", buffering=0))
+        setup = {"store": str(self.store.root.resolve()), "data": self.shared.description}
+        worker.jobs.write(json.dumps(setup) + "\n")
+        self.selector.register(worker.events, selectors.EVENT_READ, worker)
+        self.workers.append(worker)
+        return worker
+
+    def _close(self, worker: _Worker) -> int:
+        """Free a dead or dying worker's resources and return its exit status."""
+        status = worker.process.wait()
+        self.selector.unregister(worker.events)
+        worker.events.close()
+        with contextlib.suppress(BrokenPipeError):  # what was still meant for it is of no use to anybody
+            worker.jobs.close()
+        return status
+
+
+def _cause_of_death(status: int) -> str:
+    if status >= 0:
+        return f"gone (exit status {status})"
+    name = signal.Signals(-status).name
+    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")

@@ -1,0 +1,54 @@
+"""Which job comes next: parents first, then whatever the longest chain waits for."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Sequence
+
+from redense.experiment.engines.base import Failed
+from redense.experiment.plan import Job, critical_path
+
+
+class Schedule:
+    """The jobs that are left of a plan; all methods take a job that `next` has handed out.
+
+    >>> schedule = Schedule([])
+    >>> schedule.next() is None
+    True
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        remaining = critical_path(jobs)
+        self._rank = {job.key: (-remaining[job.key], place) for place, job in enumerate(jobs)}
+        self._children: dict[str, list[Job]] = defaultdict(list)
+        self._ready: list[tuple[tuple[int, int], Job]] = []
+        planned = {job.key for job in jobs}
+        for job in jobs:
+            if job.parent in planned:
+                self._children[job.parent].append(job)
+            else:
+                self.put_back(job)
+
+    def next(self) -> Job | None:
+        """Hand out the ready job with the most epochs behind it, or None when none is ready."""
+        return heapq.heappop(self._ready)[1] if self._ready else None
+
+    def put_back(self, job: Job) -> None:
+        """Make a job ready (again)."""
+        heapq.heappush(self._ready, (self._rank[job.key], job))
+
+    def finish(self, job: Job) -> None:
+        """Make the job's children ready."""
+        for child in self._children.pop(job.key, []):
+            self.put_back(child)
+
+    def fail(self, job: Job, reason: str) -> list[Failed]:
+        """Drop a failed job's descendants and return what has failed: the job, then they."""
+        orphans = self._drop_descendants(job)
+        consequence = f"not trained, because {job.name} failed"
+        return [Failed(job, reason), *(Failed(orphan, f"{orphan.name}: {consequence}") for orphan in orphans)]
+
+    def _drop_descendants(self, job: Job) -> list[Job]:
+        children = self._children.pop(job.key, [])
+        return [*children, *(orphan for child in children for orphan in self._drop_descendants(child))]

@@ -1,0 +1,43 @@
+"""What a worker process does: train the jobs that come in and report."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from redense.data.batches import TensorData
+from redense.determinism import fixed_arithmetic
+from redense.errors import RedenseError
+from redense.experiment.checkpoints import Store
+from redense.experiment.engines.shared import attach
+from redense.experiment.phase_training import execute
+from redense.experiment.plan import Job
+
+
+def serve(incoming: Iterator[str], events: IO[str], data: int) -> None:
+    """Train jobs, the data set lying in the descriptor `data`; the first line says where the store is."""
+    setup = json.loads(next(incoming))
+    tensors = TensorData.of(attach(data, setup["data"]))
+    with fixed_arithmetic("cpu"):
+        for line in incoming:
+            _carry_out(Job.from_mapping(json.loads(line)), tensors, Store(Path(setup["store"])), events)
+
+
+def _carry_out(job: Job, data: TensorData, store: Store, events: IO[str]) -> None:
+    def send(event: str, **values: Any) -> None:
+        events.write(json.dumps({"event": event, **values}) + "\n")
+
+    send("started")
+    try:
+        for entry in execute(job, data, store):
+            send("epoch", **entry)
+    except RedenseError as error:
+        send("failed", reason=str(error))
+    except Exception as error:
+        traceback.print_exc()
+        send("failed", reason=f"{job.name}: {type(error).__name__}: {error}")
+    else:
+        send("finished", set_aside=store.set_aside)

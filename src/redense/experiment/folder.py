@@ -1,0 +1,108 @@
+"""A run's folder: one run at a time, one recipe for good."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redense.errors import FolderError, RecipeError
+from redense.experiment.checkpoints import Store
+from redense.experiment.recipe import Recipe
+from redense.files import write_whole
+
+RECIPE_FILE = "recipe.json"
+LOCK_FILE = "lock"
+
+EXTENSIBLE = ("sparsities", "seeds", "controls", "audit", "references", "protocols")
+"""Settings that may differ from the recipe a folder began with: they add jobs and change none."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An open run folder; `lock` is the descriptor that keeps other runs out as long as any process has it open."""
+
+    path: Path
+    store: Store
+    lock: int
+
+
+@contextmanager
+def open_folder(path: Path, recipe: Recipe, needed_bytes: int) -> Iterator[RunFolder]:
+    """Create or reopen a run's folder and lock it for the body.
+
+    Raises `FolderError`, leaving everything as it was, when the path is no folder or cannot be written, when another
+    run is using it, when it holds another recipe's run, or when the disk has less than `needed_bytes` left.
+    """
+    check_folder(path, recipe, needed_bytes)
+    created = _first_missing(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        if created is not None and created.exists():
+            shutil.rmtree(created)
+        raise FolderError(f"--out {path}: cannot be written ({error.strerror}); choose another folder") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderError(
+                f"--out {path}: another run is using this folder; wait for it to end or choose another folder"
+            ) from None
+        store = Store(path)
+        store.discard_unfinished_writes()
+        write_whole(path / RECIPE_FILE, json.dumps(recipe.to_mapping(), indent=1) + "\n")
+        yield RunFolder(path, store, lock)
+    finally:
+        os.close(lock)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Return the recipe of a run's folder; raise `FolderError` where there is none."""
+    path = folder / RECIPE_FILE
+    try:
+        return Recipe.from_mapping(json.loads(path.read_text()), source=str(path))
+    except (OSError, ValueError) as error:
+        raise FolderError(f"{folder}: no {RECIPE_FILE} that can be read ({error}); expected a run's folder") from None
+
+
+def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:
+    """Raise `FolderError` for everything that can be known about the folder without touching it."""
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise FolderError(f"--out {path}: {existing} is a file; expected a folder or a name that is not taken")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise FolderError(f"--out {path}: {existing} is not writable; choose another folder")
+    if (path / RECIPE_FILE).exists():
+        _check_same_recipe(path, recipe)
+    elif path.exists() and any(entry.name != LOCK_FILE for entry in path.iterdir()):
+        raise FolderError(f"--out {path}: holds files that are not a run's; choose an empty or a new folder")
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise FolderError(
+            f"--out {path}: {free / 1e9:.2f} GB are free there, the checkpoints need {needed_bytes / 1e9:.2f} GB; "
+            "free some space or choose another disk"
+        )
+
+
+def _check_same_recipe(path: Path, recipe: Recipe) -> None:
+    try:
+        former = Recipe.from_mapping(json.loads((path / RECIPE_FILE).read_text()), source=RECIPE_FILE).to_mapping()
+    except (ValueError, RecipeError) as error:
+        raise FolderError(f"--out {path}: {RECIPE_FILE} cannot be read ({error}); choose another folder") from None
+    wanted = recipe.to_mapping()
+    differing = [name for name in wanted if wanted[name] != former[name] and name not in EXTENSIBLE]
+    if differing:
+        what = ", ".join(f"{name} was {former[name]!r} and is now {wanted[name]!r}" for name in differing)
+        raise FolderError(f"--out {path}: holds another recipe's run: {what}; choose another folder")
+
+
+def _first_missing(path: Path) -> Path | None:
+    missing = [place for place in (path, *path.absolute().parents) if not place.exists()]
+    return missing[-1] if missing else None

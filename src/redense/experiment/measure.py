@@ -1,0 +1,74 @@
+"""The third step of a run: read every finished phase's figures off its checkpoint."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from redense.errors import TrainingError
+from redense.experiment.checkpoints import Checkpoint, Store
+from redense.experiment.comparison import Correct
+from redense.experiment.equal_accuracy import Trace
+from redense.experiment.plan import Job
+from redense.experiment.prepare import Prepared
+from redense.experiment.results import Results, Row
+from redense.metrics import balanced_accuracy, balanced_accuracy_interval
+from redense.sparsity.masks import Masks
+from redense.sparsity.measure import fraction_of_zeros
+from redense.sparsity.select import prunable
+
+
+def measure(prepared: Prepared, store: Store) -> Results:
+    """Return the rows of all phases that are finished, and the comparisons that they allow."""
+    names = list(prunable(prepared.model, prepared.recipe.exclude))
+    rows = []
+    for job in prepared.jobs:
+        checkpoint = store.load(job.key) if job.draw is None else None
+        if checkpoint is not None:
+            rows.append(row_of(job, checkpoint, fraction_of_zeros([checkpoint.model[name] for name in names])))
+    dataset = prepared.dataset
+    results = Results(prepared.recipe, len(dataset.y_train), len(dataset.y_test), tuple(rows))
+    return results.compared(partial(_correct, store, len(dataset.y_train)))
+
+
+def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
+    """Measure one trained phase: the attack's scores are the scaled logits of all members and non-members."""
+    scores = np.concatenate([checkpoint.train.phi, checkpoint.test.phi])
+    members = np.arange(len(scores)) < len(checkpoint.train.phi)
+    return Row(
+        lineage=job.phase.lineage,
+        phase=job.phase.kind,
+        sparsity=job.phase.sparsity,
+        measured_sparsity=measured_sparsity,
+        round=job.phase.round,
+        seed=job.seed,
+        train_accuracy=float(checkpoint.train.correct.mean()),
+        test_accuracy=float(checkpoint.test.correct.mean()),
+        inference_accuracy=balanced_accuracy(scores, members),
+        inference_interval=balanced_accuracy_interval(scores, members),
+        epochs=job.phase.epochs,
+        seconds=round(checkpoint.seconds, 3),
+        checkpoint=job.key,
+        beside=job.phase.beside,
+        history=Trace.of(checkpoint.history, len(checkpoint.test.phi)).points,
+    )
+
+
+def masks_by_phase(prepared: Prepared, store: Store) -> dict[str, Masks]:
+    """Return the masks of the first seed's sparse phases."""
+    found: dict[str, Masks] = {}
+    for job in prepared.jobs:
+        if job.pruning is not None and job.draw is None and job.seed == prepared.recipe.seeds[0]:
+            checkpoint = store.load(job.key)
+            if checkpoint is not None:
+                found[job.phase.label] = checkpoint.masks
+    return found
+
+
+def _correct(store: Store, training_examples: int, key: str) -> Correct:
+    """Read which test examples a finished job's network classifies correctly."""
+    signals = store.load_signals(key)
+    if signals is None:
+        raise TrainingError(f"checkpoint {key} is gone or damaged; run the recipe again")
+    return signals.correct[training_examples:]

@@ -1,0 +1,190 @@
+"""From a recipe to jobs: what is trained, from what, and under which key it is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redense.data.members import Draw
+from redense.experiment.recipe import Distribution, OptimizerName, Recipe
+from redense.phases import Phase, control_phases, dsd_phases
+from redense.seeding import derive
+
+FORMAT = 2
+"""Version of what keys and checkpoints mean; a change makes old checkpoints unknown, never misread."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How weights are moved in a phase; `lr` includes the phase's factor."""
+
+    model: str
+    batch_size: int
+    optimizer: OptimizerName
+    lr: float
+    momentum: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How a sparse phase chooses its mask."""
+
+    sparsity: float
+    exclude: tuple[str, ...]
+    distribution: Distribution
+
+
+@dataclass(frozen=True)
+class Job:
+    """One phase of one lineage: the unit that is scheduled, trained and stored.
+
+    `key` is a hash of everything that determines the result, `parent` the key of the job that it starts from (None
+    for dense), `position` the number of phases before it, `draw` the half of the pool that it is trained on (None for
+    all training data).
+    """
+
+    key: str
+    parent: str | None
+    seed: int
+    position: int
+    phase: Phase
+    training: Training
+    pruning: Pruning | None
+    draw: Draw | None = None
+
+    @property
+    def name(self) -> str:
+        """The job in a person's words: phase, sparsity, and which model."""
+        return f"{self.phase.label}, {self.model_name}"
+
+    @property
+    def model_name(self) -> str:
+        """Which model it is a phase of, in a person's words."""
+        if self.draw is None:
+            return f"seed {self.seed}"
+        return f"reference {self.draw.index}" if self.draw.role == "reference" else f"half, seed {self.seed}"
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the job as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Job:
+        """Undo `to_mapping`, also after a passage through JSON."""
+        pruning, draw = values["pruning"], values["draw"]
+        return cls(
+            **{
+                **values,
+                "phase": Phase(**values["phase"]),
+                "training": Training(**values["training"]),
+                "pruning": Pruning(**{**pruning, "exclude": tuple(pruning["exclude"])}) if pruning else None,
+                "draw": Draw(**draw) if draw else None,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Substance:
+    """What determines results besides the recipe: the data, the network's structure and the kind of arithmetic."""
+
+    data: str
+    architecture: str
+    arithmetic: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model's identity through all phases: the seed of its weights and batches, and what it is trained on."""
+
+    seed: int
+    draw: Draw | None = None
+
+
+def subjects(recipe: Recipe) -> tuple[Subject, ...]:
+    """List the models that a recipe asks for: the table's, then for an audit targets on halves and references.
+
+    A reference model's seed depends on its index alone, so that all targets share them and more can join later.
+    """
+    table = [Subject(seed) for seed in recipe.seeds]
+    if not recipe.audit:
+        return tuple(table)
+    halves = [Subject(seed, Draw("target", seed)) for seed in recipe.seeds if "half" in recipe.protocols]
+    references = [Subject(derive(index, "reference"), Draw("reference", index)) for index in range(recipe.references)]
+    return (*table, *halves, *references)
+
+
+def plan(recipe: Recipe, model: str, substance: Substance) -> tuple[Job, ...]:
+    """List the jobs of a recipe, each after its parent, without repetition.
+
+    All sparsities and controls of a model share one dense job. `model` is the recipe's model with ``auto`` resolved.
+    The order is the table's: by seed, then dense, then sparse and re-dense by sparsity, then the controls; what an
+    audit needs follows.
+
+    >>> jobs = plan(Recipe(sparsities=(0.5, 0.9)), "mlp", Substance("data", "architecture", "cpu"))
+    >>> [job.phase.label for job in jobs]
+    ['dense', 'sparse 50%', 're-dense 50%', 'sparse 90%', 're-dense 90%']
+    """
+    jobs: dict[str, Job] = {}
+    settings = recipe.epochs, recipe.rates, recipe.rounds
+    chains = [dsd_phases(sparsity, *settings) for sparsity in recipe.sparsities]
+    chains += [control_phases(control, *settings) for control in recipe.controls]
+    for subject in subjects(recipe):
+        for phases in chains:
+            parent = None
+            for position, phase in enumerate(phases):
+                job = _job(recipe, model, substance, subject, position, phase, parent)
+                jobs.setdefault(job.key, job)
+                parent = job.key
+    return tuple(jobs.values())
+
+
+def critical_path(jobs: Sequence[Job]) -> dict[str, int]:
+    """Return, by key, the epochs from each job's start to the end of the longest chain that begins with it."""
+    remaining: dict[str, int] = {}
+    longest_child: dict[str, int] = {}
+    for job in reversed(jobs):
+        remaining[job.key] = job.phase.epochs + longest_child.get(job.key, 0)
+        if job.parent is not None:
+            longest_child[job.parent] = max(longest_child.get(job.parent, 0), remaining[job.key])
+    return remaining
+
+
+def _job(
+    recipe: Recipe,
+    model: str,
+    substance: Substance,
+    subject: Subject,
+    position: int,
+    phase: Phase,
+    parent: str | None,
+) -> Job:
+    training = Training(
+        model=model,
+        batch_size=recipe.batch_size,
+        optimizer=recipe.optimizer,
+        lr=recipe.lr * phase.rate,
+        momentum=recipe.momentum if recipe.optimizer == "sgd" else 0.0,
+        weight_decay=recipe.weight_decay,
+    )
+    pruning = None
+    if phase.kind == "sparse" and phase.sparsity is not None:
+        pruning = Pruning(phase.sparsity, recipe.exclude, recipe.distribution)
+    determinants = {
+        "format": FORMAT,
+        "parent": parent,
+        "seed": subject.seed,
+        "draw": dataclasses.asdict(subject.draw) if subject.draw else None,
+        "position": position,
+        "kind": phase.kind,
+        "epochs": phase.epochs,
+        "training": dataclasses.asdict(training),
+        "pruning": dataclasses.asdict(pruning) if pruning else None,
+        "substance": dataclasses.asdict(substance),
+    }
+    digest = hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
+    return Job(digest[:32], parent, subject.seed, position, phase, training, pruning, subject.draw)

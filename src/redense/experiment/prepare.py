@@ -1,0 +1,55 @@
+"""The first step of a run: find, build, check and plan everything that a recipe names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from redense.data.dataset import Dataset
+from redense.data.load import load_data
+from redense.experiment.checkpoints import Store
+from redense.experiment.cost import disk_bytes
+from redense.experiment.engines.choose import Choice, choose
+from redense.experiment.plan import Job, Substance, plan, subjects
+from redense.experiment.recipe import Recipe
+from redense.experiment.resources import Resources
+from redense.models.registry import architecture, build, check_fit, resolve
+from redense.sparsity.masks import check_selection
+
+DEFAULT_RESOURCES = Resources()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with everything it names found, built, checked and planned; nothing is written yet."""
+
+    recipe: Recipe
+    dataset: Dataset
+    model_name: str
+    model: torch.nn.Module
+    jobs: tuple[Job, ...]
+    choice: Choice
+
+    def left(self, store: Store) -> list[Job]:
+        """List the jobs that have no checkpoint yet (whether those that have are whole, the engine finds out)."""
+        return [job for job in self.jobs if not store.finished_folder(job.key).is_dir()]
+
+    def needed_bytes(self, store: Store) -> int:
+        """Bound the disk space that the jobs that are left will take."""
+        return disk_bytes(self.left(store), self.model, self.dataset, self.choice.processes)
+
+
+def prepare(recipe: Recipe, data_root: str | Path | None = None, resources: Resources = DEFAULT_RESOURCES) -> Prepared:
+    """Find the data, build the model, plan the jobs, and raise a `RedenseError` if anything does not fit."""
+    dataset = load_data(recipe.data, Path(data_root) if data_root is not None else None)
+    model_name = resolve(recipe.model, dataset.input_shape)
+    model = build(model_name, dataset.input_shape, dataset.num_classes)
+    check_fit(model_name, model, dataset.input_shape, dataset.num_classes)
+    for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
+        check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
+    choice = choose(resources, model, dataset, recipe.batch_size, len(subjects(recipe)) * len(recipe.sparsities))
+    substance = Substance(dataset.fingerprint, architecture(model), choice.arithmetic)
+    jobs = plan(recipe, model_name, substance)
+    return Prepared(recipe, dataset, model_name, model, jobs, choice)

@@ -1,0 +1,236 @@
+"""The recipe: every setting that determines the results of a run, and nothing else.
+
+One frozen dataclass serves TOML files, command-line flags and Python; every check stands here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from redense.errors import RecipeError
+from redense.phases import CONTROLS
+from redense.text import did_you_mean
+
+Distribution = Literal["uniform", "global", "erk"]
+OptimizerName = Literal["adam", "adamw", "sgd"]
+PROTOCOLS: tuple[str, ...] = ("reference", "half")
+AUDITS: tuple[str, ...] = ("lira", "rmia", "shadow", "samia", "label-only")
+"""Attacks that a run can be audited with; those that need nothing but the target itself always run."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of a run. Raises `RecipeError` for any that make no sense.
+
+    >>> Recipe(data="fashion-mnist", epochs=(10, 10, 10)).sparsities
+    (0.3, 0.5, 0.7, 0.9)
+    >>> Recipe(sparsities=(1.5,))
+    Traceback (most recent call last):
+    ...
+    redense.errors.RecipeError: sparsities: got 1.5; expected fractions of zeros from 0 (included) to 1 (excluded)
+    """
+
+    data: str = "digits"
+    """A named data set (`redense data` lists them), FILE.npz, a folder of class folders, or package.module:function."""
+    model: str = "auto"
+    """fmnist-cnn, mlp, resnet18 or package.module:factory; auto chooses by the shape of the inputs."""
+    sparsities: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
+    """Fractions of weights to prune, each from 0 to 1."""
+    epochs: tuple[int, int, int] = (20, 20, 20)
+    """Epochs of the dense, sparse and re-dense phase."""
+    seeds: tuple[int, ...] = (0,)
+    """One whole table is trained for each seed."""
+    rounds: int = 1
+    """How often sparse and re-dense are repeated: 2 is D-S-D-S-D."""
+    batch_size: int = 32
+    """Examples a step."""
+    optimizer: OptimizerName = "adam"
+    """A fresh one starts every phase."""
+    lr: float = 1e-3
+    """Learning rate of the optimizer."""
+    rates: tuple[float, float, float] = (1.0, 1.0, 0.1)
+    """Factors on the learning rate in the dense, sparse and re-dense phase."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 0.0
+    """Weight decay: L2 for SGD and Adam, decoupled for AdamW."""
+    exclude: tuple[str, ...] = ()
+    """Names or patterns of layers that stay dense, such as conv2d or 'layer1.*'."""
+    distribution: Distribution = "uniform"
+    """uniform prunes every tensor alike; global takes the smallest weights of all tensors together; erk
+    (Erdos-Renyi-kernel) spares small tensors."""
+    controls: tuple[str, ...] = ()
+    """Controls of the same budget beside DSD: longer goes on from the dense phase with the same epochs, rates and
+    batches but no mask; llr spends all these epochs at the low rate."""
+    audit: tuple[str, ...] = ()
+    """Attacks with reference models of the same phases: lira, rmia, shadow, samia, label-only. None: no audit."""
+    references: int = 16
+    """Reference models of an audit, each trained like the target on a random half of all examples."""
+    protocols: tuple[str, ...] = ("reference",)
+    """Audited targets: reference is the table's models, trained on all training data, with the test data as
+    non-members; half trains targets on a random half of all examples, the other half being non-members."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_type(field.name, getattr(self, field.name), field.default)
+        for name in ("sparsities", "epochs", "seeds", "rates", "exclude", "controls", "audit", "protocols"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("sparsities", "rates"):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        for name in ("lr", "momentum", "weight_decay"):  # 1 and 1.0 are one setting and must give one key
+            object.__setattr__(self, name, float(getattr(self, name)))
+        self._check_values()
+
+    def _check_values(self) -> None:
+        _require_some("sparsities", self.sparsities)
+        for sparsity in self.sparsities:
+            if not 0 <= sparsity < 1:
+                raise RecipeError(
+                    f"sparsities: got {sparsity:g}; expected fractions of zeros from 0 (included) to 1 (excluded)"
+                )
+        _require_distinct("sparsities", self.sparsities)
+        _require_three("epochs", self.epochs)
+        if min(self.epochs) < 1:
+            raise RecipeError(f"epochs: got {_spaced(self.epochs)}; expected at least 1 in each phase")
+        _require_some("seeds", self.seeds)
+        _require_distinct("seeds", self.seeds)
+        if min(self.seeds) < 0:
+            raise RecipeError(f"seeds: got {min(self.seeds)}; expected integers of 0 or more")
+        for name, least in (("rounds", 1), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least {least}")
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise RecipeError(f"lr: got {self.lr:g}; expected a finite rate above 0")
+        _require_three("rates", self.rates)
+        if not all(rate > 0 and math.isfinite(rate) for rate in self.rates):
+            raise RecipeError(f"rates: got {_spaced(self.rates)}; expected finite factors above 0")
+        if not 0 <= self.momentum < 1:
+            raise RecipeError(f"momentum: got {self.momentum:g}; expected 0 (included) to 1 (excluded)")
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise RecipeError(f"weight_decay: got {self.weight_decay:g}; expected a finite value of 0 or more")
+        for name, choices in (
+            ("optimizer", ("adam", "adamw", "sgd")),
+            ("distribution", ("uniform", "global", "erk")),
+        ):
+            if getattr(self, name) not in choices:
+                raise RecipeError(f"{name}: got {getattr(self, name)!r}; expected one of {', '.join(choices)}")
+        _require_some("protocols", self.protocols)
+        for name, known in (("controls", CONTROLS), ("audit", AUDITS), ("protocols", PROTOCOLS)):
+            for value in getattr(self, name):
+                if value not in known:
+                    raise RecipeError(f"{name}: got {value!r}; expected some of {', '.join(known)}")
+        if self.references < 2 or self.references % 2:
+            raise RecipeError(
+                f"references: got {self.references}; expected an even number of 2 or more, so that every example "
+                "is in the training data of half of them"
+            )
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any], source: str) -> Recipe:
+        """Build a recipe from plain values, as TOML or JSON give them; `source` is named in errors."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in settings:
+            if key not in names:
+                raise RecipeError(f"{source}: unknown setting {key!r}{did_you_mean(key, names)}")
+        try:
+            plain: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+            }
+            return cls(**plain)
+        except RecipeError as error:
+            raise RecipeError(f"{source}: {error}") from None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
+        }
+
+
+def shipped_recipes() -> list[str]:
+    """Name the recipes that come with the package."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in files("redense.experiment.recipes").iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_recipe(source: str) -> Recipe:
+    """Load a recipe by its shipped name or from a TOML file.
+
+    >>> load_recipe("fashion-mnist").epochs
+    (10, 10, 10)
+    """
+    if source in shipped_recipes():
+        text = files("redense.experiment.recipes").joinpath(f"{source}.toml").read_text(encoding="utf-8")
+    elif source.endswith(".toml"):
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"recipe {source}: cannot be read ({error}); expected a TOML file") from None
+    else:
+        raise RecipeError(
+            f"unknown recipe {source!r}{did_you_mean(source, shipped_recipes())}; expected a file ending in .toml or "
+            f"one of {', '.join(shipped_recipes())}"
+        )
+    try:
+        return Recipe.from_mapping(tomllib.loads(text), source=f"recipe {source}")
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {source}: not valid TOML: {error}") from None
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Compare a value with the type of its default; an int passes for a float, a bool never for a number."""
+    if isinstance(default, tuple):
+        member = {"sparsities": float, "rates": float, "epochs": int, "seeds": int}.get(name, str)
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise RecipeError(f"{name}: got {value!r}; expected a list of {_plural(member)}")
+        for element in value:
+            if not _is_a(element, member):
+                raise RecipeError(f"{name}: got {element!r} in the list; expected {_plural(member)}")
+    elif not _is_a(value, type(default)):
+        raise RecipeError(f"{name}: got {value!r}; expected {_singular(type(default))}")
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _singular(kind: type) -> str:
+    return {int: "an integer", float: "a number", str: "a string"}[kind]
+
+
+def _plural(kind: type) -> str:
+    return {int: "integers", float: "numbers", str: "strings"}[kind]
+
+
+def _spaced(values: Iterable[Any]) -> str:
+    return " ".join(f"{value:g}" for value in values)
+
+
+def _require_some(name: str, values: tuple[Any, ...]) -> None:
+    if not values:
+        raise RecipeError(f"{name}: got none; expected at least one")
+
+
+def _require_distinct(name: str, values: tuple[Any, ...]) -> None:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise RecipeError(f"{name}: got {value:g} twice; expected each value once")
+
+
+def _require_three(name: str, values: tuple[Any, ...]) -> None:
+    if len(values) != 3:
+        raise RecipeError(
+            f"{name}: got {len(values)} value{'s' * (len(values) != 1)}; expected 3 (dense, sparse, re-dense)"
+        )

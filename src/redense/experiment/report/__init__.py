@@ -1,0 +1,1 @@
+"""What a run found, for a person to see: tables, sentences, pictures."""

@@ -1,0 +1,95 @@
+"""The audits of a run side by side: attacks down, phases across, and what changed from phase to phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from redense.auditing.measured import Measured, RateAt
+from redense.auditing.table import PROTOCOLS, interval_text
+from redense.experiment.audit_comparison import compare, compare_at_equal_accuracy
+from redense.experiment.audit_rows import AuditRow
+from redense.experiment.report.traces import save_traces_figure
+from redense.experiment.results import Spread
+
+Reading = Callable[[Measured], tuple[float, tuple[float, float]]]
+"""Reads a figure and its interval off what was measured."""
+
+
+def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
+    """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown, then the comparisons."""
+    parts: list[RenderableType] = []
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        of_protocol = [row for row in rows if row.protocol == protocol]
+        parts.append(_heading(of_protocol))
+        parts += [_table(of_protocol, "AUC", lambda measured: (measured.auc, measured.auc_interval), 1, 4), ""]
+        lowest = _lowest(of_protocol[0])
+        if lowest is not None:
+            title = f"TPR, %, at {100 * lowest:g}% FPR"
+            parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
+    sentences = [comparison.sentence for comparison in compare(rows)]
+    sentences += [comparison.sentence for comparison in compare_at_equal_accuracy(rows)]
+    return Group(*parts, *(sentence[:1].upper() + sentence[1:] for sentence in sentences))
+
+
+def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
+    """Draw what the phases give away at equal accuracy, a panel a protocol."""
+    protocols = dict.fromkeys(row.protocol for row in rows)
+    panels = {
+        f"protocol {protocol}": [(row.phase, row.trace) for row in rows if row.protocol == protocol]
+        for protocol in protocols
+    }
+    save_traces_figure(panels, path)
+
+
+def _heading(rows: Sequence[AuditRow]) -> str:
+    result = rows[0].result
+    return (
+        f"Audit, protocol {rows[0].protocol}: {PROTOCOLS[rows[0].protocol]} "
+        f"({result.members:,} and {result.nonmembers:,}; {result.references} reference models)"
+    )
+
+
+def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float, digits: int) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(title, no_wrap=True)
+    phases = list(dict.fromkeys(row.phase.label for row in rows))
+    groups = [[row for row in rows if row.phase.label == phase] for phase in phases]
+    lines = {
+        attack: [_cell([reading(row.result.attack(attack)) for row in group], factor, digits) for group in groups]
+        for attack in (measured.attack for measured in rows[0].result.attacks)
+    }
+    for phase, cells in zip(phases, zip(*lines.values(), strict=True), strict=True):
+        # a long name of a phase may take several lines, a figure may not
+        table.add_column(phase, justify="right", min_width=max(map(len, cells)))
+    for attack, line in lines.items():
+        table.add_row(attack, *line)
+    test = [Spread.of(100 * row.test_accuracy for row in group) for group in groups]
+    table.add_row("test accuracy, %", *(_spread(spread, 2) for spread in test), style="dim")
+    return table
+
+
+def _cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, digits: int) -> str:
+    spread = Spread.of(factor * value for value, _ in values)
+    if spread.deviation is not None:
+        return _spread(spread, digits)
+    return f"{spread.mean:.{digits}f} {interval_text(values[0][1], factor, digits)}"
+
+
+def _spread(spread: Spread, digits: int) -> str:
+    return f"{spread.mean:.{digits}f}" + (f" ± {spread.deviation:.{digits}f}" if spread.deviation is not None else "")
+
+
+def _lowest(row: AuditRow) -> float | None:
+    shown = [rate.fpr for rate in row.result.attacks[0].rates if rate.point is not None]
+    return shown[-1] if shown else None
+
+
+def _rate_at(measured: Measured, fpr: float) -> tuple[float, tuple[float, float]]:
+    rate: RateAt = next(rate for rate in measured.rates if rate.fpr == fpr)
+    assert rate.point is not None
+    return rate.point.tpr, rate.point.tpr_interval

@@ -1,0 +1,84 @@
+"""The comparisons of a run's phases: a table of paired differences, and what they amount to in words."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from redense.experiment.comparison import SIGNIFICANT, Paired, PValue, Quantity
+from redense.experiment.results import Results
+
+TITLES: dict[Quantity, str] = {
+    "test_accuracy": "Test accuracy, A - B, points",
+    "inference_accuracy": "Inference accuracy, A - B, points",
+}
+
+
+def comparisons_table(results: Results) -> RenderableType:
+    """Draw a table a quantity; then verdicts on re-dense against the controls, and leakage at equal accuracy."""
+    parts: list[RenderableType] = []
+    for quantity, title in TITLES.items():
+        found = [comparison for comparison in results.comparisons if comparison.quantity == quantity]
+        if found:
+            parts += [_table(title, found), ""]
+    if not parts:
+        return Group()
+    parts.append(_note(max(comparison.seeds for comparison in results.comparisons)))
+    against_control = [
+        comparison
+        for comparison in results.comparisons
+        if comparison.first.kind == "control" and comparison.second.kind == "redense"
+    ]
+    parts += ["", *(_sentence(comparison.verdict + ".") for comparison in against_control)]
+    return Group(*parts)
+
+
+def leakage_sentences(results: Results) -> list[str]:
+    """Say what re-dense gives away at the test accuracy of the controls, else of the dense phase."""
+    against = "control" if results.recipe.controls else "dense"
+    return [
+        _sentence(comparison.sentence)
+        for comparison in results.at_equal_accuracy()
+        if comparison.second.startswith("re-dense") and comparison.first.startswith(against)
+    ]
+
+
+def _table(title: str, comparisons: list[Paired]) -> Table:
+    several = any(comparison.t or comparison.wilcoxon for comparison in comparisons)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(title, no_wrap=True)
+    names = ("95% interval", "t-test p", "Wilcoxon p") if several else ("only A right", "only B right", "McNemar p")
+    for name in ("difference", *names, ""):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for comparison in comparisons:
+        if several:
+            low_high = comparison.interval
+            interval = "-" if low_high is None else r"\[{:+.2f}, {:+.2f}]".format(*(100 * end for end in low_high))
+            cells = [interval, _p(comparison.t), _p(comparison.wilcoxon)]
+        else:
+            cells = [str(comparison.only_second), str(comparison.only_first), _p(comparison.mcnemar)]
+        shown = comparison.p < SIGNIFICANT
+        verdict = ("higher" if comparison.difference > 0 else "lower") if shown else ""
+        name = f"{comparison.second.label} - {comparison.first.label}"
+        table.add_row(name, f"{100 * comparison.difference:+.2f}", *cells, verdict)
+    return table
+
+
+def _note(seeds: int) -> str:
+    if seeds == 1:
+        return (
+            "One seed: McNemar's exact test compares these two networks on these test examples (p after Holm's "
+            "correction over the sparsities). One seed says little about the next: train several."
+        )
+    return (
+        f"Paired over {seeds} seeds; p after Holm's correction over the sparsities; each interval is for one "
+        "comparison by itself."
+    )
+
+
+def _p(value: PValue | None) -> str:
+    return "-" if value is None else f"{value.holm:.3f}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

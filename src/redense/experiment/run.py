@@ -1,0 +1,102 @@
+"""Run a recipe: prepare, train, measure, write, show; each step in a module of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from redense.errors import Interrupted, TrainingError
+from redense.experiment.checkpoints import Store
+from redense.experiment.cost import plan_table
+from redense.experiment.folder import check_folder, open_folder
+from redense.experiment.measure import measure
+from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
+from redense.experiment.recipe import Recipe
+from redense.experiment.resources import Resources
+from redense.experiment.results import Results
+from redense.experiment.show import show_engine, show_network, show_results
+from redense.experiment.train import Outcome, train
+from redense.experiment.write import write_results
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    console: Console | None = None,
+    **resources: Any,
+) -> Results:
+    """Train what a recipe asks for and is not yet in the folder `out`, and return the complete results.
+
+    Args:
+        recipe: what to train and measure.
+        out: the run's folder; the same recipe may go on there, with other sparsities and seeds too.
+        data_root: a folder in which to look for named data first.
+        console: where progress and tables go; by default nowhere.
+        resources: device, engine, workers and what else `redense.Resources` has.
+
+    Raises a `RedenseError`: `RecipeError`, `DataError`, `ModelError` or `FolderError` before anything is written;
+    `TrainingError` when jobs failed and `Interrupted` on Ctrl-C, when all that is finished stays.
+    """
+    out = Path(out)
+    console = console or Console(quiet=True)
+    prepared = prepare(recipe, data_root, Resources(**resources))
+    if recipe.audit:
+        from redense.experiment.audit import check_audit
+
+        check_audit(prepared)
+    with open_folder(out, recipe, prepared.needed_bytes(Store(out))) as folder:
+        show_network(prepared, console)
+        show_engine(prepared, console)
+        outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, console)
+        folder.store.discard_unfinished_writes()
+        for note in folder.store.set_aside:
+            console.print(note, highlight=False)
+        results = measure(prepared, folder.store)
+        written = write_results(results, out)
+        _refuse_interrupted(outcome, prepared, results)
+        if results.rows:
+            show_results(prepared, folder.store, results, console)
+        if recipe.audit and results.rows and not outcome.failures:
+            from redense.experiment.audit import audit_prepared
+
+            audit_prepared(prepared, folder.store, ("threshold", *recipe.audit), console)
+        _refuse_failures(outcome, prepared)
+        console.print(f"Written: {out / written[0]}, {', '.join(written[1:])}", highlight=False)
+    return results
+
+
+def dry_run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
+    console: Console,
+) -> None:
+    """Print what `run` would do and what it would cost; nothing is trained or written."""
+    prepared = prepare(recipe, data_root, resources)
+    store = Store(Path(out))
+    check_folder(store.root, recipe, prepared.needed_bytes(store))
+    show_network(prepared, console)
+    console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
+    show_engine(prepared, console)
+
+
+def _refuse_interrupted(outcome: Outcome, prepared: Prepared, results: Results) -> None:
+    if outcome.interrupted:
+        raise Interrupted(
+            f"stopped with {len(results.rows)} of {len(prepared.jobs)} phases finished; "
+            "the same command goes on from the last finished epoch"
+        )
+
+
+def _refuse_failures(outcome: Outcome, prepared: Prepared) -> None:
+    if outcome.failures:
+        reasons = "\n".join(f"  {failure.reason}" for failure in outcome.failures)
+        raise TrainingError(
+            f"{len(outcome.failures)} of {len(prepared.jobs)} phases failed; what is finished stays:\n{reasons}"
+        )

@@ -1,0 +1,33 @@
+"""The last step of a run: print what will be trained, and what was found."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from redense.experiment.checkpoints import Store
+from redense.experiment.measure import masks_by_phase
+from redense.experiment.prepare import Prepared
+from redense.experiment.report.comparisons import comparisons_table, leakage_sentences
+from redense.experiment.report.layers import kept_table, layer_table
+from redense.experiment.report.table import results_table
+from redense.experiment.results import Results
+
+
+def show_network(prepared: Prepared, console: Console) -> None:
+    """Print the network, layer by layer."""
+    console.print(layer_table(prepared.model, prepared.dataset.input_shape, prepared.model_name))
+
+
+def show_engine(prepared: Prepared, console: Console) -> None:
+    """Print which engine trains, and why."""
+    choice = prepared.choice
+    console.print(f"Engine: {choice.name} on {choice.device} ({choice.reason})", highlight=False, soft_wrap=True)
+
+
+def show_results(prepared: Prepared, store: Store, results: Results, console: Console) -> None:
+    """Print the tables of a run that has any rows, and what they amount to."""
+    console.print(kept_table(prepared.model, masks_by_phase(prepared, store)))
+    console.print(results_table(results, prepared.model_name))
+    console.print(comparisons_table(results), soft_wrap=True, highlight=False)
+    for sentence in leakage_sentences(results):
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,43 @@
+"""The one way out for files: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from redense.errors import FolderError
+
+TEMPORARY = ".writing-"
+"""What names of files and folders begin with that are not whole yet."""
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file that is either the old or the new one, whole, even after a power failure.
+
+    The content goes to a temporary file beside it, to the disk, and then takes its name. A device or a pipe is written
+    to and stays what it is. Raises `FolderError` when that cannot be done; then there is no file, or the old one.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        write_synced(temporary, data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FolderError(
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another place"
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

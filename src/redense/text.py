@@ -1,0 +1,47 @@
+"""Values as text: percentages, suggestions for mistyped words, rows as CSV."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def percent(fraction: float) -> str:
+    """Write a fraction as a percentage, with no more digits than it has.
+
+    >>> percent(0.3), percent(0.875)
+    ('30%', '87.5%')
+    """
+    return f"{100 * fraction:.10g}%"
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Suggest the nearest of the choices, or nothing.
+
+    >>> did_you_mean("sparsites", ["sparsities", "seeds"])
+    "; did you mean 'sparsities'?"
+    """
+    nearest = difflib.get_close_matches(word, list(choices), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows of the same fields under a line of their names.
+
+    >>> csv_text([{"a": 1, "b": None}])
+    'a,b\\n1,\\n'
+    """
+    names = list(rows[0]) if rows else []
+    return csv_lines(names, ([row[name] for name in names] for row in rows))
+
+
+def csv_lines(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Write a line of names and rows of values in their order."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+    return buffer.getvalue()

@@ -1,0 +1,194 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from auditing.models import leaky
+from safetensors.torch import save_file
+
+from redense.commands.main import main
+
+
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Linear(6, 3)
+
+
+def with_shape(input_shape, num_classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(int(np.prod(input_shape)), num_classes))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A saved model, members that it has learnt by heart, and non-members."""
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(400, 6)).astype(np.float32), generator.integers(0, 3, 400)
+    np.savez(tmp_path / "members.npz", x=x[:200], y=y[:200])
+    np.savez(tmp_path / "nonmembers.npz", x=x[200:], y=y[200:])
+    save_file(network().state_dict(), tmp_path / "weights.safetensors")
+    return tmp_path
+
+
+def files(saved, **changes):
+    flags = {
+        "model": "commands.test_audit:network",
+        "weights": saved / "weights.safetensors",
+        "members": saved / "members.npz",
+        "nonmembers": saved / "nonmembers.npz",
+        **changes,
+    }
+    return ["audit", *(part for name, value in flags.items() for part in (f"--{name}", str(value)))]
+
+
+def exit_code(arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return stop.value.code
+
+
+def signals(path, shift=0.0, **more):
+    generator = np.random.default_rng(1)
+    members = np.arange(600) < 300
+    np.savez(path, members=members, phi=generator.normal(size=600) + shift * members, **more)
+    return path
+
+
+def test_a_saved_model_is_audited_and_written(saved, capsys):
+    main([*files(saved), "--out", str(saved / "out")])
+    printed = capsys.readouterr().out
+    assert "No leak that this audit can show" in printed
+    assert "modified entropy, per class" in printed
+    assert {path.name for path in (saved / "out").iterdir()} == {"audit.json", "audit.csv", "audit.png", "audit.html"}
+    assert json.loads((saved / "out" / "audit.json").read_text())["members"] == 200
+
+
+def test_factories_may_take_the_shape(saved, capsys):
+    torch.manual_seed(0)
+    save_file(with_shape((6,), 3).state_dict(), saved / "weights.safetensors")
+    main(files(saved, model="commands.test_audit:with_shape"))
+    assert "200 members, 200 non-members" in capsys.readouterr().out
+
+
+def test_reference_models_come_from_files(saved, capsys):
+    included = np.random.default_rng(0).random((1, 400)) < 0.5
+    np.savez(saved / "included.npz", included=np.concatenate([included, ~included]))
+    for name in ("a", "b"):
+        save_file(network().state_dict(), saved / f"{name}.safetensors")
+    references = ["--references", str(saved / "a.safetensors"), str(saved / "b.safetensors")]
+    main([*files(saved, included=saved / "included.npz"), *references, "--attacks", "lira", "rmia"])
+    printed = capsys.readouterr().out
+    assert "2 reference models" in printed
+    assert "LiRA online" in printed
+
+
+def test_signals_need_no_model(tmp_path, capsys):
+    main(["audit", "--signals", str(signals(tmp_path / "signals.npz", shift=2.0))])
+    assert "gives away who was in its training data" in capsys.readouterr().out
+
+
+def test_logits_with_reference_models_in_one_file(tmp_path, capsys):
+    model, (x, y), (x_out, y_out) = leaky()
+    logits = model(torch.from_numpy(np.concatenate([x, x_out]))).numpy()
+    labels = np.concatenate([y, y_out])
+    first = np.random.default_rng(0).random((2, 240)) < 0.5
+    np.savez(
+        tmp_path / "signals.npz",
+        members=np.arange(240) < 120,
+        logits=logits,
+        labels=labels,
+        reference_logits=np.stack([logits + 0.1 * seed for seed in range(4)]),
+        included=np.concatenate([first, ~first]),
+    )
+    main(["audit", "--signals", str(tmp_path / "signals.npz")])
+    printed = capsys.readouterr().out
+    assert "4 reference models" in printed
+    assert "shadow classifier" in printed
+
+
+@pytest.mark.parametrize(("limit", "code"), [("0.6", 1), ("0.95", None)])
+def test_a_leak_above_the_limit_exits_with_one(tmp_path, capsys, limit, code):
+    arguments = ["audit", "--signals", str(signals(tmp_path / "signals.npz", shift=2.0)), "--fail-above", limit]
+    if code is None:
+        main(arguments)
+        return
+    assert exit_code(arguments) == code
+    assert "more than --fail-above 0.6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "audit: got nothing; expected one of a run's folder"),
+        (["--model", "mlp"], "--model also needs --weights, --members, --nonmembers"),
+        (["--signals", "none.npz"], "none.npz: cannot be read as NPZ"),
+        (["nowhere"], "expected a run's folder"),
+        (["nowhere", "--signals", "x.npz"], "got run and signals; expected one of"),
+        (["--signals", "x.npz", "--attacks", "lyra"], "did you mean 'lira'"),
+        (["--signals", "x.npz", "--delta", "2"], "delta: got 2"),
+        (["--signals", "x.npz", "--fail-above", "55"], "fail_above: got 55"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(["audit", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"phi": np.zeros(4)}, "expected members, too"),
+        ({"members": np.arange(4) < 2}, "expected one of logits, phi, loss"),
+        ({"members": np.arange(4) < 2, "logits": np.zeros((4, 2))}, "holds logits but no labels"),
+        ({"members": np.arange(4) < 2, "logits": np.zeros((4, 2)), "labels": np.full(4, 2)}, "do not fit"),
+        ({"members": np.arange(4) < 2, "phi": np.zeros(4), "labels": np.zeros(3, int)}, "expected 4 integers"),
+        ({"members": np.arange(4) < 2, "loss": np.array([0.1, -1, 0, 2])}, "1 losses are below 0"),
+        ({"members": np.arange(4) < 2, "phi": np.array([0.1, np.nan, 0, 2])}, "NaN or infinite for 1 of 4"),
+        ({"members": np.arange(4) < 2, "phi": np.zeros(4), "reference_phi": np.zeros((2, 4))}, "no included"),
+    ],
+)
+def test_unusable_signals_are_one_line(arrays, message, capsys, tmp_path):
+    np.savez(tmp_path / "signals.npz", **arrays)
+    assert exit_code(["audit", "--signals", str(tmp_path / "signals.npz")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": "members.npz"}, "cannot be read as safetensors"),
+        ({"members": "weights.safetensors"}, "cannot be read as NPZ"),
+        ({"nonmembers": "members.npz"}, "200 examples are among the members and among the non-members"),
+        ({"model": "mlp"}, "does not fit mlp"),
+        ({"model": "factories:no_module"}, "the factory returned str"),
+        ({"model": "commands.test_audit:nothing"}, "has no function 'nothing'"),
+        ({"classes": 2}, "has the label 2"),
+    ],
+)
+def test_unusable_files_are_one_line(saved, changes, message, capsys):
+    if "classes" in changes:
+        save_file(with_shape((6,), 2).state_dict(), saved / "weights.safetensors")
+        changes = {**changes, "model": "commands.test_audit:with_shape"}
+    else:
+        named = ("weights", "members", "nonmembers")
+        changes = {name: saved / value if name in named else value for name, value in changes.items()}
+    assert exit_code(files(saved, **changes)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_that_was_not_audited_can_be(tmp_path, capsys, monkeypatch):
+    run = ["run", "--data", "factories:data", "--model", "factories:small", "--epochs", "1", "1", "1"]
+    main([*run, "--sparsities", "0.5", "--workers", "0", "--out", str(tmp_path / "run")])
+    capsys.readouterr()
+    main(["audit", str(tmp_path / "run")])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Audit, protocol reference" in printed
+    assert "modified entropy, per class" in printed
+    assert "0 reference models" in printed
+    assert (tmp_path / "run" / "audit.json").exists()

@@ -1,0 +1,164 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from factories import arrays
+
+from redense.commands.main import main
+
+
+def call(arguments, capsys):
+    """Run the command in this process; return exit status, standard output and standard error."""
+    status = 0
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        status = end.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def small(npz):
+    settings = ["run", "--data", npz, "--model", "factories:small", "--sparsities", "0.5", "--epochs", "1", "1", "1"]
+    return [*settings, "--workers", "0"]
+
+
+def test_run_prints_summary_table_and_files(small, tmp_path, capsys):
+    status, output, _ = call([*small, "--out", tmp_path / "run"], capsys)
+    assert status == 0
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert "total 147" in lines
+    assert "1.weight 72 36" in lines
+    assert any(line.startswith("re-dense 50% ") for line in lines)
+    assert any("pure noise gives" in line for line in lines)
+    assert "\x1b" not in output, "no colours where there is no terminal"
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"results.json", "results.csv", "table.png"}
+    again, table, _ = call([*small, "--out", tmp_path / "run"], capsys)
+    assert (again, table.splitlines()[-9:]) == (0, output.splitlines()[-9:])
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(small, tmp_path, capsys):
+    status, output, _ = call([*small, "--seeds", "0", "1", "--dry-run", "--out", tmp_path / "run"], capsys)
+    assert status == 0
+    assert "6 of 6 jobs to train, 6 epochs" in output
+    assert all(word in output for word in ("time ", "disk ", "memory ", "re-dense 50%"))
+    assert not (tmp_path / "run").exists()
+    call([*small, "--out", tmp_path / "run"], capsys)
+    _, output, _ = call([*small, "--seeds", "0", "1", "--dry-run", "--out", tmp_path / "run"], capsys)
+    assert "3 of 6 jobs to train" in output
+
+
+def test_a_recipe_file_and_flags_over_it(npz, tmp_path, capsys):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(f'data = "{npz}"\nmodel = "mlp"\nepochs = [1, 1, 1]\nsparsities = [0.3]\nlr = 0.01\n')
+    arguments = ["run", recipe, "--lr", "0.02", "--seeds", "4", "--workers", "0", "--out", tmp_path / "run"]
+    status, _, _ = call(arguments, capsys)
+    assert status == 0
+    stored = (tmp_path / "run" / "recipe.json").read_text()
+    assert '"lr": 0.02' in stored
+    assert '"epochs": [\n  1,\n  1,\n  1\n ]' in stored
+
+
+BAD = [
+    (["--sparsities", "-0.1"], "sparsities: got -0.1"),
+    (["--sparsities", "1"], "sparsities: got 1"),
+    (["--sparsities", "nan"], "sparsities: got nan"),
+    (["--sparsities", "0.3", "0.3"], "got 0.3 twice"),
+    (["--sparsities"], "sparsities: got none"),
+    (["--epochs", "1", "0", "1"], "at least 1 in each phase"),
+    (["--epochs", "-1", "1", "1"], "at least 1 in each phase"),
+    (["--epochs", "1", "1"], "Expected 3 values"),
+    (["--lr", "0"], "lr: got 0"),
+    (["--lr", "nan"], "lr: got nan"),
+    (["--rates", "1", "1", "-1"], "rates: got 1 1 -1"),
+    (["--data", "fashion-mnits"], "did you mean 'fashion-mnist'"),
+    (["--data", "missing.npz"], "no such file"),
+    (["--data", "factories:failing_data"], "raised FileNotFoundError"),
+    (["--model", "resnet19"], "did you mean 'resnet18'"),
+    (["--model", "factories:failing"], "raised ZeroDivisionError"),
+    (["--model", "factories:missing"], "no function 'missing'"),
+    (["--model", "factories:no_module"], "expected a torch.nn.Module"),
+    (["--model", "factories:too_few_outputs"], "one logit a class"),
+    (["--model", "fmnist-cnn"], "--model mlp for tables"),
+    (["--exclude", "conv9"], "'conv9' matches no layer"),
+    (["--exclude", "*"], "nothing is left to prune"),
+    (["--sparsities", "0.999"], "leaves 1.weight (72 weights) without any"),
+    (["--device", "cuda"], "no CUDA device"),
+    (["--workers", "-2"], "workers: got -2"),
+    (["--frobnicate"], "Unrecognized"),
+    (["--distribution", "even"], "even"),
+    (["--data-root", "/nowhere/at/all", "--data", "location30"], "no such folder"),
+]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_bad_input_is_one_clear_error_and_leaves_nothing(small, flags, message, tmp_path, capsys):
+    import torch
+
+    if flags[-1] == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    before = sorted(tmp_path.iterdir())
+    status, output, errors = call([*small, "--out", tmp_path / "run", *flags], capsys)
+    assert status == 2
+    assert message in " ".join((errors + output).split())
+    assert "Traceback" not in errors
+    assert len(errors.splitlines()) <= 8  # tyro frames what it reports itself
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("recipe", ["digist", "nothing.toml"])
+def test_unknown_recipes(recipe, tmp_path, capsys):
+    status, _, errors = call(["run", recipe, "--out", tmp_path / "run"], capsys)
+    assert status == 2
+    assert "redense: " in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_data_leaves_nothing(tmp_path, capsys):
+    (x, y), _ = arrays()
+    x[3, 3] = np.nan
+    np.savez(tmp_path / "nan.npz", x=x, y=y)
+    status, _, errors = call(["run", "--data", tmp_path / "nan.npz", "--out", tmp_path / "run"], capsys)
+    assert status == 2
+    assert "1 values of the" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_recipes_folder(small, tmp_path, capsys):
+    call([*small, "--out", tmp_path / "run"], capsys)
+    before = (tmp_path / "run" / "results.json").read_bytes()
+    status, _, errors = call([*small, "--out", tmp_path / "run", "--lr", "0.5"], capsys)
+    assert status == 2
+    assert "lr was 0.001 and is now 0.5" in errors
+    assert (tmp_path / "run" / "results.json").read_bytes() == before
+
+
+def test_divergence_exits_with_2_and_keeps_what_is_finished(small, tmp_path, capsys):
+    flags = ["--optimizer", "sgd", "--lr", "1e30", "--rates", "1e-33", "1", "1", "--model", "mlp"]
+    status, output, errors = call([*small, *flags, "--out", tmp_path / "run"], capsys)
+    assert status == 2
+    assert "sparse 50%, seed 0: the loss became" in errors
+    assert "in epoch 1 of 1" in errors
+    assert "dense " in output
+
+
+def test_data_lists_the_catalogue(capsys):
+    status, output, _ = call(["data"], capsys)
+    assert status == 0
+    assert all(name in output for name in ("digits", "fashion-mnist", "cifar100", "location30"))
+    status, _, errors = call(["data", "fashon-mnist"], capsys)
+    assert status == 2
+    assert "did you mean 'fashion-mnist'" in errors
+
+
+def test_version(capsys):
+    assert call(["--version"], capsys)[1].startswith("redense 0.")
+
+
+def test_help_and_import_do_not_load_torch():
+    check = "import sys, redense, redense.commands.main; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0

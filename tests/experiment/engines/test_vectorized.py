@@ -1,0 +1,205 @@
+"""The vectorised engine against the plain trainer, which is its oracle."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import redense.experiment.engines.vectorized
+from redense.determinism import fixed_arithmetic
+from redense.experiment.checkpoints import Store
+from redense.experiment.engines.base import EpochDone, Failed, Finished, Retried
+from redense.experiment.engines.inline import InlineEngine
+from redense.experiment.engines.stacked import Stack, why_not_stacked
+from redense.experiment.engines.vectorized import VectorizedEngine
+from redense.experiment.plan import Training
+from redense.experiment.prepare import prepare
+from redense.experiment.trainer import make_optimizer, train_epoch, trainable
+from redense.models.registry import build
+from redense.sparsity.enforce import masked
+from redense.sparsity.masks import magnitude_masks
+
+STEPS = 8
+TOLERANCE = 1e-2
+"""Of the way that eight steps have moved the weights. The order of sums differs, nothing else; but Adam's first step
+moves a weight by the whole rate in the direction of a gradient that may be nothing but rounding."""
+
+
+def flat(state):
+    return torch.cat([value.flatten() for _, value in sorted(state.items())])
+
+
+def apart(found, expected, start):
+    """How far two trained models are from each other, as a fraction of how far training has moved the second."""
+    return float((flat(found) - flat(expected)).norm() / (flat(expected) - flat(start)).norm())
+
+
+@settings(max_examples=25)
+@given(
+    models=st.integers(1, 5),
+    optimizer=st.sampled_from(["adam", "adamw", "sgd"]),
+    weight_decay=st.sampled_from([0.0, 0.01]),
+    batch_size=st.integers(1, 9),
+    name=st.sampled_from(["mlp", "fmnist-cnn"]),
+    seed=st.integers(0, 1000),
+)
+def test_a_stack_trains_every_model_as_the_plain_trainer_does(models, optimizer, weight_decay, batch_size, name, seed):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (6,) if name == "mlp" else (1, 10, 10)
+    examples = min(40, STEPS * batch_size)
+    x = torch.randint(0, 256, (60, *shape), dtype=torch.uint8, generator=generator)
+    y = torch.randint(0, 3, (60,), generator=generator)
+    orders = torch.stack([torch.randperm(60, generator=generator)[:examples] for _ in range(models)])
+    rates = [0.01 if optimizer == "sgd" else 1e-3, 1e-4]
+    trainings = [Training(name, batch_size, optimizer, rates[k % 2], 0.9, weight_decay) for k in range(models)]
+    plain = [build(name, shape, 3, seed=k) for k in range(models)]
+    starts = [copy.deepcopy(model.state_dict()) for model in plain]
+    masks = [magnitude_masks(model, sparsity=0.2 * k) if k else {} for k, model in enumerate(plain)]
+    with fixed_arithmetic("cpu"):
+        stack = Stack(copy.deepcopy(plain[0]), [model.state_dict() for model in plain], masks, trainings, x, y)
+        losses = stack.train_epoch(orders, batch_size)
+        for k, model in enumerate(plain):
+            adam = make_optimizer(trainable(model), trainings[k])
+            with masked(model, adam, masks[k]) if masks[k] else torch.enable_grad():
+                loss = train_epoch(model, adam, x, y, orders[k], batch_size)
+            assert losses[k] == pytest.approx(loss, rel=1e-5)
+            state = stack.state(k)
+            assert state.keys() == model.state_dict().keys()
+            assert apart(state, model.state_dict(), starts[k]) < TOLERANCE
+            for key, mask in masks[k].items():
+                assert not state[key][~mask].any()
+                assert not state[key][~mask].signbit().any()
+            answers = stack.logits([orders[k]] * models)[k]
+            model.eval()
+            expected = model(x[orders[k]].float() / 255).detach()
+            assert (answers - expected).norm() < TOLERANCE * expected.norm()
+
+
+def carried_out(engine, ready, root, jobs=None):
+    root.mkdir(exist_ok=True)
+    return list(engine.run(jobs or ready.jobs, ready.dataset, Store(root)))
+
+
+@pytest.fixture
+def ready(recipe):
+    changed = {
+        **recipe.to_mapping(),
+        "model": "mlp",
+        "seeds": (0, 1, 2),
+        "controls": ("longer", "llr"),
+        "audit": ("lira",),
+        "references": 2,
+        "protocols": ("reference", "half"),
+    }
+    return prepare(type(recipe)(**changed))
+
+
+def test_the_engine_gives_what_the_plain_one_gives(ready, tmp_path):
+    carried_out(InlineEngine(), ready, tmp_path / "plain")
+    events = carried_out(VectorizedEngine(models=5), ready, tmp_path / "stacked")
+    ended = [event.job.key for event in events if isinstance(event, Finished)]
+    assert sorted(ended) == sorted(job.key for job in ready.jobs)
+    epochs = [(event.job.key, event.epoch) for event in events if isinstance(event, EpochDone)]
+    assert sorted(epochs) == sorted((job.key, epoch) for job in ready.jobs for epoch in range(1, job.phase.epochs + 1))
+    differences = []
+    for job in ready.jobs:
+        plain, stacked = (Store(tmp_path / name).load(job.key) for name in ("plain", "stacked"))
+        difference = (flat(stacked.model) - flat(plain.model)).norm() / flat(plain.model).norm()
+        differences.append(float(difference))
+        assert stacked.masks.keys() == plain.masks.keys()
+        for part in ("train", "test"):
+            phi, expected = getattr(stacked, part).phi, getattr(plain, part).phi
+            assert np.abs(phi - expected).max() < 0.02
+        for entry, expected in zip(stacked.history, plain.history, strict=True):
+            assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+            assert entry["inference_accuracy"] == pytest.approx(expected["inference_accuracy"], abs=0.05)
+    assert np.median(differences) < 1e-5
+    assert max(differences) < TOLERANCE
+
+
+def test_an_interrupted_stack_goes_on_from_its_stored_epoch(ready, tmp_path, monkeypatch):
+    monkeypatch.setattr(redense.experiment.engines.vectorized, "SAVED_EVERY", 0.0)
+    jobs = [job for job in ready.jobs if job.parent is None and job.draw is None]
+    carried_out(VectorizedEngine(), ready, tmp_path / "whole", jobs)
+    (tmp_path / "cut").mkdir()
+    events = VectorizedEngine().run(jobs, ready.dataset, Store(tmp_path / "cut"))
+    seen = [next(events) for _ in range(2 * len(jobs) + 1)]  # the second epoch has been reported for one of them
+    events.close()
+    assert [event.epoch for event in seen if isinstance(event, EpochDone)] == [1, 1, 1, 2]
+    again = carried_out(VectorizedEngine(), ready, tmp_path / "cut", jobs)
+    assert [event.epoch for event in again if isinstance(event, EpochDone)] == [2, 2, 2]
+    for job in jobs:
+        whole, cut = (Store(tmp_path / name).load(job.key) for name in ("whole", "cut"))
+        assert all(torch.equal(value, cut.model[name]) for name, value in whole.model.items())
+
+
+def test_a_model_that_diverges_fails_alone(recipe, tmp_path):
+    both = [
+        prepare(type(recipe)(**{**recipe.to_mapping(), "model": "mlp", "optimizer": "sgd", "lr": lr}))
+        for lr in (0.01, 1e30)
+    ]
+    jobs = [ready.jobs[0] for ready in both]
+    events = carried_out(VectorizedEngine(), both[0], tmp_path / "run", jobs)
+    assert [event.job for event in events if isinstance(event, Finished)] == jobs[:1]
+    (failed,) = (event for event in events if isinstance(event, Failed))
+    assert failed.job == jobs[1]
+    assert "the loss became" in failed.reason
+
+
+def test_too_many_models_for_the_memory_are_split(ready, tmp_path, monkeypatch):
+    whole = redense.experiment.engines.vectorized.Stack
+
+    def small_memory(template, states, *others):
+        if len(states) > 2:
+            raise torch.OutOfMemoryError("no more")
+        return whole(template, states, *others)
+
+    monkeypatch.setattr(redense.experiment.engines.vectorized, "Stack", small_memory)
+    jobs = [job for job in ready.jobs if job.parent is None and job.draw is None]
+    events = carried_out(VectorizedEngine(), ready, tmp_path / "run", jobs)
+    assert [type(event) for event in events].count(Finished) == 3
+    retried = [event for event in events if isinstance(event, Retried)]
+    assert len(retried) == 3
+    assert retried[0].reason == "3 models at once do not fit into memory; 1 from now on"
+
+
+class Randomness(torch.nn.Module):
+    def forward(self, x):
+        return x * torch.rand_like(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (torch.nn.Identity(), None),
+        (torch.nn.BatchNorm1d(6, track_running_stats=False), None),
+        (torch.nn.LayerNorm(6), None),
+        (torch.nn.BatchNorm1d(6), "it changes its buffer 1.running_mean in training"),
+        (torch.nn.Dropout(0.5), "random"),
+        (Randomness(), "random"),
+    ],
+)
+def test_what_cannot_be_stacked_is_told(module, reason):
+    model = torch.nn.Sequential(torch.nn.Linear(6, 6), module, torch.nn.Linear(6, 3))
+    before = copy.deepcopy(model.state_dict())
+    found = why_not_stacked(model, (6,))
+    assert (found is None) if reason is None else (reason in found)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_tied_and_frozen_weights_stay_so(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Linear(6, 6), torch.nn.Linear(6, 3))
+    model[1].weight = model[0].weight
+    model[2].bias.requires_grad_(False)
+    assert why_not_stacked(model, (6,)) is None
+    training = Training("", 4, "sgd", 0.1, 0.0, 0.0)
+    x, y = torch.rand(8, 6), torch.randint(0, 3, (8,))
+    stack = Stack(model, [model.state_dict()] * 2, [{}, {}], [training] * 2, x, y)
+    stack.train_epoch(torch.arange(8).repeat(2, 1), 4)
+    state = stack.state(1)
+    assert torch.equal(state["0.weight"], state["1.weight"])
+    assert not torch.equal(state["0.weight"], model[0].weight)
+    assert torch.equal(state["2.bias"], model[2].bias)

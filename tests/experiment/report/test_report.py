@@ -1,0 +1,109 @@
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from redense.experiment.recipe import Recipe
+from redense.experiment.report.comparisons import comparisons_table
+from redense.experiment.report.figures import save_table_figure
+from redense.experiment.report.published import published
+from redense.experiment.report.table import plain_table, results_table
+from redense.experiment.report.traces import save_results_traces
+from redense.experiment.results import Results, Row
+
+
+def row(phase, sparsity, seed=0, test=0.9, round=1):
+    return Row(
+        lineage="dsd", phase=phase, sparsity=sparsity, measured_sparsity=0.0, round=round, seed=seed,
+        train_accuracy=1.0, test_accuracy=test, inference_accuracy=0.56789, inference_interval=(0.55, 0.58),
+        epochs=10, seconds=1.0, checkpoint="key",
+    )  # fmt: skip
+
+
+FASHION = Recipe(data="fashion-mnist", model="fmnist-cnn", sparsities=(0.3,))
+ONE_SEED = Results(FASHION, 60_000, 10_000, (row("dense", None), row("sparse", 0.3), row("redense", 0.3, test=0.91)))
+
+
+def drawn(table):
+    console = Console(file=io.StringIO(), width=130)
+    with console.capture() as captured:
+        console.print(table)
+    return [" ".join(line.split()) for line in captured.get().splitlines()]
+
+
+def test_the_table_has_the_references_numbers_beside_ours():
+    # the reference's published table, first three rows
+    assert drawn(results_table(ONE_SEED, "fmnist-cnn"))[:4] == [
+        "phase train % test % inference % inference, 95% reference: train test inference",
+        "dense 100.00 90.00 56.79 [55.00, 58.00] 99.77 90.89 57.89",
+        "sparse 30% 100.00 90.00 56.79 [55.00, 58.00] 99.89 91.17 56.95",
+        "re-dense 30% 100.00 91.00 56.79 [55.00, 58.00] 100.00 91.59 57.02",
+    ]
+
+
+def test_other_data_have_no_reference():
+    assert not published(Recipe(data="digits"), "fmnist-cnn")
+    assert not published(FASHION, "mlp")
+    digits = dataclasses.replace(ONE_SEED, recipe=Recipe(sparsities=(0.3,)))
+    assert "reference" not in plain_table(digits)
+
+
+def test_several_seeds_give_mean_and_deviation():
+    rows = tuple(row("dense", None, seed, test) for seed, test in enumerate((0.90, 0.92)))
+    results = Results(dataclasses.replace(FASHION, seeds=(0, 1)), 60_000, 10_000, rows)
+    lines = drawn(results_table(results, "fmnist-cnn"))
+    assert lines[1].startswith("dense 100.00 ± 0.00 91.00 ± 1.41 [78.29, 103.71] 56.79 ± 0.00")
+    assert lines[-1] == "mean ± standard deviation over 2 seeds, with the mean's 95% t-interval"
+
+
+def test_the_value_of_pure_noise_is_told():
+    assert "pure noise gives 50.34% here" in plain_table(ONE_SEED)
+    assert str(ONE_SEED) == plain_table(ONE_SEED)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_the_figure_is_drawn(tmp_path, seeds):
+    rows = tuple(dataclasses.replace(each, seed=seed) for seed in seeds for each in ONE_SEED.rows)
+    results = Results(dataclasses.replace(FASHION, seeds=seeds), 60_000, 10_000, rows)
+    save_table_figure(results, tmp_path / "table.png")
+    assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["table.png"]
+
+
+def test_traces_are_drawn_a_panel_a_sparsity(tmp_path):
+    history = ((0.8, 0.51), (0.9, 0.52))
+    rows = tuple(
+        dataclasses.replace(each, seed=seed, history=history, epochs=2) for seed in (0, 1) for each in ONE_SEED.rows
+    )
+    longer = [
+        dataclasses.replace(rows[0], phase="control", lineage="control-longer", beside="redense", round=1, seed=seed)
+        for seed in (0, 1)
+    ]
+    results = Results(dataclasses.replace(FASHION, seeds=(0, 1)), 60_000, 10_000, (*rows, *longer))
+    save_results_traces(results, tmp_path / "traces.png")
+    assert (tmp_path / "traces.png").read_bytes().startswith(b"\x89PNG")
+    found = [(one.second, one.first) for one in results.at_equal_accuracy()]
+    assert found[0] == ("re-dense 30%", "control-longer beside re-dense")
+
+
+def test_comparisons_say_what_they_rest_on():
+    rows = tuple(
+        dataclasses.replace(each, seed=seed, test_accuracy=each.test_accuracy + noise)
+        for seed, noise in enumerate((0.0, 0.001, -0.001))
+        for each in (row("sparse", 0.3), row("redense", 0.3, test=0.91 + 0.1 * noise))
+    )
+    several = Results(dataclasses.replace(FASHION, seeds=(0, 1, 2)), 60_000, 10_000, rows).compared()
+    lines = drawn(comparisons_table(several))
+    assert lines[0] == "Test accuracy, A - B, points difference 95% interval t-test p Wilcoxon p"
+    assert lines[1].startswith("re-dense 30% - sparse 30% +1.00 [")
+    assert lines[1].endswith("higher")
+    assert any(line.startswith("Paired over 3 seeds") for line in lines)
+    correct = {"sparse": np.array([True, False, False]), "redense": np.array([True, True, False])}
+    keys = {one.checkpoint: correct[one.phase] for one in (dataclasses.replace(r, checkpoint=r.phase) for r in rows)}
+    first = tuple(dataclasses.replace(one, checkpoint=one.phase) for one in rows[:2])
+    alone = Results(FASHION, 60_000, 10_000, first).compared(keys.__getitem__)
+    lines = drawn(comparisons_table(alone))
+    assert lines[1] == "re-dense 30% - sparse 30% +33.33 1 0 1.000"
+    assert any("One seed says little" in line for line in lines)

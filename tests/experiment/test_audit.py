@@ -1,0 +1,245 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import redense
+from redense.data.members import Draw
+from redense.errors import DataError, RecipeError
+from redense.experiment.audit import RunAuditor
+from redense.experiment.audit_comparison import auc_difference, compare, compare_at_equal_accuracy
+from redense.experiment.checkpoints import Store
+from redense.experiment.plan import subjects
+from redense.experiment.prepare import prepare
+from redense.experiment.resources import Resources
+from redense.metrics import auc
+
+RECIPE = {
+    "data": "factories:data",
+    "model": "factories:small",
+    "sparsities": (0.5,),
+    "epochs": (2, 1, 1),
+    "audit": ("lira", "rmia", "shadow"),
+    "references": 4,
+    "protocols": ("reference", "half"),
+}
+
+
+def recipe(**changes):
+    return redense.Recipe(**{**RECIPE, **changes})
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "out"
+    redense.run(recipe(), out=folder, workers=0)
+    return folder
+
+
+def rows_of(folder, changes=(), attacks=("threshold", "lira", "rmia", "shadow")):
+    ready = prepare(recipe(**dict(changes)), resources=Resources(workers=0))
+    auditor = RunAuditor(ready.model_name, ready.dataset, Store(folder), ready.jobs, attacks)
+    return auditor, list(auditor.rows())
+
+
+def test_every_phase_of_both_targets_is_audited_with_references_of_its_own_phase(out):
+    entries = json.loads((out / "audit.json").read_text())["rows"]
+    assert [(entry["protocol"], entry["phase"]) for entry in entries] == [
+        (protocol, phase) for protocol in ("reference", "half") for phase in ("dense", "sparse", "redense")
+    ]
+    assert all(entry["result"]["references"] == 4 for entry in entries)
+    assert entries[0]["result"]["members"] == 96
+    assert entries[0]["result"]["nonmembers"] == 48
+    assert entries[3]["result"]["members"] == Draw("target", 0).included(144).sum()
+    assert [row["phase"] for row in json.loads((out / "results.json").read_text())["rows"]] == [
+        "dense",
+        "sparse",
+        "redense",
+    ], "the table has no references and no half targets"
+
+
+def test_references_replay_the_targets_phases(out):
+    auditor, _ = rows_of(out)
+    store = Store(out)
+    for job in auditor.jobs:
+        checkpoint = store.load(job.key)
+        assert bool(checkpoint.masks) == (job.phase.kind == "sparse")
+    chains = {(job.draw, job.seed): [] for job in auditor.jobs}
+    for job in auditor.jobs:
+        chains[job.draw, job.seed].append((job.phase, job.parent is not None, job.training))
+    assert len(chains) == 1 + 1 + 4
+    assert all(chain == chains[None, 0] for chain in chains.values())
+
+
+def test_a_target_is_trained_on_its_half_and_on_nothing_else(out):
+    """The signals of the row are those of its checkpoint, and its members those of its draw."""
+    auditor, rows = rows_of(out)
+    for row in rows:
+        draw = Draw("target", 0) if row.protocol == "half" else None
+        assert (row.members == auditor.members(draw)).all()
+        signals = Store(out).load_signals(row.checkpoint)
+        assert row.result.attack("confidence").auc == pytest.approx(
+            auc(signals.phi, row.members), abs=0.2
+        )  # the same but for the threshold learnt on reference models, which changes no order
+        assert row.test_accuracy == pytest.approx(signals.correct[~row.members].mean())
+
+
+def test_a_second_look_makes_nothing_anew(out, monkeypatch):
+    monkeypatch.setattr("redense.experiment.auditor.audit_evidence", lambda *a, **k: pytest.fail("made again"))
+    before = (out / "audit.json").read_text()
+    redense.run(recipe(), out=out, workers=0)
+    assert (out / "audit.json").read_text() == before
+
+
+def test_a_damaged_result_is_made_again(out):
+    before = json.loads((out / "audit.json").read_text())
+    for damaged in (out / "audit").iterdir():
+        damaged.write_bytes(damaged.read_bytes()[:-20])
+    redense.run(recipe(), out=out, workers=0)
+    assert json.loads((out / "audit.json").read_text()) == before
+
+
+def test_more_references_train_only_the_new_ones(out):
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "checkpoints").iterdir()}
+    redense.run(recipe(references=6), out=out, workers=0)
+    after = {path.name: path.stat().st_mtime_ns for path in (out / "checkpoints").iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert len(after) - len(before) == 2 * 3
+    assert json.loads((out / "audit.json").read_text())["rows"][0]["result"]["references"] == 6
+    redense.run(recipe(), out=out, workers=0)
+
+
+def test_risks_follow_every_example_through_the_phases(out):
+    with (out / "risks.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 144
+    assert (lines[0]["split"], lines[0]["index"], lines[96]["split"], lines[96]["index"]) == ("train", "0", "test", "0")
+    _, rows = rows_of(out)
+    for row in rows:
+        found = [float(line[f"risk {row.name}"]) for line in lines]
+        assert found == pytest.approx(row.risks.tolist(), abs=1e-6)
+        member = [line[f"member of {row.protocol} seed {row.seed}"] == "1" for line in lines]
+        assert member == row.members.tolist()
+
+
+def test_all_is_written(out):
+    names = {"audit.json", "audit.csv", "risks.csv", "audit.png", "audit-accuracy.png", "audit.html"}
+    assert names <= {path.name for path in out.iterdir()}
+    with (out / "audit.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 6 * 14
+
+
+def test_an_unpaired_reference_is_left_out(out):
+    auditor, _ = rows_of(out)
+    gone = [job.key for job in auditor.jobs if job.draw == Draw("reference", 3) and job.phase.kind == "dense"]
+    hidden = out / "checkpoints" / gone[0]
+    hidden.rename(out / "hidden")
+    try:
+        _, rows = rows_of(out)
+        assert [row.result.references for row in rows if row.phase.kind == "dense"] == [2, 2]
+        assert [row.result.references for row in rows if row.phase.kind == "sparse"] == [4, 4]
+    finally:
+        (out / "hidden").rename(hidden)
+
+
+def test_targets_share_reference_models():
+    models = subjects(recipe(seeds=(0, 1)))
+    assert [subject.draw for subject in models[:4]] == [None, None, Draw("target", 0), Draw("target", 1)]
+    assert len(models) == 4 + 4
+    assert len({subject.seed for subject in models[4:]}) == 4
+    assert models[4:] == subjects(recipe(seeds=(0,)))[2:]
+
+
+def test_samia_and_label_only_ask_the_saved_models(tmp_path):
+    x = np.random.default_rng(0).random((150, 1, 6, 6), dtype=np.float32)
+    y = np.random.default_rng(1).integers(0, 3, 150)
+    np.savez(tmp_path / "images.npz", x=x[:100], y=y[:100], x_test=x[100:], y_test=y[100:])
+    settings = {"data": str(tmp_path / "images.npz"), "model": "factories:small", "sparsities": (0.5,)}
+    made = redense.Recipe(**settings, epochs=(1, 1, 1), audit=("samia", "label-only"), references=2)
+    redense.run(made, out=tmp_path / "out", workers=0)
+    entries = json.loads((tmp_path / "out" / "audit.json").read_text())["rows"]
+    assert [entry["result"]["attacks"][-1]["attack"] for entry in entries] == ["SAMIA"] * 3
+    assert all(entry["result"]["attacks"][-2]["attack"] == "label-only" for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"audit": ("lyra",)}, "audit: got 'lyra'; expected some of lira"),
+        ({"protocols": ("full",)}, "protocols: got 'full'"),
+        ({"protocols": ()}, "protocols: got none"),
+        ({"references": 5}, "references: got 5; expected an even number"),
+        ({"references": 0}, "references: got 0; expected an even number"),
+    ],
+)
+def test_wrong_settings_are_refused(change, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe(**change)
+
+
+def test_data_that_overlap_are_refused_before_anything_is_trained(tmp_path):
+    x = np.random.default_rng(0).random((60, 6), dtype=np.float32)
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "data.npz", x=x[:40], y=y[:40], x_test=x[35:], y_test=y[35:])
+    with pytest.raises(DataError, match="5 examples are among the members and among the non-members"):
+        redense.run(recipe(data=str(tmp_path / "data.npz")), out=tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_phases_are_compared_pairwise(out):
+    _, rows = rows_of(out)
+    found = compare(rows)
+    pairs = [("dense", "sparse 50%"), ("dense", "re-dense 50%"), ("sparse 50%", "re-dense 50%")]
+    assert [(one.protocol, one.first, one.second) for one in found] == [
+        (protocol, *pair) for protocol in ("reference", "half") for pair in pairs
+    ] or len(found) == 6
+    first = next(one for one in found if (one.protocol, one.first, one.second) == ("half", *pairs[1]))
+    by_name = {(row.protocol, row.phase.kind): row for row in rows}
+    dense, redense_row = by_name["half", "dense"], by_name["half", "redense"]
+    assert first.difference == pytest.approx(
+        auc(redense_row.risks, dense.members) - auc(dense.risks, dense.members), abs=1e-12
+    )
+    assert all(one.interval[0] <= one.difference <= one.interval[1] for one in found)
+    for equal in compare_at_equal_accuracy(rows):
+        if equal.difference is None:
+            assert abs(equal.test_accuracies[0] - equal.test_accuracies[1]) > 0.005
+            assert "no epochs of equal test accuracy" in equal.sentence
+        else:
+            assert abs(equal.test_accuracies[0] - equal.test_accuracies[1]) <= 0.005 + 1e-12
+
+
+def test_the_paired_error_is_that_of_repeated_experiments():
+    generator = np.random.default_rng(0)
+    members = np.arange(600) < 350
+    differences, errors = [], []
+    for _ in range(300):
+        common = generator.normal(size=600)
+        first = common + 0.3 * generator.normal(size=600) + 0.5 * members
+        second = common + 0.3 * generator.normal(size=600) + 0.6 * members
+        difference, error = auc_difference(first, second, members)
+        assert difference == pytest.approx(auc(second, members) - auc(first, members))
+        differences.append(difference)
+        errors.append(error)
+    assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.12)
+    unpaired = np.sqrt(2) * 0.023
+    assert np.mean(errors) < 0.6 * unpaired, "what both have in common should cancel"
+
+
+def test_controls_are_audited_with_references_of_their_own(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("controls") / "run"
+    settings = {"controls": ("longer",), "audit": ("lira",), "protocols": ("half",)}
+    redense.run(recipe(**settings), folder, workers=0)
+    auditor, rows = rows_of(folder, settings, ("threshold", "lira"))
+    rows = [row for row in rows if row.protocol == "half"]
+    labels = ["dense", "sparse 50%", "re-dense 50%", "control-longer beside sparse", "control-longer beside re-dense"]
+    assert [row.phase.label for row in rows] == labels
+    assert {row.result.references for row in rows} == {4}
+    for job in auditor.jobs:
+        assert (job.phase.kind == "control") == job.phase.label.startswith("control")
+    compared = {(one.second, one.first) for one in compare(rows)}
+    assert ("re-dense 50%", "control-longer beside re-dense") in compared
+    assert ("sparse 50%", "control-longer beside sparse") in compared
+    written = json.loads((folder / "audit.json").read_text())["rows"]
+    lineages = [row["lineage"] for row in written if row["protocol"] == "half"]
+    assert lineages == ["dsd"] * 3 + ["control-longer"] * 2

@@ -1,0 +1,107 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import redense
+from redense.commands.main import main
+from redense.errors import FolderError, ModelError, RecipeError
+from redense.experiment.export import export, to_onnx
+from redense.models.registry import build
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run with two sparsities and two seeds."""
+    from factories import arrays
+
+    folder = tmp_path_factory.mktemp("export")
+    (x, y), (x_test, y_test) = arrays()
+    np.savez(folder / "data.npz", x=x, y=y, x_test=x_test, y_test=y_test)
+    settings = {"sparsities": (0.5, 0.8), "epochs": (1, 1, 1), "seeds": (3, 4)}
+    redense.run(redense.Recipe(data=str(folder / "data.npz"), model="mlp", **settings), folder / "run", workers=0)
+    return folder / "run"
+
+
+@pytest.mark.parametrize("phase", ["dense", "sparse", "redense"])
+@pytest.mark.parametrize("format", ["safetensors", "bitmask"])
+def test_states_load_with_plain_pytorch(run, phase, format, tmp_path):
+    path = export(run, phase=phase, sparsity=0.8, seed=4, format=format, out=tmp_path / "model")
+    state = load_file(path) if format == "safetensors" else redense.load_sparse(path)
+    model = build("mlp", (6,), 3)
+    model.load_state_dict(state)
+    sparsity = redense.measure_sparsity(model)
+    assert sparsity == pytest.approx(0.8, abs=0.01) if phase == "sparse" else sparsity < 0.8
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+@pytest.mark.parametrize("phase", ["dense", "sparse", "redense"])
+def test_onnx_gives_pytorchs_logits(run, phase, tmp_path):
+    import onnxruntime
+
+    path = export(run, phase=phase, sparsity=0.8, format="onnx", out=tmp_path / "model.onnx")
+    model = build("mlp", (6,), 3)
+    model.load_state_dict(load_file(export(run, phase=phase, sparsity=0.8, out=tmp_path / "state")))
+    x = torch.randn(11, 6)
+    (logits,) = onnxruntime.InferenceSession(str(path)).run(None, {"input": x.numpy()})
+    np.testing.assert_allclose(logits, model.eval()(x).detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_of_the_reference_network_and_the_models_mode(tmp_path):
+    model = build("fmnist-cnn", (1, 28, 28), 10)
+    assert to_onnx(model, torch.zeros(2, 1, 28, 28), tmp_path / "model.onnx") < 1e-5
+    assert model.training
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_that_differs_is_not_written(tmp_path):
+    class Fickle(nn.Module):
+        """Gives something else at every call."""
+
+        def forward(self, x):
+            return x + torch.rand_like(x)
+
+    with pytest.raises(ModelError, match="outputs differ from PyTorch's by"):
+        to_onnx(Fickle(), torch.zeros(2, 3), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx_without_its_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ModelError, match=r"onnxruntime is not installed; pip install 'redense\[onnx\]'"):
+        to_onnx(nn.Linear(2, 2), torch.zeros(2, 2), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"phase": "sparse"}, r"sparsity: got none; expected one of 0.5, 0.8"),
+        ({"phase": "sparse", "sparsity": 0.7}, "sparsity: got 0.7 for sparse; expected 0.5, 0.8"),
+        ({"phase": "dense", "seed": 9}, "seed: got 9 for dense; expected 3, 4"),
+        ({"phase": "sparse", "sparsity": 0.5, "round": 2}, "round: got 2 for sparse; expected 1"),
+    ],
+)
+def test_phases_the_run_does_not_have(run, arguments, message):
+    with pytest.raises(RecipeError, match=message):
+        export(run, **arguments)
+
+
+def test_folders_that_are_no_run(run, tmp_path):
+    with pytest.raises(FolderError, match="no results.json"):
+        export(tmp_path)
+    with pytest.raises(FolderError, match="its folder does not exist"):
+        export(run, sparsity=0.5, out=tmp_path / "nowhere" / "file")
+
+
+def test_the_command(run, capsys):
+    main(["export", str(run), "--phase", "sparse", "--sparsity", "0.5", "--format", "bitmask"])
+    path = run / "sparse-50-seed-3.bitmask.safetensors"
+    assert capsys.readouterr().out == f"Written: {path}, {path.stat().st_size:,} bytes\n"
+    with pytest.raises(SystemExit) as end:
+        main(["export", str(run), "--phase", "sparse", "--sparsity", "0.6"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "redense: sparsity: got 0.6 for sparse; expected 0.5, 0.8\n"

@@ -1,0 +1,74 @@
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from redense.errors import FolderError
+from redense.experiment.folder import LOCK_FILE, open_folder
+from redense.experiment.recipe import Recipe
+
+RECIPE = Recipe()
+
+
+def opened(path, recipe=RECIPE, needed=0):
+    with open_folder(path, recipe, needed) as folder:
+        return folder
+
+
+def test_other_sparsities_and_seeds_may_join(tmp_path):
+    opened(tmp_path / "run")
+    opened(tmp_path / "run", Recipe(sparsities=(0.1,), seeds=(5,)))
+    stored = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert (stored["sparsities"], stored["seeds"]) == ([0.1], [5])
+
+
+def test_another_recipe_may_not(tmp_path):
+    opened(tmp_path / "run")
+    with pytest.raises(FolderError, match="lr was 0.001 and is now 0.1"):
+        opened(tmp_path / "run", Recipe(lr=0.1))
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(FolderError, match="is a file"):
+            opened(path)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(FolderError, match="not a run's"):
+        opened(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a file system that refuses to be written")
+def test_a_folder_that_cannot_be_written():
+    with pytest.raises(FolderError, match="cannot be written|not writable"):
+        opened(Path("/sys/kernel/redense/run"))
+
+
+def test_too_little_disk_leaves_nothing(tmp_path):
+    with pytest.raises(FolderError, match="GB are free there"):
+        opened(tmp_path / "run", needed=10**18)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_runs_exclude_each_other(tmp_path):
+    opened(tmp_path / "run")
+    descriptor = os.open(tmp_path / "run" / LOCK_FILE, os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(FolderError, match="another run is using this folder"):
+        opened(tmp_path / "run")
+    os.close(descriptor)
+    opened(tmp_path / "run")
+
+
+def test_a_damaged_recipe_is_reported(tmp_path):
+    opened(tmp_path / "run")
+    (tmp_path / "run" / "recipe.json").write_text("{")
+    with pytest.raises(FolderError, match="recipe.json cannot be read"):
+        opened(tmp_path / "run")

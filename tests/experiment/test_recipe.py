@@ -1,0 +1,94 @@
+import dataclasses
+
+import pytest
+
+from redense.errors import RecipeError
+from redense.experiment.recipe import Recipe, load_recipe, shipped_recipes
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sparsities": (-0.1,)}, "sparsities: got -0.1"),
+        ({"sparsities": (1.0,)}, "sparsities: got 1"),
+        ({"sparsities": (float("nan"),)}, "sparsities: got nan"),
+        ({"sparsities": (0.5, 0.5)}, "got 0.5 twice"),
+        ({"sparsities": ()}, "got none"),
+        ({"sparsities": 0.5}, "expected a list of numbers"),
+        ({"sparsities": "0.5"}, "expected a list of numbers"),
+        ({"sparsities": ("a",)}, "got 'a' in the list"),
+        ({"epochs": ()}, "epochs: got 0 values"),
+        ({"epochs": (1, 1)}, "got 2 values"),
+        ({"epochs": (1, 0, 1)}, "at least 1 in each phase"),
+        ({"epochs": (1, -3, 1)}, "at least 1 in each phase"),
+        ({"epochs": (1, 1.5, 1)}, "expected integers"),
+        ({"epochs": (True, 1, 1)}, "expected integers"),
+        ({"seeds": (1, 1)}, "got 1 twice"),
+        ({"seeds": (-1,)}, "seeds: got -1"),
+        ({"lr": 0.0}, "lr: got 0"),
+        ({"lr": -1.0}, "lr: got -1"),
+        ({"lr": float("nan")}, "lr: got nan"),
+        ({"lr": float("inf")}, "lr: got inf"),
+        ({"rates": (1, 1, 0)}, "rates: got 1 1 0"),
+        ({"rounds": 0}, "rounds: got 0"),
+        ({"batch_size": 0}, "batch_size: got 0"),
+        ({"batch_size": 1.0}, "expected an integer"),
+        ({"momentum": 1.0}, "momentum: got 1"),
+        ({"weight_decay": -0.1}, "weight_decay: got -0.1"),
+        ({"optimizer": "lion"}, "expected one of adam, adamw, sgd"),
+        ({"distribution": "even"}, "expected one of uniform, global"),
+        ({"data": 3}, "expected a string"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(RecipeError, match=message):
+        Recipe(**settings)
+
+
+def test_every_shipped_recipe_loads():
+    assert set(shipped_recipes()) == {"digits", "fashion-mnist", "fashion-mnist-reference"}
+    assert load_recipe("digits") == Recipe()
+    assert load_recipe("fashion-mnist").epochs == (10, 10, 10)
+    # the recipe behind the published numbers
+    reference = load_recipe("fashion-mnist-reference")
+    assert dataclasses.asdict(reference) == dataclasses.asdict(
+        Recipe(data="fashion-mnist", model="fmnist-cnn", epochs=(50, 50, 50), batch_size=32, lr=1e-3)
+    )
+
+
+def test_toml_and_python_are_one(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('data = "location30"\nsparsities = [0.5]\nepochs = [1, 2, 3]\nlr = 1\nexclude = ["conv*"]\n')
+    assert load_recipe(str(file)) == Recipe(
+        data="location30", sparsities=(0.5,), epochs=(1, 2, 3), lr=1, exclude=("conv*",)
+    )
+
+
+def test_recipes_survive_json():
+    recipe = Recipe(sparsities=(0.1, 0.2), seeds=(3, 4), exclude=("a",))
+    assert Recipe.from_mapping(recipe.to_mapping(), source="test") == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sparsites = [0.5]", "unknown setting 'sparsites'; did you mean 'sparsities'"),
+        ('epochs = "10"', "epochs: got '10'; expected a list of integers"),
+        ("epochs = [1, 2", "not valid TOML"),
+        ("lr = true", "lr: got True; expected a number"),
+    ],
+)
+def test_bad_files(tmp_path, text, message):
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("fashion-mnits", "did you mean 'fashion-mnist'"), ("missing.toml", "cannot be read"), ("", "unknown recipe")],
+)
+def test_unknown_recipes(name, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(name)

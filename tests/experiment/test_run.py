@@ -1,0 +1,173 @@
+import csv
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import redense
+from redense.errors import RecipeError, TrainingError
+from redense.experiment.checkpoints import Store
+from redense.experiment.recipe import Recipe
+from redense.experiment.results import Results
+from redense.experiment.run import run
+
+ROW = {
+    "lineage", "phase", "sparsity", "measured_sparsity", "round", "seed", "train_accuracy", "test_accuracy",
+    "inference_accuracy", "inference_interval", "epochs", "seconds", "checkpoint",
+}  # fmt: skip
+
+
+@pytest.fixture
+def results(recipe, tmp_path):
+    return redense.run(recipe, tmp_path / "run", workers=0)
+
+
+def test_rows_come_in_the_tables_order(results):
+    assert [(row.phase, row.sparsity) for row in results.rows] == [
+        ("dense", None),
+        ("sparse", 0.3),
+        ("redense", 0.3),
+        ("sparse", 0.9),
+        ("redense", 0.9),
+    ]
+
+
+def test_results_json_has_the_promised_schema(results, tmp_path):
+    values = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert values["format"] == 1
+    assert values["recipe"]["epochs"] == [2, 2, 2]
+    for row in values["rows"]:
+        assert set(row) == ROW | {"beside", "history"}
+        assert len(row["history"]) == row["epochs"]
+        assert all(0 <= row[name] <= 1 for name in ROW if name.endswith("accuracy"))
+        assert row["lineage"] == "dsd"
+        assert (tmp_path / "run" / "checkpoints" / row["checkpoint"]).is_dir()
+        low, high = row["inference_interval"]
+        assert 0.5 <= low <= row["inference_accuracy"] <= high <= 1
+    assert Results.from_json((tmp_path / "run" / "results.json").read_text()) == results
+
+
+def test_results_csv_has_the_same(results, tmp_path):
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "run" / "results.csv").read_text())))
+    assert [float(row["test_accuracy"]) for row in rows] == [row.test_accuracy for row in results.rows]
+    assert [float(row["inference_high"]) for row in rows] == [row.inference_interval[1] for row in results.rows]
+
+
+def test_zeros_are_where_they_should_be(results):
+    for row in results.rows:
+        if row.phase == "sparse":
+            assert row.measured_sparsity == pytest.approx(row.sparsity, abs=0.02)
+        else:  # weights of units that never fire get no gradient, so some stay at zero after a sparse phase
+            assert row.measured_sparsity < (row.sparsity or 1e-9)
+
+
+def test_accuracies_are_those_of_the_stored_model(results, recipe, tmp_path):
+    import numpy as np
+    import torch
+
+    from redense.data.load import load_data
+    from redense.experiment.checkpoints import Store
+    from redense.metrics import balanced_accuracy
+    from redense.models.registry import build
+
+    data = load_data(recipe.data)
+    row = results.rows[-1]
+    model = build(recipe.model, data.input_shape, data.num_classes)
+    model.load_state_dict(Store(tmp_path / "run").load(row.checkpoint).model)
+    model.eval()
+    probabilities = [model(torch.from_numpy(x)).double().softmax(1) for x in (data.x_train, data.x_test)]
+    labels = [torch.from_numpy(y) for y in (data.y_train, data.y_test)]
+    right = [(p.argmax(1) == y).double().mean().item() for p, y in zip(probabilities, labels, strict=True)]
+    assert (row.train_accuracy, row.test_accuracy) == pytest.approx(right)
+    confidence = torch.cat([p.gather(1, y[:, None])[:, 0] for p, y in zip(probabilities, labels, strict=True)])
+    members = np.arange(len(confidence)) < len(data.y_train)
+    assert row.inference_accuracy == pytest.approx(balanced_accuracy(confidence.detach(), members), abs=1e-9)
+
+
+def test_the_same_run_again_changes_nothing(results, recipe, tmp_path):
+    before = (tmp_path / "run" / "results.json").read_bytes()
+    assert redense.run(recipe, tmp_path / "run") == results
+    assert (tmp_path / "run" / "results.json").read_bytes() == before
+
+
+def test_a_new_sparsity_and_seed_train_only_what_is_new(results, recipe, tmp_path):
+    more = dataclasses.replace(recipe, sparsities=(0.3, 0.5, 0.9), seeds=(0, 1))
+    extended = run(more, tmp_path / "run", workers=2)
+    assert len(extended.rows) == 2 * 7
+    assert set(results.rows) < set(extended.rows)
+
+
+def test_failed_jobs_leave_what_is_finished(recipe, tmp_path):
+    broken = dataclasses.replace(recipe, model="mlp", optimizer="sgd", lr=1e30, rates=(1e-32, 1e-32, 1.0))
+    with pytest.raises(TrainingError, match="2 of 5 phases failed.*\n.*re-dense 30%, seed 0: the loss became"):
+        redense.run(broken, tmp_path / "run", workers=0)
+    rows = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
+    assert [row["phase"] for row in rows] == ["dense", "sparse", "sparse"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"workers": -1}, "workers: got -1"), ({"device": "tpu"}, "device: got 'tpu'")]
+)
+def test_bad_arguments(recipe, tmp_path, arguments, message):
+    with pytest.raises(RecipeError, match=message):
+        run(recipe, tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unseen_names_raise():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        redense.nothing  # noqa: B018
+    assert {"DSD", "Recipe", "run", "metrics"} <= set(dir(redense))
+
+
+def test_controls_stand_beside_dsd_and_are_compared_with_it(recipe, tmp_path):
+    settings = {**recipe.to_mapping(), "controls": ("longer", "llr"), "seeds": (0, 1)}
+    results = redense.run(Recipe.from_mapping(settings, "test"), tmp_path / "run", workers=0)
+    of_controls = [row for row in results.rows if row.phase == "control"]
+    assert [(row.lineage, row.beside, row.epochs) for row in of_controls if row.seed == 0] == [
+        ("control-longer", "sparse", 2),
+        ("control-longer", "redense", 2),
+        ("control-llr", "redense", 4),
+    ]
+    assert all(row.sparsity is None for row in of_controls)
+    accuracies = {(row.described, row.seed): row.test_accuracy for row in results.rows}
+    compared = [one for one in results.comparisons if one.quantity == "test_accuracy"]
+    assert sum(one.first.kind == "control" for one in compared) == 2 * 3
+    for one in compared:
+        differences = [accuracies[one.second, seed] - accuracies[one.first, seed] for seed in (0, 1)]
+        assert one.difference == pytest.approx(np.mean(differences))
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [one["verdict"] for one in written["comparisons"]] == [one.verdict for one in results.comparisons]
+    assert len(written["at_equal_accuracy"]) == len(results.at_equal_accuracy()) > 0
+    assert (tmp_path / "run" / "accuracy-leakage.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_is_compared_by_the_examples_that_the_checkpoints_hold(results, tmp_path):
+    store = Store(tmp_path / "run")
+    keys = {row.described: row.checkpoint for row in results.rows}
+    for one in results.comparisons:
+        first, second = (store.load(keys[phase]).test.correct for phase in (one.first, one.second))
+        assert (one.only_first, one.only_second) == ((first & ~second).sum(), (second & ~first).sum())
+    assert {one.quantity for one in results.comparisons} == {"test_accuracy"}
+
+
+def test_the_vectorised_engine_has_keys_of_its_own_and_agrees(recipe, tmp_path):
+    console = Console(file=io.StringIO(), width=140)
+    recipe = Recipe.from_mapping({**recipe.to_mapping(), "model": "mlp"}, "test")
+    stacked = redense.run(recipe, tmp_path / "run", engine="vectorized", console=console)
+    assert "Engine: vectorized on cpu (asked for)" in console.file.getvalue()
+    plain = redense.run(recipe, tmp_path / "run", workers=0)
+    assert not {row.checkpoint for row in stacked.rows} & {row.checkpoint for row in plain.rows}
+    for one, other in zip(stacked.rows, plain.rows, strict=True):
+        assert one.described == other.described
+        assert one.test_accuracy == pytest.approx(other.test_accuracy, abs=0.05)
+
+
+def test_a_network_that_cannot_be_stacked_is_trained_otherwise_and_the_run_says_why(recipe, tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    redense.run(recipe, tmp_path / "run", engine="vectorized", workers=0, console=console)
+    reason = "Engine: inline on cpu (the vectorised engine cannot train this model: it changes its buffer"
+    assert reason in console.file.getvalue()
