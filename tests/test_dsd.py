@@ -302,7 +302,7 @@ SETTINGS = {"sparsity": 0.5, "epochs": (1, 1, 1)}
         ({"sparsity": "half"}, "sparsity: got 'half'; expected a fraction"),
         ({"sparsity": 0.99}, "leaves weight .20 weights. without any"),
         ({"epochs": (1, 1)}, "epochs: got .1, 1.; expected three integers"),
-        ({"epochs": (1, 0, 1)}, "epochs: got .1, 0, 1.; expected 0 or more dense"),
+        ({"epochs": (1, 0, 1)}, "epochs: got .1, 0, 1.; .* 0 or more dense, at least 1 sparse and re-dense"),
         ({"epochs": (1, 1, 0.5)}, "epochs: got .* expected three integers"),
         ({"steps": (1, 1, 1)}, "got both or neither of epochs and steps"),
         ({"epochs": None}, "got both or neither of epochs and steps"),

@@ -10,9 +10,9 @@ import torch
 from torch import nn, optim
 
 from redense.errors import ModelError, RecipeError, TrainingError
-from redense.phases import Phase, dsd_phases
+from redense.methods import dsd
+from redense.phases import Phase, running, total
 from redense.sparsity.bits import pack_bits, unpack_bits
-from redense.sparsity.distributions import check_sparsity
 from redense.sparsity.enforce import Enforcement, refuse_unheld, uncompiled
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, saliency_of
 from redense.sparsity.measure import all_zero
@@ -81,8 +81,12 @@ class DSD:
         **selection: Unpack[Selection],
     ) -> None:
         self.unit: Literal["epochs", "steps"] = "steps" if epochs is None else "epochs"
-        lengths = _checked_lengths(epochs, steps)
-        _check_settings(sparsity, rounds, rates, moments)
+        if (epochs is None) == (steps is None):
+            raise RecipeError("got both or neither of epochs and steps; expected one: (dense, sparse, re-dense)")
+        if moments not in ("reset", "keep"):
+            raise RecipeError(f"moments: got {moments!r}; expected reset or keep")
+        lengths = tuple(epochs if epochs is not None else steps or ())
+        phases = dsd(sparsity, lengths, tuple(rates), rounds, unit=self.unit)
         self.model = model
         self.optimizer = optimizer
         self.sparsity = sparsity
@@ -90,7 +94,7 @@ class DSD:
         self.schedule = OneShot() if schedule is None else schedule
         self.selection = selection
         self.selection["exclude"] = tuple(selection.get("exclude", ()))  # an iterator would be spent after one use
-        self.phases = tuple(phase for phase in dsd_phases(sparsity, lengths, rates, rounds) if phase.epochs)
+        self.phases = tuple(phase for phase in phases if phase.epochs)
         self.progress = 0
         """Epochs (or steps) that are over."""
         self._started = False
@@ -105,7 +109,7 @@ class DSD:
     @property
     def total(self) -> int:
         """Epochs (or steps) of all phases together."""
-        return sum(phase.epochs for phase in self.phases)
+        return total(self.phases)
 
     @property
     def finished(self) -> bool:
@@ -115,7 +119,7 @@ class DSD:
     @property
     def phase(self) -> Phase:
         """The phase that is running; before the start the first, at the end the last."""
-        return self._place()[0]
+        return running(self.phases, self.progress)[0]
 
     @property
     def masks(self) -> Masks:
@@ -233,18 +237,9 @@ class DSD:
                 self.advance()
         self.remove()
 
-    def _place(self) -> tuple[Phase, int]:
-        """Return the running phase and how much of it is over."""
-        since = self.progress
-        for phase in self.phases:
-            if since < phase.epochs:
-                return phase, since
-            since -= phase.epochs
-        return self.phases[-1], self.phases[-1].epochs
-
     def _choose_masks(self) -> None:
         """Choose masks where the schedule says so."""
-        phase, since = self._place()
+        phase, since = running(self.phases, self.progress)
         if phase.kind != "sparse":
             return
         sparsity = self.schedule.updates(self.sparsity, phase.epochs).get(since)
@@ -351,26 +346,3 @@ def _moves_nothing(optimizer: optim.Optimizer) -> bool:
             return False
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     return all_zero(gradients)
-
-
-def _checked_lengths(epochs: Sequence[int] | None, steps: Sequence[int] | None) -> tuple[int, int, int]:
-    if (epochs is None) == (steps is None):
-        raise RecipeError("got both or neither of epochs and steps; expected one: (dense, sparse, re-dense)")
-    unit, lengths = ("epochs", epochs) if epochs is not None else ("steps", steps)
-    assert lengths is not None
-    lengths = tuple(lengths)
-    if len(lengths) != 3 or any(isinstance(n, bool) or not isinstance(n, int) for n in lengths):
-        raise RecipeError(f"{unit}: got {lengths}; expected three integers (dense, sparse, re-dense)")
-    if lengths[0] < 0 or min(lengths[1:]) < 1:
-        raise RecipeError(f"{unit}: got {lengths}; expected 0 or more dense, at least 1 sparse and re-dense")
-    return lengths[0], lengths[1], lengths[2]
-
-
-def _check_settings(sparsity: float, rounds: int, rates: Sequence[float], moments: str) -> None:
-    check_sparsity("sparsity", sparsity)
-    if rounds < 1:
-        raise RecipeError(f"rounds: got {rounds}; expected at least 1")
-    if len(rates) != 3 or not all(rate > 0 and math.isfinite(rate) for rate in rates):
-        raise RecipeError(f"rates: got {tuple(rates)}; expected three finite factors above 0 (dense, sparse, re-dense)")
-    if moments not in ("reset", "keep"):
-        raise RecipeError(f"moments: got {moments!r}; expected reset or keep")

@@ -1,9 +1,21 @@
 import dataclasses
+import inspect
+import re
+from typing import get_args
 
 import pytest
 
 from redense.errors import RecipeError
-from redense.experiment.recipe import Recipe, load_recipe, shipped_recipes
+from redense.experiment.recipe import AUDITS, PROTOCOLS, Distribution, Recipe, load_recipe, shipped_recipes
+from redense.methods import METHODS
+
+KNOWN = {
+    "method": METHODS,
+    "controls": METHODS["dsd"].controls,
+    "audit": AUDITS,
+    "protocols": PROTOCOLS,
+    "distribution": get_args(Distribution),
+}
 
 
 @pytest.mark.parametrize(
@@ -17,10 +29,11 @@ from redense.experiment.recipe import Recipe, load_recipe, shipped_recipes
         ({"sparsities": 0.5}, "expected a list of numbers"),
         ({"sparsities": "0.5"}, "expected a list of numbers"),
         ({"sparsities": ("a",)}, "got 'a' in the list"),
-        ({"epochs": ()}, "epochs: got 0 values"),
-        ({"epochs": (1, 1)}, "got 2 values"),
-        ({"epochs": (1, 0, 1)}, "at least 1 in each phase"),
-        ({"epochs": (1, -3, 1)}, "at least 1 in each phase"),
+        ({"epochs": ()}, r"epochs: got \(\); expected three integers"),
+        ({"epochs": (1, 1)}, r"epochs: got \(1, 1\); expected three integers"),
+        ({"epochs": (0, 1, 1)}, "at least 1 in each phase"),
+        ({"epochs": (1, 0, 1)}, "at least 1 sparse and re-dense"),
+        ({"epochs": (1, -3, 1)}, "at least 1 sparse and re-dense"),
         ({"epochs": (1, 1.5, 1)}, "expected integers"),
         ({"epochs": (True, 1, 1)}, "expected integers"),
         ({"seeds": (1, 1)}, "got 1 twice"),
@@ -29,7 +42,7 @@ from redense.experiment.recipe import Recipe, load_recipe, shipped_recipes
         ({"lr": -1.0}, "lr: got -1"),
         ({"lr": float("nan")}, "lr: got nan"),
         ({"lr": float("inf")}, "lr: got inf"),
-        ({"rates": (1, 1, 0)}, "rates: got 1 1 0"),
+        ({"rates": (1, 1, 0)}, "rates: got .1.0, 1.0, 0.0.; expected three finite factors above 0"),
         ({"rounds": 0}, "rounds: got 0"),
         ({"batch_size": 0}, "batch_size: got 0"),
         ({"batch_size": 1.0}, "expected an integer"),
@@ -38,6 +51,8 @@ from redense.experiment.recipe import Recipe, load_recipe, shipped_recipes
         ({"optimizer": "lion"}, "expected one of adam, adamw, sgd"),
         ({"distribution": "even"}, "expected one of uniform, global"),
         ({"data": 3}, "expected a string"),
+        ({"method": "acd"}, "method: got 'acd'.*expected one of dsd"),
+        ({"controls": ("long",)}, "controls: got 'long'; did you mean 'longer'.; expected some of longer, llr"),
     ],
 )
 def test_bad_settings(settings, message):
@@ -46,12 +61,13 @@ def test_bad_settings(settings, message):
 
 
 def test_every_shipped_recipe_loads():
-    assert set(shipped_recipes()) == {"digits", "fashion-mnist", "fashion-mnist-reference"}
+    assert set(shipped_recipes()) == {"digits", "fashion-mnist", "fashion-mnist-published"}
     assert load_recipe("digits") == Recipe()
     assert load_recipe("fashion-mnist").epochs == (10, 10, 10)
-    # the recipe behind the published numbers
-    reference = load_recipe("fashion-mnist-reference")
-    assert dataclasses.asdict(reference) == dataclasses.asdict(
+    # the recipe behind the published numbers, by its name and its former one
+    published = load_recipe("fashion-mnist-published")
+    assert published == load_recipe("fashion-mnist-reference")
+    assert dataclasses.asdict(published) == dataclasses.asdict(
         Recipe(data="fashion-mnist", model="fmnist-cnn", epochs=(50, 50, 50), batch_size=32, lr=1e-3)
     )
 
@@ -92,3 +108,17 @@ def test_bad_files(tmp_path, text, message):
 def test_unknown_recipes(name, message):
     with pytest.raises(RecipeError, match=message):
         load_recipe(name)
+
+
+def test_the_former_name_of_a_protocol_is_read():
+    assert Recipe(protocols=("reference", "half")) == Recipe(protocols=("all", "half"))
+    assert Recipe.from_mapping({"protocols": ["reference"]}, "test") == Recipe()
+
+
+def test_what_a_person_reads_about_choices_names_all_of_them():
+    """The settings' own texts, which become the help of `redense run`, follow from the tables."""
+    text = inspect.getsource(Recipe)
+    documented = {name: text.partition(f"\n    {name}: ")[2].partition('"""')[2].partition('"""')[0] for name in KNOWN}
+    for name, known in KNOWN.items():
+        for choice in known:
+            assert re.search(rf"\b{choice}\b", documented[name]), (name, choice)

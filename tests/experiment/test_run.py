@@ -8,16 +8,17 @@ import pytest
 from rich.console import Console
 
 import redense
-from redense.errors import RecipeError, TrainingError
+from redense.errors import FolderError, RecipeError, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
 from redense.experiment.run import run
 
-ROW = {
-    "lineage", "phase", "sparsity", "measured_sparsity", "round", "seed", "train_accuracy", "test_accuracy",
-    "inference_accuracy", "inference_interval", "epochs", "seconds", "checkpoint",
-}  # fmt: skip
+ROW = [
+    "lineage", "phase", "sparsity", "measured_sparsity", "rate", "beside", "round", "seed", "train_accuracy",
+    "test_accuracy", "inference_accuracy", "inference_interval", "epochs", "seconds", "checkpoint",
+]  # fmt: skip
+"""What the public contract promises, in its order."""
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def results(recipe, tmp_path):
 
 
 def test_rows_come_in_the_tables_order(results):
-    assert [(row.phase, row.sparsity) for row in results.rows] == [
+    assert [(row.phase.kind, row.phase.sparsity) for row in results.rows] == [
         ("dense", None),
         ("sparse", 0.3),
         ("redense", 0.3),
@@ -37,17 +38,36 @@ def test_rows_come_in_the_tables_order(results):
 
 def test_results_json_has_the_promised_schema(results, tmp_path):
     values = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert values["format"] == 1
+    assert values["format"] == 2
     assert values["recipe"]["epochs"] == [2, 2, 2]
     for row in values["rows"]:
-        assert set(row) == ROW | {"beside", "history"}
+        assert list(row) == [*ROW, "history"]
+        assert row["rate"] == (0.1 if row["phase"] == "redense" else 1.0)
         assert len(row["history"]) == row["epochs"]
         assert all(0 <= row[name] <= 1 for name in ROW if name.endswith("accuracy"))
         assert row["lineage"] == "dsd"
         assert (tmp_path / "run" / "checkpoints" / row["checkpoint"]).is_dir()
         low, high = row["inference_interval"]
         assert 0.5 <= low <= row["inference_accuracy"] <= high <= 1
-    assert Results.from_json((tmp_path / "run" / "results.json").read_text()) == results
+    assert Results.load(tmp_path / "run") == results
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": 99}', "got results of format 99; expected 2: the same `redense run` command"),
+        ('{"format": 1, "rows": []}', "got results of format 1; expected 2"),
+        ("[]", "cannot be read as results"),
+        ("7", "cannot be read as results"),
+        ('{"format": 2, "rows": [{}]}', "cannot be read as results"),
+    ],
+)
+def test_results_of_another_format_are_refused(text, message, tmp_path):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(FolderError, match=message):
+        Results.load(tmp_path)
+    with pytest.raises(FolderError, match="no results.json that can be read"):
+        Results.load(tmp_path / "elsewhere")
 
 
 def test_results_csv_has_the_same(results, tmp_path):
@@ -58,10 +78,10 @@ def test_results_csv_has_the_same(results, tmp_path):
 
 def test_zeros_are_where_they_should_be(results):
     for row in results.rows:
-        if row.phase == "sparse":
-            assert row.measured_sparsity == pytest.approx(row.sparsity, abs=0.02)
+        if row.phase.kind == "sparse":
+            assert row.measured_sparsity == pytest.approx(row.phase.sparsity, abs=0.02)
         else:  # weights of units that never fire get no gradient, so some stay at zero after a sparse phase
-            assert row.measured_sparsity < (row.sparsity or 1e-9)
+            assert row.measured_sparsity < (row.phase.sparsity or 1e-9)
 
 
 def test_accuracies_are_those_of_the_stored_model(results, recipe, tmp_path):
@@ -126,14 +146,15 @@ def test_unseen_names_raise():
 def test_controls_stand_beside_dsd_and_are_compared_with_it(recipe, tmp_path):
     settings = {**recipe.to_mapping(), "controls": ("longer", "llr"), "seeds": (0, 1)}
     results = redense.run(Recipe.from_mapping(settings, "test"), tmp_path / "run", workers=0)
-    of_controls = [row for row in results.rows if row.phase == "control"]
-    assert [(row.lineage, row.beside, row.epochs) for row in of_controls if row.seed == 0] == [
+    of_controls = [row for row in results.rows if row.phase.kind == "control"]
+    phases = [row.phase for row in of_controls if row.seed == 0]
+    assert [(phase.lineage, phase.beside, phase.epochs) for phase in phases] == [
         ("control-longer", "sparse", 2),
         ("control-longer", "redense", 2),
         ("control-llr", "redense", 4),
     ]
-    assert all(row.sparsity is None for row in of_controls)
-    accuracies = {(row.described, row.seed): row.test_accuracy for row in results.rows}
+    assert all(row.phase.sparsity is None for row in of_controls)
+    accuracies = {(row.phase, row.seed): row.test_accuracy for row in results.rows}
     compared = [one for one in results.comparisons if one.quantity == "test_accuracy"]
     assert sum(one.first.kind == "control" for one in compared) == 2 * 3
     for one in compared:
@@ -141,13 +162,13 @@ def test_controls_stand_beside_dsd_and_are_compared_with_it(recipe, tmp_path):
         assert one.difference == pytest.approx(np.mean(differences))
     written = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [one["verdict"] for one in written["comparisons"]] == [one.verdict for one in results.comparisons]
-    assert len(written["at_equal_accuracy"]) == len(results.at_equal_accuracy()) > 0
+    assert len(written["at_equal_accuracy"]) == len(results.at_equal_accuracy) > 0
     assert (tmp_path / "run" / "accuracy-leakage.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_one_seed_is_compared_by_the_examples_that_the_checkpoints_hold(results, tmp_path):
     store = Store(tmp_path / "run")
-    keys = {row.described: row.checkpoint for row in results.rows}
+    keys = {row.phase: row.checkpoint for row in results.rows}
     for one in results.comparisons:
         first, second = (store.load(keys[phase]).test.correct for phase in (one.first, one.second))
         assert (one.only_first, one.only_second) == ((first & ~second).sum(), (second & ~first).sum())
@@ -162,7 +183,7 @@ def test_the_vectorised_engine_has_keys_of_its_own_and_agrees(recipe, tmp_path):
     plain = redense.run(recipe, tmp_path / "run", workers=0)
     assert not {row.checkpoint for row in stacked.rows} & {row.checkpoint for row in plain.rows}
     for one, other in zip(stacked.rows, plain.rows, strict=True):
-        assert one.described == other.described
+        assert one.phase == other.phase
         assert one.test_accuracy == pytest.approx(other.test_accuracy, abs=0.05)
 
 

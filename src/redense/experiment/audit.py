@@ -57,7 +57,7 @@ def audit_prepared(prepared: Prepared, store: Store, attacks: tuple[str, ...], c
     first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]
     save_roc_figure(first, store.root / "audit.png")
     save_audit_traces(rows, store.root / "audit-accuracy.png")
-    console.print(audit_summary(rows))
+    console.print(audit_summary(rows, prepared.recipe.chosen_method))
     console.print(
         f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html",
         highlight=False,

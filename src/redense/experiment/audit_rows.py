@@ -49,11 +49,7 @@ class AuditRow:
         """Return all but the examples' risks as plain JSON values."""
         return {
             "protocol": self.protocol,
-            "lineage": self.phase.lineage,
-            "phase": self.phase.kind,
-            "beside": self.phase.beside,
-            "sparsity": self.phase.sparsity,
-            "round": self.phase.round,
+            **self.phase.to_columns(),
             "seed": self.seed,
             "checkpoint": self.checkpoint,
             "test_accuracy": self.test_accuracy,

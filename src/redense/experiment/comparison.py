@@ -1,24 +1,23 @@
-"""Is one phase better than another? Paired differences over seeds, or over test examples where there is one seed."""
+"""Is one phase better than another, or does it give away more? One comparison, its figures and its words."""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-from scipy.stats import binomtest, t, ttest_1samp, wilcoxon
-
-from redense.phases import Phase, contrasts_by_seed
+from redense.methods import Method
+from redense.metrics.paired import holm, mcnemar, t_interval, t_test, wilcoxon
+from redense.metrics.roc import Members
+from redense.phases import Phase
 
 SIGNIFICANT = 0.05
-Quantity = Literal["test_accuracy", "inference_accuracy"]
-QUANTITIES: tuple[Quantity, ...] = ("test_accuracy", "inference_accuracy")
-Correct = npt.NDArray[np.bool_]
-"""Which test examples a network classifies correctly, bool [n]."""
+Quantity = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc"]
+Tested = Literal["test_accuracy", "inference_accuracy"]
+TESTED: tuple[Tested, ...] = ("test_accuracy", "inference_accuracy")
+"""Quantities whose differences are tested."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +29,36 @@ class PValue:
 
 
 @dataclass(frozen=True)
-class Paired:
-    """How far `second` is above `first` in `quantity`, a fraction: the mean over seeds, trained alike in both phases.
+class Comparison:
+    """How far the phase `second` is above the phase `first` in a quantity, a fraction: the mean over `seeds`.
 
-    `interval` is Student's 95% interval of one comparison, `t` and `wilcoxon` are the p-values of the paired tests;
-    all three need two seeds (and `t` and `interval` differences that are not all the same). With one seed, `mcnemar`
-    is the p-value of McNemar's exact test on the test examples, of which `only_first` and `only_second` were
-    classified correctly by one network alone.
+    Quantities, each with what it is compared by:
+
+    - ``test_accuracy``, ``inference_accuracy``: paired over seeds, `t` and `wilcoxon` being the p-values; with one
+      seed `mcnemar` is that of McNemar's exact test on the test examples, of which `only_first` and `only_second` were
+      classified correctly by one network alone;
+    - ``inference_accuracy_at_equal_test_accuracy``: at two epochs of about the same test accuracy, `test_accuracies`;
+      `difference` is None where there are none, and these are then the nearest;
+    - ``auc``: of the `attack` in an audit of targets of one `protocol`.
+
+    `interval` is the 95% interval of this one comparison, over seeds (Student's t), or for one seed over examples; it
+    is None, as is `t`, where the differences do not vary.
     """
 
     quantity: Quantity
     first: Phase
     second: Phase
     seeds: int
-    difference: float
+    difference: float | None
     interval: tuple[float, float] | None = None
     t: PValue | None = None
     wilcoxon: PValue | None = None
     mcnemar: PValue | None = None
     only_first: int | None = None
     only_second: int | None = None
+    test_accuracies: tuple[float, float] | None = None
+    protocol: str | None = None
+    attack: str | None = None
 
     @property
     def p(self) -> float:
@@ -61,133 +70,98 @@ class Paired:
     @property
     def verdict(self) -> str:
         """The comparison in words; points are percentage points."""
-        name, other = self.second.label, _spoken(self.first)
-        seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"
-        interval = ""
-        if self.interval is not None:
-            interval = " [{:.2f}, {:.2f}]".format(*(100 * end for end in self.interval))
-        p = _written(self.p)
-        if self.p >= SIGNIFICANT:
-            what = f"{self.quantity.replace('_', ' ')} {100 * self.difference:+.2f} points{interval}, {p}"
-            return f"{name} and {other}: no difference that {seeds} can show ({what})"
-        better, worse = {
-            "test_accuracy": ("beats", "falls behind"),
-            "inference_accuracy": ("gives away more than", "gives away less than"),
-        }[self.quantity]
-        verb, sign = (better, 1) if self.difference > 0 else (worse, -1)
-        if self.interval is not None and sign < 0:
-            interval = " [{:.2f}, {:.2f}]".format(*(-100 * end for end in reversed(self.interval)))
-        return f"{name} {verb} {other} by {100 * abs(self.difference):.2f} points{interval}, {p}, {seeds}"
+        return _WORDS[self.quantity](self)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict as a whole sentence."""
+        return f"{self.verdict[:1].upper()}{self.verdict[1:]}."
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the comparison as plain JSON values, with its verdict."""
         return {**dataclasses.asdict(self), "verdict": self.verdict}
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Paired:
+    def from_mapping(cls, values: Mapping[str, Any]) -> Comparison:
         """Undo `to_mapping`, also after a passage through JSON."""
         given = {name: value for name, value in values.items() if name != "verdict"}
         given |= {name: Phase(**given[name]) for name in ("first", "second")}
         given |= {name: PValue(**given[name]) for name in ("t", "wilcoxon", "mcnemar") if given[name]}
-        given["interval"] = tuple(given["interval"]) if given["interval"] else None
+        given |= {name: tuple(given[name]) for name in ("interval", "test_accuracies") if given[name]}
         return cls(**given)
 
 
 def compare_phases(
     values: Mapping[Phase, Mapping[int, float]],
-    quantity: Quantity,
-    correct: Callable[[Phase, int], Correct] | None = None,
-) -> list[Paired]:
-    """Compare the phases of a run that stand against each other (`redense.phases.contrasts`).
+    quantity: Tested,
+    method: Method,
+    correct: Callable[[Phase, int], Members] | None = None,
+) -> list[Comparison]:
+    """Compare the phases of a run that the method's table of contrasts names.
 
-    `values` holds the quantity by phase and seed; only seeds that both phases have are paired. `correct` reads the
-    test examples that a phase of a seed classifies correctly, for McNemar's test of the test accuracy with one seed;
-    without it, and for other quantities, one seed gives no comparison.
+    `values` holds the quantity by phase and seed; only seeds that both phases have are paired. `correct` reads which
+    test examples a phase of a seed classifies correctly, bool [n], for McNemar's test of the test accuracy with one
+    seed; without it, and for other quantities, one seed gives no comparison.
     """
-    families: dict[tuple[str, str, str], list[Paired]] = {}
+    families: dict[tuple[str, str, str], list[Comparison]] = {}
     known = {(phase, seed): None for phase, of_seeds in values.items() for seed in of_seeds}
-    for first, second, seeds in contrasts_by_seed(known.keys()):
+    for first, second, seeds in contrasts_by_seed(known.keys(), method):
         differences = [values[second][seed] - values[first][seed] for seed in seeds]
-        paired = None
+        comparison = None
         if len(seeds) > 1:
-            paired = over_seeds(quantity, first, second, differences)
+            comparison = over_seeds(quantity, first, second, differences)
         elif correct is not None and quantity == "test_accuracy":
-            paired = over_examples(first, second, correct(first, seeds[0]), correct(second, seeds[0]))
-        if paired is not None:
-            families.setdefault((first.kind, first.lineage, second.kind), []).append(paired)
+            comparison = over_examples(first, second, correct(first, seeds[0]), correct(second, seeds[0]))
+        if comparison is not None:
+            families.setdefault((first.kind, first.lineage, second.kind), []).append(comparison)
     return [comparison for family in families.values() for comparison in _corrected(family)]
 
 
-def over_seeds(quantity: Quantity, first: Phase, second: Phase, differences: Sequence[float]) -> Paired:
+def contrasts_by_seed(known: Collection[tuple[Phase, int]], method: Method) -> list[tuple[Phase, Phase, list[int]]]:
+    """List what of the phases known for some seeds is compared: (first, second, the seeds that both have)."""
+    found = []
+    for first, second in method.compared(phase for phase, _ in known):
+        seeds = [seed for phase, seed in known if phase == first and (second, seed) in known]
+        if seeds:
+            found.append((first, second, seeds))
+    return found
+
+
+def over_seeds(quantity: Tested, first: Phase, second: Phase, differences: Sequence[float]) -> Comparison:
     """Test paired differences, one a seed (two at least), against 0; p-values are not corrected yet."""
-    mean = statistics.fmean(differences)
-    interval = t_interval(differences)
-    return Paired(
+    p = t_test(differences)
+    return Comparison(
         quantity,
         first,
         second,
         len(differences),
-        mean,
-        interval,
-        None if interval is None else _uncorrected(float(ttest_1samp(differences, 0.0).pvalue)),
-        # differences of 0 have no sign; with nothing else there is nothing to test
-        _uncorrected(float(wilcoxon(differences).pvalue) if any(differences) else 1.0),
+        statistics.fmean(differences),
+        t_interval(differences),
+        t=None if p is None else PValue(p, p),
+        wilcoxon=_uncorrected(wilcoxon(differences)),
     )
 
 
-def over_examples(first: Phase, second: Phase, first_correct: Correct, second_correct: Correct) -> Paired:
-    """Compare two networks on the same test examples: McNemar's exact test (McNemar 1947; two-sided binomial)."""
-    only_first = int((first_correct & ~second_correct).sum())
-    only_second = int((second_correct & ~first_correct).sum())
-    disagree = only_first + only_second
-    p = float(binomtest(only_second, disagree).pvalue) if disagree else 1.0
-    difference = (only_second - only_first) / len(first_correct)
-    return Paired(
+def over_examples(first: Phase, second: Phase, first_correct: Members, second_correct: Members) -> Comparison:
+    """Compare two networks on the same test examples, bool [n] each; the p-value is not corrected yet."""
+    found = mcnemar(first_correct, second_correct)
+    return Comparison(
         "test_accuracy",
         first,
         second,
         1,
-        difference,
-        mcnemar=_uncorrected(p),
-        only_first=only_first,
-        only_second=only_second,
+        (found.only_second - found.only_first) / len(first_correct),
+        mcnemar=_uncorrected(found.p),
+        only_first=found.only_first,
+        only_second=found.only_second,
     )
 
 
-def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Return Student's interval of the mean of one value a seed; None where the values do not vary.
-
-    Equal values come from few seeds and few test examples; they are no proof that the next seed gives the same.
-
-    >>> [round(end, 3) for end in t_interval([1.0, 2.0, 3.0])]
-    [-0.484, 4.484]
-    """
-    if len(values) < 2 or max(values) - min(values) < 1e-12:
-        return None
-    error = statistics.stdev(values) / len(values) ** 0.5
-    low, high = t.interval(confidence, len(values) - 1, statistics.fmean(values), error)
-    return float(low), float(high)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values of several tests so that any false claim among them has the stated probability (Holm 1979).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
-
-
-def _corrected(family: Sequence[Paired]) -> list[Paired]:
+def _corrected(family: Sequence[Comparison]) -> list[Comparison]:
     """Apply Holm's correction to comparisons that differ in the sparsity (and round) alone."""
     changed = list(family)
     for name in ("t", "wilcoxon", "mcnemar"):
-        tested = [place for place, paired in enumerate(changed) if getattr(paired, name) is not None]
+        tested = [place for place, comparison in enumerate(changed) if getattr(comparison, name) is not None]
         raw = [getattr(changed[place], name).raw for place in tested]
         for place, value, corrected in zip(tested, raw, holm(raw), strict=True):
             correction: dict[str, Any] = {name: PValue(value, corrected)}
@@ -199,11 +173,76 @@ def _uncorrected(p: float) -> PValue:
     return PValue(p, p)
 
 
+def _tested_words(comparison: Comparison, better: str, worse: str) -> str:
+    """Say who is better, or that the seeds cannot show it."""
+    name, other = comparison.second.label, _spoken(comparison.first)
+    difference, interval = 100 * (comparison.difference or 0.0), comparison.interval
+    p, seeds = _written(comparison.p), _seeds(comparison.seeds)
+    if comparison.p >= SIGNIFICANT:
+        quantity = comparison.quantity.replace("_", " ")
+        what = f"{quantity} {difference:+.2f} points{_bracketed(interval, 100, '.2f')}, {p}"
+        return f"{name} and {other}: no difference that {seeds} can show ({what})"
+    if difference > 0:
+        return f"{name} {better} {other} by {difference:.2f} points{_bracketed(interval, 100, '.2f')}, {p}, {seeds}"
+    turned = None if interval is None else (-interval[1], -interval[0])
+    return f"{name} {worse} {other} by {-difference:.2f} points{_bracketed(turned, 100, '.2f')}, {p}, {seeds}"
+
+
+def _equal_accuracy_words(comparison: Comparison) -> str:
+    assert comparison.test_accuracies is not None
+    name, other = comparison.second.label, comparison.first.label
+    first, second = (100 * accuracy for accuracy in comparison.test_accuracies)
+    protocol = f", {comparison.protocol}" if comparison.protocol else ""
+    if comparison.difference is None:
+        nearest = f"(nearest: {second:.2f}% and {first:.2f}%)"
+        return f"{name} and {other} have no epochs of equal test accuracy {nearest}{protocol}"
+    return (
+        f"at equal test accuracy ({second:.2f}% and {first:.2f}%) {name} has an inference accuracy "
+        f"{100 * comparison.difference:+.2f} points{_bracketed(comparison.interval, 100, '+.2f')} from {other}'s"
+        f"{protocol}, {_seeds(comparison.seeds)}"
+    )
+
+
+def _auc_words(comparison: Comparison) -> str:
+    name, other = comparison.second.label, comparison.first.label
+    assert comparison.difference is not None
+    low, high = comparison.interval or (0.0, 0.0)
+    if low > 0:
+        says = f"{name} leaks more than {other}"
+    elif high < 0:
+        says = f"{name} leaks less than {other}"
+    else:
+        says = f"no difference between {name} and {other} that this audit can show"
+    return (
+        f"{says}: AUC of {comparison.attack} {comparison.difference:+.4f}"
+        f"{_bracketed(comparison.interval, 1, '+.4f')}, {comparison.protocol}, {_seeds(comparison.seeds)}"
+    )
+
+
+_WORDS: dict[Quantity, Callable[[Comparison], str]] = {
+    "test_accuracy": lambda comparison: _tested_words(comparison, "beats", "falls behind"),
+    "inference_accuracy": lambda comparison: _tested_words(comparison, "gives away more than", "gives away less than"),
+    "inference_accuracy_at_equal_test_accuracy": _equal_accuracy_words,
+    "auc": _auc_words,
+}
+
+
 def _spoken(phase: Phase) -> str:
     if phase.kind != "control":
         return phase.label
     rounds = f", round {phase.round}" if phase.round > 1 else ""
     return f"the equal-budget control ({phase.lineage.removeprefix('control-')}{rounds})"
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed{'s' * (number > 1)}"
+
+
+def _bracketed(interval: tuple[float, float] | None, factor: float, form: str) -> str:
+    if interval is None:
+        return ""
+    low, high = (format(factor * end, form) for end in interval)
+    return f" [{low}, {high}]"
 
 
 def _written(p: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +55,7 @@ def export(
     Raises `FolderError` when the folder is no finished run, `RecipeError` when it has no such phase.
     """
     folder = Path(run)
-    results = _results(folder)
+    results = Results.load(folder)
     row = _chosen(results, phase, sparsity, seed, round)
     checkpoint = Store(folder).load(row.checkpoint)
     if checkpoint is None:
@@ -121,27 +122,24 @@ def _export_onnx(recipe: Recipe, checkpoint: Checkpoint, target: Path, data_root
     to_onnx(model, torch.zeros(2, *dataset.input_shape), target)
 
 
-def _results(folder: Path) -> Results:
-    try:
-        return Results.from_json((folder / "results.json").read_text())
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FolderError(f"{folder}: no results.json that can be read ({error}); expected a finished run") from None
-
-
 def _chosen(results: Results, phase: str, sparsity: float | None, seed: int | None, round: int | None) -> Row:
     """Find the one row that the arguments name."""
-    rows = [row for row in results.rows if row.phase == phase and row.lineage == "dsd"]
-    if phase != "dense" and sparsity is None and len({row.sparsity for row in rows}) > 1:
-        raise RecipeError(f"sparsity: got none; expected one of {_listed({row.sparsity for row in rows})}")
-    wanted: dict[str, Any] = {"sparsity": sparsity if phase != "dense" else None, "seed": seed, "round": round}
-    for name, value in wanted.items():
-        found = {getattr(row, name) for row in rows}
+    rows = [row for row in results.rows if row.phase.kind == phase and row.phase.lineage == results.recipe.method]
+    if phase != "dense" and sparsity is None and len({row.phase.sparsity for row in rows}) > 1:
+        raise RecipeError(f"sparsity: got none; expected one of {_listed({row.phase.sparsity for row in rows})}")
+    wanted: dict[str, tuple[Any, Callable[[Row], Any]]] = {
+        "sparsity": (sparsity if phase != "dense" else None, lambda row: row.phase.sparsity),
+        "seed": (seed, lambda row: row.seed),
+        "round": (round, lambda row: row.phase.round),
+    }
+    for name, (value, read) in wanted.items():
+        found = {read(row) for row in rows}
         if value is not None:
-            rows = [row for row in rows if getattr(row, name) == value]
+            rows = [row for row in rows if read(row) == value]
         if not rows:
             raise RecipeError(f"{name}: got {value} for {phase}; expected {_listed(found) or 'another phase'}")
-    last = max(row.round for row in rows)
-    return next(row for row in rows if row.round == last)
+    last = max(row.phase.round for row in rows)
+    return next(row for row in rows if row.phase.round == last)
 
 
 def _listed(values: set[Any]) -> str:
@@ -149,6 +147,7 @@ def _listed(values: set[Any]) -> str:
 
 
 def _name(row: Row) -> str:
-    sparsity = f"-{percent(row.sparsity).removesuffix('%')}" if row.sparsity is not None else ""
-    again = f"-round-{row.round}" if row.round > 1 else ""
-    return f"{row.phase}{sparsity}{again}-seed-{row.seed}"
+    phase = row.phase
+    sparsity = f"-{percent(phase.sparsity).removesuffix('%')}" if phase.sparsity is not None else ""
+    again = f"-round-{phase.round}" if phase.round > 1 else ""
+    return f"{phase.kind}{sparsity}{again}-seed-{row.seed}"

@@ -8,12 +8,13 @@ import numpy as np
 
 from redense.errors import TrainingError
 from redense.experiment.checkpoints import Checkpoint, Store
-from redense.experiment.comparison import Correct
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
 from redense.experiment.prepare import Prepared
 from redense.experiment.results import Results, Row
 from redense.metrics import balanced_accuracy, balanced_accuracy_interval
+from redense.metrics.roc import Members
+from redense.phases import Phase
 from redense.sparsity.masks import Masks
 from redense.sparsity.measure import fraction_of_zeros
 from redense.sparsity.select import prunable
@@ -37,36 +38,31 @@ def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
     scores = np.concatenate([checkpoint.train.phi, checkpoint.test.phi])
     members = np.arange(len(scores)) < len(checkpoint.train.phi)
     return Row(
-        lineage=job.phase.lineage,
-        phase=job.phase.kind,
-        sparsity=job.phase.sparsity,
+        phase=job.phase,
         measured_sparsity=measured_sparsity,
-        round=job.phase.round,
         seed=job.seed,
         train_accuracy=float(checkpoint.train.correct.mean()),
         test_accuracy=float(checkpoint.test.correct.mean()),
         inference_accuracy=balanced_accuracy(scores, members),
         inference_interval=balanced_accuracy_interval(scores, members),
-        epochs=job.phase.epochs,
         seconds=round(checkpoint.seconds, 3),
         checkpoint=job.key,
-        beside=job.phase.beside,
         history=Trace.of(checkpoint.history, len(checkpoint.test.phi)).points,
     )
 
 
-def masks_by_phase(prepared: Prepared, store: Store) -> dict[str, Masks]:
+def masks_by_phase(prepared: Prepared, store: Store) -> dict[Phase, Masks]:
     """Return the masks of the first seed's sparse phases."""
-    found: dict[str, Masks] = {}
+    found: dict[Phase, Masks] = {}
     for job in prepared.jobs:
         if job.pruning is not None and job.draw is None and job.seed == prepared.recipe.seeds[0]:
             checkpoint = store.load(job.key)
             if checkpoint is not None:
-                found[job.phase.label] = checkpoint.masks
+                found[job.phase] = checkpoint.masks
     return found
 
 
-def _correct(store: Store, training_examples: int, key: str) -> Correct:
+def _correct(store: Store, training_examples: int, key: str) -> Members:
     """Read which test examples a finished job's network classifies correctly."""
     signals = store.load_signals(key)
     if signals is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from redense.data.members import Draw
 from redense.experiment.recipe import Distribution, OptimizerName, Recipe
-from redense.phases import Phase, control_phases, dsd_phases
+from redense.phases import Phase
 from redense.seeding import derive
 
 FORMAT = 2
@@ -130,11 +130,9 @@ def plan(recipe: Recipe, model: str, substance: Substance) -> tuple[Job, ...]:
     ['dense', 'sparse 50%', 're-dense 50%', 'sparse 90%', 're-dense 90%']
     """
     jobs: dict[str, Job] = {}
-    settings = recipe.epochs, recipe.rates, recipe.rounds
-    chains = [dsd_phases(sparsity, *settings) for sparsity in recipe.sparsities]
-    chains += [control_phases(control, *settings) for control in recipe.controls]
+    lineages = recipe.lineages()
     for subject in subjects(recipe):
-        for phases in chains:
+        for phases in lineages:
             parent = None
             for position, phase in enumerate(phases):
                 job = _job(recipe, model, substance, subject, position, phase, parent)

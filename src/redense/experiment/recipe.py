@@ -8,21 +8,27 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from redense.errors import RecipeError
-from redense.phases import CONTROLS
+from redense.methods import METHODS, Method, Phases
+from redense.phases import Phase
+from redense.sparsity.checks import check_sparsity
 from redense.text import did_you_mean
 
 Distribution = Literal["uniform", "global", "erk"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
-PROTOCOLS: tuple[str, ...] = ("reference", "half")
+PROTOCOLS: tuple[str, ...] = ("all", "half")
+"""What targets of an audit are trained on."""
 AUDITS: tuple[str, ...] = ("lira", "rmia", "shadow", "samia", "label-only")
 """Attacks that a run can be audited with; those that need nothing but the target itself always run."""
+FORMER_NAMES = {"protocols": {"reference": "all"}}
+"""Words that older recipes use, and what they are called now."""
+FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,15 @@ class Recipe:
     >>> Recipe(sparsities=(1.5,))
     Traceback (most recent call last):
     ...
-    redense.errors.RecipeError: sparsities: got 1.5; expected fractions of zeros from 0 (included) to 1 (excluded)
+    redense.errors.RecipeError: sparsities: got 1.5; expected a fraction from 0 (included) to 1 (excluded)
     """
 
     data: str = "digits"
     """A named data set (`redense data` lists them), FILE.npz, a folder of class folders, or package.module:function."""
     model: str = "auto"
     """fmnist-cnn, mlp, resnet18 or package.module:factory; auto chooses by the shape of the inputs."""
+    method: str = "dsd"
+    """Which phases follow each other: dsd is dense, sparse, re-dense."""
     sparsities: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
     """Fractions of weights to prune, each from 0 to 1."""
     epochs: tuple[int, int, int] = (20, 20, 20)
@@ -73,59 +81,70 @@ class Recipe:
     """Attacks with reference models of the same phases: lira, rmia, shadow, samia, label-only. None: no audit."""
     references: int = 16
     """Reference models of an audit, each trained like the target on a random half of all examples."""
-    protocols: tuple[str, ...] = ("reference",)
-    """Audited targets: reference is the table's models, trained on all training data, with the test data as
+    protocols: tuple[str, ...] = ("all",)
+    """Audited targets: all is the table's models, trained on all training data, with the test data as
     non-members; half trains targets on a random half of all examples, the other half being non-members."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            _check_type(field.name, getattr(self, field.name), field.default)
-        for name in ("sparsities", "epochs", "seeds", "rates", "exclude", "controls", "audit", "protocols"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("sparsities", "rates"):
-            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
-        for name in ("lr", "momentum", "weight_decay"):  # 1 and 1.0 are one setting and must give one key
-            object.__setattr__(self, name, float(getattr(self, name)))
+            value = getattr(self, field.name)
+            _check_type(field.name, value, field.default)
+            if isinstance(field.default, tuple):
+                former = FORMER_NAMES.get(field.name, {})
+                number = float if field.name in ("sparsities", "rates") else None
+                value = tuple(former.get(each, each) if number is None else number(each) for each in value)
+            elif isinstance(field.default, float):  # 1 and 1.0 are one setting and must give one key
+                value = float(value)
+            object.__setattr__(self, field.name, value)
         self._check_values()
+
+    @property
+    def chosen_method(self) -> Method:
+        """The line of the table of methods."""
+        return METHODS[self.method]
+
+    def phases(self, sparsity: float) -> Phases:
+        """List the phases of the method at a sparsity."""
+        return self.chosen_method.phases(sparsity, self.epochs, self.rates, self.rounds)
+
+    @property
+    def final_phase(self) -> Phase:
+        """The phase that the method ends with, at no particular sparsity."""
+        return self.phases(0.0)[-1]
+
+    def lineages(self) -> list[Phases]:
+        """List the phases of every lineage, in the table's order: the method at each sparsity, then its controls."""
+        at_no_sparsity = self.phases(0.0)
+        controls = [self.chosen_method.controls[name](at_no_sparsity) for name in self.controls]
+        return [*map(self.phases, self.sparsities), *controls]
 
     def _check_values(self) -> None:
         _require_some("sparsities", self.sparsities)
         for sparsity in self.sparsities:
-            if not 0 <= sparsity < 1:
-                raise RecipeError(
-                    f"sparsities: got {sparsity:g}; expected fractions of zeros from 0 (included) to 1 (excluded)"
-                )
+            check_sparsity("sparsities", sparsity)
         _require_distinct("sparsities", self.sparsities)
-        _require_three("epochs", self.epochs)
+        _require_known("method", self.method, METHODS)
+        _require_known("optimizer", self.optimizer, get_args(OptimizerName))
+        _require_known("distribution", self.distribution, get_args(Distribution))
+        self.phases(0.0)  # raises for epochs, rates and rounds that make no phases
         if min(self.epochs) < 1:
-            raise RecipeError(f"epochs: got {_spaced(self.epochs)}; expected at least 1 in each phase")
+            raise RecipeError(f"epochs: got {self.epochs}; expected at least 1 in each phase")
         _require_some("seeds", self.seeds)
         _require_distinct("seeds", self.seeds)
         if min(self.seeds) < 0:
             raise RecipeError(f"seeds: got {min(self.seeds)}; expected integers of 0 or more")
-        for name, least in (("rounds", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise RecipeError(f"{name}: got {getattr(self, name)}; expected at least {least}")
+        if self.batch_size < 1:
+            raise RecipeError(f"batch_size: got {self.batch_size}; expected at least 1")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise RecipeError(f"lr: got {self.lr:g}; expected a finite rate above 0")
-        _require_three("rates", self.rates)
-        if not all(rate > 0 and math.isfinite(rate) for rate in self.rates):
-            raise RecipeError(f"rates: got {_spaced(self.rates)}; expected finite factors above 0")
         if not 0 <= self.momentum < 1:
             raise RecipeError(f"momentum: got {self.momentum:g}; expected 0 (included) to 1 (excluded)")
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise RecipeError(f"weight_decay: got {self.weight_decay:g}; expected a finite value of 0 or more")
-        for name, choices in (
-            ("optimizer", ("adam", "adamw", "sgd")),
-            ("distribution", ("uniform", "global", "erk")),
-        ):
-            if getattr(self, name) not in choices:
-                raise RecipeError(f"{name}: got {getattr(self, name)!r}; expected one of {', '.join(choices)}")
         _require_some("protocols", self.protocols)
-        for name, known in (("controls", CONTROLS), ("audit", AUDITS), ("protocols", PROTOCOLS)):
-            for value in getattr(self, name):
-                if value not in known:
-                    raise RecipeError(f"{name}: got {value!r}; expected some of {', '.join(known)}")
+        _require_known("controls", self.controls, self.chosen_method.controls)
+        _require_known("audit", self.audit, AUDITS)
+        _require_known("protocols", self.protocols, PROTOCOLS)
         if self.references < 2 or self.references % 2:
             raise RecipeError(
                 f"references: got {self.references}; expected an even number of 2 or more, so that every example "
@@ -169,6 +188,7 @@ def load_recipe(source: str) -> Recipe:
     >>> load_recipe("fashion-mnist").epochs
     (10, 10, 10)
     """
+    source = FORMER_RECIPES.get(source, source)
     if source in shipped_recipes():
         text = files("redense.experiment.recipes").joinpath(f"{source}.toml").read_text(encoding="utf-8")
     elif source.endswith(".toml"):
@@ -214,10 +234,6 @@ def _plural(kind: type) -> str:
     return {int: "integers", float: "numbers", str: "strings"}[kind]
 
 
-def _spaced(values: Iterable[Any]) -> str:
-    return " ".join(f"{value:g}" for value in values)
-
-
 def _require_some(name: str, values: tuple[Any, ...]) -> None:
     if not values:
         raise RecipeError(f"{name}: got none; expected at least one")
@@ -229,8 +245,10 @@ def _require_distinct(name: str, values: tuple[Any, ...]) -> None:
             raise RecipeError(f"{name}: got {value:g} twice; expected each value once")
 
 
-def _require_three(name: str, values: tuple[Any, ...]) -> None:
-    if len(values) != 3:
-        raise RecipeError(
-            f"{name}: got {len(values)} value{'s' * (len(values) != 1)}; expected 3 (dense, sparse, re-dense)"
-        )
+def _require_known(name: str, value: str | tuple[str, ...], known: Collection[str]) -> None:
+    how_many, values = ("one of", (value,)) if isinstance(value, str) else ("some of", value)
+    for each in values:
+        if each not in known:
+            raise RecipeError(
+                f"{name}: got {each!r}{did_you_mean(each, known)}; expected {how_many} {', '.join(known)}"
+            )

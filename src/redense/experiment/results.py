@@ -7,48 +7,62 @@ import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from redense.experiment.comparison import QUANTITIES, Correct, Paired, compare_phases, t_interval
-from redense.experiment.equal_accuracy import EqualAccuracy, Trace, compare_traces
+from redense.errors import FolderError
+from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
+from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.recipe import Recipe
-from redense.phases import Lineage, Phase, PhaseKind, Repeated, contrasts_by_seed
+from redense.metrics.paired import t_interval
+from redense.metrics.roc import Members
+from redense.phases import Phase
 from redense.text import csv_text
 
-FORMAT = 1
+FORMAT = 2
+"""Of results.json. Format 1 did not record the rates of phases."""
+FILE = "results.json"
+COLUMNS = (
+    *("lineage", "phase", "sparsity", "measured_sparsity", "rate", "beside", "round", "seed"),
+    *("train_accuracy", "test_accuracy", "inference_accuracy", "inference_interval"),
+    *("epochs", "seconds", "checkpoint", "history"),
+)
+"""What a row holds in JSON: its own fields and those of its phase."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One trained phase. Accuracies, sparsities and intervals are fractions in [0, 1].
 
-    `beside` is, of a control, the phase of DSD that ends after as many epochs; `sparsity` what was asked for (None
-    where dense and of controls), `measured_sparsity` the fraction of zeros among the weights that pruning applies to;
-    `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95% interval; `history` holds
-    (test accuracy, inference accuracy) after each epoch, the latter measured on the test examples and as many of the
-    training examples; `checkpoint` is the job's key.
+    `phase` is what was trained, `measured_sparsity` the fraction of zeros among the weights that pruning applies to;
+    `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95% interval; `seconds` the
+    time spent in training; `checkpoint` the job's key; `history` holds (test accuracy, inference accuracy) after each
+    epoch, the latter measured on the test examples and as many of the training examples.
     """
 
-    lineage: Lineage
-    phase: PhaseKind
-    sparsity: float | None
+    phase: Phase
     measured_sparsity: float
-    round: int
     seed: int
     train_accuracy: float
     test_accuracy: float
     inference_accuracy: float
     inference_interval: tuple[float, float]
-    epochs: int
     seconds: float
     checkpoint: str
-    beside: Repeated | None = None
     history: tuple[tuple[float, float], ...] = ()
 
-    @property
-    def described(self) -> Phase:
-        """The phase that was trained; its rate, which the row does not record, is given as 1."""
-        return Phase(self.phase, self.epochs, 1.0, self.sparsity, self.round, self.lineage, self.beside)
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the row as plain JSON values, the phase being flat among them."""
+        values = {**dataclasses.asdict(self), **self.phase.to_columns()}
+        return {name: values[name] for name in COLUMNS}
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Row:
+        """Undo `to_mapping`, also after a passage through JSON."""
+        own = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.name != "phase"}
+        own["inference_interval"] = tuple(own["inference_interval"])
+        own["history"] = tuple((test, inference) for test, inference in own["history"])
+        return cls(phase=Phase.from_columns(values), **own)
 
 
 @dataclass(frozen=True)
@@ -78,67 +92,96 @@ class Spread:
 class Results:
     """What a run found: the recipe, the numbers of members and non-members, the rows in the table's order.
 
-    `comparisons` tells which phase is better than which, and gives away more.
+    `comparisons` tells which phase is better than which and gives away more, `at_equal_accuracy` what phases give away
+    at epochs of equal test accuracy.
     """
 
     recipe: Recipe
     members: int
     nonmembers: int
     rows: tuple[Row, ...]
-    comparisons: tuple[Paired, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    at_equal_accuracy: tuple[Comparison, ...] = ()
 
     def groups(self) -> list[tuple[Row, ...]]:
         """Gather rows that differ in the seed alone: one group a line of the table."""
         groups: dict[Phase, list[Row]] = {}
         for row in self.rows:
-            groups.setdefault(row.described, []).append(row)
+            groups.setdefault(row.phase, []).append(row)
         return [tuple(rows) for rows in groups.values()]
 
-    def compared(self, correct: Callable[[str], Correct] | None = None) -> Results:
+    def compared(self, correct: Callable[[str], Members] | None = None) -> Results:
         """Return the results with all comparisons that the rows allow.
 
-        `correct` reads, by the checkpoint's key, which test examples its network classifies correctly; McNemar's test
-        needs it where there is one seed.
+        `correct` reads, by the checkpoint's key, which test examples its network classifies correctly, bool [n];
+        McNemar's test needs it where there is one seed.
         """
-        keys = {(row.described, row.seed): row.checkpoint for row in self.rows}
+        method = self.recipe.chosen_method
+        keys = {(row.phase, row.seed): row.checkpoint for row in self.rows}
         read = None if correct is None else lambda phase, seed: correct(keys[phase, seed])
-        found: list[Paired] = []
-        for quantity in QUANTITIES:
+        found: list[Comparison] = []
+        for quantity in TESTED:
             values: dict[Phase, dict[int, float]] = {}
             for row in self.rows:
-                values.setdefault(row.described, {})[row.seed] = getattr(row, quantity)
-            found += compare_phases(values, quantity, read)
-        return dataclasses.replace(self, comparisons=tuple(found))
-
-    def at_equal_accuracy(self) -> list[EqualAccuracy]:
-        """Compare what phases give away at epochs of equal test accuracy."""
-        traces = {(row.described, row.seed): Trace(row.history, self.nonmembers) for row in self.rows if row.history}
-        return [
-            compare_traces(first.label, second.label, [(traces[first, seed], traces[second, seed]) for seed in seeds])
-            for first, second, seeds in contrasts_by_seed(traces.keys())
+                values.setdefault(row.phase, {})[row.seed] = getattr(row, quantity)
+            found += compare_phases(values, quantity, method, read)
+        traces = {(row.phase, row.seed): Trace(row.history, self.nonmembers) for row in self.rows if row.history}
+        equal = [
+            compare_traces(first, second, [(traces[first, seed], traces[second, seed]) for seed in seeds])
+            for first, second, seeds in contrasts_by_seed(traces.keys(), method)
         ]
+        return dataclasses.replace(self, comparisons=tuple(found), at_equal_accuracy=tuple(equal))
 
     def to_json(self) -> str:
-        """Write format, recipe, sample sizes and rows as JSON."""
+        """Write format, recipe, sample sizes, rows and comparisons as JSON."""
         values = {
             "format": FORMAT,
             "recipe": self.recipe.to_mapping(),
             "members": self.members,
             "nonmembers": self.nonmembers,
-            "rows": [dataclasses.asdict(row) for row in self.rows],
+            "rows": [row.to_mapping() for row in self.rows],
             "comparisons": [comparison.to_mapping() for comparison in self.comparisons],
-            "at_equal_accuracy": [dataclasses.asdict(comparison) for comparison in self.at_equal_accuracy()],
+            "at_equal_accuracy": [comparison.to_mapping() for comparison in self.at_equal_accuracy],
         }
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Results:
-        """Undo `to_json`."""
-        values = json.loads(text)
-        rows = tuple(_row(row) for row in values["rows"])
-        recipe = Recipe.from_mapping(values["recipe"], source="results")
-        comparisons = tuple(Paired.from_mapping(comparison) for comparison in values.get("comparisons", ()))
-        return cls(recipe, values["members"], values["nonmembers"], rows, comparisons)
+    def from_json(cls, text: str, source: str = FILE) -> Results:
+        """Undo `to_json`; `source` is named in errors.
+
+        Raises `FolderError` for what is no JSON of results and for results of another format.
+        """
+        try:
+            values = json.loads(text)
+            found = values["format"]
+            if found == FORMAT:
+                return cls(
+                    Recipe.from_mapping(values["recipe"], source=source),
+                    values["members"],
+                    values["nonmembers"],
+                    tuple(Row.from_mapping(row) for row in values["rows"]),
+                    tuple(Comparison.from_mapping(each) for each in values["comparisons"]),
+                    tuple(Comparison.from_mapping(each) for each in values["at_equal_accuracy"]),
+                )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FolderError(f"{source}: cannot be read as results ({error}); expected a finished run's") from None
+        raise FolderError(
+            f"{source}: got results of format {found}; expected {FORMAT}: the same `redense run` command with this "
+            "version writes them anew, and trains nothing that is trained already"
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Results:
+        """Read the results of a run from its folder.
+
+        Raises `FolderError` where there are none, or of another format.
+        """
+        path = Path(folder) / FILE
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise FolderError(f"{folder}: no {FILE} that can be read ({error}); expected a run's folder") from None
+        return cls.from_json(text, str(path))
 
     def to_csv(self) -> str:
         """Write the rows as CSV, without their histories; the interval takes two columns."""
@@ -150,18 +193,11 @@ class Results:
         return plain_table(self)
 
 
-def _row(values: Mapping[str, Any]) -> Row:
-    history = tuple((test, inference) for test, inference in values.get("history", ()))
-    return Row(**{**values, "inference_interval": tuple(values["inference_interval"]), "history": history})
-
-
 def _flat(row: Row) -> dict[str, Any]:
-    values = dataclasses.asdict(row)
-    low, high = values.pop("inference_interval")
-    del values["history"]
     flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat[name] = value
-        if name == "inference_accuracy":
-            flat |= {"inference_low": low, "inference_high": high}
+    for name, value in row.to_mapping().items():
+        if name == "inference_interval":
+            flat["inference_low"], flat["inference_high"] = value
+        elif name != "history":
+            flat[name] = value
     return flat

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from redense.errors import ModelError, RecipeError
-from redense.phases import Phase, dsd_phases
-from redense.sparsity.distributions import check_sparsity
+from redense.methods import dsd
+from redense.phases import Phase, running, total
 from redense.sparsity.smallest import smallest
 
 try:
@@ -49,30 +49,24 @@ class DSDCallback(keras.callbacks.Callback):
         exclude: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        check_sparsity("sparsity", sparsity)
-        if len(epochs) != 3 or min(epochs) < 1 or len(rates) != 3 or not min(rates) > 0 or rounds < 1:
-            raise RecipeError(
-                f"DSDCallback: got epochs={tuple(epochs)}, rates={tuple(rates)}, rounds={rounds}; expected three "
-                "epochs of at least 1, three rates above 0, and at least 1 round"
-            )
         self.exclude = tuple(exclude)
-        self.phases = dsd_phases(sparsity, epochs, rates, rounds)
+        self.phases = dsd(sparsity, tuple(epochs), tuple(rates), rounds)
         self.masks: dict[str, torch.Tensor] = {}
         """The masks in force: path of the variable -> bool tensor, True = kept."""
         self._constraints: dict[str, Any] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Compare the phases with the training."""
-        total = sum(phase.epochs for phase in self.phases)
-        if self.params["epochs"] != total:
-            raise RecipeError(f"DSDCallback: the phases take {total} epochs, fit makes {self.params['epochs']}")
+        planned = total(self.phases)
+        if self.params["epochs"] != planned:
+            raise RecipeError(f"DSDCallback: the phases take {planned} epochs, fit makes {self.params['epochs']}")
         if isinstance(self.model.optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             raise ModelError("DSDCallback: got a schedule as learning rate; expected a number (schedule by a callback)")
         self._prunable()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Enter the phase of this epoch, or go on in it after a resumption."""
-        before, phase = (self._phase(number) for number in (max(epoch - 1, 0), epoch))
+        before, phase = (running(self.phases, number)[0] for number in (max(epoch - 1, 0), epoch))
         if phase is not before:
             self._unmask()
             self._restart_optimizer(phase.rate / before.rate)
@@ -84,13 +78,6 @@ class DSDCallback(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         """Leave no constraint behind."""
         self._unmask()
-
-    def _phase(self, epoch: int) -> Phase:
-        for phase in self.phases:
-            if epoch < phase.epochs:
-                return phase
-            epoch -= phase.epochs
-        return self.phases[-1]
 
     def _prunable(self) -> list[Any]:
         layers = [layer for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from redense.errors import RecipeError
+from redense.sparsity.checks import check_sparsity
 from redense.sparsity.select import matching
 
 Distribution = str | Mapping[str, float]
@@ -41,12 +42,6 @@ def pruned_counts(
     raise RecipeError(
         f"distribution: got {distribution!r}; expected uniform, global, erk or a mapping of name patterns to sparsities"
     )
-
-
-def check_sparsity(setting: str, sparsity: float) -> None:
-    """Raise `RecipeError` unless the sparsity is a number in [0, 1)."""
-    if isinstance(sparsity, bool) or not (isinstance(sparsity, (int, float)) and 0 <= sparsity < 1):
-        raise RecipeError(f"{setting}: got {sparsity!r}; expected a fraction from 0 (included) to 1 (excluded)")
 
 
 def _explicit(units: Mapping[str, int], sparsity: float, sparsities: Mapping[str, float]) -> dict[str, int]:

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from redense.errors import ModelError, RecipeError
-from redense.sparsity.distributions import Distribution, check_sparsity, pruned_counts
+from redense.sparsity.checks import check_sparsity
+from redense.sparsity.distributions import Distribution, pruned_counts
 from redense.sparsity.patterns import NofM, Pattern
 from redense.sparsity.saliency import Saliency, magnitude
 from redense.sparsity.select import Preset, prunable

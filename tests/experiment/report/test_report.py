@@ -12,13 +12,15 @@ from redense.experiment.report.published import published
 from redense.experiment.report.table import plain_table, results_table
 from redense.experiment.report.traces import save_results_traces
 from redense.experiment.results import Results, Row
+from redense.phases import Phase
 
 
-def row(phase, sparsity, seed=0, test=0.9, round=1):
+def row(phase, sparsity, seed=0, test=0.9, round=None):
+    round = int(phase != "dense") if round is None else round
     return Row(
-        lineage="dsd", phase=phase, sparsity=sparsity, measured_sparsity=0.0, round=round, seed=seed,
+        phase=Phase(phase, 10, 0.1 if phase == "redense" else 1.0, sparsity, round), measured_sparsity=0.0, seed=seed,
         train_accuracy=1.0, test_accuracy=test, inference_accuracy=0.56789, inference_interval=(0.55, 0.58),
-        epochs=10, seconds=1.0, checkpoint="key",
+        seconds=1.0, checkpoint=phase,
     )  # fmt: skip
 
 
@@ -33,21 +35,21 @@ def drawn(table):
     return [" ".join(line.split()) for line in captured.get().splitlines()]
 
 
-def test_the_table_has_the_references_numbers_beside_ours():
-    # the reference's published table, first three rows
+def test_the_table_has_the_published_numbers_beside_ours():
+    # the published study's table, first three rows
     assert drawn(results_table(ONE_SEED, "fmnist-cnn"))[:4] == [
-        "phase train % test % inference % inference, 95% reference: train test inference",
+        "phase train % test % inference % inference, 95% published: train test inference",
         "dense 100.00 90.00 56.79 [55.00, 58.00] 99.77 90.89 57.89",
         "sparse 30% 100.00 90.00 56.79 [55.00, 58.00] 99.89 91.17 56.95",
         "re-dense 30% 100.00 91.00 56.79 [55.00, 58.00] 100.00 91.59 57.02",
     ]
 
 
-def test_other_data_have_no_reference():
+def test_other_data_have_no_published_numbers():
     assert not published(Recipe(data="digits"), "fmnist-cnn")
     assert not published(FASHION, "mlp")
     digits = dataclasses.replace(ONE_SEED, recipe=Recipe(sparsities=(0.3,)))
-    assert "reference" not in plain_table(digits)
+    assert "published" not in plain_table(digits)
 
 
 def test_several_seeds_give_mean_and_deviation():
@@ -74,17 +76,15 @@ def test_the_figure_is_drawn(tmp_path, seeds):
 
 def test_traces_are_drawn_a_panel_a_sparsity(tmp_path):
     history = ((0.8, 0.51), (0.9, 0.52))
-    rows = tuple(
-        dataclasses.replace(each, seed=seed, history=history, epochs=2) for seed in (0, 1) for each in ONE_SEED.rows
-    )
+    rows = tuple(dataclasses.replace(each, seed=seed, history=history) for seed in (0, 1) for each in ONE_SEED.rows)
     longer = [
-        dataclasses.replace(rows[0], phase="control", lineage="control-longer", beside="redense", round=1, seed=seed)
+        dataclasses.replace(rows[0], phase=Phase("control", 10, 0.1, None, 1, "control-longer", "redense"), seed=seed)
         for seed in (0, 1)
     ]
-    results = Results(dataclasses.replace(FASHION, seeds=(0, 1)), 60_000, 10_000, (*rows, *longer))
+    results = Results(dataclasses.replace(FASHION, seeds=(0, 1)), 60_000, 10_000, (*rows, *longer)).compared()
     save_results_traces(results, tmp_path / "traces.png")
     assert (tmp_path / "traces.png").read_bytes().startswith(b"\x89PNG")
-    found = [(one.second, one.first) for one in results.at_equal_accuracy()]
+    found = [(one.second.label, one.first.label) for one in results.at_equal_accuracy]
     assert found[0] == ("re-dense 30%", "control-longer beside re-dense")
 
 
@@ -101,9 +101,7 @@ def test_comparisons_say_what_they_rest_on():
     assert lines[1].endswith("higher")
     assert any(line.startswith("Paired over 3 seeds") for line in lines)
     correct = {"sparse": np.array([True, False, False]), "redense": np.array([True, True, False])}
-    keys = {one.checkpoint: correct[one.phase] for one in (dataclasses.replace(r, checkpoint=r.phase) for r in rows)}
-    first = tuple(dataclasses.replace(one, checkpoint=one.phase) for one in rows[:2])
-    alone = Results(FASHION, 60_000, 10_000, first).compared(keys.__getitem__)
+    alone = Results(FASHION, 60_000, 10_000, rows[:2]).compared(correct.__getitem__)
     lines = drawn(comparisons_table(alone))
     assert lines[1] == "re-dense 30% - sparse 30% +33.33 1 0 1.000"
     assert any("One seed says little" in line for line in lines)

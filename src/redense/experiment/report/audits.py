@@ -11,16 +11,17 @@ from rich.table import Table
 
 from redense.auditing.measured import Measured, RateAt
 from redense.auditing.table import PROTOCOLS, interval_text
-from redense.experiment.audit_comparison import compare, compare_at_equal_accuracy
+from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.traces import save_traces_figure
 from redense.experiment.results import Spread
+from redense.methods import Method
 
 Reading = Callable[[Measured], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off what was measured."""
 
 
-def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
+def audit_summary(rows: Sequence[AuditRow], method: Method) -> RenderableType:
     """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown, then the comparisons."""
     parts: list[RenderableType] = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
@@ -31,9 +32,8 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
         if lowest is not None:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
-    sentences = [comparison.sentence for comparison in compare(rows)]
-    sentences += [comparison.sentence for comparison in compare_at_equal_accuracy(rows)]
-    return Group(*parts, *(sentence[:1].upper() + sentence[1:] for sentence in sentences))
+    comparisons = [*compare_audits(rows, method), *compare_audits_at_equal_accuracy(rows, method)]
+    return Group(*parts, *(comparison.sentence for comparison in comparisons))
 
 
 def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
@@ -57,15 +57,15 @@ def _heading(rows: Sequence[AuditRow]) -> str:
 def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float, digits: int) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(title, no_wrap=True)
-    phases = list(dict.fromkeys(row.phase.label for row in rows))
-    groups = [[row for row in rows if row.phase.label == phase] for phase in phases]
+    phases = list(dict.fromkeys(row.phase for row in rows))
+    groups = [[row for row in rows if row.phase == phase] for phase in phases]
     lines = {
         attack: [_cell([reading(row.result.attack(attack)) for row in group], factor, digits) for group in groups]
         for attack in (measured.attack for measured in rows[0].result.attacks)
     }
     for phase, cells in zip(phases, zip(*lines.values(), strict=True), strict=True):
         # a long name of a phase may take several lines, a figure may not
-        table.add_column(phase, justify="right", min_width=max(map(len, cells)))
+        table.add_column(phase.label, justify="right", min_width=max(map(len, cells)))
     for attack, line in lines.items():
         table.add_row(attack, *line)
     test = [Spread.of(100 * row.test_accuracy for row in group) for group in groups]

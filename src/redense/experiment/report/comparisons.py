@@ -5,17 +5,17 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from redense.experiment.comparison import SIGNIFICANT, Paired, PValue, Quantity
+from redense.experiment.comparison import SIGNIFICANT, Comparison, PValue, Tested
 from redense.experiment.results import Results
 
-TITLES: dict[Quantity, str] = {
+TITLES: dict[Tested, str] = {
     "test_accuracy": "Test accuracy, A - B, points",
     "inference_accuracy": "Inference accuracy, A - B, points",
 }
 
 
 def comparisons_table(results: Results) -> RenderableType:
-    """Draw a table a quantity; then verdicts on re-dense against the controls, and leakage at equal accuracy."""
+    """Draw a table a quantity; then verdicts on the last phase against the controls."""
     parts: list[RenderableType] = []
     for quantity, title in TITLES.items():
         found = [comparison for comparison in results.comparisons if comparison.quantity == quantity]
@@ -24,26 +24,27 @@ def comparisons_table(results: Results) -> RenderableType:
     if not parts:
         return Group()
     parts.append(_note(max(comparison.seeds for comparison in results.comparisons)))
+    final = results.recipe.final_phase.kind
     against_control = [
         comparison
         for comparison in results.comparisons
-        if comparison.first.kind == "control" and comparison.second.kind == "redense"
+        if comparison.first.kind == "control" and comparison.second.kind == final
     ]
-    parts += ["", *(_sentence(comparison.verdict + ".") for comparison in against_control)]
+    parts += ["", *(comparison.sentence for comparison in against_control)]
     return Group(*parts)
 
 
 def leakage_sentences(results: Results) -> list[str]:
-    """Say what re-dense gives away at the test accuracy of the controls, else of the dense phase."""
+    """Say what the last phase gives away at the test accuracy of the controls, else of the dense phase."""
     against = "control" if results.recipe.controls else "dense"
     return [
-        _sentence(comparison.sentence)
-        for comparison in results.at_equal_accuracy()
-        if comparison.second.startswith("re-dense") and comparison.first.startswith(against)
+        comparison.sentence
+        for comparison in results.at_equal_accuracy
+        if comparison.second.kind == results.recipe.final_phase.kind and comparison.first.kind == against
     ]
 
 
-def _table(title: str, comparisons: list[Paired]) -> Table:
+def _table(title: str, comparisons: list[Comparison]) -> Table:
     several = any(comparison.t or comparison.wilcoxon for comparison in comparisons)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(title, no_wrap=True)
@@ -57,10 +58,11 @@ def _table(title: str, comparisons: list[Paired]) -> Table:
             cells = [interval, _p(comparison.t), _p(comparison.wilcoxon)]
         else:
             cells = [str(comparison.only_second), str(comparison.only_first), _p(comparison.mcnemar)]
+        difference = comparison.difference or 0.0
         shown = comparison.p < SIGNIFICANT
-        verdict = ("higher" if comparison.difference > 0 else "lower") if shown else ""
+        verdict = ("higher" if difference > 0 else "lower") if shown else ""
         name = f"{comparison.second.label} - {comparison.first.label}"
-        table.add_row(name, f"{100 * comparison.difference:+.2f}", *cells, verdict)
+        table.add_row(name, f"{100 * difference:+.2f}", *cells, verdict)
     return table
 
 
@@ -78,7 +80,3 @@ def _note(seeds: int) -> str:
 
 def _p(value: PValue | None) -> str:
     return "-" if value is None else f"{value.holm:.3f}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

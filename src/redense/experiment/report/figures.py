@@ -61,16 +61,18 @@ def save_png(figure: Figure, path: Path) -> None:
 
 def _panel(axes: Axes, results: Results, name: str, label: str) -> None:
     groups = results.groups()
+    final = results.recipe.final_phase
     for group in groups:
-        # of a control, the end of its budget: what re-dense is to be compared with
-        phase = group[0].described
-        if phase.kind == "dense" or (phase.beside == "redense" and phase.round == results.recipe.rounds):
+        # of a control, the end of its budget: what the last phase is to be compared with
+        phase = group[0].phase
+        if phase.kind == "dense" or (phase.beside == final.kind and phase.round == final.round):
             _line(axes, group, name)
-    for kind, shift in (("sparse", -0.4), ("redense", 0.4)):
-        of_phase = [group for group in groups if group[0].phase == kind]
-        if not of_phase:
-            continue
-        latest = {group[0].sparsity or 0.0: group for group in sorted(of_phase, key=lambda group: group[0].round)}
+    pruned = dict.fromkeys(group[0].phase.kind for group in groups if group[0].phase.sparsity is not None)
+    for place, kind in enumerate(pruned):
+        shift = 0.8 * place - 0.4 * (len(pruned) - 1)  # beside each other, so that bars do not cover each other
+        of_kind = [group for group in groups if group[0].phase.kind == kind]
+        in_order = sorted(of_kind, key=lambda group: group[0].phase.round)
+        latest = {group[0].phase.sparsity or 0.0: group for group in in_order}
         points = [(100 * sparsity + shift, *_estimate(group, name)) for sparsity, group in sorted(latest.items())]
         x, y, below, above = zip(*points, strict=True)
         axes.errorbar(
@@ -92,7 +94,7 @@ def _panel(axes: Axes, results: Results, name: str, label: str) -> None:
 
 def _line(axes: Axes, group: Sequence[Row], name: str) -> None:
     value, below, above = _estimate(group, name)
-    phase = group[0].described
+    phase = group[0].phase
     label = NAMES["dense"] if phase.kind == "dense" else phase.lineage
     axes.axhline(
         value, color=colour(phase), linestyle="--" if phase.kind == "dense" else "-.", linewidth=1.2, label=label

@@ -10,6 +10,7 @@ import torch
 from rich.table import Table
 from torch import nn
 
+from redense.phases import Phase
 from redense.sparsity.masks import Masks
 
 
@@ -68,7 +69,7 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...], title: str) -> T
     return table
 
 
-def kept_table(model: nn.Module, masks_by_phase: Mapping[str, Masks]) -> Table:
+def kept_table(model: nn.Module, masks_by_phase: Mapping[Phase, Masks]) -> Table:
     """Draw the weights that every sparse phase keeps in every tensor; dense and re-dense phases keep all."""
     names = list(dict.fromkeys(name for masks in masks_by_phase.values() for name in masks))
     table = Table(
@@ -84,7 +85,7 @@ def kept_table(model: nn.Module, masks_by_phase: Mapping[str, Masks]) -> Table:
     table.add_column("dense, re-dense", justify="right", footer=f"{sum(sizes.values()):,}")
     kept = {phase: {name: int(mask.sum()) for name, mask in masks.items()} for phase, masks in masks_by_phase.items()}
     for phase, counts in kept.items():
-        table.add_column(phase, justify="right", footer=f"{sum(counts.values()):,}")
+        table.add_column(phase.label, justify="right", footer=f"{sum(counts.values()):,}")
     for name in names:
         table.add_row(name, f"{sizes[name]:,}", *(f"{counts[name]:,}" for counts in kept.values()))
     return table

@@ -9,8 +9,9 @@ PhaseName = tuple[str, float | None]
 Accuracies = tuple[float, float, float]
 """Train, test and inference accuracy in percent."""
 
-# The reference trained 50 epochs a phase, once, and left 70% and 90% blank. Its inference column comes from code that
-# read the wrong probability for most examples, so it is approximate.
+# Duddu et al., "Towards Privacy Aware Deep Learning for Embedded Systems", SAC 2022. It trained 50 epochs a phase, one
+# network, and left 70% and 90% blank. Its inference column comes from code that read the wrong probability for most
+# examples, so it is approximate.
 _FASHION_MNIST: dict[PhaseName, Accuracies] = {
     ("dense", None): (99.77, 90.89, 57.89),
     ("sparse", 0.3): (99.89, 91.17, 56.95),
@@ -21,7 +22,7 @@ _FASHION_MNIST: dict[PhaseName, Accuracies] = {
 
 
 def published(recipe: Recipe, model: str) -> dict[PhaseName, Accuracies]:
-    """Return the reference's numbers for a recipe's data and model, empty where it has none.
+    """Return the published study's numbers for a recipe's data and model, empty where it has none.
 
     >>> published(Recipe(data="fashion-mnist"), "fmnist-cnn")["dense", None]
     (99.77, 90.89, 57.89)

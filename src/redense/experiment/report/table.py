@@ -1,4 +1,4 @@
-"""The table: a row a phase and sparsity, the reference's numbers beside ours."""
+"""The table: a row a phase and sparsity, the published study's numbers beside ours."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ PLAIN_WIDTH = 150
 
 def results_table(results: Results, model: str) -> RenderableType:
     """Draw the table in percent: mean ± standard deviation where there are several seeds, else the interval."""
-    reference = published(results.recipe, model)
+    study = published(results.recipe, model)
     several = len(results.recipe.seeds) > 1
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("phase", no_wrap=True)
     names = ("train %", "test %", "test, 95%", "inference %", "inference, 95%")
     for name in (name for name in names if several or name != "test, 95%"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("reference: train", "test", "inference") if reference else ():
+    for name in ("published: train", "test", "inference") if study else ():
         table.add_column(name, justify="right", no_wrap=True, style="dim")
     for group in results.groups():
         first = group[0]
-        cells = [first.described.label]
+        cells = [first.phase.label]
         cells += [_percent(group, "train_accuracy"), _percent(group, "test_accuracy")]
         if several:
             cells.append(_interval(Spread.of(row.test_accuracy for row in group).interval))
         cells.append(_percent(group, "inference_accuracy"))
         leakage = Spread.of(row.inference_accuracy for row in group).interval if several else first.inference_interval
         cells.append(_interval(leakage))
-        if reference:
+        if study:
             # published for one round of sparse and re-dense
-            known = reference.get((first.phase, first.sparsity)) if first.round <= 1 else None
+            known = study.get((first.phase.kind, first.phase.sparsity)) if first.phase.round <= 1 else None
             cells += [f"{value:.2f}" for value in known] if known else ["-"] * 3
         table.add_row(*(cell.replace("[", r"\[") for cell in cells))
     return Group(table, "", *_footnotes(results))
 
 
 def plain_table(results: Results) -> str:
-    """Return the table as plain text, without the reference's numbers."""
+    """Return the table as plain text, without the published study's numbers."""
     console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(results_table(results, results.recipe.model))

@@ -25,7 +25,7 @@ Points = npt.NDArray[np.float64]
 
 def save_results_traces(results: Results, path: Path) -> None:
     """Draw a panel a sparsity, with the dense phase and the controls in each."""
-    traces = [(row.described, Trace(row.history, results.nonmembers)) for row in results.rows]
+    traces = [(row.phase, Trace(row.history, results.nonmembers)) for row in results.rows]
     panels = {
         f"sparsity {percent(sparsity)}": [
             (phase, trace) for phase, trace in traces if phase.sparsity is None or phase.sparsity == sparsity

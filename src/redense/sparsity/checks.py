@@ -1,0 +1,11 @@
+"""Checks of settings that need no PyTorch."""
+
+from __future__ import annotations
+
+from redense.errors import RecipeError
+
+
+def check_sparsity(setting: str, sparsity: float) -> None:
+    """Raise `RecipeError`, which begins with `setting`, unless the sparsity is a number in [0, 1)."""
+    if isinstance(sparsity, bool) or not (isinstance(sparsity, (int, float)) and 0 <= sparsity < 1):
+        raise RecipeError(f"{setting}: got {sparsity!r}; expected a fraction from 0 (included) to 1 (excluded)")

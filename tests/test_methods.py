@@ -1,0 +1,79 @@
+import pytest
+
+from redense.errors import RecipeError
+from redense.methods import METHODS, dsd, llr, longer
+from redense.phases import Phase
+
+DSD = METHODS["dsd"]
+
+
+def test_what_is_compared_with_what():
+    phases = [
+        *dsd(0.3, (2, 1, 1), rounds=2),
+        *dsd(0.5, (2, 1, 1), rounds=2),
+        *longer(dsd(0.0, (2, 1, 1), rounds=2)),
+        *llr(dsd(0.0, (2, 1, 1), rounds=2)),
+    ]
+    found = {(second.label, first.label) for first, second in DSD.compared(phases)}
+    of_second_round = {first for second, first in found if second == "re-dense 30% (round 2)"}
+    assert of_second_round == {
+        "dense",
+        "sparse 30% (round 2)",
+        "control-longer beside re-dense (round 2)",
+        "control-llr beside re-dense (round 2)",
+    }
+    assert {first for second, first in found if second == "sparse 50%"} == {"dense", "control-longer beside sparse"}
+    assert not any(second.startswith("control") or second == "dense" for second, _ in found)
+
+
+def test_what_matters_most_comes_first():
+    phases = [*dsd(0.3, (2, 1, 1)), *dsd(0.5, (2, 1, 1)), *llr(dsd(0.0, (2, 1, 1))), *longer(dsd(0.0, (2, 1, 1)))]
+    assert [(second.label, first.label) for first, second in DSD.compared(phases)] == [
+        ("re-dense 30%", "control-longer beside re-dense"),
+        ("re-dense 50%", "control-longer beside re-dense"),
+        ("re-dense 30%", "control-llr beside re-dense"),
+        ("re-dense 50%", "control-llr beside re-dense"),
+        ("re-dense 30%", "sparse 30%"),
+        ("re-dense 50%", "sparse 50%"),
+        ("re-dense 30%", "dense"),
+        ("re-dense 50%", "dense"),
+        ("sparse 30%", "control-longer beside sparse"),
+        ("sparse 50%", "control-longer beside sparse"),
+        ("sparse 30%", "dense"),
+        ("sparse 50%", "dense"),
+    ]
+
+
+def test_controls_have_the_budget_and_the_rates_of_the_method():
+    phases = dsd(0.5, (10, 5, 4), (1.0, 0.5, 0.1), rounds=2)
+    assert [(p.epochs, p.rate) for p in longer(phases)] == [(p.epochs, p.rate) for p in phases]
+    assert [(p.epochs, p.rate) for p in llr(phases)] == [(10, 1.0), (18, 0.1)]
+    assert all(p.sparsity is None for control in (longer, llr) for p in control(phases))
+
+
+def test_labels_of_phases_are_distinct():
+    phases = dsd(0.5, (2, 1, 1), (1, 1, 1), rounds=2)
+    every = {*phases, *longer(phases), *llr(phases)}
+    assert len({phase.label for phase in every}) == len(every) == 5 + 4 + 1
+    assert Phase("dense", 2, 1, None, 0) in every
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sparsity": 1.0}, "sparsity: got 1.0; expected a fraction"),
+        ({"sparsity": True}, "sparsity: got True"),
+        ({"epochs": (1, 1)}, r"epochs: got \(1, 1\); expected three integers"),
+        ({"epochs": (1, 1, 1.0)}, r"expected three integers"),
+        ({"epochs": (-1, 1, 1)}, "0 or more dense"),
+        ({"epochs": (0, 1, 0)}, "at least 1 sparse and re-dense"),
+        ({"epochs": (1, 1), "unit": "steps"}, "steps: got"),
+        ({"rates": (1.0, 1.0)}, "rates: got"),
+        ({"rates": (1.0, 1.0, 0.0)}, "three finite factors above 0"),
+        ({"rates": (1.0, 1.0, float("inf"))}, "three finite factors above 0"),
+        ({"rounds": 0}, "rounds: got 0"),
+    ],
+)
+def test_settings_that_make_no_phases(settings, message):
+    with pytest.raises(RecipeError, match=message):
+        dsd(**{"sparsity": 0.5, **settings})

@@ -1,0 +1,35 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redense.methods import dsd, longer
+from redense.phases import Phase, running, total
+
+PHASES = st.lists(
+    st.builds(
+        Phase,
+        kind=st.sampled_from(["dense", "sparse", "redense"]),
+        epochs=st.integers(0, 4),
+        rate=st.floats(0.1, 1),
+        sparsity=st.none() | st.floats(0, 0.9),
+        round=st.integers(0, 3),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(PHASES, st.integers(0, 30))
+def test_the_clock_is_that_of_counting_epoch_by_epoch(phases, progress):
+    epoch_by_epoch = [(phase, since) for phase in phases for since in range(phase.epochs)]
+    at_the_end = (phases[-1], phases[-1].epochs)
+    assert running(phases, progress) == (epoch_by_epoch[progress] if progress < len(epoch_by_epoch) else at_the_end)
+    assert total(phases) == len(epoch_by_epoch)
+
+
+def test_a_phase_survives_a_flat_row():
+    for phase in (*dsd(0.5, (2, 1, 1), rounds=2), *longer(dsd(0.0, (2, 1, 1)))):
+        row = json.loads(json.dumps({**phase.to_columns(), "seed": 0}))
+        assert row["phase"] == phase.kind
+        assert Phase.from_columns(row) == phase
