@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redense.auditing.result import AuditResult
-from redense.experiment.report.figures import save_png
+from redense.files import write_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +19,7 @@ MOST = 6
 
 def save_roc_figure(results: Sequence[tuple[str, AuditResult]], path: Path) -> None:
     """Draw `roc_figure` as a PNG."""
-    save_png(roc_figure(results), path)
+    write_png(path, roc_figure(results))
 
 
 def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from redense.errors import FolderError
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.recipe import Recipe
-from redense.metrics.paired import t_interval
 from redense.metrics.roc import Members
 from redense.phases import Phase
 from redense.text import csv_text
@@ -63,29 +61,6 @@ class Row:
         own["inference_interval"] = tuple(own["inference_interval"])
         own["history"] = tuple((test, inference) for test, inference in own["history"])
         return cls(phase=Phase.from_columns(values), **own)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A quantity over seeds: mean, and standard deviation and 95% t-interval of the mean (None for one seed).
-
-    The interval is None too where all seeds give the same value.
-    """
-
-    mean: float
-    deviation: float | None
-    interval: tuple[float, float] | None
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """Summarise one value a seed.
-
-        >>> Spread.of([1.0, 3.0]).mean
-        2.0
-        """
-        values = list(values)
-        deviation = statistics.stdev(values) if len(values) > 1 else None
-        return cls(statistics.fmean(values), deviation, t_interval(values))
 
 
 @dataclass(frozen=True)

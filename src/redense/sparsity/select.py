@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -12,8 +12,8 @@ from torch import nn
 from redense.errors import RecipeError
 from redense.text import did_you_mean
 
-Preset = Literal["default", "reference", "paper"]
-"""Which tensors of two or more dimensions stay dense from the start: ``default`` embeddings, ``reference`` none,
+Preset = Literal["default", "everything", "paper"]
+"""Which tensors of two or more dimensions stay dense from the start: ``default`` embeddings, ``everything`` none,
 ``paper`` embeddings and the first convolution (Han et al., "DSD", ICLR 2017)."""
 
 
@@ -67,10 +67,10 @@ def matching(names: Iterable[str], pattern: str, setting: str) -> list[str]:
 
 def _kept_dense(model: nn.Module, preset: Preset) -> set[int]:
     """Identify the parameters that the preset leaves alone."""
-    if preset not in ("default", "reference", "paper"):
-        raise RecipeError(f"preset: got {preset!r}; expected default, reference or paper")
+    if preset not in get_args(Preset):
+        raise RecipeError(f"preset: got {preset!r}; expected one of {', '.join(get_args(Preset))}")
     kept: list[nn.Module] = []
-    if preset != "reference":
+    if preset != "everything":
         kept += [module for module in model.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))]
     if preset == "paper":
         kept += [module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd)][:1]

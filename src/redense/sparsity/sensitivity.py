@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from redense.files import write_png
 from redense.sparsity.masks import Selection, check_selection, choose_masks
 from redense.text import percent
 
@@ -60,7 +61,7 @@ class Sensitivity:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-        figure.savefig(path, format="png")
+        write_png(Path(path), figure)
 
 
 def sensitivity(

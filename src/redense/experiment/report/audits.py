@@ -14,8 +14,8 @@ from redense.auditing.table import PROTOCOLS, interval_text
 from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.traces import save_traces_figure
-from redense.experiment.results import Spread
 from redense.methods import Method
+from redense.metrics.spread import Spread
 
 Reading = Callable[[Measured], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off what was measured."""

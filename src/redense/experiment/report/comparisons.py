@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from redense.experiment.comparison import SIGNIFICANT, Comparison, PValue, Tested
-from redense.experiment.results import Results
+
+if TYPE_CHECKING:
+    from redense.experiment.results import Results
 
 TITLES: dict[Tested, str] = {
     "test_accuracy": "Test accuracy, A - B, points",

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from redense.experiment.results import Results, Row, Spread
+from redense.files import write_png
 from redense.metrics import balanced_accuracy_of_noise
+from redense.metrics.spread import Spread
 from redense.phases import NAMES, Phase
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from redense.experiment.results import Results, Row
 
 COLOURS = {
     "dense": "#444444",
@@ -49,14 +51,7 @@ def save_table_figure(results: Results, path: Path) -> None:
     seeds = len(results.recipe.seeds)
     bars = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed, bars: 95% interval"
     figure.suptitle(f"{results.recipe.data}: {bars}", fontsize=11)
-    save_png(figure, path)
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure so that the file is either the old or the new one, whole."""
-    temporary = path.with_name(f".writing-{path.name}")
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+    write_png(path, figure)
 
 
 def _panel(axes: Axes, results: Results, name: str, label: str) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from redense.experiment.report.published import published
-from redense.experiment.results import Results, Row, Spread
 from redense.metrics import balanced_accuracy_of_noise
+from redense.metrics.spread import Spread
+
+if TYPE_CHECKING:
+    from redense.experiment.results import Results, Row
 
 PLAIN_WIDTH = 150
 

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.experiment.equal_accuracy import Trace
-from redense.experiment.report.figures import colour, save_png
-from redense.experiment.results import Results
+from redense.experiment.report.figures import colour
+from redense.files import write_png
 from redense.phases import NAMES, Phase
 from redense.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from redense.experiment.results import Results
 
 PANELS_IN_A_ROW = 2
 Points = npt.NDArray[np.float64]
@@ -49,7 +51,7 @@ def save_traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]], path
         _draw(panel, traces)
         panel.set_title(title, fontsize=11)
     axes[0].legend(frameon=False, fontsize=9)
-    save_png(figure, path)
+    write_png(path, figure)
 
 
 def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
