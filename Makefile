@@ -8,7 +8,7 @@ UV := uv==0.13.9
 help:
 	@echo "make demo        the table on scikit-learn's handwritten digits, into runs/demo/"
 	@echo "make test        the fast tests"
-	@echo "make check       ruff and mypy"
+	@echo "make check       ruff, mypy and import-linter"
 	@echo "make evidence    the slow tests behind the published claims"
 	@echo "make benchmarks  the measurements in benchmarks/"
 
@@ -32,6 +32,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 evidence: install
 	$(BIN)/pytest -m evidence

@@ -14,7 +14,7 @@ def fixed_arithmetic(device: str, threads: int = 1) -> Iterator[None]:
 
     Sums depend on how they are split among threads; with one, bits depend neither on the machine's load nor on
     the number of workers; only where no bits are promised may there be more `threads`. Moments of weights that no
-    longer get a gradient decay into denormals, a ninth of all after three epochs of the reference network, and
+    longer get a gradient decay into denormals, a ninth of all after three epochs of the published network, and
     processors are slow at those. On CUDA: deterministic kernels.
     """
     former_threads = torch.get_num_threads()

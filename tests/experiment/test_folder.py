@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from redense.errors import FolderError
-from redense.experiment.folder import LOCK_FILE, open_folder
+from redense.experiment.folder import LOCK_FILE, open_folder, read_plan, write_plan
+from redense.experiment.plan import Substance
 from redense.experiment.recipe import Recipe
 
 RECIPE = Recipe()
@@ -72,3 +73,26 @@ def test_a_damaged_recipe_is_reported(tmp_path):
     (tmp_path / "run" / "recipe.json").write_text("{")
     with pytest.raises(FolderError, match="recipe.json cannot be read"):
         opened(tmp_path / "run")
+
+
+def test_the_plan_of_a_folder_is_read_back(tmp_path):
+    substance = Substance("data", "architecture", "vectorized-cpu")
+    write_plan(tmp_path, substance)
+    assert read_plan(tmp_path) == substance
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": 99, "data": "a"}', "got format 99; expected 1"),
+        ("7", "no plan.json that can be read"),
+        ("{}", "no plan.json that can be read"),
+        ('{"format": 1, "data": "a"}', "no plan.json that can be read"),
+        (None, "no plan.json that can be read .*the same `redense run` command writes it"),
+    ],
+)
+def test_a_plan_that_cannot_be_read_is_one_line(text, message, tmp_path):
+    if text is not None:
+        (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(FolderError, match=message):
+        read_plan(tmp_path)

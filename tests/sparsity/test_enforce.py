@@ -274,7 +274,7 @@ def test_zero_over_zero_in_an_optimizer_without_eps():
 def test_embeddings_with_dense_and_sparse_gradients(sparse):
     model = torch.nn.Embedding(7, 4, sparse=sparse)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    masks = magnitude_masks(model, sparsity=0.5, preset="reference")
+    masks = magnitude_masks(model, sparsity=0.5, preset="everything")
     with masked(model, optimizer, masks):
         for _ in range(2):
             optimizer.zero_grad()

@@ -20,7 +20,7 @@ class Net(nn.Module):
     ("preset", "expected"),
     [
         ("default", ["first.weight", "second.weight", "out.weight"]),
-        ("reference", ["embedding.weight", "bag.weight", "first.weight", "second.weight", "out.weight"]),
+        ("everything", ["embedding.weight", "bag.weight", "first.weight", "second.weight", "out.weight"]),
         ("paper", ["second.weight", "out.weight"]),
     ],
 )
@@ -37,10 +37,11 @@ def test_a_weight_shared_with_an_embedding_counts_as_one():
     net.out = nn.Linear(4, 5)
     net.out.weight = net.embedding.weight
     assert "embedding.weight" not in prunable(net)
-    assert list(prunable(net, preset="reference")).count("embedding.weight") == 1
-    assert "out.weight" not in prunable(net, preset="reference")
+    assert list(prunable(net, preset="everything")).count("embedding.weight") == 1
+    assert list(prunable(net, preset="reference")) == list(prunable(net, preset="everything"))  # its former name
+    assert "out.weight" not in prunable(net, preset="everything")
 
 
 def test_an_unknown_preset():
-    with pytest.raises(RecipeError, match="preset: got 'all'; expected default, reference or paper"):
+    with pytest.raises(RecipeError, match="preset: got 'all'; expected one of default, everything, paper"):
         prunable(Net(), preset="all")

@@ -15,11 +15,11 @@ from redense.errors import FolderError
 from redense.experiment.audit_rows import AuditRow, write_rows
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
-from redense.experiment.folder import read_recipe
+from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.prepare import Prepared, prepare
-from redense.experiment.recipe import PROTOCOLS, Recipe
+from redense.experiment.recipe import PROTOCOLS
 from redense.experiment.report.audits import audit_summary, save_audit_traces
-from redense.experiment.resources import EngineName, Resources
+from redense.experiment.resources import Resources
 from redense.files import write_whole
 
 
@@ -36,9 +36,8 @@ def audit_run(
     Raises `FolderError` when the folder holds no finished phase of a run.
     """
     check_settings(attacks)
-    recipe, store = read_recipe(folder), Store(folder)
-    prepared = _prepared_as_trained(recipe, data_root, device, store)
-    return audit_prepared(prepared, store, attacks or ("threshold", *recipe.audit), console)
+    prepared = _prepared_as_trained(folder, data_root, device)
+    return audit_prepared(prepared, Store(folder), attacks or ("threshold", *prepared.recipe.audit), console)
 
 
 def audit_prepared(prepared: Prepared, store: Store, attacks: tuple[str, ...], console: Console) -> list[AuditRow]:
@@ -69,11 +68,17 @@ def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunA
     return RunAuditor(prepared.model_name, prepared.dataset, store, prepared.jobs, attacks, prepared.choice.device)
 
 
-def _prepared_as_trained(recipe: Recipe, data_root: Path | None, device: Any, store: Store) -> Prepared:
-    """Prepare a recipe for the engine that trained it: keys name the arithmetic, and the folder does not tell which."""
-    engines: tuple[EngineName, ...] = ("inline", "vectorized")
-    for engine in engines:
-        prepared = prepare(recipe, data_root, Resources(device, engine))
-        if len(prepared.left(store)) < len(prepared.jobs):
-            return prepared
-    raise FolderError(f"{store.root}: no phase is finished; run the recipe first")
+def _prepared_as_trained(folder: Path, data_root: Path | None, device: Any) -> Prepared:
+    """Prepare a folder's recipe with the arithmetic that trained it, and make sure that it is about the same things."""
+    trained = read_plan(folder)
+    prepared = prepare(read_recipe(folder), data_root, Resources(device), arithmetic=trained.arithmetic)
+    for name in ("data", "architecture"):
+        if getattr(prepared.substance, name) != getattr(trained, name):
+            what = {"data": prepared.recipe.data, "architecture": f"the network {prepared.model_name}"}[name]
+            raise FolderError(
+                f"{folder}: {what} has changed since the run was trained (another fingerprint); restore it, or run the "
+                "recipe anew in another folder"
+            )
+    if len(prepared.left(Store(folder))) == len(prepared.jobs):
+        raise FolderError(f"{folder}: no phase is finished; run the recipe first")
+    return prepared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -13,10 +14,13 @@ from pathlib import Path
 
 from redense.errors import FolderError, RecipeError
 from redense.experiment.checkpoints import Store
+from redense.experiment.plan import Substance
 from redense.experiment.recipe import Recipe
 from redense.files import write_whole
 
 RECIPE_FILE = "recipe.json"
+PLAN_FILE = "plan.json"
+PLAN_FORMAT = 1
 LOCK_FILE = "lock"
 
 EXTENSIBLE = ("sparsities", "seeds", "controls", "audit", "references", "protocols")
@@ -70,6 +74,27 @@ def read_recipe(folder: Path) -> Recipe:
         return Recipe.from_mapping(json.loads(path.read_text()), source=str(path))
     except (OSError, ValueError) as error:
         raise FolderError(f"{folder}: no {RECIPE_FILE} that can be read ({error}); expected a run's folder") from None
+
+
+def write_plan(folder: Path, substance: Substance) -> None:
+    """Record beside the recipe what else determines the keys of its jobs."""
+    write_whole(folder / PLAN_FILE, json.dumps({"format": PLAN_FORMAT, **dataclasses.asdict(substance)}) + "\n")
+
+
+def read_plan(folder: Path) -> Substance:
+    """Return what `write_plan` recorded; raise `FolderError` where nothing was, or in another format."""
+    path = folder / PLAN_FILE
+    try:
+        values = json.loads(path.read_text())
+        found = values.pop("format")
+        if found == PLAN_FORMAT:
+            return Substance(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FolderError(
+            f"{folder}: no {PLAN_FILE} that can be read ({error}); the same `redense run` command writes it, and "
+            "trains nothing that is trained already"
+        ) from None
+    raise FolderError(f"{path}: got format {found}; expected {PLAN_FORMAT}; use the version of redense that wrote it")
 
 
 def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:

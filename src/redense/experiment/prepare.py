@@ -29,6 +29,7 @@ class Prepared:
     dataset: Dataset
     model_name: str
     model: torch.nn.Module
+    substance: Substance
     jobs: tuple[Job, ...]
     choice: Choice
 
@@ -41,8 +42,17 @@ class Prepared:
         return disk_bytes(self.left(store), self.model, self.dataset, self.choice.processes)
 
 
-def prepare(recipe: Recipe, data_root: str | Path | None = None, resources: Resources = DEFAULT_RESOURCES) -> Prepared:
-    """Find the data, build the model, plan the jobs, and raise a `RedenseError` if anything does not fit."""
+def prepare(
+    recipe: Recipe,
+    data_root: str | Path | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
+    *,
+    arithmetic: str | None = None,
+) -> Prepared:
+    """Find the data, build the model, plan the jobs, and raise a `RedenseError` if anything does not fit.
+
+    `arithmetic` is that of jobs already trained; by default it is the chosen engine's.
+    """
     dataset = load_data(recipe.data, Path(data_root) if data_root is not None else None)
     model_name = resolve(recipe.model, dataset.input_shape)
     model = build(model_name, dataset.input_shape, dataset.num_classes)
@@ -50,6 +60,6 @@ def prepare(recipe: Recipe, data_root: str | Path | None = None, resources: Reso
     for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
         check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
     choice = choose(resources, model, dataset, recipe.batch_size, len(subjects(recipe)) * len(recipe.sparsities))
-    substance = Substance(dataset.fingerprint, architecture(model), choice.arithmetic)
+    substance = Substance(dataset.fingerprint, architecture(model), arithmetic or choice.arithmetic)
     jobs = plan(recipe, model_name, substance)
-    return Prepared(recipe, dataset, model_name, model, jobs, choice)
+    return Prepared(recipe, dataset, model_name, model, substance, jobs, choice)

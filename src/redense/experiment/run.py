@@ -10,7 +10,7 @@ from rich.console import Console
 from redense.errors import Interrupted, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.cost import plan_table
-from redense.experiment.folder import check_folder, open_folder
+from redense.experiment.folder import check_folder, open_folder, write_plan
 from redense.experiment.measure import measure
 from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
 from redense.experiment.recipe import Recipe
@@ -49,6 +49,7 @@ def run(
 
         check_audit(prepared)
     with open_folder(out, recipe, prepared.needed_bytes(Store(out))) as folder:
+        write_plan(out, prepared.substance)
         show_network(prepared, console)
         show_engine(prepared, console)
         outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, console)

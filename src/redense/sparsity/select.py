@@ -16,6 +16,9 @@ Preset = Literal["default", "everything", "paper"]
 """Which tensors of two or more dimensions stay dense from the start: ``default`` embeddings, ``everything`` none,
 ``paper`` embeddings and the first convolution (Han et al., "DSD", ICLR 2017)."""
 
+FORMER_PRESETS: dict[str, Preset] = {"reference": "everything"}
+"""What presets were called before."""
+
 
 def prunable(
     model: nn.Module, exclude: Iterable[str] = (), preset: Preset = "default"
@@ -67,6 +70,7 @@ def matching(names: Iterable[str], pattern: str, setting: str) -> list[str]:
 
 def _kept_dense(model: nn.Module, preset: Preset) -> set[int]:
     """Identify the parameters that the preset leaves alone."""
+    preset = FORMER_PRESETS.get(preset, preset)
     if preset not in get_args(Preset):
         raise RecipeError(f"preset: got {preset!r}; expected one of {', '.join(get_args(Preset))}")
     kept: list[nn.Module] = []

@@ -30,7 +30,7 @@ from redense.experiment.plan import Job
 ATTEMPTS = 2
 """How often a job is tried whose worker dies."""
 # Activations of a few MB lie above glibc's usual threshold for mapping and unmapping memory at every use; a step of the
-# reference network then takes several hundred page faults, a tenth of its time. Other C libraries ignore the setting.
+# published network then takes several hundred page faults, a tenth of its time. Other C libraries ignore the setting.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
