@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redense.errors import RecipeError
 from redense.phases import Phase, PhaseKind, total
@@ -88,16 +88,20 @@ def llr(phases: Phases) -> Phases:
 class Method:
     """A way to train through phases.
 
-    `phases` lists them from sparsity, epochs, rates and rounds; the first is dense and the same for all sparsities.
+    `lists` makes its phases of sparsity, epochs, rates and rounds; the first is dense, the same for all sparsities.
     `controls` maps the names of controls to what makes their phases of the method's. `contrasts` says which kind of
     phase is compared with which, what matters most first: pairs (second, first), whose difference is second minus
     first.
     """
 
     name: str
-    phases: Callable[[float, Sequence[int], Sequence[float], int], Phases]
+    lists: Callable[[float, Sequence[int], Sequence[float], int], Phases]
     controls: Mapping[str, Callable[[Phases], Phases]]
     contrasts: tuple[tuple[PhaseKind, PhaseKind], ...]
+
+    def phases(self, sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int) -> Phases:
+        """List the phases of the method's own lineage, which has its name."""
+        return tuple(replace(phase, lineage=self.name) for phase in self.lists(sparsity, epochs, rates, rounds))
 
     def compared(self, phases: Iterable[Phase]) -> list[tuple[Phase, Phase]]:
         """List which of the phases is to be compared with which, as (first, second), by importance.

@@ -11,6 +11,7 @@ from redense.experiment.report.comparisons import comparisons_table, leakage_sen
 from redense.experiment.report.layers import kept_table, layer_table
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
+from redense.phases import NAMES
 
 
 def show_network(prepared: Prepared, console: Console) -> None:
@@ -26,7 +27,9 @@ def show_engine(prepared: Prepared, console: Console) -> None:
 
 def show_results(prepared: Prepared, store: Store, results: Results, console: Console) -> None:
     """Print the tables of a run that has any rows, and what they amount to."""
-    console.print(kept_table(prepared.model, masks_by_phase(prepared, store)))
+    kinds = dict.fromkeys(phase.kind for phase in prepared.recipe.phases(0.0) if phase.kind != "sparse")
+    without_masks = ", ".join(NAMES[kind] for kind in kinds)
+    console.print(kept_table(prepared.model, masks_by_phase(prepared, store), without_masks))
     console.print(results_table(results, prepared.model_name))
     console.print(comparisons_table(results), soft_wrap=True, highlight=False)
     for sentence in leakage_sentences(results):

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from redense.dsd import DSD
 from redense.errors import RecipeError, TrainingError
+from redense.files import write_whole
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -68,7 +69,7 @@ class DSDCallback(TrainerCallback):
         if state.is_world_process_zero:
             values = self.dsd.state_dict()
             masks = values.pop("masks")
-            save_file(masks, _folder(args, state) / FILE, {"dsd": json.dumps(values)})
+            write_whole(_folder(args, state) / FILE, save(masks, {"dsd": json.dumps(values)}))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any

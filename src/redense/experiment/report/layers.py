@@ -69,8 +69,8 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...], title: str) -> T
     return table
 
 
-def kept_table(model: nn.Module, masks_by_phase: Mapping[Phase, Masks]) -> Table:
-    """Draw the weights that every sparse phase keeps in every tensor; dense and re-dense phases keep all."""
+def kept_table(model: nn.Module, masks_by_phase: Mapping[Phase, Masks], without_masks: str) -> Table:
+    """Draw the weights that every sparse phase keeps in every tensor; the phases `without_masks` keep all."""
     names = list(dict.fromkeys(name for masks in masks_by_phase.values() for name in masks))
     table = Table(
         title="Weights kept",
@@ -82,7 +82,7 @@ def kept_table(model: nn.Module, masks_by_phase: Mapping[Phase, Masks]) -> Table
     )
     sizes = {name: model.get_parameter(name).numel() for name in names}
     table.add_column("tensor", footer="total")
-    table.add_column("dense, re-dense", justify="right", footer=f"{sum(sizes.values()):,}")
+    table.add_column(without_masks, justify="right", footer=f"{sum(sizes.values()):,}")
     kept = {phase: {name: int(mask.sum()) for name, mask in masks.items()} for phase, masks in masks_by_phase.items()}
     for phase, counts in kept.items():
         table.add_column(phase.label, justify="right", footer=f"{sum(counts.values()):,}")
