@@ -7,7 +7,7 @@ import torch
 from folders import folder_bytes
 
 from redense.errors import FolderError
-from redense.experiment.checkpoints import INDEX, TEMPORARY, Checkpoint, Progress, Store
+from redense.experiment.checkpoints import INDEX, TEMPORARY, Checkpoint, Epoch, Progress, Store
 from redense.signals import Signals
 
 
@@ -18,7 +18,7 @@ def checkpoint(value=1.0):
         masks={"weight": torch.tensor([[True, False, True], [False, True, True]])},
         train=signals,
         test=signals,
-        history=[{"epoch": 1, "loss": 0.5, "test_accuracy": 0.25}],
+        history=(Epoch(1, 0.5, 0.25, 0.75),),
         seconds=1.5,
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from scipy.special import ndtri, stdtrit
 
+from redense.experiment.checkpoints import Epoch
 from redense.metrics.intervals import balanced_accuracy_error
 
 SIMILAR = 0.005
@@ -28,9 +29,9 @@ class Trace:
     held_out: int
 
     @classmethod
-    def of(cls, history: Sequence[dict[str, float]], held_out: int) -> Trace:
+    def of(cls, history: Sequence[Epoch], held_out: int) -> Trace:
         """Read the pairs off a checkpoint's history."""
-        return cls(tuple((entry["test_accuracy"], entry["inference_accuracy"]) for entry in history), held_out)
+        return cls(tuple((epoch.test_accuracy, epoch.inference_accuracy) for epoch in history), held_out)
 
 
 @dataclass(frozen=True)
