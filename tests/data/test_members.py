@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,3 +56,12 @@ def test_without_a_member_set_all_training_data_are_members():
     parts = split(tensor_data(), None)
     assert parts.y.tolist() == list(range(12))
     assert parts.y_held_out.tolist() == list(range(12, 20))
+
+
+@pytest.mark.parametrize("member_set", [None, MemberSet("reference", 1), MemberSet("target", 2)])
+def test_places_are_those_of_the_split(member_set):
+    data = tensor_data()
+    parts, (members, held_out) = split(data, member_set), places(data, member_set)
+    pool = torch.cat((data.y_train, data.y_test))
+    assert torch.equal(pool[members], parts.y)
+    assert torch.equal(pool[held_out], parts.y_held_out)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from redense.experiment.plan import Job, Fingerprints, critical_path, plan
+from redense.experiment.plan import Fingerprints, Job, critical_path, plan
 from redense.experiment.recipe import Recipe
 
 FINGERPRINTS = Fingerprints(data="d", architecture="a", arithmetic="cpu")

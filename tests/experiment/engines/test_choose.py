@@ -1,14 +1,16 @@
+from typing import get_args
+
 import pytest
 import torch
 
 import redense.experiment.engines.choose
 from redense.errors import RecipeError
-from redense.experiment.engines.choose import choose
+from redense.experiment.engines.choose import ENGINES, choose
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.engines.vectorized import VectorizedEngine
 from redense.experiment.prepare import prepare
-from redense.experiment.resources import Resources
+from redense.experiment.resources import EngineName, Resources
 
 
 @pytest.fixture
@@ -96,6 +98,10 @@ def test_a_named_cluster_is_used(prepared):
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(RecipeError, match=message):
         Resources(**settings)
+
+
+def test_every_engine_that_can_be_asked_for_can_be_made():
+    assert {"auto", *ENGINES} == set(get_args(EngineName))
 
 
 def test_a_time_limit_needs_workers(prepared):

@@ -6,11 +6,11 @@ import torch
 from folders import folder_bytes
 
 from redense.experiment.checkpoints import Store
-from redense.experiment.events import EpochDone, Failed, Finished, Retried, Started
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.shared import SharedDataset, attach
+from redense.experiment.events import EpochDone, Failed, Finished, Retried, Started
 from redense.experiment.plan import critical_path
 from redense.experiment.prepare import prepare
 

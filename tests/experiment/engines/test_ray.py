@@ -11,10 +11,10 @@ from ray.cluster_utils import Cluster
 
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
-from redense.experiment.events import EpochDone, Failed, Finished, Retried
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.engines.ray import RayEngine
+from redense.experiment.events import EpochDone, Failed, Finished, Retried
 from redense.experiment.prepare import prepare
 
 pytestmark = [

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import redense.experiment.engines.vectorized
 from redense.determinism import fixed_arithmetic
 from redense.experiment.checkpoints import Store
-from redense.experiment.events import EpochDone, Failed, Finished, Retried
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.stacked import Stack, why_not_stacked
 from redense.experiment.engines.vectorized import VectorizedEngine
+from redense.experiment.events import EpochDone, Failed, Finished, Retried
 from redense.experiment.plan import Training
 from redense.experiment.prepare import prepare
 from redense.experiment.trainer import make_optimizer, train_epoch, trainable

@@ -19,7 +19,7 @@ from redense.experiment.resources import EngineName, Resources
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine that will train a run; `reason` is for the user, `arithmetic` for the jobs' keys."""
+    """The engine that will train a run (never ``auto``); `reason` is for the user, `arithmetic` for the jobs' keys."""
 
     name: EngineName
     device: str
