@@ -29,8 +29,8 @@ from torch.nn import functional
 from redense.data.dataset import Dataset
 from redense.data.load import load_data
 from redense.experiment.checkpoints import Store
-from redense.experiment.engines.base import EpochDone, Failed
-from redense.experiment.plan import Substance, plan
+from redense.experiment.events import EpochDone, Failed
+from redense.experiment.plan import Fingerprints, plan
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Device, Resources
@@ -200,7 +200,7 @@ def planning(jobs: int) -> float:
     """Seconds to plan so many jobs, keys included."""
     recipe = Recipe(seeds=tuple(range(-(-jobs // 9))))
     started = time.perf_counter()
-    planned = plan(recipe, "mlp", Substance("data", "architecture", "cpu"))
+    planned = plan(recipe, "mlp", Fingerprints("data", "architecture", "cpu"))
     seconds = time.perf_counter() - started
     assert len(planned) >= jobs
     return seconds

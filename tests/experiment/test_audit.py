@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import redense
-from redense.data.members import Draw
+from redense.data.members import MemberSet
 from redense.errors import DataError, RecipeError
 from redense.experiment.audit import RunAuditor
 from redense.experiment.audit_comparison import auc_difference, compare, compare_at_equal_accuracy
 from redense.experiment.checkpoints import Store
-from redense.experiment.plan import subjects
+from redense.experiment.plan import identities
 from redense.experiment.prepare import prepare
 from redense.experiment.resources import Resources
 from redense.metrics import auc
@@ -51,7 +51,7 @@ def test_every_phase_of_both_targets_is_audited_with_references_of_its_own_phase
     assert all(entry["result"]["references"] == 4 for entry in entries)
     assert entries[0]["result"]["members"] == 96
     assert entries[0]["result"]["nonmembers"] == 48
-    assert entries[3]["result"]["members"] == Draw("target", 0).included(144).sum()
+    assert entries[3]["result"]["members"] == MemberSet("target", 0).included(144).sum()
     assert [row["phase"] for row in json.loads((out / "results.json").read_text())["rows"]] == [
         "dense",
         "sparse",
@@ -65,19 +65,19 @@ def test_references_replay_the_targets_phases(out):
     for job in auditor.jobs:
         checkpoint = store.load(job.key)
         assert bool(checkpoint.masks) == (job.phase.kind == "sparse")
-    chains = {(job.draw, job.seed): [] for job in auditor.jobs}
+    chains = {(job.member_set, job.seed): [] for job in auditor.jobs}
     for job in auditor.jobs:
-        chains[job.draw, job.seed].append((job.phase, job.parent is not None, job.training))
+        chains[job.member_set, job.seed].append((job.phase, job.parent is not None, job.training))
     assert len(chains) == 1 + 1 + 4
     assert all(chain == chains[None, 0] for chain in chains.values())
 
 
 def test_a_target_is_trained_on_its_half_and_on_nothing_else(out):
-    """The signals of the row are those of its checkpoint, and its members those of its draw."""
+    """The signals of the row are those of its checkpoint, and its members those of its member set."""
     auditor, rows = rows_of(out)
     for row in rows:
-        draw = Draw("target", 0) if row.protocol == "half" else None
-        assert (row.members == auditor.members(draw)).all()
+        member_set = MemberSet("target", 0) if row.protocol == "half" else None
+        assert (row.members == auditor.members(member_set)).all()
         signals = Store(out).load_signals(row.checkpoint)
         assert row.result.attack("confidence").auc == pytest.approx(
             auc(signals.phi, row.members), abs=0.2
@@ -132,7 +132,9 @@ def test_all_is_written(out):
 
 def test_an_unpaired_reference_is_left_out(out):
     auditor, _ = rows_of(out)
-    gone = [job.key for job in auditor.jobs if job.draw == Draw("reference", 3) and job.phase.kind == "dense"]
+    gone = [
+        job.key for job in auditor.jobs if job.member_set == MemberSet("reference", 3) and job.phase.kind == "dense"
+    ]
     hidden = out / "checkpoints" / gone[0]
     hidden.rename(out / "hidden")
     try:
@@ -144,11 +146,11 @@ def test_an_unpaired_reference_is_left_out(out):
 
 
 def test_targets_share_reference_models():
-    models = subjects(recipe(seeds=(0, 1)))
-    assert [subject.draw for subject in models[:4]] == [None, None, Draw("target", 0), Draw("target", 1)]
+    models = identities(recipe(seeds=(0, 1)))
+    assert [model.member_set for model in models[:4]] == [None, None, MemberSet("target", 0), MemberSet("target", 1)]
     assert len(models) == 4 + 4
     assert len({subject.seed for subject in models[4:]}) == 4
-    assert models[4:] == subjects(recipe(seeds=(0,)))[2:]
+    assert models[4:] == identities(recipe(seeds=(0,)))[2:]
 
 
 def test_samia_and_label_only_ask_the_saved_models(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from folders import folder_bytes
 
 from redense.errors import FolderError
-from redense.experiment.checkpoints import INDEX, TEMPORARY, Checkpoint, Progress, Store
+from redense.experiment.checkpoints import INDEX, TEMPORARY, Checkpoint, Epoch, Progress, Store
 from redense.signals import Signals
 
 
@@ -18,7 +18,7 @@ def checkpoint(value=1.0):
         masks={"weight": torch.tensor([[True, False, True], [False, True, True]])},
         train=signals,
         test=signals,
-        history=[{"epoch": 1, "loss": 0.5, "test_accuracy": 0.25}],
+        history=(Epoch(1, 0.5, 0.25, 0.75),),
         seconds=1.5,
     )
 
@@ -38,6 +38,11 @@ def test_what_is_saved_comes_back(store):
     assert loaded.history == checkpoint().history
     assert loaded.seconds == 1.5
     assert store.load("other") is None
+
+
+def test_an_epoch_is_four_numbers_on_disk(store, tmp_path):
+    index = json.loads((tmp_path / "checkpoints" / "key" / INDEX).read_text())
+    assert index["history"] == [{"epoch": 1, "loss": 0.5, "test_accuracy": 0.25, "inference_accuracy": 0.75}]
 
 
 FILES = ["model.safetensors", "signals.safetensors", "masks.safetensors", INDEX]
@@ -81,7 +86,7 @@ def test_every_flipped_bit_of_the_index_is_found(store, tmp_path):
 
 def test_the_latest_progress_is_loaded_and_older_ones_go(store, tmp_path):
     for epoch in (1, 2):
-        state = Progress(epoch, {"w": torch.full((1,), float(epoch))}, {"0.step": torch.ones(())}, [], 0.5)
+        state = Progress(epoch, {"w": torch.full((1,), float(epoch))}, {"0.step": torch.ones(())}, (), 0.5)
         store.save_progress("job", state)
     assert store.load_progress("job").epoch == 2
     assert [path.name for path in (tmp_path / "progress" / "job").iterdir()] == ["000002"]
@@ -90,7 +95,7 @@ def test_the_latest_progress_is_loaded_and_older_ones_go(store, tmp_path):
 
 
 def test_finishing_drops_progress(store, tmp_path):
-    store.save_progress("job", Progress(1, {}, {}, [], 0.0))
+    store.save_progress("job", Progress(1, {}, {}, (), 0.0))
     store.save("job", {}, checkpoint(), {})
     assert not (tmp_path / "progress" / "job").exists()
 
@@ -111,7 +116,7 @@ def test_a_write_that_fails_leaves_nothing(store, tmp_path, monkeypatch):
 def test_half_written_folders_are_discarded(store, tmp_path):
     for folder in (tmp_path / "checkpoints", tmp_path / "progress" / "job"):
         (folder / f"{TEMPORARY}x").mkdir(parents=True)
-    store.save_progress("key", Progress(1, {}, {}, [], 0.0))  # its job is finished
+    store.save_progress("key", Progress(1, {}, {}, (), 0.0))  # its job is finished
     store.discard_unfinished_writes()
     assert not list(tmp_path.rglob(f"{TEMPORARY}*"))
     assert not (tmp_path / "progress" / "key").exists()

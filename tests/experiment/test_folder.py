@@ -7,7 +7,7 @@ import pytest
 
 from redense.errors import FolderError
 from redense.experiment.folder import LOCK_FILE, open_folder, read_plan, write_plan
-from redense.experiment.plan import Substance
+from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
 
 RECIPE = Recipe()
@@ -76,9 +76,9 @@ def test_a_damaged_recipe_is_reported(tmp_path):
 
 
 def test_the_plan_of_a_folder_is_read_back(tmp_path):
-    substance = Substance("data", "architecture", "vectorized-cpu")
-    write_plan(tmp_path, substance)
-    assert read_plan(tmp_path) == substance
+    fingerprints = Fingerprints("data", "architecture", "vectorized-cpu")
+    write_plan(tmp_path, fingerprints)
+    assert read_plan(tmp_path) == fingerprints
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,18 @@ import json
 
 import pytest
 
-from redense.experiment.plan import Job, Substance, critical_path, plan
+from redense.experiment.plan import Fingerprints, Job, critical_path, plan
 from redense.experiment.recipe import Recipe
 
-SUBSTANCE = Substance(data="d", architecture="a", arithmetic="cpu")
+FINGERPRINTS = Fingerprints(data="d", architecture="a", arithmetic="cpu")
 
 
-def keys(recipe=None, model="mlp", substance=SUBSTANCE):
-    return {job.phase.label + str(job.seed): job.key for job in plan(recipe or Recipe(), model, substance)}
+def keys(recipe=None, model="mlp", fingerprints=FINGERPRINTS):
+    return {job.phase.label + str(job.seed): job.key for job in plan(recipe or Recipe(), model, fingerprints)}
 
 
 def test_one_dense_phase_serves_all_sparsities():
-    jobs = plan(Recipe(sparsities=(0.3, 0.5), seeds=(0, 1)), "mlp", SUBSTANCE)
+    jobs = plan(Recipe(sparsities=(0.3, 0.5), seeds=(0, 1)), "mlp", FINGERPRINTS)
     assert [job.phase.kind for job in jobs].count("dense") == 2
     assert len(jobs) == 2 * (1 + 2 * 2)
     seen = set()
@@ -48,9 +48,9 @@ def test_a_key_changes_with_what_determines_the_result_and_with_nothing_else(cha
 
 
 @pytest.mark.parametrize("field", ["data", "architecture", "arithmetic"])
-def test_keys_follow_the_substance(field):
-    changed = Substance(**{**vars(SUBSTANCE), field: "other"})
-    assert not set(keys().values()) & set(keys(substance=changed).values())
+def test_keys_follow_the_fingerprints(field):
+    changed = Fingerprints(**{**vars(FINGERPRINTS), field: "other"})
+    assert not set(keys().values()) & set(keys(fingerprints=changed).values())
 
 
 def test_integers_and_floats_that_are_equal_give_one_key():
@@ -58,24 +58,24 @@ def test_integers_and_floats_that_are_equal_give_one_key():
 
 
 def test_a_second_round_starts_from_the_first():
-    jobs = plan(Recipe(sparsities=(0.5,), rounds=2), "mlp", SUBSTANCE)
+    jobs = plan(Recipe(sparsities=(0.5,), rounds=2), "mlp", FINGERPRINTS)
     assert [job.phase.label for job in jobs][3:] == ["sparse 50% (round 2)", "re-dense 50% (round 2)"]
     assert jobs[3].parent == jobs[2].key
 
 
 def test_jobs_survive_json():
-    for job in plan(Recipe(exclude=("a", "b")), "mlp", SUBSTANCE):
+    for job in plan(Recipe(exclude=("a", "b")), "mlp", FINGERPRINTS):
         assert Job.from_mapping(json.loads(json.dumps(job.to_mapping()))) == job
 
 
 def test_critical_path_counts_the_epochs_that_wait():
-    jobs = plan(Recipe(sparsities=(0.3, 0.5), epochs=(5, 3, 2)), "mlp", SUBSTANCE)
+    jobs = plan(Recipe(sparsities=(0.3, 0.5), epochs=(5, 3, 2)), "mlp", FINGERPRINTS)
     assert [critical_path(jobs)[job.key] for job in jobs] == [10, 5, 2, 5, 2]
 
 
 def test_controls_share_the_dense_phase_and_repeat_its_chains_budget():
     recipe = Recipe(sparsities=(0.5,), epochs=(5, 3, 2), controls=("longer", "llr"), rounds=2)
-    jobs = {job.phase.label: job for job in plan(recipe, "mlp", SUBSTANCE)}
+    jobs = {job.phase.label: job for job in plan(recipe, "mlp", FINGERPRINTS)}
     dense, longer, llr = (
         jobs["dense"],
         jobs["control-longer beside sparse"],

@@ -10,8 +10,8 @@ from folders import folder_bytes
 
 from redense.errors import FolderError, RedenseError
 from redense.experiment.checkpoints import TEMPORARY, Store
-from redense.experiment.engines.base import Failed
 from redense.experiment.engines.local import LocalEngine
+from redense.experiment.events import Failed
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run

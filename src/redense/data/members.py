@@ -14,10 +14,10 @@ from redense.seeding import derive
 
 
 @dataclass(frozen=True)
-class Draw:
+class MemberSet:
     """A random half of the pool, which is the training examples followed by the test examples.
 
-    Draws depend on role and index alone: those of reference models say nothing about any target's. A target has each
+    It depends on role and index alone: those of reference models say nothing about any target's. A target has each
     example with probability 1/2, independently of all others, as an audit in one training run assumes. Reference models
     come in pairs of complementary halves, so that with an even number of them every example is in exactly half: their
     counts say nothing either, and no example lacks an IN or an OUT.
@@ -29,7 +29,7 @@ class Draw:
     def included(self, size: int) -> npt.NDArray[np.bool_]:
         """Tell for each of `size` examples whether it is in the half; bool [size].
 
-        >>> first, second = (Draw("reference", index).included(10) for index in (0, 1))
+        >>> first, second = (MemberSet("reference", index).included(10) for index in (0, 1))
         >>> int(first.sum()), bool((first ^ second).all())
         (5, True)
         """
@@ -42,13 +42,13 @@ class Draw:
         return ~included if second else included
 
 
-def included(draw: Draw | None, training: int, size: int) -> npt.NDArray[np.bool_]:
+def included(member_set: MemberSet | None, training: int, size: int) -> npt.NDArray[np.bool_]:
     """Tell for each of `size` examples, the `training` ones first, whether a model is trained on it; bool [size].
 
     >>> included(None, 2, 3).tolist()
     [True, True, False]
     """
-    return np.arange(size) < training if draw is None else draw.included(size)
+    return np.arange(size) < training if member_set is None else member_set.included(size)
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Split:
     y_held_out: torch.Tensor
 
 
-def split(data: TensorData, draw: Draw | None) -> Split:
-    """Part the data into members and held-out test examples; without a draw, all training data are members."""
-    if draw is None:
+def split(data: TensorData, member_set: MemberSet | None) -> Split:
+    """Part the data into members and held-out test examples; without a member set, all training data are members."""
+    if member_set is None:
         return Split(data.x_train, data.y_train, data.x_test, data.y_test)
-    included = torch.from_numpy(draw.included(len(data.y_train) + len(data.y_test))).to(data.y_train.device)
+    included = torch.from_numpy(member_set.included(len(data.y_train) + len(data.y_test))).to(data.y_train.device)
     of_train, of_test = included[: len(data.y_train)], included[len(data.y_train) :]
     return Split(
         torch.cat((data.x_train[of_train], data.x_test[of_test])),
@@ -73,3 +73,14 @@ def split(data: TensorData, draw: Draw | None) -> Split:
         data.x_test[~of_test],
         data.y_test[~of_test],
     )
+
+
+def places(data: TensorData, member_set: MemberSet | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where the members and the held-out test examples of `split` stand, in its order.
+
+    Two int64 tensors on the CPU, of places among the training, then the test examples.
+    """
+    training = len(data.y_train)
+    member = included(member_set, training, training + len(data.y_test))
+    outside = np.flatnonzero(~member)
+    return torch.from_numpy(np.flatnonzero(member)), torch.from_numpy(outside[outside >= training])

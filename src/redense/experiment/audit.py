@@ -73,7 +73,7 @@ def _prepared_as_trained(folder: Path, data_root: Path | None, device: Any) -> P
     trained = read_plan(folder)
     prepared = prepare(read_recipe(folder), data_root, Resources(device), arithmetic=trained.arithmetic)
     for name in ("data", "architecture"):
-        if getattr(prepared.substance, name) != getattr(trained, name):
+        if getattr(prepared.fingerprints, name) != getattr(trained, name):
             what = {"data": prepared.recipe.data, "architecture": f"the network {prepared.model_name}"}[name]
             raise FolderError(
                 f"{folder}: {what} has changed since the run was trained (another fingerprint); restore it, or run the "

@@ -24,7 +24,7 @@ from redense.auditing.examples import digests, read_examples
 from redense.auditing.result import AuditResult
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.data.members import Draw, included
+from redense.data.members import MemberSet, included
 from redense.determinism import fixed_arithmetic
 from redense.errors import TrainingError
 from redense.experiment.audit_rows import AuditRow
@@ -33,7 +33,7 @@ from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
 from redense.files import write_whole
 from redense.metrics.roc import Members
-from redense.models.registry import build
+from redense.models.registry import rebuild
 from redense.signals import Signals, image_queries
 
 T = TypeVar("T")
@@ -60,23 +60,23 @@ class RunAuditor:
         """
         for phase in dict.fromkeys(job.phase for job in self.finished):
             of_phase = [job for job in self.finished if job.phase == phase]
-            references = [job for job in of_phase if job.draw and job.draw.role == "reference"]
+            references = [job for job in of_phase if job.member_set and job.member_set.role == "reference"]
             # an unpaired model would leave examples without an IN or an OUT
             references = _paired(references)
             shared = _OfPhase(self, references)
             for job in of_phase:
-                if job.draw is None or job.draw.role == "target":
+                if job.member_set is None or job.member_set.role == "target":
                     yield self._row(job, shared)
 
     def check(self) -> None:
         """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
-        draws = (job.draw for job in self.jobs if job.draw is None or job.draw.role == "target")
-        for draw in dict.fromkeys(draws):
-            repeated(self.digests, self.members(draw))
+        sets = (job.member_set for job in self.jobs if job.member_set is None or job.member_set.role == "target")
+        for member_set in dict.fromkeys(sets):
+            repeated(self.digests, self.members(member_set))
 
     def count(self) -> int:
         """Return how many rows there will be."""
-        return sum(job.draw is None or job.draw.role == "target" for job in self.finished)
+        return sum(job.member_set is None or job.member_set.role == "target" for job in self.finished)
 
     @cached_property
     def finished(self) -> list[Job]:
@@ -98,16 +98,15 @@ class RunAuditor:
         """Fingerprints of the training, then the test examples."""
         return np.concatenate([digests(part) for part in (self.data.x_train, self.data.x_test)])
 
-    def members(self, draw: Draw | None) -> Members:
+    def members(self, member_set: MemberSet | None) -> Members:
         """Tell which of all examples a model was trained on."""
-        return included(draw, len(self.dataset.y_train), len(self.labels))
+        return included(member_set, len(self.dataset.y_train), len(self.labels))
 
     def ask(self, job: Job, examples: Any, *, queries: bool, noisy: bool) -> Any:
         """Ask a finished job's model about some of all examples (ascending indices)."""
         checkpoint = _present(job, self.store.load(job.key))
-        model = build(self.model_name, self.dataset.input_shape, self.dataset.num_classes)
-        model.load_state_dict(checkpoint.model)
-        model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = self.model_name, self.dataset.input_shape, self.dataset.num_classes
+        model = rebuild(*network, checkpoint.model, job.seed, self.device)
         chosen = torch.from_numpy(examples).to(self.device)
         first = len(self.data.y_train)
         x = torch.cat((self.data.x_train[chosen[chosen < first]], self.data.x_test[chosen[chosen >= first] - first]))
@@ -122,8 +121,8 @@ class RunAuditor:
             )
 
     def _row(self, job: Job, shared: _OfPhase) -> AuditRow:
-        members = self.members(job.draw)
-        protocol: Literal["reference", "half"] = "reference" if job.draw is None else "half"
+        members = self.members(job.member_set)
+        protocol: Literal["reference", "half"] = "reference" if job.member_set is None else "half"
         key = self._key(job, shared.references)
         result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
         checkpoint = _present(job, self.store.load(job.key))
@@ -198,7 +197,7 @@ class _OfPhase:
 
     @cached_property
     def included(self) -> Any:
-        return np.stack([self.auditor.members(job.draw) for job in self.references])
+        return np.stack([self.auditor.members(job.member_set) for job in self.references])
 
     @cached_property
     def shadow(self) -> FittedClassifier | None:
@@ -225,5 +224,5 @@ def _present(job: Job, found: T | None) -> T:
 
 def _paired(references: Sequence[Job]) -> list[Job]:
     """Keep reference models whose complement is there, too."""
-    indices = {job.draw.index for job in references if job.draw}
-    return [job for job in references if job.draw and job.draw.index ^ 1 in indices]
+    indices = {job.member_set.index for job in references if job.member_set}
+    return [job for job in references if job.member_set and job.member_set.index ^ 1 in indices]

@@ -6,13 +6,14 @@ flipped bit, a truncated file) is found by its checksums; such a folder is set a
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,19 +48,33 @@ class Damaged(Exception):
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """What was measured in and after an epoch of training.
+
+    `epoch` counts from 1; `loss` is the mean cross-entropy in training, 0 or more; `test_accuracy` that on held-out
+    examples and `inference_accuracy` that of the confidence-threshold attack, both in [0, 1].
+    """
+
+    epoch: int
+    loss: float
+    test_accuracy: float
+    inference_accuracy: float
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """The result of one job.
 
     `model` is a state_dict; `masks` the masks in force during the phase (bool, True = kept; empty unless sparse);
-    `train` and `test` what the model says about every example; `history` one entry an epoch
-    (epoch, loss, and the accuracy and inference accuracy measured after it); `seconds` the time spent in training.
+    `train` and `test` what the model says about every example; `history` one entry an epoch; `seconds` the time spent
+    in training.
     """
 
     model: Tensors
     masks: Tensors
     train: Signals
     test: Signals
-    history: list[dict[str, float]]
+    history: tuple[Epoch, ...]
     seconds: float
 
 
@@ -70,7 +85,7 @@ class Progress:
     epoch: int
     model: Tensors
     optimizer: Tensors
-    history: list[dict[str, float]]
+    history: tuple[Epoch, ...]
     seconds: float
 
 
@@ -90,7 +105,7 @@ class Store:
         index = {
             "key": key,
             "job": job,
-            "history": checkpoint.history,
+            "history": _entries(checkpoint.history),
             "mask_shapes": {name: list(mask.shape) for name, mask in checkpoint.masks.items()},
         }
         _write_folder(self.finished_folder(key), files, index, {**environment, "seconds": checkpoint.seconds})
@@ -110,7 +125,7 @@ class Store:
 
     def save_progress(self, key: str, progress: Progress) -> None:
         """Store the state after an epoch, then drop the one before it."""
-        index = {"key": key, "epoch": progress.epoch, "history": progress.history}
+        index = {"key": key, "epoch": progress.epoch, "history": _entries(progress.history)}
         files = {"model.safetensors": progress.model, "optimizer.safetensors": progress.optimizer}
         target = self._progress(key) / f"{progress.epoch:06d}"
         _write_folder(target, files, index, {"seconds": progress.seconds})
@@ -181,9 +196,17 @@ class Store:
             masks={name: _unflatten(bits[name], shape) for name, shape in index["mask_shapes"].items()},
             train=_signals(signals, "train"),
             test=_signals(signals, "test"),
-            history=index["history"],
+            history=_history(index["history"]),
             seconds=_read_seconds(folder),
         )
+
+
+def _entries(history: Sequence[Epoch]) -> list[dict[str, float]]:
+    return [dataclasses.asdict(epoch) for epoch in history]
+
+
+def _history(entries: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:
+    return tuple(Epoch(**entry) for entry in entries)
 
 
 def _unflatten(bits: torch.Tensor, shape: list[int]) -> torch.Tensor:
@@ -217,7 +240,7 @@ def _read_progress(folder: Path) -> Progress:
         epoch=index["epoch"],
         model=_read_tensors(folder, "model.safetensors"),
         optimizer=_read_tensors(folder, "optimizer.safetensors"),
-        history=index["history"],
+        history=_history(index["history"]),
         seconds=_read_seconds(folder),
     )
 

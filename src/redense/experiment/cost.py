@@ -15,10 +15,11 @@ from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.determinism import fixed_arithmetic
 from redense.experiment.engines.choose import Choice
-from redense.experiment.engines.queue import Schedule
+from redense.experiment.engines.queue import JobQueue
 from redense.experiment.memory import PROCESS_BYTES, state_bytes, training_bytes
 from redense.experiment.plan import Job
 from redense.experiment.trainer import make_optimizer, train_epoch, trainable
+from redense.models.registry import placed
 from redense.signals import read_signals
 
 BYTES_PER_SIGNAL = 4 * 8 + 1
@@ -46,7 +47,7 @@ def memory_bytes(model: torch.nn.Module, dataset: Dataset, choice: Choice, batch
 def epoch_seconds(job: Job, model: torch.nn.Module, dataset: Dataset, device: str) -> float:
     """Time a few steps and an evaluation of a copy of the model, and scale them up to one epoch."""
     data = TensorData.of(dataset, device)
-    model = deepcopy(model).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = placed(deepcopy(model), device)
     optimizer = make_optimizer(trainable(model), job.training)
     batch, examples = job.training.batch_size, len(data.y_train)
     some = torch.arange(min(batch, examples))
@@ -70,17 +71,17 @@ def makespan(jobs: Sequence[Job], workers: int) -> int:
     >>> makespan([], workers=2)
     0
     """
-    schedule, now = Schedule(jobs), 0
+    queue, now = JobQueue(jobs), 0
     running: list[tuple[int, Job]] = []
     while True:
-        while len(running) < max(1, workers) and (job := schedule.next()) is not None:
+        while len(running) < max(1, workers) and (job := queue.next()) is not None:
             running.append((now + job.phase.epochs, job))
         if not running:
             return now
         first = min(running, key=lambda entry: entry[0])
         running.remove(first)
         now = first[0]
-        schedule.finish(first[1])
+        queue.finish(first[1])
 
 
 def plan_table(

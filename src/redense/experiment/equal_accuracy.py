@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from redense.experiment.checkpoints import Epoch
 from redense.experiment.comparison import Comparison
 from redense.metrics.intervals import balanced_accuracy_error
 from redense.metrics.paired import mean_interval
@@ -29,9 +30,9 @@ class Trace:
     held_out: int
 
     @classmethod
-    def of(cls, history: Sequence[dict[str, float]], held_out: int) -> Trace:
+    def of(cls, history: Sequence[Epoch], held_out: int) -> Trace:
         """Read the pairs off a checkpoint's history."""
-        return cls(tuple((entry["test_accuracy"], entry["inference_accuracy"]) for entry in history), held_out)
+        return cls(tuple((epoch.test_accuracy, epoch.inference_accuracy) for epoch in history), held_out)
 
 
 Match = tuple[tuple[float, float], tuple[float, float]]

@@ -17,7 +17,7 @@ from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results, Row
 from redense.files import write_whole
-from redense.models.registry import build, resolve
+from redense.models.registry import rebuild, resolve
 from redense.phases import PhaseKind
 from redense.sparsity.storage import save_sparse
 from redense.text import percent
@@ -68,7 +68,7 @@ def export(
     elif format == "safetensors":
         write_whole(target, save(checkpoint.model))
     else:
-        _export_onnx(results.recipe, checkpoint, target, data_root)
+        _export_onnx(results.recipe, row.seed, checkpoint, target, data_root)
     return target
 
 
@@ -115,10 +115,10 @@ def to_onnx(model: nn.Module, example: torch.Tensor, path: str | Path) -> float:
     return difference
 
 
-def _export_onnx(recipe: Recipe, checkpoint: Checkpoint, target: Path, data_root: str | Path | None) -> None:
+def _export_onnx(recipe: Recipe, seed: int, checkpoint: Checkpoint, target: Path, data_root: str | Path | None) -> None:
     dataset = load_data(recipe.data, Path(data_root) if data_root is not None else None)
-    model = build(resolve(recipe.model, dataset.input_shape), dataset.input_shape, dataset.num_classes)
-    model.load_state_dict(checkpoint.model)
+    name = resolve(recipe.model, dataset.input_shape)
+    model = rebuild(name, dataset.input_shape, dataset.num_classes, checkpoint.model, seed)
     to_onnx(model, torch.zeros(2, *dataset.input_shape), target)
 
 

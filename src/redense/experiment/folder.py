@@ -14,7 +14,7 @@ from pathlib import Path
 
 from redense.errors import FolderError, RecipeError
 from redense.experiment.checkpoints import Store
-from redense.experiment.plan import Substance
+from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
 from redense.files import write_whole
 
@@ -76,19 +76,19 @@ def read_recipe(folder: Path) -> Recipe:
         raise FolderError(f"{folder}: no {RECIPE_FILE} that can be read ({error}); expected a run's folder") from None
 
 
-def write_plan(folder: Path, substance: Substance) -> None:
+def write_plan(folder: Path, fingerprints: Fingerprints) -> None:
     """Record beside the recipe what else determines the keys of its jobs."""
-    write_whole(folder / PLAN_FILE, json.dumps({"format": PLAN_FORMAT, **dataclasses.asdict(substance)}) + "\n")
+    write_whole(folder / PLAN_FILE, json.dumps({"format": PLAN_FORMAT, **dataclasses.asdict(fingerprints)}) + "\n")
 
 
-def read_plan(folder: Path) -> Substance:
+def read_plan(folder: Path) -> Fingerprints:
     """Return what `write_plan` recorded; raise `FolderError` where nothing was, or in another format."""
     path = folder / PLAN_FILE
     try:
         values = json.loads(path.read_text())
         found = values.pop("format")
         if found == PLAN_FORMAT:
-            return Substance(**values)
+            return Fingerprints(**values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FolderError(
             f"{folder}: no {PLAN_FILE} that can be read ({error}); the same `redense run` command writes it, and "

@@ -25,7 +25,7 @@ def measure(prepared: Prepared, store: Store) -> Results:
     names = list(prunable(prepared.model, prepared.recipe.exclude))
     rows = []
     for job in prepared.jobs:
-        checkpoint = store.load(job.key) if job.draw is None else None
+        checkpoint = store.load(job.key) if job.member_set is None else None
         if checkpoint is not None:
             rows.append(row_of(job, checkpoint, fraction_of_zeros([checkpoint.model[name] for name in names])))
     dataset = prepared.dataset
@@ -55,7 +55,7 @@ def masks_by_phase(prepared: Prepared, store: Store) -> dict[Phase, Masks]:
     """Return the masks of the first seed's sparse phases."""
     found: dict[Phase, Masks] = {}
     for job in prepared.jobs:
-        if job.pruning is not None and job.draw is None and job.seed == prepared.recipe.seeds[0]:
+        if job.pruning is not None and job.member_set is None and job.seed == prepared.recipe.seeds[0]:
             checkpoint = store.load(job.key)
             if checkpoint is not None:
                 found[job.phase] = checkpoint.masks

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redense.data.members import Draw
+from redense.data.members import MemberSet
 from redense.experiment.recipe import Distribution, OptimizerName, Recipe
 from redense.phases import Phase
 from redense.seeding import derive
@@ -44,8 +44,8 @@ class Job:
     """One phase of one lineage: the unit that is scheduled, trained and stored.
 
     `key` is a hash of everything that determines the result, `parent` the key of the job that it starts from (None
-    for dense), `position` the number of phases before it, `draw` the half of the pool that it is trained on (None for
-    all training data).
+    for dense), `position` the number of phases before it, `member_set` the half of all examples that it is trained on
+    (None for all training data).
     """
 
     key: str
@@ -55,7 +55,7 @@ class Job:
     phase: Phase
     training: Training
     pruning: Pruning | None
-    draw: Draw | None = None
+    member_set: MemberSet | None = None
 
     @property
     def name(self) -> str:
@@ -65,9 +65,10 @@ class Job:
     @property
     def model_name(self) -> str:
         """Which model it is a phase of, in a person's words."""
-        if self.draw is None:
+        if self.member_set is None:
             return f"seed {self.seed}"
-        return f"reference {self.draw.index}" if self.draw.role == "reference" else f"half, seed {self.seed}"
+        half = self.member_set
+        return f"reference {half.index}" if half.role == "reference" else f"half, seed {self.seed}"
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the job as plain JSON values."""
@@ -76,21 +77,24 @@ class Job:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Job:
         """Undo `to_mapping`, also after a passage through JSON."""
-        pruning, draw = values["pruning"], values["draw"]
+        pruning, member_set = values["pruning"], values["member_set"]
         return cls(
             **{
                 **values,
                 "phase": Phase(**values["phase"]),
                 "training": Training(**values["training"]),
                 "pruning": Pruning(**{**pruning, "exclude": tuple(pruning["exclude"])}) if pruning else None,
-                "draw": Draw(**draw) if draw else None,
+                "member_set": MemberSet(**member_set) if member_set else None,
             }
         )
 
 
 @dataclass(frozen=True)
-class Substance:
-    """What determines results besides the recipe: the data, the network's structure and the kind of arithmetic."""
+class Fingerprints:
+    """What determines results besides the recipe: the data, the network's structure and the kind of arithmetic.
+
+    `data` and `architecture` are hashes, `arithmetic` is what `redense.experiment.engines.choose.Choice` calls it.
+    """
 
     data: str
     architecture: str
@@ -98,44 +102,46 @@ class Substance:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelIdentity:
     """A model's identity through all phases: the seed of its weights and batches, and what it is trained on."""
 
     seed: int
-    draw: Draw | None = None
+    member_set: MemberSet | None = None
 
 
-def subjects(recipe: Recipe) -> tuple[Subject, ...]:
+def identities(recipe: Recipe) -> tuple[ModelIdentity, ...]:
     """List the models that a recipe asks for: the table's, then for an audit targets on halves and references.
 
     A reference model's seed depends on its index alone, so that all targets share them and more can join later.
     """
-    table = [Subject(seed) for seed in recipe.seeds]
+    table = [ModelIdentity(seed) for seed in recipe.seeds]
     if not recipe.audit:
         return tuple(table)
-    halves = [Subject(seed, Draw("target", seed)) for seed in recipe.seeds if "half" in recipe.protocols]
-    references = [Subject(derive(index, "reference"), Draw("reference", index)) for index in range(recipe.references)]
+    halves = [ModelIdentity(seed, MemberSet("target", seed)) for seed in recipe.seeds if "half" in recipe.protocols]
+    references = [
+        ModelIdentity(derive(index, "reference"), MemberSet("reference", index)) for index in range(recipe.references)
+    ]
     return (*table, *halves, *references)
 
 
-def plan(recipe: Recipe, model: str, substance: Substance) -> tuple[Job, ...]:
+def plan(recipe: Recipe, model: str, fingerprints: Fingerprints) -> tuple[Job, ...]:
     """List the jobs of a recipe, each after its parent, without repetition.
 
     All sparsities and controls of a model share one dense job. `model` is the recipe's model with ``auto`` resolved.
     The order is the table's: by seed, then dense, then sparse and re-dense by sparsity, then the controls; what an
     audit needs follows.
 
-    >>> jobs = plan(Recipe(sparsities=(0.5, 0.9)), "mlp", Substance("data", "architecture", "cpu"))
+    >>> jobs = plan(Recipe(sparsities=(0.5, 0.9)), "mlp", Fingerprints("data", "architecture", "cpu"))
     >>> [job.phase.label for job in jobs]
     ['dense', 'sparse 50%', 're-dense 50%', 'sparse 90%', 're-dense 90%']
     """
     jobs: dict[str, Job] = {}
     lineages = recipe.lineages()
-    for subject in subjects(recipe):
+    for identity in identities(recipe):
         for phases in lineages:
             parent = None
             for position, phase in enumerate(phases):
-                job = _job(recipe, model, substance, subject, position, phase, parent)
+                job = _job(recipe, model, fingerprints, identity, position, phase, parent)
                 jobs.setdefault(job.key, job)
                 parent = job.key
     return tuple(jobs.values())
@@ -155,8 +161,8 @@ def critical_path(jobs: Sequence[Job]) -> dict[str, int]:
 def _job(
     recipe: Recipe,
     model: str,
-    substance: Substance,
-    subject: Subject,
+    fingerprints: Fingerprints,
+    identity: ModelIdentity,
     position: int,
     phase: Phase,
     parent: str | None,
@@ -175,14 +181,14 @@ def _job(
     determinants = {
         "format": FORMAT,
         "parent": parent,
-        "seed": subject.seed,
-        "draw": dataclasses.asdict(subject.draw) if subject.draw else None,
+        "seed": identity.seed,
+        "draw": dataclasses.asdict(identity.member_set) if identity.member_set else None,
         "position": position,
         "kind": phase.kind,
         "epochs": phase.epochs,
         "training": dataclasses.asdict(training),
         "pruning": dataclasses.asdict(pruning) if pruning else None,
-        "substance": dataclasses.asdict(substance),
+        "substance": dataclasses.asdict(fingerprints),
     }
     digest = hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
-    return Job(digest[:32], parent, subject.seed, position, phase, training, pruning, subject.draw)
+    return Job(digest[:32], parent, identity.seed, position, phase, training, pruning, identity.member_set)

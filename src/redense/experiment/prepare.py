@@ -12,7 +12,7 @@ from redense.data.load import load_data
 from redense.experiment.checkpoints import Store
 from redense.experiment.cost import disk_bytes
 from redense.experiment.engines.choose import Choice, choose
-from redense.experiment.plan import Job, Substance, plan, subjects
+from redense.experiment.plan import Fingerprints, Job, identities, plan
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.models.registry import architecture, build, check_fit, resolve
@@ -29,7 +29,7 @@ class Prepared:
     dataset: Dataset
     model_name: str
     model: torch.nn.Module
-    substance: Substance
+    fingerprints: Fingerprints
     jobs: tuple[Job, ...]
     choice: Choice
 
@@ -59,7 +59,7 @@ def prepare(
     check_fit(model_name, model, dataset.input_shape, dataset.num_classes)
     for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
         check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
-    choice = choose(resources, model, dataset, recipe.batch_size, len(subjects(recipe)) * len(recipe.sparsities))
-    substance = Substance(dataset.fingerprint, architecture(model), arithmetic or choice.arithmetic)
-    jobs = plan(recipe, model_name, substance)
-    return Prepared(recipe, dataset, model_name, model, substance, jobs, choice)
+    choice = choose(resources, model, dataset, recipe.batch_size, len(identities(recipe)) * len(recipe.sparsities))
+    fingerprints = Fingerprints(dataset.fingerprint, architecture(model), arithmetic or choice.arithmetic)
+    jobs = plan(recipe, model_name, fingerprints)
+    return Prepared(recipe, dataset, model_name, model, fingerprints, jobs, choice)

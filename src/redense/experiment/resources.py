@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from redense.errors import RecipeError
 
@@ -35,8 +35,8 @@ class Resources:
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("device", self.device, ("auto", "cpu", "cuda")),
-            ("engine", self.engine, ("auto", "inline", "local", "vectorized", "ray")),
+            ("device", self.device, get_args(Device)),
+            ("engine", self.engine, get_args(EngineName)),
         ):
             if value not in known:
                 raise RecipeError(f"{name}: got {value!r}; expected one of {', '.join(known)}")

@@ -49,7 +49,7 @@ def run(
 
         check_audit(prepared)
     with open_folder(out, recipe, prepared.needed_bytes(Store(out))) as folder:
-        write_plan(out, prepared.substance)
+        write_plan(out, prepared.fingerprints)
         show_network(prepared, console)
         show_engine(prepared, console)
         outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, console)

@@ -10,8 +10,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from redense.experiment.checkpoints import Store
-from redense.experiment.engines.base import Engine, EpochDone, Event, Failed, Finished, Retried, Started
+from redense.experiment.checkpoints import Epoch, Store
+from redense.experiment.engines.base import Engine
+from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.experiment.plan import Job
 from redense.experiment.prepare import Prepared
 
@@ -52,7 +53,7 @@ class _Lines:
         self.console = console
         self.total = len(jobs)
         self.ended = 0
-        self.latest: dict[str, EpochDone] = {}
+        self.latest: dict[str, Epoch] = {}
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -60,8 +61,8 @@ class _Lines:
 
     def show(self, event: Event) -> None:
         match event:
-            case EpochDone(job):
-                self.latest[job.key] = event
+            case EpochDone(job, epoch):
+                self.latest[job.key] = epoch
             case Finished(job, reused):
                 self.ended += 1
                 if not reused:
@@ -110,12 +111,12 @@ class _Bars:
         match event:
             case Started(job):
                 self.tasks[job.key] = self.running.add_task(job.name, total=job.phase.epochs, state="starting")
-            case EpochDone(job, epoch, loss, test_accuracy):
+            case EpochDone(job, done):
                 task = self.tasks[job.key]
-                state = f"loss {loss:.4f}  test {100 * test_accuracy:.2f}%"
+                state = f"loss {done.loss:.4f}  test {100 * done.test_accuracy:.2f}%"
                 before = self.running.tasks[self.running.task_ids.index(task)].completed
-                self.running.update(task, completed=epoch, state=state)
-                self.overall.advance(self.epochs, epoch - before)
+                self.running.update(task, completed=done.epoch, state=state)
+                self.overall.advance(self.epochs, done.epoch - before)
             case Finished(job, reused):
                 if reused:  # not work that the time left should be judged by
                     self.total -= job.phase.epochs

@@ -1,15 +1,103 @@
-"""The plain training loop: the one place where weights move, and the oracle for every faster way."""
+"""What moves weights: the plain trainer of one model, which is the oracle for every faster way, and what all offer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from redense.data.batches import as_input
-from redense.experiment.plan import Training
+from redense.data.batches import TensorData, as_input
+from redense.data.members import split
+from redense.experiment.checkpoints import Progress, Tensors
+from redense.experiment.plan import Job, Training
+from redense.seeding import derive, generator, seed_global
+from redense.signals import Signals, read_signals
+from redense.sparsity.enforce import masked
+
+Answers = tuple[Signals, Signals]
+"""What a model says about two sets of examples."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the training of a job's phase begins, or goes on.
+
+    `model` has the weights that the next epoch starts from and is on the data's device; `masks` are those in force
+    during the phase (empty unless sparse); `progress` holds the epochs that are done and the moments after them.
+    """
+
+    job: Job
+    model: nn.Module
+    masks: Tensors
+    progress: Progress
+
+
+class Trainer(Protocol):
+    """Trains K >= 1 models that take the same steps; a model's `place` (from 0) is that of its start.
+
+    Made of the models' starts and the data. What it does to a model depends on the model's job alone.
+    """
+
+    def train_epoch(self, epoch: int) -> Sequence[float]:
+        """Train an epoch (from 0); return every model's mean loss [K], NaN or infinite where training diverged."""
+        ...
+
+    def monitor(self) -> Iterable[Answers]:
+        """Ask every model about its `monitored_members` and its held-out examples."""
+        ...
+
+    def everything(self) -> Iterable[Answers]:
+        """Ask every model about all training and all test examples."""
+        ...
+
+    def state(self, place: int) -> tuple[Tensors, Tensors]:
+        """Return a model's state_dict and its optimizer's state: "<index of the parameter>.<name>" -> tensor."""
+        ...
+
+
+MakeTrainer = Callable[[Sequence[Start], TensorData], Trainer]
+
+
+class PlainTrainer:
+    """Trains one model, as anybody would in a loop of PyTorch."""
+
+    def __init__(self, starts: Sequence[Start], data: TensorData) -> None:
+        (start,) = starts
+        self.job, self.model, self.masks = start.job, start.model, start.masks
+        self.data, self.examples = data, split(data, start.job.member_set)
+        self.optimizer = make_optimizer(trainable(self.model), start.job.training)
+        _load_moments(self.optimizer, start.progress.optimizer)
+
+    def train_epoch(self, epoch: int) -> list[float]:
+        """Train an epoch; layers draw the same random numbers in every phase at this place in its chain."""
+        seed_global(derive(self.job.seed, "layers", self.job.position, epoch))
+        x, y, batch_size = self.examples.x, self.examples.y, self.job.training.batch_size
+        order = order_of(self.job, epoch, len(y))
+        with masked(self.model, self.optimizer, self.masks) if self.masks else nullcontext():
+            return [train_epoch(self.model, self.optimizer, x, y, order, batch_size)]
+
+    def monitor(self) -> list[Answers]:
+        """Ask the model about some members and its held-out examples."""
+        model, examples = self.model, self.examples
+        some = monitored_members(self.job, len(examples.y), len(examples.y_held_out))
+        held_out = read_signals(model, examples.x_held_out, examples.y_held_out)
+        return [(read_signals(model, examples.x[some], examples.y[some]), held_out)]
+
+    def everything(self) -> list[Answers]:
+        """Ask the model about all training and all test examples."""
+        model, data = self.model, self.data
+        return [(read_signals(model, data.x_train, data.y_train), read_signals(model, data.x_test, data.y_test))]
+
+    def state(self, place: int) -> tuple[Tensors, Tensors]:
+        """Return the model's state_dict and the optimizer's state by parameter and name."""
+        moments = self.optimizer.state_dict()["state"].items()
+        return self.model.state_dict(), {
+            f"{index}.{name}": value for index, values in moments for name, value in values.items()
+        }
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -53,3 +141,27 @@ def train_epoch(
         optimizer.step()
         total += loss.detach() * len(batch)
     return float(total) / len(order)
+
+
+def order_of(job: Job, epoch: int, members: int) -> torch.Tensor:
+    """Order the members for an epoch (from 0); batches follow the seed and the place in the chain, not the sparsity."""
+    return torch.randperm(members, generator=generator(job.seed, "batches", job.position, epoch))
+
+
+def monitored_members(job: Job, members: int, held_out: int) -> torch.Tensor:
+    """Choose the training examples, of so many members, that the inference accuracy is measured on after an epoch.
+
+    More than the held-out examples would not make it much surer, and evaluating them takes time.
+    """
+    return torch.randperm(members, generator=generator(job.seed, "monitor"))[:held_out]
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Load moments by parameter and name, each in its parameter's memory layout, which fused kernels rely on."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        parameter = parameters[int(index)]
+        like = parameter.detach() if value.shape == parameter.shape else value
+        placed = torch.empty_like(like, dtype=value.dtype, device=parameter.device)
+        optimizer.state[parameter][key] = placed.copy_(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -99,3 +99,30 @@ def _factory(name: str) -> Callable[..., nn.Module]:
         f"unknown model {name!r}{did_you_mean(name, MODELS)}; expected one of {', '.join(MODELS)} "
         "or package.module:factory"
     )
+
+
+def placed(model: nn.Module, device: str | torch.device) -> nn.Module:
+    """Move a model to a device, and its convolutions to channels-last, the layout in which they get their inputs."""
+    moved: nn.Module = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
+
+
+def rebuild(
+    name: str,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    state: Mapping[str, torch.Tensor],
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> nn.Module:
+    """Build a stored model again: as `build` with its seed, then the weights of its state_dict, on a device.
+
+    The seed matters for what a state_dict leaves out, such as random buffers that are not persistent.
+
+    >>> stored = build("mlp", (4,), 2, seed=1)
+    >>> torch.equal(rebuild("mlp", (4,), 2, stored.state_dict())[-1].weight, stored[-1].weight)
+    True
+    """
+    model = build(name, input_shape, num_classes, seed)
+    model.load_state_dict(state)
+    return placed(model, device)

@@ -1,86 +1,88 @@
+from typing import get_args
+
 import pytest
 import torch
 
 import redense.experiment.engines.choose
 from redense.errors import RecipeError
-from redense.experiment.engines.choose import choose
+from redense.experiment.engines.choose import ENGINES, choose
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.engines.vectorized import VectorizedEngine
 from redense.experiment.prepare import prepare
-from redense.experiment.resources import Resources
+from redense.experiment.resources import EngineName, Resources
 
 
 @pytest.fixture
-def ready(recipe):
+def prepared(recipe):
     return prepare(recipe)
 
 
-def chosen(ready, models=3, model=None, **settings):
-    return choose(Resources(**settings), model or ready.model, ready.dataset, 16, models)
+def chosen(prepared, models=3, model=None, **settings):
+    return choose(Resources(**settings), model or prepared.model, prepared.dataset, 16, models)
 
 
 def memory(monkeypatch, available):
     monkeypatch.setattr(redense.experiment.engines.choose, "available_bytes", lambda: int(available))
 
 
-def test_on_the_cpu_processes_are_chosen(ready, monkeypatch):
+def test_on_the_cpu_processes_are_chosen(prepared, monkeypatch):
     memory(monkeypatch, 64e9)
     monkeypatch.setattr(redense.experiment.engines.choose.os, "sched_getaffinity", lambda _: set(range(6)))
-    choice = chosen(ready)
+    choice = chosen(prepared)
     assert (choice.name, choice.device, choice.workers, choice.arithmetic) == ("local", "cpu", 6, "cpu")
     assert "one a core, 6" in choice.reason
     assert isinstance(choice.engine(), LocalEngine)
 
 
-def test_memory_limits_the_workers(ready, monkeypatch):
+def test_memory_limits_the_workers(prepared, monkeypatch):
     monkeypatch.setattr(redense.experiment.engines.choose.os, "sched_getaffinity", lambda _: set(range(64)))
     memory(monkeypatch, 2e9)
-    choice = chosen(ready)
+    choice = chosen(prepared)
     assert choice.workers == 3  # of 550 MB and little more
     assert "3 of 64 cores, because 2.0 GB are free, a worker takes about 0.6 GB" in choice.reason
     memory(monkeypatch, 0)
-    assert chosen(ready).workers == 1
+    assert chosen(prepared).workers == 1
 
 
-def test_more_workers_than_fit_are_had_with_a_warning(ready, monkeypatch):
+def test_more_workers_than_fit_are_had_with_a_warning(prepared, monkeypatch):
     memory(monkeypatch, 1e9)
-    choice = chosen(ready, workers=8)
+    choice = chosen(prepared, workers=8)
     assert choice.workers == 8
     assert "so they may not fit" in choice.reason
 
 
-def test_workers_0_is_this_process(ready):
-    choice = chosen(ready, workers=0)
+def test_workers_0_is_this_process(prepared):
+    choice = chosen(prepared, workers=0)
     assert choice.name == "inline"
     assert isinstance(choice.engine(), InlineEngine)
 
 
-def test_on_a_gpu_many_models_are_stacked_where_they_can_be(ready, monkeypatch):
+def test_on_a_gpu_many_models_are_stacked_where_they_can_be(prepared, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     linear = torch.nn.Linear(6, 3)
-    choice = chosen(ready, model=linear)
+    choice = chosen(prepared, model=linear)
     assert (choice.name, choice.device, choice.arithmetic) == ("vectorized", "cuda", "vectorized-cuda")
     assert choice.reason == "3 models share the GPU, trained as one"
-    assert chosen(ready, model=linear, models=1).name == "inline"
-    with_batch_norm = chosen(ready)  # the recipe's model has BatchNorm
+    assert chosen(prepared, model=linear, models=1).name == "inline"
+    with_batch_norm = chosen(prepared)  # the recipe's model has BatchNorm
     assert with_batch_norm.name == "inline"
     assert "cannot be trained" in with_batch_norm.reason or "cannot train this model" in with_batch_norm.reason
     assert "running_mean" in with_batch_norm.reason
 
 
-def test_what_cannot_be_stacked_goes_to_processes(ready):
-    choice = chosen(ready, engine="vectorized")
+def test_what_cannot_be_stacked_goes_to_processes(prepared):
+    choice = chosen(prepared, engine="vectorized")
     assert choice.name == "local"
     assert "it changes its buffer 2.running_mean in training" in choice.reason
-    stackable = chosen(ready, engine="vectorized", model=torch.nn.Linear(6, 3))
+    stackable = chosen(prepared, engine="vectorized", model=torch.nn.Linear(6, 3))
     assert stackable.arithmetic == "vectorized-cpu"
     assert isinstance(stackable.engine(), VectorizedEngine)
 
 
-def test_a_named_cluster_is_used(ready):
-    assert chosen(ready, ray_address="auto").name == "ray"
-    assert chosen(ready, engine="ray").name == "ray"
+def test_a_named_cluster_is_used(prepared):
+    assert chosen(prepared, ray_address="auto").name == "ray"
+    assert chosen(prepared, engine="ray").name == "ray"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,11 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         Resources(**settings)
 
 
-def test_a_time_limit_needs_workers(ready):
-    assert chosen(ready, time_limit=5.0).engine().time_limit == 5.0
+def test_every_engine_that_can_be_asked_for_can_be_made():
+    assert {"auto", *ENGINES} == set(get_args(EngineName))
+
+
+def test_a_time_limit_needs_workers(prepared):
+    assert chosen(prepared, time_limit=5.0).engine().time_limit == 5.0
     with pytest.raises(RecipeError, match="time_limit: the engine is inline here"):
-        chosen(ready, time_limit=5.0, workers=0)
+        chosen(prepared, time_limit=5.0, workers=0)

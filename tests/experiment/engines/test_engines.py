@@ -6,18 +6,18 @@ import torch
 from folders import folder_bytes
 
 from redense.experiment.checkpoints import Store
-from redense.experiment.engines.base import EpochDone, Failed, Finished, Retried, Started
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
-from redense.experiment.engines.queue import Schedule
+from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.shared import SharedDataset, attach
+from redense.experiment.events import EpochDone, Failed, Finished, Retried, Started
 from redense.experiment.plan import critical_path
 from redense.experiment.prepare import prepare
 
 
-def carried_out(engine, ready, root, jobs=None):
+def carried_out(engine, prepared, root, jobs=None):
     root.mkdir(exist_ok=True)
-    return list(engine.run(jobs or ready.jobs, ready.dataset, Store(root)))
+    return list(engine.run(jobs or prepared.jobs, prepared.dataset, Store(root)))
 
 
 def checkpoints(root):
@@ -26,55 +26,55 @@ def checkpoints(root):
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_every_engine_and_any_number_of_workers_give_the_same_bits(recipe, tmp_path, optimizer):
-    ready = prepare(type(recipe)(**{**recipe.to_mapping(), "optimizer": optimizer, "rounds": 2}))
+    prepared = prepare(type(recipe)(**{**recipe.to_mapping(), "optimizer": optimizer, "rounds": 2}))
     engines = {"inline": InlineEngine(), "one": LocalEngine(1), "three": LocalEngine(3)}
     for name, engine in engines.items():
-        events = carried_out(engine, ready, tmp_path / name)
-        assert [type(event) for event in events].count(Finished) == len(ready.jobs) == 9
+        events = carried_out(engine, prepared, tmp_path / name)
+        assert [type(event) for event in events].count(Finished) == len(prepared.jobs) == 9
         assert not any(isinstance(event, Failed) for event in events)
     assert checkpoints(tmp_path / "inline") == checkpoints(tmp_path / "one") == checkpoints(tmp_path / "three")
 
 
 def test_parents_come_first_and_every_epoch_is_reported(recipe, tmp_path):
-    ready = prepare(recipe)
+    prepared = prepare(recipe)
     finished = set()
     epochs = []
-    for event in carried_out(LocalEngine(2), ready, tmp_path / "run"):
+    for event in carried_out(LocalEngine(2), prepared, tmp_path / "run"):
         match event:
             case Started(job):
                 assert job.parent is None or job.parent in finished
             case EpochDone(job, epoch):
-                epochs.append((job.key, epoch))
+                epochs.append((job.key, epoch.epoch))
             case Finished(job):
                 finished.add(job.key)
-    assert sorted(epochs) == sorted((job.key, epoch) for job in ready.jobs for epoch in (1, 2))
+    assert sorted(epochs) == sorted((job.key, epoch) for job in prepared.jobs for epoch in (1, 2))
 
 
 @pytest.mark.parametrize("engine", [InlineEngine(), LocalEngine(2)])
 def test_what_is_finished_is_not_trained_again(recipe, tmp_path, engine):
-    ready = prepare(recipe)
-    carried_out(InlineEngine(), ready, tmp_path / "run")
+    prepared = prepare(recipe)
+    carried_out(InlineEngine(), prepared, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    events = carried_out(engine, ready, tmp_path / "run")
-    assert sorted(map(repr, events)) == sorted(repr(Finished(job, reused=True)) for job in ready.jobs)
+    events = carried_out(engine, prepared, tmp_path / "run")
+    assert sorted(map(repr, events)) == sorted(repr(Finished(job, reused=True)) for job in prepared.jobs)
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
 
 
 def test_a_damaged_checkpoint_is_trained_again_to_the_same_bits(recipe, tmp_path):
-    ready = prepare(recipe)
-    carried_out(InlineEngine(), ready, tmp_path / "run")
+    prepared = prepare(recipe)
+    carried_out(InlineEngine(), prepared, tmp_path / "run")
     before = checkpoints(tmp_path / "run")
-    damaged = tmp_path / "run" / "checkpoints" / ready.jobs[0].key / "model.safetensors"
+    damaged = tmp_path / "run" / "checkpoints" / prepared.jobs[0].key / "model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-5])
-    events = carried_out(LocalEngine(1), ready, tmp_path / "run")
-    assert [event.job for event in events if isinstance(event, Started)] == [ready.jobs[0]]
+    events = carried_out(LocalEngine(1), prepared, tmp_path / "run")
+    assert [event.job for event in events if isinstance(event, Started)] == [prepared.jobs[0]]
     assert checkpoints(tmp_path / "run") == before
 
 
-def interrupted_after(epochs, ready, root):
+def interrupted_after(epochs, prepared, root):
     root.mkdir()
     seen = 0
-    for event in InlineEngine().run(ready.jobs, ready.dataset, Store(root)):
+    for event in InlineEngine().run(prepared.jobs, prepared.dataset, Store(root)):
         seen += isinstance(event, EpochDone)
         if seen == epochs:
             return
@@ -82,10 +82,10 @@ def interrupted_after(epochs, ready, root):
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5, 8])
 def test_a_run_that_stops_after_any_epoch_ends_with_the_same_bits(recipe, tmp_path, epochs):
-    ready = prepare(recipe)
-    carried_out(InlineEngine(), ready, tmp_path / "undisturbed")
-    interrupted_after(epochs, ready, tmp_path / "stopped")
-    carried_out(LocalEngine(2), ready, tmp_path / "stopped")
+    prepared = prepare(recipe)
+    carried_out(InlineEngine(), prepared, tmp_path / "undisturbed")
+    interrupted_after(epochs, prepared, tmp_path / "stopped")
+    carried_out(LocalEngine(2), prepared, tmp_path / "stopped")
     assert checkpoints(tmp_path / "stopped") == checkpoints(tmp_path / "undisturbed")
 
 
@@ -93,11 +93,11 @@ def test_a_run_that_stops_after_any_epoch_ends_with_the_same_bits(recipe, tmp_pa
 def test_a_killed_worker_is_replaced_once(recipe, tmp_path, monkeypatch, deaths, ends):
     (tmp_path / "deaths").write_text(str(deaths))
     monkeypatch.setenv("REDENSE_TEST_DEATHS", str(tmp_path / "deaths"))
-    ready = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:dies_in_training"}))
-    events = carried_out(LocalEngine(2), ready, tmp_path / "run")
+    prepared = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:dies_in_training"}))
+    events = carried_out(LocalEngine(2), prepared, tmp_path / "run")
     assert sum(isinstance(event, Retried) for event in events) == 1
     assert "killed by SIGKILL" in next(event for event in events if isinstance(event, Retried)).reason
-    assert [type(event) for event in events if isinstance(event, (Finished, Failed))] == [ends] * len(ready.jobs)
+    assert [type(event) for event in events if isinstance(event, (Finished, Failed))] == [ends] * len(prepared.jobs)
     if ends is Failed:
         reasons = [event.reason for event in events if isinstance(event, Failed)]
         assert "2 times" in reasons[0]
@@ -105,10 +105,12 @@ def test_a_killed_worker_is_replaced_once(recipe, tmp_path, monkeypatch, deaths,
 
 
 def test_an_error_in_the_users_model_fails_its_job_alone(recipe, tmp_path):
-    ready = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:raises_in_training", "seeds": [0, 1]}))
-    events = carried_out(LocalEngine(1), ready, tmp_path / "run")
+    prepared = prepare(
+        type(recipe)(**{**recipe.to_mapping(), "model": "factories:raises_in_training", "seeds": [0, 1]})
+    )
+    events = carried_out(LocalEngine(1), prepared, tmp_path / "run")
     reasons = [event.reason for event in events if isinstance(event, Failed)]
-    assert len(reasons) == len(ready.jobs)
+    assert len(reasons) == len(prepared.jobs)
     assert reasons[0] == "dense, seed 0: ArithmeticError: out of cheese"
     assert "ArithmeticError" in (tmp_path / "run" / "workers.log").read_text()
 
@@ -116,8 +118,8 @@ def test_an_error_in_the_users_model_fails_its_job_alone(recipe, tmp_path):
 @pytest.mark.parametrize("engine", [InlineEngine(), LocalEngine(1)])
 def test_a_loss_that_becomes_nan_is_reported_with_job_and_epoch(recipe, tmp_path, engine):
     values = {**recipe.to_mapping(), "lr": 1e30, "rates": [1e-32, 1.0, 1.0], "optimizer": "sgd", "model": "mlp"}
-    ready = prepare(type(recipe)(**values))
-    events = carried_out(engine, ready, tmp_path / "run")
+    prepared = prepare(type(recipe)(**values))
+    events = carried_out(engine, prepared, tmp_path / "run")
     assert [event.job.phase.kind for event in events if isinstance(event, Finished)] == ["dense"]
     reasons = [event.reason for event in events if isinstance(event, Failed)]
     assert len(reasons) == 4
@@ -126,9 +128,9 @@ def test_a_loss_that_becomes_nan_is_reported_with_job_and_epoch(recipe, tmp_path
 
 
 def test_closing_an_engine_ends_its_workers(recipe, tmp_path):
-    ready = prepare(recipe)
+    prepared = prepare(recipe)
     (tmp_path / "run").mkdir()
-    events = LocalEngine(1).run(ready.jobs, ready.dataset, Store(tmp_path / "run"))
+    events = LocalEngine(1).run(prepared.jobs, prepared.dataset, Store(tmp_path / "run"))
     next(events)
     deadline = time.monotonic() + 10
     while not (children := [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_our_worker(pid)]):
@@ -154,29 +156,29 @@ def test_shared_data_come_back(recipe):
         assert copy.fingerprint == dataset.fingerprint
 
 
-def test_the_schedule_prefers_the_longest_chain_and_drops_orphans(recipe):
+def test_the_queue_prefers_the_longest_chain_and_drops_orphans(recipe):
     jobs = prepare(type(recipe)(**{**recipe.to_mapping(), "seeds": [0, 1]})).jobs
-    schedule = Schedule(jobs)
+    queue = JobQueue(jobs)
     remaining = critical_path(jobs)
-    first, second = schedule.next(), schedule.next()
+    first, second = queue.next(), queue.next()
     assert (first.phase.kind, second.phase.kind) == ("dense", "dense")
-    assert schedule.next() is None
-    schedule.finish(first)
-    handed_out = [schedule.next(), schedule.next()]
+    assert queue.next() is None
+    queue.finish(first)
+    handed_out = [queue.next(), queue.next()]
     assert [remaining[job.key] for job in handed_out] == [4, 4]
-    failed = schedule.fail(second, "because")
+    failed = queue.fail(second, "because")
     assert failed[0].job == second
     assert len(failed) == 5
-    schedule.put_back(handed_out[0])
-    assert schedule.next() == handed_out[0]
+    queue.put_back(handed_out[0])
+    assert queue.next() == handed_out[0]
 
 
 def test_the_longer_control_has_the_bits_of_dsd_at_sparsity_0(recipe, tmp_path):
     settings = {**recipe.to_mapping(), "sparsities": (0.0,), "controls": ("longer",), "epochs": (2, 3, 2)}
-    ready = prepare(type(recipe)(**settings))
-    carried_out(InlineEngine(), ready, tmp_path / "run")
+    prepared = prepare(type(recipe)(**settings))
+    carried_out(InlineEngine(), prepared, tmp_path / "run")
     store = Store(tmp_path / "run")
-    found = {job.phase.label: store.load(job.key) for job in ready.jobs}
+    found = {job.phase.label: store.load(job.key) for job in prepared.jobs}
     for name in ("sparse", "re-dense"):
         control, phase = found[f"control-longer beside {name}"], found[f"{name} 0%"]
         assert control.history == phase.history
@@ -184,24 +186,24 @@ def test_the_longer_control_has_the_bits_of_dsd_at_sparsity_0(recipe, tmp_path):
 
 
 def test_a_worker_that_hangs_is_replaced_and_goes_on(recipe, tmp_path, monkeypatch):
-    ready = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:hangs_once", "sparsities": (0.3,)}))
-    carried_out(InlineEngine(), ready, tmp_path / "undisturbed")
+    prepared = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:hangs_once", "sparsities": (0.3,)}))
+    carried_out(InlineEngine(), prepared, tmp_path / "undisturbed")
     # the second epoch hangs, once: its worker is killed, another goes on after the first epoch
     flag = tmp_path / "hang"
     flag.touch()
     monkeypatch.setenv("REDENSE_TEST_HANG", str(flag))
-    events = carried_out(LocalEngine(1, time_limit=8.0), ready, tmp_path / "run")
+    events = carried_out(LocalEngine(1, time_limit=8.0), prepared, tmp_path / "run")
     (retried,) = (event for event in events if isinstance(event, Retried))
     assert retried.reason == "stopped after 8 s, the time limit"
-    epochs = [event.epoch for event in events if isinstance(event, EpochDone) and event.job == retried.job]
+    epochs = [event.epoch.epoch for event in events if isinstance(event, EpochDone) and event.job == retried.job]
     assert epochs == [1, 2]
     assert checkpoints(tmp_path / "run") == checkpoints(tmp_path / "undisturbed")
 
 
 def test_a_worker_that_always_hangs_fails_its_chain_alone(recipe, tmp_path, monkeypatch):
-    ready = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:hangs_once"}))
+    prepared = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:hangs_once"}))
     monkeypatch.setenv("REDENSE_TEST_HANG", "always")
-    events = carried_out(LocalEngine(2, time_limit=1.0), ready, tmp_path / "run")
+    events = carried_out(LocalEngine(2, time_limit=1.0), prepared, tmp_path / "run")
     failed = [event for event in events if isinstance(event, Failed)]
-    assert len(failed) == len(ready.jobs)
+    assert len(failed) == len(prepared.jobs)
     assert "dense, seed 0: its worker was stopped after 1 s, the time limit, 2 times" in failed[0].reason

@@ -11,10 +11,10 @@ from ray.cluster_utils import Cluster
 
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
-from redense.experiment.engines.base import EpochDone, Failed, Finished, Retried
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.engines.ray import RayEngine
+from redense.experiment.events import EpochDone, Failed, Finished, Retried
 from redense.experiment.prepare import prepare
 
 pytestmark = [
@@ -32,9 +32,9 @@ def cluster():
     cluster.shutdown()
 
 
-def carried_out(engine, ready, root, jobs=None):
+def carried_out(engine, prepared, root, jobs=None):
     root.mkdir(exist_ok=True)
-    return list(engine.run(jobs or ready.jobs, ready.dataset, Store(root)))
+    return list(engine.run(jobs or prepared.jobs, prepared.dataset, Store(root)))
 
 
 def checkpoints(root):
@@ -44,11 +44,11 @@ def checkpoints(root):
 def test_a_node_killed_in_the_middle_changes_no_bit(recipe, tmp_path, cluster):
     second = cluster.add_node(num_cpus=1)
     settings = {**recipe.to_mapping(), "epochs": (30, 2, 2), "seeds": (0, 1), "sparsities": (0.3,)}
-    ready = prepare(type(recipe)(**settings))
-    carried_out(LocalEngine(2), ready, tmp_path / "local")
+    prepared = prepare(type(recipe)(**settings))
+    carried_out(LocalEngine(2), prepared, tmp_path / "local")
     (tmp_path / "ray").mkdir()
     events = []
-    for event in RayEngine().run(ready.jobs, ready.dataset, Store(tmp_path / "ray")):
+    for event in RayEngine().run(prepared.jobs, prepared.dataset, Store(tmp_path / "ray")):
         events.append(event)
         epochs = [event for event in events if isinstance(event, EpochDone)]
         if second is not None and len({event.job.key for event in epochs}) == 2:
@@ -57,50 +57,50 @@ def test_a_node_killed_in_the_middle_changes_no_bit(recipe, tmp_path, cluster):
     assert second is None
     assert any(isinstance(event, Retried) for event in events)
     ended = [event.job.key for event in events if isinstance(event, Finished)]
-    assert sorted(ended) == sorted(job.key for job in ready.jobs)
+    assert sorted(ended) == sorted(job.key for job in prepared.jobs)
     Store(tmp_path / "ray").discard_unfinished_writes()
     assert checkpoints(tmp_path / "ray") == checkpoints(tmp_path / "local")
 
 
 def test_engines_go_on_with_each_others_runs(recipe, tmp_path, cluster):
-    ready = prepare(recipe)
-    carried_out(InlineEngine(), ready, tmp_path / "inline")
-    carried_out(LocalEngine(1), ready, tmp_path / "mixed", ready.jobs[:2])
-    events = carried_out(RayEngine(), ready, tmp_path / "mixed", ready.jobs[:4])
+    prepared = prepare(recipe)
+    carried_out(InlineEngine(), prepared, tmp_path / "inline")
+    carried_out(LocalEngine(1), prepared, tmp_path / "mixed", prepared.jobs[:2])
+    events = carried_out(RayEngine(), prepared, tmp_path / "mixed", prepared.jobs[:4])
     assert [event.reused for event in events if isinstance(event, Finished)] == [True, True, False, False]
-    events = carried_out(InlineEngine(), ready, tmp_path / "mixed")
+    events = carried_out(InlineEngine(), prepared, tmp_path / "mixed")
     assert [event.reused for event in events if isinstance(event, Finished)].count(False) == 1
     assert checkpoints(tmp_path / "mixed") == checkpoints(tmp_path / "inline")
 
 
 def test_checkpoints_travel_through_a_storage(recipe, tmp_path, cluster):
-    ready = prepare(recipe)
-    carried_out(InlineEngine(), ready, tmp_path / "inline")
+    prepared = prepare(recipe)
+    carried_out(InlineEngine(), prepared, tmp_path / "inline")
     url = f"file://{tmp_path / 'storage'}"
-    carried_out(RayEngine(storage=url), ready, tmp_path / "first")
+    carried_out(RayEngine(storage=url), prepared, tmp_path / "first")
     assert checkpoints(tmp_path / "first") == checkpoints(tmp_path / "inline")
     # another driver, on a machine that has nothing yet, finds all of it there; a half-written one counts as missing
-    lost = ready.jobs[-1].key
+    lost = prepared.jobs[-1].key
     (tmp_path / "storage" / "checkpoints" / lost / "checkpoint.json").unlink()
-    events = carried_out(RayEngine(storage=url), ready, tmp_path / "second")
+    events = carried_out(RayEngine(storage=url), prepared, tmp_path / "second")
     assert [event.job.key for event in events if isinstance(event, Finished) and not event.reused] == [lost]
     assert checkpoints(tmp_path / "second") == checkpoints(tmp_path / "inline")
 
 
 def test_an_error_in_the_users_model_fails_its_chain_alone(recipe, tmp_path, cluster):
     settings = {**recipe.to_mapping(), "model": "factories:raises_in_training"}
-    ready = prepare(type(recipe)(**settings))
-    events = carried_out(RayEngine(), ready, tmp_path / "run")
+    prepared = prepare(type(recipe)(**settings))
+    events = carried_out(RayEngine(), prepared, tmp_path / "run")
     failed = [event for event in events if isinstance(event, Failed)]
-    assert len(failed) == len(ready.jobs)
+    assert len(failed) == len(prepared.jobs)
     assert failed[0].reason == "dense, seed 0: ArithmeticError: out of cheese"
     assert all(event.reason.endswith("not trained, because dense, seed 0 failed") for event in failed[1:])
 
 
 def test_closing_the_engine_stops_its_tasks(recipe, tmp_path, cluster):
-    ready = prepare(type(recipe)(**{**recipe.to_mapping(), "epochs": (10_000, 1, 1)}))
+    prepared = prepare(type(recipe)(**{**recipe.to_mapping(), "epochs": (10_000, 1, 1)}))
     (tmp_path / "run").mkdir()
-    events = RayEngine().run(ready.jobs, ready.dataset, Store(tmp_path / "run"))
+    events = RayEngine().run(prepared.jobs, prepared.dataset, Store(tmp_path / "run"))
     assert any(isinstance(event, EpochDone) for event in (next(events) for _ in range(3)))
     events.close()
     shutil.rmtree(tmp_path / "run")  # nobody writes there any more

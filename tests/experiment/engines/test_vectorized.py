@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import redense.experiment.engines.vectorized
 from redense.determinism import fixed_arithmetic
 from redense.experiment.checkpoints import Store
-from redense.experiment.engines.base import EpochDone, Failed, Finished, Retried
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.stacked import Stack, why_not_stacked
 from redense.experiment.engines.vectorized import VectorizedEngine
+from redense.experiment.events import EpochDone, Failed, Finished, Retried
 from redense.experiment.plan import Training
 from redense.experiment.prepare import prepare
 from redense.experiment.trainer import make_optimizer, train_epoch, trainable
@@ -78,13 +78,13 @@ def test_a_stack_trains_every_model_as_the_plain_trainer_does(models, optimizer,
             assert (answers - expected).norm() < TOLERANCE * expected.norm()
 
 
-def carried_out(engine, ready, root, jobs=None):
+def carried_out(engine, prepared, root, jobs=None):
     root.mkdir(exist_ok=True)
-    return list(engine.run(jobs or ready.jobs, ready.dataset, Store(root)))
+    return list(engine.run(jobs or prepared.jobs, prepared.dataset, Store(root)))
 
 
 @pytest.fixture
-def ready(recipe):
+def prepared(recipe):
     changed = {
         **recipe.to_mapping(),
         "model": "mlp",
@@ -97,15 +97,17 @@ def ready(recipe):
     return prepare(type(recipe)(**changed))
 
 
-def test_the_engine_gives_what_the_plain_one_gives(ready, tmp_path):
-    carried_out(InlineEngine(), ready, tmp_path / "plain")
-    events = carried_out(VectorizedEngine(models=5), ready, tmp_path / "stacked")
+def test_the_engine_gives_what_the_plain_one_gives(prepared, tmp_path):
+    carried_out(InlineEngine(), prepared, tmp_path / "plain")
+    events = carried_out(VectorizedEngine(models=5), prepared, tmp_path / "stacked")
     ended = [event.job.key for event in events if isinstance(event, Finished)]
-    assert sorted(ended) == sorted(job.key for job in ready.jobs)
-    epochs = [(event.job.key, event.epoch) for event in events if isinstance(event, EpochDone)]
-    assert sorted(epochs) == sorted((job.key, epoch) for job in ready.jobs for epoch in range(1, job.phase.epochs + 1))
+    assert sorted(ended) == sorted(job.key for job in prepared.jobs)
+    epochs = [(event.job.key, event.epoch.epoch) for event in events if isinstance(event, EpochDone)]
+    assert sorted(epochs) == sorted(
+        (job.key, epoch) for job in prepared.jobs for epoch in range(1, job.phase.epochs + 1)
+    )
     differences = []
-    for job in ready.jobs:
+    for job in prepared.jobs:
         plain, stacked = (Store(tmp_path / name).load(job.key) for name in ("plain", "stacked"))
         difference = (flat(stacked.model) - flat(plain.model)).norm() / flat(plain.model).norm()
         differences.append(float(difference))
@@ -114,23 +116,23 @@ def test_the_engine_gives_what_the_plain_one_gives(ready, tmp_path):
             phi, expected = getattr(stacked, part).phi, getattr(plain, part).phi
             assert np.abs(phi - expected).max() < 0.02
         for entry, expected in zip(stacked.history, plain.history, strict=True):
-            assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-3)
-            assert entry["inference_accuracy"] == pytest.approx(expected["inference_accuracy"], abs=0.05)
+            assert entry.loss == pytest.approx(expected.loss, rel=1e-3)
+            assert entry.inference_accuracy == pytest.approx(expected.inference_accuracy, abs=0.05)
     assert np.median(differences) < 1e-5
     assert max(differences) < TOLERANCE
 
 
-def test_an_interrupted_stack_goes_on_from_its_stored_epoch(ready, tmp_path, monkeypatch):
+def test_an_interrupted_stack_goes_on_from_its_stored_epoch(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(redense.experiment.engines.vectorized, "SAVED_EVERY", 0.0)
-    jobs = [job for job in ready.jobs if job.parent is None and job.draw is None]
-    carried_out(VectorizedEngine(), ready, tmp_path / "whole", jobs)
+    jobs = [job for job in prepared.jobs if job.parent is None and job.member_set is None]
+    carried_out(VectorizedEngine(), prepared, tmp_path / "whole", jobs)
     (tmp_path / "cut").mkdir()
-    events = VectorizedEngine().run(jobs, ready.dataset, Store(tmp_path / "cut"))
+    events = VectorizedEngine().run(jobs, prepared.dataset, Store(tmp_path / "cut"))
     seen = [next(events) for _ in range(2 * len(jobs) + 1)]  # the second epoch has been reported for one of them
     events.close()
-    assert [event.epoch for event in seen if isinstance(event, EpochDone)] == [1, 1, 1, 2]
-    again = carried_out(VectorizedEngine(), ready, tmp_path / "cut", jobs)
-    assert [event.epoch for event in again if isinstance(event, EpochDone)] == [2, 2, 2]
+    assert [event.epoch.epoch for event in seen if isinstance(event, EpochDone)] == [1, 1, 1, 2]
+    again = carried_out(VectorizedEngine(), prepared, tmp_path / "cut", jobs)
+    assert [event.epoch.epoch for event in again if isinstance(event, EpochDone)] == [2, 2, 2]
     for job in jobs:
         whole, cut = (Store(tmp_path / name).load(job.key) for name in ("whole", "cut"))
         assert all(torch.equal(value, cut.model[name]) for name, value in whole.model.items())
@@ -141,7 +143,7 @@ def test_a_model_that_diverges_fails_alone(recipe, tmp_path):
         prepare(type(recipe)(**{**recipe.to_mapping(), "model": "mlp", "optimizer": "sgd", "lr": lr}))
         for lr in (0.01, 1e30)
     ]
-    jobs = [ready.jobs[0] for ready in both]
+    jobs = [prepared.jobs[0] for prepared in both]
     events = carried_out(VectorizedEngine(), both[0], tmp_path / "run", jobs)
     assert [event.job for event in events if isinstance(event, Finished)] == jobs[:1]
     (failed,) = (event for event in events if isinstance(event, Failed))
@@ -149,7 +151,7 @@ def test_a_model_that_diverges_fails_alone(recipe, tmp_path):
     assert "the loss became" in failed.reason
 
 
-def test_too_many_models_for_the_memory_are_split(ready, tmp_path, monkeypatch):
+def test_too_many_models_for_the_memory_are_split(prepared, tmp_path, monkeypatch):
     whole = redense.experiment.engines.vectorized.Stack
 
     def small_memory(template, states, *others):
@@ -158,8 +160,8 @@ def test_too_many_models_for_the_memory_are_split(ready, tmp_path, monkeypatch):
         return whole(template, states, *others)
 
     monkeypatch.setattr(redense.experiment.engines.vectorized, "Stack", small_memory)
-    jobs = [job for job in ready.jobs if job.parent is None and job.draw is None]
-    events = carried_out(VectorizedEngine(), ready, tmp_path / "run", jobs)
+    jobs = [job for job in prepared.jobs if job.parent is None and job.member_set is None]
+    events = carried_out(VectorizedEngine(), prepared, tmp_path / "run", jobs)
     assert [type(event) for event in events].count(Finished) == 3
     retried = [event for event in events if isinstance(event, Retried)]
     assert len(retried) == 3

@@ -1,1 +1,1 @@
-"""Engines carry out a plan: the same job code (execute), in the same order (schedule), in this process or several."""
+"""Engines carry out a plan: the same training of a phase, in the same order, in this process or several."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
@@ -13,18 +12,16 @@ from torch import nn
 from redense.data.dataset import Dataset
 from redense.errors import RecipeError
 from redense.experiment.engines.base import Engine
-from redense.experiment.engines.inline import InlineEngine
-from redense.experiment.engines.local import LocalEngine
 from redense.experiment.engines.stacked import why_not_stacked
 from redense.experiment.memory import PROCESS_BYTES, available_bytes, training_bytes
-from redense.experiment.resources import Resources
+from redense.experiment.resources import EngineName, Resources
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine that will train a run; `reason` is for the user, `arithmetic` for the jobs' keys."""
+    """The engine that will train a run (never ``auto``); `reason` is for the user, `arithmetic` for the jobs' keys."""
 
-    name: Literal["inline", "local", "vectorized", "ray"]
+    name: EngineName
     device: str
     workers: int
     reason: str
@@ -42,18 +39,40 @@ class Choice:
 
     def engine(self, keep_open: Sequence[int] = ()) -> Engine:
         """Make the engine; its worker processes keep the descriptors `keep_open` open."""
-        match self.name:
-            case "local":
-                return LocalEngine(self.workers, keep_open, self.resources.time_limit)
-            case "ray":
-                from redense.experiment.engines.ray import RayEngine
+        return ENGINES[self.name](self, keep_open)
 
-                return RayEngine(self.resources.ray_address, self.resources.ray_storage)
-            case "vectorized":
-                from redense.experiment.engines.vectorized import VectorizedEngine
 
-                return VectorizedEngine(self.device, threads=self.workers)
-        return InlineEngine(self.device)
+def _inline(choice: Choice, _keep_open: Sequence[int]) -> Engine:
+    from redense.experiment.engines.inline import InlineEngine
+
+    return InlineEngine(choice.device)
+
+
+def _local(choice: Choice, keep_open: Sequence[int]) -> Engine:
+    from redense.experiment.engines.local import LocalEngine
+
+    return LocalEngine(choice.workers, keep_open, choice.resources.time_limit)
+
+
+def _vectorized(choice: Choice, _keep_open: Sequence[int]) -> Engine:
+    from redense.experiment.engines.vectorized import VectorizedEngine
+
+    return VectorizedEngine(choice.device, threads=choice.workers)
+
+
+def _ray(choice: Choice, _keep_open: Sequence[int]) -> Engine:
+    from redense.experiment.engines.ray import RayEngine
+
+    return RayEngine(choice.resources.ray_address, choice.resources.ray_storage)
+
+
+ENGINES: dict[EngineName, Callable[[Choice, Sequence[int]], Engine]] = {
+    "inline": _inline,
+    "local": _local,
+    "vectorized": _vectorized,
+    "ray": _ray,
+}
+"""How each engine is made; each is imported only where it is wanted."""
 
 
 def choose(resources: Resources, model: nn.Module, dataset: Dataset, batch_size: int, models: int) -> Choice:
@@ -76,9 +95,9 @@ def choose(resources: Resources, model: nn.Module, dataset: Dataset, batch_size:
 
 def _name(
     resources: Resources, device: str, model: nn.Module, input_shape: tuple[int, ...], models: int
-) -> tuple[Literal["inline", "local", "vectorized", "ray"], str]:
+) -> tuple[EngineName, str]:
     """Return the engine and why it is the one."""
-    alone: Literal["inline", "local"] = "inline" if device == "cuda" or resources.workers == 0 else "local"
+    alone: EngineName = "inline" if device == "cuda" or resources.workers == 0 else "local"
     if resources.engine == "vectorized" or (resources.engine == "auto" and device == "cuda" and models > 1):
         obstacle = why_not_stacked(model, input_shape)
         if obstacle is None:

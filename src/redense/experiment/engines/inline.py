@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.determinism import fixed_arithmetic
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
-from redense.experiment.engines.base import EpochDone, Event, Finished, Started
-from redense.experiment.engines.queue import Schedule
-from redense.experiment.phase_training import execute
+from redense.experiment.engines.queue import JobQueue
+from redense.experiment.events import Event, Finished, Started
+from redense.experiment.phase_training import train_phase
 from redense.experiment.plan import Job
 
 
@@ -26,23 +26,16 @@ class InlineEngine:
 
     def run(self, jobs: Sequence[Job], dataset: Dataset, store: Store) -> Generator[Event, None, None]:
         """Carry out the jobs and yield events until none is left."""
-        schedule = Schedule(jobs)
+        queue = JobQueue(jobs)
         data = TensorData.of(dataset, self.device)
         with fixed_arithmetic(self.device):
-            while (job := schedule.next()) is not None:
+            while (job := queue.next()) is not None:
                 if store.has(job.key):
-                    schedule.finish(job)
-                    yield Finished(job, reused=True)
+                    yield from queue.take(Finished(job, reused=True))
                     continue
                 yield Started(job)
-                yield from self._train(job, data, store, schedule)
-
-    def _train(self, job: Job, data: TensorData, store: Store, schedule: Schedule) -> Iterator[Event]:
-        try:
-            for entry in execute(job, data, store):
-                yield EpochDone(job, int(entry["epoch"]), entry["loss"], entry["test_accuracy"])
-        except RedenseError as error:
-            yield from schedule.fail(job, str(error))
-            return
-        schedule.finish(job)
-        yield Finished(job)
+                try:
+                    for event in train_phase([job], data, store):
+                        yield from queue.take(event)
+                except RedenseError as error:
+                    yield from queue.fail(job, str(error))

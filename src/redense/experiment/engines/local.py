@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from redense.data.dataset import Dataset
-from redense.experiment.checkpoints import Store
-from redense.experiment.engines.base import EpochDone, Event, Finished, Retried, Started
-from redense.experiment.engines.queue import Schedule
+from redense.experiment.checkpoints import Epoch, Store
+from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.shared import SharedDataset
+from redense.experiment.events import EpochDone, Event, Finished, Retried, Started
 from redense.experiment.plan import Job
 
 ATTEMPTS = 2
@@ -65,13 +65,13 @@ class LocalEngine:
         if not left:
             return
         with _Team(min(self.workers, len(left)), self.keep_open, dataset, store, self.time_limit) as team:
-            yield from _carry_out(Schedule(left), team)
+            yield from _carry_out(JobQueue(left), team)
 
 
-def _carry_out(schedule: Schedule, team: _Team) -> Iterator[Event]:
+def _carry_out(queue: JobQueue, team: _Team) -> Iterator[Event]:
     deaths: dict[str, int] = {}
     while True:
-        for started in team.hand_out(schedule):
+        for started in team.hand_out(queue):
             yield Started(started)
         if not team.busy:
             return
@@ -80,24 +80,22 @@ def _carry_out(schedule: Schedule, team: _Team) -> Iterator[Event]:
             if job is None:
                 continue
             match message:
-                case {"event": "epoch", "epoch": epoch, "loss": loss, "test_accuracy": test_accuracy}:
-                    yield EpochDone(job, int(epoch), loss, test_accuracy)
+                case {"event": "epoch", **epoch}:
+                    yield EpochDone(job, Epoch(**epoch))
                     continue
                 case {"event": "finished", "set_aside": set_aside}:
                     team.store.set_aside.extend(set_aside)
-                    schedule.finish(job)
+                    queue.finish(job)
                     yield Finished(job)
                 case {"event": "failed", "reason": reason}:
-                    yield from schedule.fail(job, reason)
+                    yield from queue.fail(job, reason)
                 case {"event": "died", "reason": reason}:
                     deaths[job.key] = deaths.get(job.key, 0) + 1
                     if deaths[job.key] < ATTEMPTS:
-                        schedule.put_back(job)
+                        queue.put_back(job)
                         yield Retried(job, reason)
                     else:
-                        yield from schedule.fail(
-                            job, f"{job.name}: its worker was {reason}, {ATTEMPTS} times; see {LOG}"
-                        )
+                        yield from queue.fail(job, f"{job.name}: its worker was {reason}, {ATTEMPTS} times; see {LOG}")
             worker.job = None
 
 
@@ -143,9 +141,9 @@ class _Team:
         """Whether any worker has a job."""
         return any(worker.job for worker in self.workers)
 
-    def hand_out(self, schedule: Schedule) -> Iterator[Job]:
-        """Give ready jobs to idle workers, starting workers as they are needed."""
-        while (idle := self._idle()) and (job := schedule.next()):
+    def hand_out(self, queue: JobQueue) -> Iterator[Job]:
+        """Give waiting jobs to idle workers, starting workers as they are needed."""
+        while (idle := self._idle()) and (job := queue.next()):
             worker = idle[0] or self._start()
             worker.job = job
             yield job
@@ -181,8 +179,8 @@ class _Team:
         return None if first == math.inf else max(0.0, first - time.monotonic())
 
     def _idle(self) -> list[_Worker | None]:
-        waiting: list[_Worker | None] = [worker for worker in self.workers if worker.job is None]
-        return waiting or ([None] if len(self.workers) < self.size else [])
+        idle: list[_Worker | None] = [worker for worker in self.workers if worker.job is None]
+        return idle or ([None] if len(self.workers) < self.size else [])
 
     def _start(self) -> _Worker:
         jobs_read, jobs_write = os.pipe()

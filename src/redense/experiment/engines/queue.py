@@ -6,15 +6,14 @@ import heapq
 from collections import defaultdict
 from collections.abc import Sequence
 
-from redense.experiment.engines.base import Failed
+from redense.experiment.events import EpochDone, Event, Failed, Finished
 from redense.experiment.plan import Job, critical_path
 
 
-class Schedule:
+class JobQueue:
     """The jobs that are left of a plan; all methods take a job that `next` has handed out.
 
-    >>> schedule = Schedule([])
-    >>> schedule.next() is None
+    >>> JobQueue([]).next() is None
     True
     """
 
@@ -22,7 +21,7 @@ class Schedule:
         remaining = critical_path(jobs)
         self._rank = {job.key: (-remaining[job.key], place) for place, job in enumerate(jobs)}
         self._children: dict[str, list[Job]] = defaultdict(list)
-        self._ready: list[tuple[tuple[int, int], Job]] = []
+        self._waiting: list[tuple[tuple[int, int], Job]] = []
         planned = {job.key for job in jobs}
         for job in jobs:
             if job.parent in planned:
@@ -31,15 +30,15 @@ class Schedule:
                 self.put_back(job)
 
     def next(self) -> Job | None:
-        """Hand out the ready job with the most epochs behind it, or None when none is ready."""
-        return heapq.heappop(self._ready)[1] if self._ready else None
+        """Hand out the job with the most epochs behind it, or None while all that are left wait for their parents."""
+        return heapq.heappop(self._waiting)[1] if self._waiting else None
 
     def put_back(self, job: Job) -> None:
-        """Make a job ready (again)."""
-        heapq.heappush(self._ready, (self._rank[job.key], job))
+        """Let a job be handed out (again)."""
+        heapq.heappush(self._waiting, (self._rank[job.key], job))
 
     def finish(self, job: Job) -> None:
-        """Make the job's children ready."""
+        """Let the job's children be handed out."""
         for child in self._children.pop(job.key, []):
             self.put_back(child)
 
@@ -48,6 +47,14 @@ class Schedule:
         orphans = self._drop_descendants(job)
         consequence = f"not trained, because {job.name} failed"
         return [Failed(job, reason), *(Failed(orphan, f"{orphan.name}: {consequence}") for orphan in orphans)]
+
+    def take(self, event: EpochDone | Finished | Failed) -> list[Event]:
+        """Take note of what a job's training reports, and return what there is to report of it and its descendants."""
+        if isinstance(event, Failed):
+            return [*self.fail(event.job, event.reason)]
+        if isinstance(event, Finished):
+            self.finish(event.job)
+        return [event]
 
     def _drop_descendants(self, job: Job) -> list[Job]:
         children = self._children.pop(job.key, [])

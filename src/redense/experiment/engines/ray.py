@@ -8,6 +8,7 @@ after the last epoch that is in the run's folder.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
@@ -23,11 +24,11 @@ from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.determinism import fixed_arithmetic
 from redense.errors import RedenseError
-from redense.experiment.checkpoints import Store
-from redense.experiment.engines.base import EpochDone, Event, Failed, Finished, Retried, Started
+from redense.experiment.checkpoints import Epoch, Store
 from redense.experiment.engines.local import WORKER_ENVIRONMENT
 from redense.experiment.engines.transfer import Storage
-from redense.experiment.phase_training import execute
+from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
+from redense.experiment.phase_training import train_phase
 from redense.experiment.plan import Job, critical_path
 
 RETRIES = 3
@@ -77,7 +78,7 @@ class RayEngine:
         remaining = critical_path(jobs)
         place = None if self.storage else str(store.root.resolve())
         references: dict[str, Any] = {}
-        # Ray starts tasks that are ready in the order in which they came; the sort keeps parents before children
+        # Ray starts tasks that wait for nothing in the order in which they came; the sort keeps parents before children
         for job in sorted(jobs, key=lambda job: (job.position, -remaining[job.key])):
             parent = references[job.parent] if job.parent in planned else None
             references[job.key] = train.remote(job.to_mapping(), parent, data, place, self.storage, mailbox)
@@ -157,8 +158,11 @@ def _train(
                     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
                     tensors = TensorData.of(Dataset(**data["arrays"], **data["described"]))
                 with fixed_arithmetic("cpu"):
-                    for entry in execute(job, tensors, store):
-                        mailbox.put({"key": job.key, "event": "epoch", **entry})
+                    for event in train_phase([job], tensors, store):
+                        if isinstance(event, Failed):
+                            return {**outcome, "failed": job.name, "reason": event.reason}
+                        if isinstance(event, EpochDone):
+                            mailbox.put({"key": job.key, "event": "epoch", **dataclasses.asdict(event.epoch)})
             if shared:
                 shared.push(store, job.key)
         except RedenseError as error:
@@ -170,13 +174,14 @@ def _train(
 
 
 def _reported(job: Job, message: Mapping[str, Any], begun: set[str]) -> Iterator[Event]:
-    if message["event"] == "epoch":
-        yield EpochDone(job, int(message["epoch"]), message["loss"], message["test_accuracy"])
-        return
-    if job.key in begun:
-        yield Retried(job, "its process or machine died")
-    begun.add(job.key)
-    yield Started(job)
+    match message:
+        case {"key": _, "event": "epoch", **epoch}:
+            yield EpochDone(job, Epoch(**epoch))
+        case {"event": "started"}:
+            if job.key in begun:
+                yield Retried(job, "its process or machine died")
+            begun.add(job.key)
+            yield Started(job)
 
 
 def _environment() -> dict[str, Any]:

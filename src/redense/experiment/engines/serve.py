@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import traceback
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from redense.determinism import fixed_arithmetic
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.shared import attach
-from redense.experiment.phase_training import execute
+from redense.experiment.events import EpochDone, Failed, Finished
+from redense.experiment.phase_training import train_phase
 from redense.experiment.plan import Job
 
 
@@ -32,12 +34,16 @@ def _carry_out(job: Job, data: TensorData, store: Store, events: IO[str]) -> Non
 
     send("started")
     try:
-        for entry in execute(job, data, store):
-            send("epoch", **entry)
+        for event in train_phase([job], data, store):
+            match event:
+                case EpochDone(_, epoch):
+                    send("epoch", **dataclasses.asdict(epoch))
+                case Finished():
+                    send("finished", set_aside=store.set_aside)
+                case Failed(_, reason):
+                    send("failed", reason=reason)
     except RedenseError as error:
         send("failed", reason=str(error))
     except Exception as error:
         traceback.print_exc()
         send("failed", reason=f"{job.name}: {type(error).__name__}: {error}")
-    else:
-        send("finished", set_aside=store.set_aside)
