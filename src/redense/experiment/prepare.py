@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from redense import data
 from redense.data.dataset import Dataset
-from redense.data.load import load_data
 from redense.experiment.checkpoints import Store
 from redense.experiment.cost import disk_bytes
 from redense.experiment.engines.choose import Choice, choose
@@ -43,7 +43,7 @@ class Prepared:
 
 def prepare(recipe: Recipe, data_root: str | Path | None = None, resources: Resources = DEFAULT_RESOURCES) -> Prepared:
     """Find the data, build the model, plan the jobs, and raise a `RedenseError` if anything does not fit."""
-    dataset = load_data(recipe.data, Path(data_root) if data_root is not None else None)
+    dataset = data.load(recipe.data, data_root)
     model_name = resolve(recipe.model, dataset.input_shape)
     model = build(model_name, dataset.input_shape, dataset.num_classes)
     check_fit(model_name, model, dataset.input_shape, dataset.num_classes)
