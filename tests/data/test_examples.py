@@ -171,7 +171,7 @@ WRONG = {
 
 
 def through_run(source, monkeypatch):
-    monkeypatch.setattr(factories, "given", lambda: (source, OTHERS), raising=False)
+    monkeypatch.setattr(factories, "given", lambda: (source, source), raising=False)
     return redense.data.load("factories:given")
 
 
@@ -246,7 +246,9 @@ def test_a_functions_error_names_it(monkeypatch):
 
 
 @given(
-    np_st.arrays(st.sampled_from([np.uint8, np.float32, np.int64, bool]), st.tuples(st.integers(1, 9), st.just(2))),
+    np_st.arrays(st.sampled_from([np.uint8, np.float32, bool]), st.tuples(st.integers(1, 9), st.just(2))).map(
+        np.nan_to_num
+    ),
     st.integers(1, 10),
 )
 def test_batches_are_the_whole_in_order(x, size):
