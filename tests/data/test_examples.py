@@ -211,8 +211,10 @@ def test_both_parts_of_a_file_or_folder_are_loaded(tmp_path, monkeypatch):
     images(tmp_path / "images" / "test", *OTHERS)
     test = {"x_test": OTHERS[0].transpose(0, 2, 3, 1), "y_test": Y}
     sources = [str(tmp_path / "images"), str(npz(tmp_path, x_train=X.transpose(0, 2, 3, 1), y_train=Y, **test))]
-    monkeypatch.setattr(factories, "given", lambda: (sources[0] + "/train", sources[0] + "/test"), raising=False)
-    loaded = [redense.data.load(source) for source in (*sources, "factories:given")]
+    loaded = [redense.data.load(source) for source in sources]
+    for parts in ((f"{sources[0]}/train", f"{sources[0]}/test"), (sources[1], sources[1])):
+        monkeypatch.setattr(factories, "given", lambda parts=parts: parts, raising=False)
+        loaded.append(redense.data.load("factories:given"))
     assert len({data.fingerprint for data in loaded}) == 1
     np.testing.assert_array_equal(loaded[0].x_test, OTHERS[0])
 

@@ -90,15 +90,15 @@ def opened(source: Any, what: str, part: Literal["training", "test"] = "training
     return test if part == "test" and test is not None else training
 
 
-def sides(members: Any, nonmembers: Any) -> tuple[Any, Any]:
-    """Open the two sides of an audit, each a source as in `batches`.
+def sides(members: Any, nonmembers: Any, names: tuple[str, str] = ("members", "nonmembers")) -> tuple[Any, Any]:
+    """Open examples that a model was trained on and examples that it was not, each a source as in `batches`.
 
-    Of a file or folder with two parts, members are the training part, non-members the test part. Raises `DataError`
-    when those that are named tell different classes apart.
+    Of a file or folder with two parts, members are the training part, non-members the test part. `names` stand in
+    errors. Raises `DataError` when sources that are named tell different classes apart.
     """
-    found = opened(members, "members"), opened(nonmembers, "nonmembers", "test")
+    found = opened(members, names[0]), opened(nonmembers, names[1], "test")
     if all(isinstance(source, (str, Path)) for source in (members, nonmembers)):
-        check_classes(*found, ("members", "nonmembers"))
+        check_classes(*found, names)
     return found
 
 

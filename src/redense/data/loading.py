@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.data.dataset import Dataset, checked
-from redense.data.examples import NAMES, arrays, split
+from redense.data.examples import NAMES, arrays, sides, split
 from redense.data.named import NAMED, load_named
 from redense.errors import DataError
 from redense.text import did_you_mean
@@ -60,7 +60,8 @@ def _returned(name: str) -> tuple[Any, Any]:
     result = call(load_object(name, DataError, "data"), f"data {name}: the function", DataError)
     if not (isinstance(result, (tuple, list)) and len(result) == 2):
         raise DataError(f"data {name}: got {type(result).__name__}; expected two data sets (train, test)")
-    return result[0], result[1]
+    train, test = result
+    return sides(train, test, (f"data {name}, training", f"data {name}, test"))
 
 
 def _parted(x: npt.NDArray[Any], y: npt.NDArray[np.int64]) -> tuple[Any, Any]:
