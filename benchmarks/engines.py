@@ -26,8 +26,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from redense.data import load as load_data
 from redense.data.dataset import Dataset
-from redense.data.load import load_data
 from redense.experiment.checkpoints import Store
 from redense.experiment.events import EpochDone, Failed
 from redense.experiment.plan import Fingerprints, plan

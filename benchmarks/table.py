@@ -27,7 +27,7 @@ def plain_loop(epochs: int, data_root: str | None) -> float:
     from torch import nn
     from torch.nn import functional
 
-    from redense.data.load import load_data
+    from redense.data import load as load_data
 
     started = time.perf_counter()
     dataset = load_data("fashion-mnist", Path(data_root) if data_root else None)

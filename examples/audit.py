@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 import redense
-from redense.data.load import load_data
 
 
 def train(x: torch.Tensor, y: torch.Tensor, seed: int) -> nn.Module:
@@ -27,7 +26,7 @@ def train(x: torch.Tensor, y: torch.Tensor, seed: int) -> nn.Module:
 
 
 def main() -> None:
-    digits = load_data("digits")
+    digits = redense.data.load("digits")
     x = torch.from_numpy(digits.x_train[:, 0]).float().div(255).unsqueeze(1)
     noise = np.random.default_rng(0)
     # a fifth of the labels is wrong, so that there is something to learn by heart

@@ -12,11 +12,10 @@ from safetensors.torch import load_file
 
 import redense
 from redense.data.batches import as_input
-from redense.data.load import load_data
 from redense.models.registry import build
 
 weights, picture = sys.argv[1:]
-data = load_data("fashion-mnist")
+data = redense.data.load("fashion-mnist")
 x, y = as_input(torch.from_numpy(data.x_test)), torch.from_numpy(data.y_test)
 model = build("fmnist-cnn", (1, 28, 28), 10)
 model.load_state_dict(load_file(weights))

@@ -30,6 +30,20 @@ def no_module(input_shape, num_classes):
     return "a string"
 
 
+def without_arguments():
+    """For the examples of `arrays`."""
+    return torch.nn.Linear(6, 3)
+
+
+def with_classes_alone(num_classes):
+    return torch.nn.Linear(6, num_classes)
+
+
+def with_anything(**given):
+    (features,) = given["input_shape"]
+    return torch.nn.Linear(features, given["num_classes"])
+
+
 def too_few_outputs(input_shape, num_classes):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(int(np.prod(input_shape)), num_classes - 1))
 

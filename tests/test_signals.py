@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redense.signals import Signals, evaluating, read_signals
+from redense.models.evaluation import evaluating
+from redense.signals import Signals, read_signals
 
 
 def exact(logits, label):

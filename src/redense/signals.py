@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.special import expit
 from torch import nn
 
 from redense.data.batches import as_input
+from redense.models.evaluation import evaluating
 
 EVALUATION_BATCH = 500
 Array = npt.NDArray[np.float64]
@@ -139,19 +139,6 @@ def read_signals(model: nn.Module, x: torch.Tensor, y: torch.Tensor, queries: Se
             answers = [Signals.of_logits(model(query(inputs)), y_batch) for query in queries or (_as_it_is,)]
             parts.append(Signals.stack(answers, axis=1) if queries else answers[0])
     return Signals.join(parts)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Run the body with the model in evaluation mode and without gradients; each module's own mode comes back."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _as_it_is(inputs: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from inspect import Parameter, signature
 from typing import Any
 
 from redense.errors import RedenseError
@@ -34,3 +36,32 @@ def load_object(text: str, error: type[RedenseError], what: str) -> Any:
     if not callable(getattr(module, name, None)):
         raise error(f"{what} {text}: {module_name} has no function {name!r}; expected package.module:function")
     return getattr(module, name)
+
+
+def call(function: Callable[..., Any], what: str, error: type[RedenseError], **offered: Any) -> Any:
+    """Call a user's function with those of the offered keyword arguments that it takes.
+
+    Raises `error`, which begins with `what`, when the function raises anything that is no `RedenseError`.
+
+    >>> call(lambda size: 2 * size, "the function", RedenseError, size=2, colour="red")
+    4
+    """
+    try:
+        return function(**_taken(function, offered))
+    except RedenseError:
+        raise
+    except Exception as cause:
+        raise error(f"{what} raised {type(cause).__name__}: {' '.join(str(cause).split())}") from cause
+
+
+def _taken(function: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:
+    """Pick the keyword arguments that a function takes; none where it does not tell, as some built-in ones."""
+    try:
+        parameters = signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        return offered
+    by_keyword = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    names = {parameter.name for parameter in parameters if parameter.kind in by_keyword}
+    return {name: value for name, value in offered.items() if name in names}

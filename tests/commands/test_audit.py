@@ -1,9 +1,11 @@
 import json
 
+import factories
 import numpy as np
 import pytest
 import torch
 from auditing.models import leaky
+from PIL import Image
 from safetensors.torch import save_file
 
 from redense.commands.main import main
@@ -67,6 +69,65 @@ def test_factories_may_take_the_shape(saved, capsys):
     save_file(with_shape((6,), 3).state_dict(), saved / "weights.safetensors")
     main(files(saved, model="commands.test_audit:with_shape"))
     assert "200 members, 200 non-members" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("factory", ["small", "without_arguments", "with_classes_alone", "with_anything"])
+def test_factories_are_called_alike_by_run_and_audit(saved, factory, capsys, monkeypatch):
+    monkeypatch.setattr(factories, "given", lambda: factories.arrays()[0], raising=False)
+    run = ["run", "--data", "factories:data", "--model", f"factories:{factory}", "--epochs", "1", "1", "1"]
+    main([*run, "--sparsities", "0.5", "--workers", "0", "--out", str(saved / "run")])
+    main(["export", str(saved / "run"), "--phase", "dense", "--out", str(saved / "dense.safetensors")])
+    model = {"model": f"factories:{factory}", "weights": saved / "dense.safetensors"}
+    main(files(saved, **model, members="factories:given"))
+    assert "96 members, 200 non-members" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--data", "factories:data", "--out", "run"],
+        ["audit", "--weights", "w", "--members", "factories:given", "--nonmembers", "factories:given"],
+    ],
+)
+@pytest.mark.parametrize("model", ["builtins:dict", "factories:no_module"])
+def test_what_is_no_model_is_the_same_line_for_run_and_audit(arguments, model, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(factories, "given", lambda: factories.arrays()[0], raising=False)
+    assert exit_code([*arguments, "--model", model]) == 2
+    error = capsys.readouterr().err
+    assert f"model {model}: the factory returned" in error
+    assert "expected a torch.nn.Module" in error
+    assert error.count("\n") == 1
+
+
+def test_members_and_nonmembers_are_the_parts_of_one_folder_or_file(tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 256, (60, 8, 9, 3), dtype=np.uint8)
+    y = np.concatenate([np.sort(np.arange(40) % 3), np.sort(np.arange(20) % 3)])  # folders come class by class
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
+        folder = tmp_path / "images" / ("train" if number < 40 else "test") / "abc"[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number:02}.png")
+    np.savez(tmp_path / "keras.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    save_file(with_shape((3, 8, 9), 3).state_dict(), tmp_path / "weights.safetensors")
+    found = []
+    for source in ("images", "keras.npz"):
+        sides = {"members": tmp_path / source, "nonmembers": tmp_path / source}
+        main([*files(tmp_path, model="commands.test_audit:with_shape", **sides), "--out", str(tmp_path / "out")])
+        found.append((tmp_path / "out" / "audit.csv").read_text())
+        assert "40 members, 20 non-members" in capsys.readouterr().out
+    assert found[0] == found[1]
+
+
+def test_folders_of_other_classes_are_one_line(tmp_path, capsys):
+    for side, classes in (("in", "ab"), ("out", "ac")):
+        for name in classes:
+            (tmp_path / side / name).mkdir(parents=True)
+            Image.new("RGB", (4, 4)).save(tmp_path / side / name / "0.png")
+    assert exit_code(files(tmp_path, members=tmp_path / "in", nonmembers=tmp_path / "out")) == 2
+    error = capsys.readouterr().err
+    assert "members has the classes ['a', 'b'], nonmembers ['a', 'c']; expected the same" in error
+    assert error.count("\n") == 1
 
 
 def test_reference_models_come_from_files(saved, capsys):
@@ -147,6 +208,16 @@ def test_wrong_arguments_are_one_line(arguments, message, capsys, tmp_path, monk
         ({"members": np.arange(4) < 2, "loss": np.array([0.1, -1, 0, 2])}, "1 losses are below 0"),
         ({"members": np.arange(4) < 2, "phi": np.array([0.1, np.nan, 0, 2])}, "NaN or infinite for 1 of 4"),
         ({"members": np.arange(4) < 2, "phi": np.zeros(4), "reference_phi": np.zeros((2, 4))}, "no included"),
+        ({"members": np.arange(4) < 2, "phi": np.float64(1)}, "phi is a single value"),
+        (
+            {
+                "members": np.arange(4) < 2,
+                "phi": np.zeros(4),
+                "reference_phi": np.zeros((2, 3)),
+                "included": np.zeros((2, 4), bool),
+            },
+            "reference_phi is (2, 3), phi (4,); expected [models, 4]",
+        ),
     ],
 )
 def test_unusable_signals_are_one_line(arrays, message, capsys, tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 from redense.data.batches import as_input
 from redense.data.catalogue import catalogue
 from redense.data.dataset import checked
-from redense.data.load import load_data
+from redense.data.loading import load
 from redense.data.named import LOCATION30_FILE, NAMED
 from redense.errors import DataError
 
@@ -20,20 +20,21 @@ X, Y = np.zeros((4, 3), dtype=np.float32), np.array([0, 1, 2, 1])
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        ((X, Y[:3]), (X, Y), "training split has 4 inputs and 3 labels"),
-        ((X, Y), (X[:0], Y[:0]), "test split is empty"),
-        ((X[:0], Y[:0]), (X, Y), "training split is empty"),
+        ((X, Y[:3]), (X, Y), "mine, training: got 4 inputs and 3 labels"),
+        ((X, Y), (X[:0], Y[:0]), "mine, test: got no examples"),
+        ((X[:0], Y[:0]), (X, Y), "mine, training: got no examples"),
         ((X, Y), (X[:, :2], Y), "wrong shape: training .3,., test .2,."),
-        ((np.full_like(X, np.nan), Y), (X, Y), "12 values of the training inputs are NaN or infinite"),
-        ((X, Y), (np.where(X == 0, np.inf, X), Y), "12 values of the test inputs are NaN or infinite"),
-        ((X, Y - 1), (X, Y), "training label -1 is out of range"),
-        ((X, Y), (X, Y + 1), "test label 3 is out of range; expected 0 to 2"),
+        ((np.full_like(X, np.nan), Y), (X, Y), "training: 12 values of the inputs are NaN or infinite"),
+        ((X, Y), (np.where(X == 0, np.inf, X), Y), "test: 12 values of the inputs are NaN or infinite"),
+        ((X, Y - 1), (X, Y), "training: label -1 is out of range"),
+        ((X, Y), (X, Y + 1), "test: label 3 is out of range; expected 0 to 2"),
         ((X, Y.astype(float)), (X, Y), "expected one integer class an example"),
         ((X, Y[:, None]), (X, Y), "expected one integer class an example"),
         ((X[:, 0], Y), (X, Y), "wrong shape"),
         ((np.array(["a"] * 4), Y), (X, Y), "expected numbers"),
         ((X, Y * 0), (X, Y * 0), "got one class"),
         ((X.astype(np.uint8), Y), (X, Y), "expected one type"),
+        ((X.astype(float) + 1e300, Y), (X, Y), "training: 12 values of the inputs are NaN or infinite in float32"),
     ],
 )
 def test_arrays_that_do_not_fit(train, test, message):
@@ -51,17 +52,17 @@ def test_the_fingerprint_follows_the_contents():
 
 
 def test_digits_are_the_fixed_stratified_split():
-    digits = load_data("digits")
+    digits = load("digits")
     assert digits.x_train.shape == (1000, 1, 28, 28)
     assert len(digits.y_test) == 797
     assert 0 <= digits.x_train.min() < digits.x_train.max() <= 1
     shares = [np.bincount(y, minlength=10) / len(y) for y in (digits.y_train, digits.y_test)]
     np.testing.assert_allclose(*shares, atol=0.002)
-    assert digits.fingerprint == load_data("digits").fingerprint
+    assert digits.fingerprint == load("digits").fingerprint
 
 
 def test_fashion_mnist(fashion_mnist):
-    data = load_data("fashion-mnist", Path(fashion_mnist))
+    data = load("fashion-mnist", Path(fashion_mnist))
     assert data.x_train.shape == (60_000, 1, 28, 28)
     assert data.x_train.dtype == np.uint8
     assert np.bincount(data.y_train).tolist() == [6000] * 10
@@ -69,7 +70,7 @@ def test_fashion_mnist(fashion_mnist):
 
 
 def test_location30(fashion_mnist):
-    data = load_data("location30", Path(fashion_mnist))
+    data = load("location30", Path(fashion_mnist))
     assert data.x_train.shape == (1600, 446)
     assert data.x_test.shape == (3410, 446)
     assert data.num_classes == 30
@@ -79,13 +80,13 @@ def test_location30(fashion_mnist):
 def test_roots_are_searched_in_order(fashion_mnist, tmp_path, monkeypatch):
     monkeypatch.setenv("REDENSE_DATA", fashion_mnist)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert load_data("location30").num_classes == 30  # from $REDENSE_DATA
+    assert load("location30").num_classes == 30  # from $REDENSE_DATA
     (tmp_path / "mine" / "location30").mkdir(parents=True)
     (tmp_path / "mine" / LOCATION30_FILE).write_bytes(b"not this")
     with pytest.raises(DataError, match="SHA256 is .* expected 927203f8"):
-        load_data("location30", tmp_path / "mine")  # --data-root comes first
+        load("location30", tmp_path / "mine")  # --data-root comes first
     with pytest.raises(DataError, match="no such folder"):
-        load_data("location30", tmp_path / "nowhere")
+        load("location30", tmp_path / "nowhere")
 
 
 def test_a_truncated_file_is_named_with_its_checksum(fashion_mnist, tmp_path):
@@ -98,7 +99,7 @@ def test_a_truncated_file_is_named_with_its_checksum(fashion_mnist, tmp_path):
     broken.unlink()
     broken.write_bytes(content[:-1])
     with pytest.raises(DataError, match="t10k-labels-idx1-ubyte: damaged or truncated: MD5 is .*15d48437"):
-        load_data("fashion-mnist", tmp_path)
+        load("fashion-mnist", tmp_path)
 
 
 def test_a_file_without_a_published_checksum_is_checked_by_its_structure(tmp_path):
@@ -106,7 +107,7 @@ def test_a_file_without_a_published_checksum_is_checked_by_its_structure(tmp_pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"\0\0\x08\x01\0\0\0\x05abc")
     with pytest.raises(DataError, match="data mnist: cannot be read from"):
-        load_data("mnist", tmp_path)
+        load("mnist", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["fashion-mnist", "cifar10", "location30"])
@@ -120,7 +121,7 @@ def test_no_network_names_the_files_and_where_to_put_them(name, tmp_path, monkey
     monkeypatch.delenv("REDENSE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(DataError, match="the download failed") as caught:
-        load_data(name, tmp_path / "new")
+        load(name, tmp_path / "new")
     for file in NAMED[name].files:
         assert str(tmp_path / "new" / file) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
@@ -128,7 +129,7 @@ def test_no_network_names_the_files_and_where_to_put_them(name, tmp_path, monkey
 
 
 def test_npz(npz):
-    data = load_data(str(npz))
+    data = load(str(npz))
     assert data.x_train.shape == (96, 6)
     assert data.num_classes == 3
 
@@ -136,7 +137,7 @@ def test_npz(npz):
 def test_npz_without_a_test_split(tmp_path):
     (x, y), _ = arrays()
     np.savez(tmp_path / "one.npz", x=x, y=y)
-    data = load_data(str(tmp_path / "one.npz"))
+    data = load(str(tmp_path / "one.npz"))
     assert len(data.y_test) == 19
     assert sorted([*data.x_train[:, 0], *data.x_test[:, 0]]) == sorted(x[:, 0])
 
@@ -147,21 +148,21 @@ def test_npz_without_a_test_split(tmp_path):
         ({"x": X}, "expected arrays x and y"),
         ({"x": X, "y": Y, "x_test": X}, "one of x_test and y_test"),
         ({"x": np.array([object()] * 4), "y": Y}, "without objects"),
-        ({"x": X, "y": Y[:2]}, "x has 4 examples, y 2"),
+        ({"x": X, "y": Y[:2]}, "got 4 inputs and 2 labels"),
     ],
 )
 def test_npz_files_that_do_not_fit(tmp_path, content, message):
     np.savez(tmp_path / "bad.npz", **content)
     with pytest.raises(DataError, match=message):
-        load_data(str(tmp_path / "bad.npz"))
+        load(str(tmp_path / "bad.npz"))
 
 
 def test_npz_files_that_are_damaged_or_missing(npz, tmp_path):
     npz.write_bytes(npz.read_bytes()[:100])
     with pytest.raises(DataError, match="cannot be read"):
-        load_data(str(npz))
+        load(str(npz))
     with pytest.raises(DataError, match="no such file"):
-        load_data(str(tmp_path / "none.npz"))
+        load(str(tmp_path / "none.npz"))
 
 
 def images(folder, classes=("cat", "dog"), count=5, size=(9, 8)):
@@ -173,7 +174,7 @@ def images(folder, classes=("cat", "dog"), count=5, size=(9, 8)):
 
 def test_class_folders(tmp_path):
     images(tmp_path / "all")
-    data = load_data(str(tmp_path / "all"))
+    data = load(str(tmp_path / "all"))
     assert data.x_train.shape == (8, 3, 8, 9)
     assert data.x_train.dtype == np.uint8
     assert all(image[0, 0, 0] == 100 * label for image, label in zip(data.x_train, data.y_train, strict=True))
@@ -182,26 +183,26 @@ def test_class_folders(tmp_path):
 def test_class_folders_with_a_split(tmp_path):
     images(tmp_path / "train")
     images(tmp_path / "test", count=2)
-    data = load_data(str(tmp_path))
+    data = load(str(tmp_path))
     assert (len(data.y_train), len(data.y_test)) == (10, 4)
     images(tmp_path / "test", classes=("eel",))
     with pytest.raises(DataError, match=r"test \['cat', 'dog', 'eel'\]; expected the same"):
-        load_data(str(tmp_path))
+        load(str(tmp_path))
 
 
 def test_class_folders_that_do_not_fit(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="expected folders named like the classes"):
-        load_data(str(tmp_path / "empty"))
+        load(str(tmp_path / "empty"))
     images(tmp_path / "mixed")
     Image.new("RGB", (3, 3)).save(tmp_path / "mixed" / "dog" / "small.png")
     with pytest.raises(DataError, match="expected images of one size"):
-        load_data(str(tmp_path / "mixed"))
+        load(str(tmp_path / "mixed"))
 
 
 @pytest.mark.parametrize("name", ["factories:data", "factories:torch_data"])
 def test_functions(name):
-    data = load_data(name)
+    data = load(name)
     assert data.x_train.shape == (96, 6)
     np.testing.assert_array_equal(data.x_train, arrays()[0][0])
 
@@ -217,7 +218,7 @@ def test_functions(name):
 )
 def test_functions_and_names_that_do_not_work(name, message):
     with pytest.raises(DataError, match=message):
-        load_data(name)
+        load(name)
 
 
 def test_pixels_become_fractions():

@@ -53,8 +53,10 @@ def test_onnx_gives_pytorchs_logits(run, phase, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_of_the_reference_network_and_the_models_mode(tmp_path):
     model = build("fmnist-cnn", (1, 28, 28), 10)
+    model.relu_2.eval()  # a frozen layer stays frozen
     assert to_onnx(model, torch.zeros(2, 1, 28, 28), tmp_path / "model.onnx") < 1e-5
     assert model.training
+    assert [name for name, layer in model.named_children() if not layer.training] == ["relu_2"]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -88,12 +88,11 @@ def test_accuracies_are_those_of_the_stored_model(results, recipe, tmp_path):
     import numpy as np
     import torch
 
-    from redense.data.load import load_data
     from redense.experiment.checkpoints import Store
     from redense.metrics import balanced_accuracy
     from redense.models.registry import build
 
-    data = load_data(recipe.data)
+    data = redense.data.load(recipe.data)
     row = results.rows[-1]
     model = build(recipe.model, data.input_shape, data.num_classes)
     model.load_state_dict(Store(tmp_path / "run").load(row.checkpoint).model)

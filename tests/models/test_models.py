@@ -81,6 +81,8 @@ def test_architecture_tells_structures_apart():
         ("factories:missing", "has no function 'missing'"),
         ("factories:failing", "raised ZeroDivisionError: no luck"),
         ("factories:no_module", "returned str; expected a torch.nn.Module"),
+        ("builtins:dict", "the factory returned dict; expected a torch.nn.Module"),
+        ("builtins:open", "the factory raised TypeError"),
         ("fmnist-cnn", "use --model mlp for tables"),
         ("resnet18", "use --model mlp for tables"),
     ],
@@ -88,6 +90,42 @@ def test_architecture_tells_structures_apart():
 def test_models_that_cannot_be_built(name, message):
     with pytest.raises(ModelError, match=message):
         build(name, (6,), 3)
+
+
+@pytest.mark.parametrize("factory", ["without_arguments", "with_classes_alone", "with_anything"])
+def test_factories_get_the_arguments_that_they_take(factory):
+    model = build(f"factories:{factory}", (6,), 3)
+    assert (model.in_features, model.out_features) == (6, 3)
+
+
+def test_checking_and_listing_leave_every_module_its_mode():
+    model = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 3)).train()
+    model[1].eval()  # a frozen layer stays frozen
+    check_fit("mine", model, (6,), 3)
+    layers(model, (6,))
+    with pytest.raises(ModelError, match="raised RuntimeError"):
+        check_fit("mine", model, (5,), 3)
+    assert [module.training for module in (model, *model)] == [True, True, False, True]
+
+
+class Caching(torch.nn.Module):
+    """Keeps a mask of its first forward pass, as transformers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.mask = torch.nn.Linear(6, 3), None
+
+    def forward(self, x):
+        if self.mask is None:
+            self.mask = torch.ones(6)
+        return self.linear(x * self.mask)
+
+
+def test_what_a_model_keeps_of_an_evaluation_does_for_training():
+    model = Caching()
+    check_fit("mine", model, (6,), 3)
+    model(torch.randn(2, 6, requires_grad=True)).sum().backward()
+    assert model.linear.weight.grad is not None
 
 
 def test_outputs_that_do_not_fit_the_labels():

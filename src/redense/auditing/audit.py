@@ -19,6 +19,7 @@ from redense.auditing.examples import Examples, read_examples
 from redense.auditing.measured import Measured, measure, thinned
 from redense.auditing.result import AuditResult, ClassRisk, Exposed, Protocol
 from redense.auditing.verdict import judge
+from redense.data.examples import sides
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of, split_halves
@@ -54,8 +55,11 @@ def audit(
         model: any module that gives logits [batch, classes], as a tensor or as ``.logits``. It is evaluated in
             evaluation mode; the mode of each of its modules comes back.
         members: examples it was trained on: a data set of (x, y), a loader of batches (x, y), arrays (x [n, ...],
-            y [n]), or either with mappings that hold ``labels``. Pixels stored as uint8 are scaled to [0, 1].
-        nonmembers: examples like these that it was not trained on.
+            y [n]), or any of these with mappings that hold ``labels``; or the name of FILE.npz, of a folder of class
+            folders, or of a function ``package.module:function`` that returns such. Pixels stored as uint8 are scaled
+            to [0, 1].
+        nonmembers: examples like these that it was not trained on. Of a file or folder with a training and a test part,
+            these are the test part, members the training part.
         references: models trained like it, each on some of all these examples and not on others; with two or more,
             the attacks of Shokri et al., SAMIA, LiRA and RMIA are made, too.
         included: which reference model was trained on which example, bool [m, members + nonmembers].
@@ -77,6 +81,7 @@ def audit(
     (100, 100, 'gap')
     """
     check_settings(attacks, delta)
+    members, nonmembers = sides(members, nonmembers)
     noisy = "samia" in attacks and len(references) >= 2
     ask = partial(
         read_examples,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, default_collate
 
 from redense.auditing.evidence import refuse_unreal
 from redense.data.batches import as_input
+from redense.data.examples import batches
 from redense.errors import DataError, ModelError
-from redense.signals import Query, Signals, evaluating
+from redense.models.evaluation import evaluating
+from redense.signals import Query, Signals
 
-LABELS = ("labels", "label", "y", "target")
-"""Names under which a batch that is a mapping holds its classes."""
 NOISE = 0.001
 NOISY_QUERIES = 3
 
@@ -78,7 +77,7 @@ def read_examples(
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(evaluating(model))
-        for inputs, labels in _batches(data, name, batch_size):
+        for inputs, labels in batches(data, name, batch_size):
             placed = [_placed(inputs, device or _device(model)) for model in models]
             logits = [_logits(model, own, labels, name, before) for model, own in zip(models, placed, strict=True)]
             before += len(labels)
@@ -91,57 +90,10 @@ def read_examples(
                     outputs=_outputs(models, placed, logits) if noisy else ([], []),
                 )
             )
-    if not parts:
-        raise DataError(f"{name}: got no examples; expected at least one")
     examples = Examples.join(parts)
     for number, signals in enumerate(examples.signals):
         refuse_unreal(f"{name}: {'the model' if number == 0 else f'reference model {number - 1}'}", signals)
     return examples
-
-
-def _batches(data: Any, name: str, batch_size: int) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
-    """Yield (inputs, labels) of a loader's, a data set's or arrays' batches."""
-    if isinstance(data, tuple) and len(data) == 2 and all(hasattr(part, "__len__") for part in data):
-        x, y = (part if isinstance(part, torch.Tensor) else torch.as_tensor(np.asarray(part)) for part in data)
-        if len(x) != len(y):
-            raise DataError(f"{name}: got {len(x)} inputs and {len(y)} labels; expected as many")
-        batches: Any = zip(x.split(batch_size), y.split(batch_size), strict=True) if len(x) else ()
-    elif isinstance(data, DataLoader):
-        batches = data
-    elif isinstance(data, Dataset) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
-        collate = default_collate
-        batches = (
-            collate([data[index] for index in range(start, min(start + batch_size, len(data)))])
-            for start in range(0, len(data), batch_size)
-        )
-    else:
-        raise DataError(
-            f"{name}: got {type(data).__name__}; expected a data set, a loader of batches, or arrays (x, y)"
-        )
-    for batch in batches:
-        yield _parted(batch, name)
-
-
-def _parted(batch: Any, name: str) -> tuple[Any, npt.NDArray[np.int64]]:
-    """Part a batch into inputs and labels."""
-    if isinstance(batch, Mapping):
-        key = next((key for key in LABELS if key in batch), None)
-        if key is None:
-            raise DataError(
-                f"{name}: batches hold {', '.join(batch)}; expected labels under one of {', '.join(LABELS)}"
-            )
-        inputs: Any = {other: value for other, value in batch.items() if other != key}
-        labels = batch[key]
-    elif isinstance(batch, (tuple, list)) and len(batch) == 2:
-        inputs, labels = batch
-    else:
-        raise DataError(f"{name}: got batches of {type(batch).__name__}; expected (inputs, labels) or a mapping")
-    classes = np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else labels)
-    if classes.ndim != 1 or classes.dtype.kind not in "iu":
-        raise DataError(
-            f"{name}: labels are {classes.dtype} {classes.shape}; expected one integer class an example, [n]"
-        )
-    return inputs, classes.astype(np.int64)
 
 
 def _placed(inputs: Any, device: torch.device | str) -> Any:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from redense.auditing.audit import audit, audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
-from redense.errors import DataError, FolderError, ModelError
+from redense.data.examples import batches, sides
+from redense.data.npz import held, read_npz
+from redense.errors import DataError, FolderError
 from redense.files import write_whole
-from redense.models.registry import MODELS, build
+from redense.models.registry import build, load_weights
 from redense.signals import Signals, image_queries
-from redense.user_code import is_object_name, load_object
 
-Arrays = dict[str, Any]
 SIGNALS = ("logits", "phi", "loss")
+BATCH = 500
 
 
 def audit_files(
     model: str,
     weights: Path,
-    members: Path,
-    nonmembers: Path,
+    members: Any,
+    nonmembers: Any,
     *,
     references: Sequence[Path] = (),
     included: Path | None = None,
@@ -39,27 +37,47 @@ def audit_files(
     """Audit a saved model; `options` are those of `redense.audit`.
 
     Args:
-        model: ``package.module:factory``, called with `input_shape` and `num_classes` if it takes them, or the name of
-            a model of redense.
+        model: ``package.module:factory``, called with those of `input_shape` and `num_classes` that it takes, or the
+            name of a model of redense.
         weights: its state_dict, safetensors.
-        members: NPZ with ``x`` and ``y``; `nonmembers` likewise.
+        members: FILE.npz, a folder of class folders, ``package.module:function``, or what `redense.audit` takes;
+            `nonmembers` likewise.
         references: the state_dicts of reference models.
         included: NPZ with ``included``, bool [references, members + nonmembers].
-        classes: number of classes, by default one more than the largest label.
+        classes: number of classes, by default that of the class folders or one more than the largest label.
     """
-    sides = [_examples(path) for path in (members, nonmembers)]
-    shape = tuple(sides[0][0].shape[1:])
-    known = classes if classes is not None else 1 + max(int(y.max()) for _, y in sides)
-    target, *others = (_load(model, path, shape, known) for path in (weights, *references))
+    members, nonmembers = sides(members, nonmembers)
+    shape, known = _shape_and_classes({"members": members, "nonmembers": nonmembers}, classes)
+
+    def loaded(path: Path) -> nn.Module:
+        built = build(model, shape, known)
+        load_weights(model, built, path)
+        return built
+
     return audit(
-        target,
-        members=sides[0],
-        nonmembers=sides[1],
-        references=others,
-        included=_read(included, ("included",))["included"] if included else None,
+        loaded(weights),
+        members=members,
+        nonmembers=nonmembers,
+        references=[loaded(path) for path in references],
+        included=read_npz(included, "included", ("included",))["included"] if included else None,
         queries=image_queries() if len(shape) == 3 else (),
         **options,
     )
+
+
+def _shape_and_classes(examples: dict[str, Any], classes: int | None) -> tuple[tuple[int, ...], int]:
+    """Tell the shape of one example (of mappings, ()) and the number of classes, without reading more than it takes."""
+    if classes is None and all(hasattr(side, "classes") for side in examples.values()):
+        classes = len(examples["members"].classes)
+    shape: tuple[int, ...] = ()
+    largest = 0
+    for what, side in examples.items():
+        for inputs, labels in batches(side, what, BATCH):
+            shape = tuple(getattr(inputs, "shape", ())[1:])
+            largest = max(largest, int(labels.max()))
+            if classes is not None:
+                return shape, classes
+    return shape, largest + 1
 
 
 def audit_signals_file(path: Path, **options: Any) -> AuditResult:
@@ -69,10 +87,13 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
     ``loss`` [n]; for reference models the same with ``reference_`` before its name, [m, ...], and ``included`` bool
     [m, n]. ``labels`` may come with any.
     """
-    arrays = _read(path, ("members",))
+    arrays = read_npz(path, "signals", ("members",))
     kind = next((name for name in SIGNALS if name in arrays), None)
     if kind is None:
-        raise DataError(f"{path}: holds {', '.join(arrays)}; expected one of {', '.join(SIGNALS)}")
+        raise DataError(f"{path}: holds {held(arrays)}; expected one of {', '.join(SIGNALS)}")
+    single = [name for name in ("members", kind, "labels", f"reference_{kind}", "included") if _is_single(arrays, name)]
+    if single:
+        raise DataError(f"{path}: {', '.join(single)} is a single value; expected one an example")
     if kind == "logits" and "labels" not in arrays:
         raise DataError(f"{path}: holds logits but no labels; expected both")
     target = arrays[kind]
@@ -83,7 +104,13 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
     if f"reference_{kind}" in arrays:
         if "included" not in arrays:
             raise DataError(f"{path}: holds reference models but no included; expected bool [models, examples]")
-        signals = [_signals(kind, values, labels, path) for values in arrays[f"reference_{kind}"]]
+        asked = arrays[f"reference_{kind}"]
+        if asked.shape[1:] != target.shape:
+            raise DataError(
+                f"{path}: reference_{kind} is {asked.shape}, {kind} {target.shape}; expected [models, "
+                f"{', '.join(map(str, target.shape))}]"
+            )
+        signals = [_signals(kind, values, labels, path) for values in asked]
         references = References(Signals.stack(signals), arrays["included"])
     evidence = Evidence(
         _signals(kind, target, labels, path),
@@ -93,6 +120,10 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
         phi_only=kind != "logits",
     )
     return audit_evidence(evidence, **options)
+
+
+def _is_single(arrays: dict[str, Any], name: str) -> bool:
+    return name in arrays and arrays[name].ndim == 0
 
 
 def _signals(kind: str, values: Any, labels: Any, path: Path) -> Signals:
@@ -108,56 +139,6 @@ def _signals(kind: str, values: Any, labels: Any, path: Path) -> Signals:
             f"[{len(labels)}, classes] and labels from 0 to classes - 1"
         )
     return Signals.of_logits(values, labels)
-
-
-def _examples(path: Path) -> tuple[Any, Any]:
-    arrays = _read(path, ("x", "y"))
-    x, y = arrays["x"], arrays["y"]
-    if y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != len(x) or len(y) == 0:
-        raise DataError(f"{path}: y is {y.dtype} {y.shape} and x {x.shape}; expected one integer class an example")
-    return x[:, None] if x.ndim == 3 else x, y
-
-
-def _read(path: Path, names: Sequence[str]) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as NPZ ({error}); expected arrays without objects") from None
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise DataError(f"{path}: holds {', '.join(arrays) or 'nothing'}; expected {', '.join(missing)}, too")
-    return arrays
-
-
-def _load(model: str, weights: Path, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Build a model and load its weights."""
-    built = _build(model, shape, classes)
-    try:
-        state = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{weights}: cannot be read as safetensors ({error}); expected a state_dict") from None
-    try:
-        built.load_state_dict(state)
-    except RuntimeError as error:
-        first = " ".join(str(error).split())[:300]
-        raise ModelError(f"{weights}: does not fit {model}: {first}; name the model it was saved from") from None
-    return built
-
-
-def _build(model: str, shape: tuple[int, ...], classes: int) -> nn.Module:
-    if model in MODELS or not is_object_name(model):
-        return build(model, shape, classes)
-    factory = load_object(model, ModelError, "model")
-    if inspect.signature(factory).parameters:
-        return build(model, shape, classes)
-    try:
-        built = factory()
-    except Exception as error:
-        raise ModelError(f"model {model}: the factory raised {type(error).__name__}: {error}") from error
-    if not isinstance(built, nn.Module):
-        raise ModelError(f"model {model}: the factory returned {type(built).__name__}; expected a torch.nn.Module")
-    return built
 
 
 def write_audit(result: AuditResult, folder: Path) -> list[str]:

@@ -31,7 +31,8 @@ class Source:
     """Examples it was trained on: FILE.npz with x and y, a folder of class folders of images, or
     package.module:function (runs your code)."""
     nonmembers: str | None = None
-    """Examples like these that it was not trained on, likewise."""
+    """Examples like these that it was not trained on, likewise. Of a file or folder with a training and a test part,
+    members are the training part, non-members the test part."""
     references: tuple[Path, ...] = ()
     """State_dicts of reference models, each trained on some of the examples."""
     included: Path | None = None
@@ -110,8 +111,8 @@ class Audit:
         return audit_files(
             source.model,
             source.weights,
-            Path(source.members),
-            Path(source.nonmembers),
+            source.members,
+            source.nonmembers,
             references=source.references,
             included=source.included,
             classes=source.classes,

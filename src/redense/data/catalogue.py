@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from redense.data.load import data_roots
-from redense.data.named import NAMED
+from redense.data.named import NAMED, data_roots
 from redense.errors import DataError
 from redense.text import did_you_mean
 

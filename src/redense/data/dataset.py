@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,26 +53,20 @@ class Dataset:
         return digest.hexdigest()
 
 
-def checked(
-    name: str,
-    train: tuple[npt.ArrayLike, npt.ArrayLike],
-    test: tuple[npt.ArrayLike, npt.ArrayLike],
-    num_classes: int | None = None,
-) -> Dataset:
-    """Build a `Dataset` from two (x, y) pairs, or raise `DataError` saying what is wrong with which part.
+def checked(name: str, train: Any, test: Any, num_classes: int | None = None) -> Dataset:
+    """Build a `Dataset` from two sources of examples, or raise `DataError` saying what is wrong with which part.
 
-    Without `num_classes` there are as many classes as the largest training label says.
+    Each source is one of those that `redense.data.examples.batches` takes, such as arrays (x, y). Without `num_classes`
+    there are as many classes as the largest training label says.
 
     >>> checked("toy", ([[0.0], [1.0]], [0, 1]), ([[0.5]], [1])).num_classes
     2
     """
-    x_train, y_train = _inputs(name, "training", train[0]), _labels(name, "training", train[1])
-    x_test, y_test = _inputs(name, "test", test[0]), _labels(name, "test", test[1])
-    for split, x, y in (("training", x_train, y_train), ("test", x_test, y_test)):
-        if len(x) != len(y):
-            raise DataError(f"data {name}: the {split} split has {len(x)} inputs and {len(y)} labels; expected as many")
-        if len(x) == 0:
-            raise DataError(f"data {name}: the {split} split is empty; expected at least one example")
+    from redense.data.examples import arrays  # with PyTorch, which takes seconds and which a list of names needs not
+
+    x_train, y_train = arrays(train, f"data {name}, training")
+    x_test, y_test = arrays(test, f"data {name}, test")
+    x_train, x_test = _stored(x_train, f"data {name}, training"), _stored(x_test, f"data {name}, test")
     if x_train.shape[1:] != x_test.shape[1:]:
         raise DataError(
             f"data {name}: inputs of the wrong shape: training {x_train.shape[1:]}, test {x_test.shape[1:]}; "
@@ -85,35 +80,20 @@ def checked(
     for split, y in (("training", y_train), ("test", y_test)):
         if y.min() < 0 or y.max() >= classes:
             wrong = int(y.min()) if y.min() < 0 else int(y.max())
-            raise DataError(f"data {name}: {split} label {wrong} is out of range; expected 0 to {classes - 1}")
+            raise DataError(f"data {name}, {split}: label {wrong} is out of range; expected 0 to {classes - 1}")
     if classes < 2:
         raise DataError(f"data {name}: got one class; expected at least two")
     return Dataset(name, x_train, y_train, x_test, y_test, classes)
 
 
-def _inputs(name: str, split: str, values: npt.ArrayLike) -> npt.NDArray[np.generic]:
-    array = np.asarray(values)
-    if array.dtype != np.uint8:
-        if array.dtype.kind not in "fiub":
-            raise DataError(f"data {name}: {split} inputs are of type {array.dtype}; expected numbers")
-        array = array.astype(np.float32)
-        wrong = np.count_nonzero(~np.isfinite(array))
-        if wrong:
-            raise DataError(f"data {name}: {wrong} values of the {split} inputs are NaN or infinite; expected numbers")
+def _stored(x: npt.NDArray[Any], what: str) -> npt.NDArray[np.generic]:
+    """Make inputs what training keeps of them: uint8 or float32, images with channels."""
+    array = x if x.dtype == np.uint8 else x.astype(np.float32)
     if array.ndim == 3:
-        array = array[:, None]  # images without a channel axis
+        array = array[:, None]
     if array.ndim not in (2, 4):
         raise DataError(
-            f"data {name}: inputs of the wrong shape: {split} inputs are {array.shape}; expected "
-            "[n, features], [n, height, width] or [n, channels, height, width]"
+            f"{what}: inputs of the wrong shape: {array.shape}; expected [n, features], [n, height, width] or "
+            "[n, channels, height, width]"
         )
     return np.ascontiguousarray(array)
-
-
-def _labels(name: str, split: str, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise DataError(
-            f"data {name}: {split} labels are {array.dtype} {array.shape}; expected one integer class an example"
-        )
-    return array.astype(np.int64)

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import hashlib
 import io
+import os
 import sys
 import tarfile
 from collections.abc import Callable
@@ -200,12 +201,28 @@ NAMED = {
 }
 
 
-def load_named(name: str, roots: list[Path], download_to: Path) -> Dataset:
-    """Load a named data set from the first root that holds all its files; else download it.
+def data_roots(data_root: Path | None = None) -> list[Path]:
+    """List the folders in which named data sets are looked for, first to last.
+
+    `data_root`, then ``$REDENSE_DATA``, then the user's cache folder. A download goes to `data_root` if it is
+    given, else to the cache.
+    """
+    import platformdirs
+
+    if data_root is not None and not data_root.is_dir():
+        raise DataError(f"--data-root {data_root}: no such folder; create it or name another")
+    cache = platformdirs.user_cache_path("redense")
+    variable = os.environ.get("REDENSE_DATA")
+    return [*([data_root] if data_root else []), *([Path(variable)] if variable else []), cache]
+
+
+def load_named(name: str, data_root: Path | None = None) -> Dataset:
+    """Load a named data set from the first of `data_roots` that holds all its files; else download it.
 
     Raises `DataError` when a file is damaged, or when one is missing and cannot be downloaded.
     """
-    entry = NAMED[name]
+    entry, roots = NAMED[name], data_roots(data_root)
+    download_to = roots[0] if data_root else roots[-1]
     root = next((root for root in roots if not entry.missing(root)), None)
     if root is None:
         _download(name, entry, roots, download_to)

@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from redense.data.load import load_data
+from redense import data
 from redense.errors import FolderError, ModelError, RecipeError
 from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results, Row
 from redense.files import write_whole
+from redense.models.evaluation import evaluation_mode
 from redense.models.registry import rebuild, resolve
 from redense.phases import PhaseKind
 from redense.sparsity.storage import save_sparse
@@ -85,9 +86,7 @@ def to_onnx(model: nn.Module, example: torch.Tensor, path: str | Path) -> float:
         import onnxscript  # noqa: F401 (torch.onnx needs it)
     except ImportError as error:
         raise ModelError(f"ONNX: {error.name} is not installed; pip install 'redense[onnx]'") from None
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         batch = torch.export.Dim("batch", min=1)
         program = torch.onnx.export(
             model,
@@ -106,8 +105,6 @@ def to_onnx(model: nn.Module, example: torch.Tensor, path: str | Path) -> float:
         with torch.no_grad():
             expected = model(inputs)
         (found,) = session.run(None, {"input": inputs.numpy()})
-    finally:
-        model.train(was_training)
     difference = float((torch.from_numpy(found) - expected).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise ModelError(f"ONNX: the outputs differ from PyTorch's by {difference:g}; not written")
@@ -116,7 +113,7 @@ def to_onnx(model: nn.Module, example: torch.Tensor, path: str | Path) -> float:
 
 
 def _export_onnx(recipe: Recipe, seed: int, checkpoint: Checkpoint, target: Path, data_root: str | Path | None) -> None:
-    dataset = load_data(recipe.data, Path(data_root) if data_root is not None else None)
+    dataset = data.load(recipe.data, data_root)
     name = resolve(recipe.model, dataset.input_shape)
     model = rebuild(name, dataset.input_shape, dataset.num_classes, checkpoint.model, seed)
     to_onnx(model, torch.zeros(2, *dataset.input_shape), target)

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from redense.signals import EVALUATION_BATCH, evaluating
+from redense.models.evaluation import evaluating
+from redense.signals import EVALUATION_BATCH
 
 PROCESS_BYTES = 550e6
 """Memory of a worker process without its model: 450 to 530 MB on Linux, its share of what is mapped included."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from redense import data
 from redense.data.dataset import Dataset
-from redense.data.load import load_data
 from redense.experiment.checkpoints import Store
 from redense.experiment.cost import disk_bytes
 from redense.experiment.engines.choose import Choice, choose
@@ -53,7 +53,7 @@ def prepare(
 
     `arithmetic` is that of jobs already trained; by default it is the chosen engine's.
     """
-    dataset = load_data(recipe.data, Path(data_root) if data_root is not None else None)
+    dataset = data.load(recipe.data, data_root)
     model_name = resolve(recipe.model, dataset.input_shape)
     model = build(model_name, dataset.input_shape, dataset.num_classes)
     check_fit(model_name, model, dataset.input_shape, dataset.num_classes)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
-from redense.errors import ModelError, RedenseError
+from redense.errors import ModelError
+from redense.models.evaluation import evaluating
 from redense.models.fmnist_cnn import FmnistCNN
 from redense.models.mlp import mlp
 from redense.models.resnet import resnet18
 from redense.seeding import derive, seed_global
 from redense.text import did_you_mean
-from redense.user_code import is_object_name, load_object
+from redense.user_code import call, is_object_name, load_object
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -38,8 +42,8 @@ def resolve(name: str, input_shape: tuple[int, ...]) -> str:
 def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int = 0) -> nn.Module:
     """Build a model whose initial weights depend on `seed` alone; the caller's random state is left as it was.
 
-    `name` is one of `MODELS` or ``package.module:factory``, which is called with `input_shape` and
-    `num_classes` by keyword. Raises `ModelError` when there is no such model or the factory fails.
+    `name` is one of `MODELS` or ``package.module:factory``, which is called with those of `input_shape` and
+    `num_classes` that it takes, by keyword. Raises `ModelError` when there is no such model or the factory fails.
 
     >>> a, b = (build("mlp", (4,), 2, seed=1) for _ in range(2))
     >>> all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters()))
@@ -48,30 +52,36 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int =
     factory = _factory(name)
     with torch.random.fork_rng(devices=[]):
         seed_global(derive(seed, "weights"))
-        try:
-            model = factory(input_shape=input_shape, num_classes=num_classes)
-        except RedenseError:
-            raise
-        except Exception as error:
-            raise ModelError(f"model {name}: the factory raised {type(error).__name__}: {error}") from error
+        model = call(
+            factory, f"model {name}: the factory", ModelError, input_shape=input_shape, num_classes=num_classes
+        )
     if not isinstance(model, nn.Module):
         raise ModelError(f"model {name}: the factory returned {type(model).__name__}; expected a torch.nn.Module")
     return model
 
 
+def load_weights(name: str, model: nn.Module, path: Path) -> None:
+    """Load a state_dict, safetensors, into the model of that name; raise `ModelError` when it does not fit."""
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read as safetensors ({error}); expected a state_dict") from None
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path}: does not fit {name}: {first}; name the model it was saved from") from None
+
+
 def check_fit(name: str, model: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> None:
     """Run two blank examples through the model; raise `ModelError` unless it gives one logit a class."""
-    was_training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(model):
             output = model(torch.zeros(2, *input_shape))
     except Exception as error:
         raise ModelError(
             f"model {name}: inputs of shape {input_shape} raised {type(error).__name__}: {error}"
         ) from error
-    finally:
-        model.train(was_training)
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (2, num_classes):
         raise ModelError(

@@ -18,6 +18,7 @@ from redense.data.batches import scaled
 from redense.experiment.checkpoints import Tensors
 from redense.experiment.plan import Training
 from redense.experiment.trainer import make_optimizer, trainable
+from redense.models.evaluation import evaluating
 
 EVALUATED = 1 << 12
 """Examples evaluated at once, over all models together."""
@@ -83,11 +84,10 @@ class Stack:
 
     def logits(self, places: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Evaluate every model on its own examples, given by their places; returns one [n, classes] a model."""
-        self.template.eval()
         longest = max(map(len, places))
         # shorter lists are filled up with an example that is there, and cut again
         padded = torch.stack([nn.functional.pad(each, (0, longest - len(each))) for each in places]).to(self.x.device)
-        with torch.no_grad():
+        with evaluating(self.template):
             parts = [
                 self._forward(self.weights, self.fixed, scaled(self.x[batch]))
                 for batch in padded.split(max(1, EVALUATED // len(places)), dim=1)

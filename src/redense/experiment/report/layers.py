@@ -10,6 +10,7 @@ import torch
 from rich.table import Table
 from torch import nn
 
+from redense.models.evaluation import evaluating
 from redense.phases import Phase
 from redense.sparsity.masks import Masks
 
@@ -40,15 +41,12 @@ def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
         for name, module in model.named_modules()
         if not any(module.children())
     ]
-    was_training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(model):
             blank = torch.zeros(1, *input_shape)
             forward = partial(nn.Sequential.forward, model) if isinstance(model, nn.Sequential) else model
             forward(blank)
     finally:
-        model.train(was_training)
         for handle in handles:
             handle.remove()
     return list(found.values())

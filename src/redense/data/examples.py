@@ -1,0 +1,240 @@
+"""The one way in for examples: data sets, loaders, arrays, mappings, NPZ files, folders of images, functions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, IterableDataset, default_collate
+
+from redense.data.folders import check_classes, split_folder
+from redense.data.npz import split_npz
+from redense.errors import DataError, RedenseError
+from redense.user_code import call, is_object_name, load_object
+
+Labels = npt.NDArray[np.int64]
+LABELS = ("labels", "label", "y", "target")
+"""Names under which a mapping holds the classes of its examples."""
+NAMES = "FILE.npz with arrays x and y, a folder of class folders or package.module:function"
+
+
+def batches(source: Any, what: str, batch_size: int) -> Iterator[tuple[Any, Labels]]:
+    """Yield anybody's examples as (inputs, labels), a batch at a time.
+
+    Args:
+        source: a data set whose elements are (input, label); a loader of batches (inputs, labels), which keep their
+            size; arrays (x [n, ...], y [n]); any of these with mappings that hold ``labels``, ``label``, ``y`` or
+            ``target`` in place of pairs; or the name of what holds or returns one: see `opened`.
+        what: stands in errors, before the colon.
+        batch_size: examples at once.
+
+    Inputs are a tensor [b, ...] of finite numbers as they were stored, or a mapping of what is not the labels; labels
+    are int64 [b]. Raises `DataError` when there are no examples or they cannot be read.
+
+    >>> [(tuple(x.shape), y.tolist()) for x, y in batches(([[0.0], [1.0], [2.0]], [0, 1, 0]), "members", 2)]
+    [((2, 1), [0, 1]), ((1, 1), [0])]
+    """
+    source = opened(source, what)
+    total = 0
+    try:
+        for batch in _stored(source, what, batch_size):
+            inputs, labels = _parted(batch, what)
+            total += len(labels)
+            yield inputs, labels
+    except RedenseError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{what}: reading the examples raised {type(error).__name__}: {' '.join(str(error).split())}; expected "
+            "pairs (input, label) whose inputs share one shape"
+        ) from error
+    if not total:
+        raise DataError(f"{what}: got no examples; expected at least one")
+
+
+def arrays(source: Any, what: str) -> tuple[npt.NDArray[Any], Labels]:
+    """Read all examples into memory: inputs [n, ...] of the type in which they are stored, labels int64 [n].
+
+    `source` and `what` are as in `batches`; of mappings, those with one array beside the labels will do.
+
+    >>> arrays({"pixels": [[0.0], [1.0]], "label": [0, 1]}, "data")[0].shape
+    (2, 1)
+    """
+    parts = [(_array(inputs, what), labels) for inputs, labels in batches(source, what, sys.maxsize)]
+    shapes = sorted({x.shape[1:] for x, _ in parts})
+    if len(shapes) > 1:
+        raise DataError(f"{what}: inputs are of the shapes {shapes[0]} and {shapes[1]}; expected one shape")
+    x, y = zip(*parts, strict=True)
+    return (x[0], y[0]) if len(parts) == 1 else (np.concatenate(x), np.concatenate(y))
+
+
+def opened(source: Any, what: str, part: Literal["training", "test"] = "training") -> Any:
+    """Return the examples that a source names: those in FILE.npz, in a folder of class folders, or of a function.
+
+    A function ``package.module:function`` is called without arguments; it returns examples or names a file or folder.
+    Of files and folders with a training and a test part, `part` is taken. A source that is no name is returned as it
+    is.
+    """
+    if isinstance(source, str) and is_object_name(source):
+        source = call(load_object(source, DataError, what), f"{what} {source}: the function", DataError)
+    if not isinstance(source, (str, Path)):
+        return source
+    training, test = split(Path(source), what)
+    return test if part == "test" and test is not None else training
+
+
+def sides(members: Any, nonmembers: Any, names: tuple[str, str] = ("members", "nonmembers")) -> tuple[Any, Any]:
+    """Open examples that a model was trained on and examples that it was not, each a source as in `batches`.
+
+    Of a file or folder with two parts, members are the training part, non-members the test part. `names` stand in
+    errors. Raises `DataError` when sources that are named tell different classes apart.
+    """
+    found = opened(members, names[0]), opened(nonmembers, names[1], "test")
+    if all(isinstance(source, (str, Path)) for source in (members, nonmembers)):
+        check_classes(*found, names)
+    return found
+
+
+def split(path: Path, what: str) -> tuple[Any, Any | None]:
+    """Open the training part of a file or folder and its test part, if there is one."""
+    if os.path.isdir(path):
+        return split_folder(path, what)
+    if not os.path.exists(path):
+        raise DataError(f"{what} {path}: no such file or folder; expected {NAMES}")
+    return split_npz(path, what)
+
+
+def _stored(source: Any, what: str, batch_size: int) -> Iterator[Any]:
+    """Yield batches as the source holds them: pairs or mappings."""
+    if isinstance(source, DataLoader):
+        yield from source
+    elif isinstance(source, Mapping):
+        label = _label_name(source, what)
+        names = sorted(source, key=lambda name: name != label)  # labels first
+        columns = _whole([source[name] for name in names], what)
+        for slices in _slices(columns, batch_size):
+            yield dict(zip(names, slices, strict=True))
+    elif _is_pair(source):
+        y, x = _whole((source[1], source[0]), what)
+        for labels, inputs in _slices([y, x], batch_size):
+            yield inputs, labels
+    elif hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        yield from _collated((source[index] for index in range(len(source))), what, batch_size)
+    elif isinstance(source, IterableDataset):
+        yield from _collated(iter(source), what, batch_size)
+    else:
+        raise DataError(
+            f"{what}: got {type(source).__name__}; expected a data set, a loader of batches, or arrays (x, y), or the "
+            f"name of {NAMES}"
+        )
+
+
+def _is_pair(source: Any) -> bool:
+    """Tell whether a source is arrays (x, y) rather than a sequence of examples."""
+    if not isinstance(source, (tuple, list)) or len(source) != 2:
+        return False
+    arrays = all(hasattr(part, "shape") for part in source)
+    sized = all(hasattr(part, "__len__") and not isinstance(part, Mapping) for part in source)
+    return arrays or (isinstance(source, tuple) and sized)
+
+
+def _whole(columns: Any, what: str) -> list[Any]:
+    """Make columns arrays, labels first, and check that they belong to the same examples."""
+    found = [column if isinstance(column, torch.Tensor) else np.asarray(column) for column in columns]
+    for column in found:
+        if column.ndim == 0:
+            raise DataError(f"{what}: got an array without axes; expected inputs [n, ...] and labels [n]")
+        _check_lengths(column, found[0], what)
+    return found
+
+
+def _check_lengths(inputs: Any, labels: Any, what: str) -> None:
+    if len(inputs) != len(labels):
+        raise DataError(f"{what}: got {len(inputs)} inputs and {len(labels)} labels; expected as many")
+
+
+def _slices(columns: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(columns[0]), size):
+        yield [column[start : start + size] for column in columns]
+
+
+def _collated(examples: Iterator[Any], what: str, size: int) -> Iterator[Any]:
+    while batch := [_tensors(example, what) for example in islice(examples, size)]:
+        yield default_collate(batch)
+
+
+def _tensors(example: Any, what: str) -> Any:
+    """Make the input of a pair a tensor, also where it is an image or a list; leave all else to PyTorch."""
+    if isinstance(example, (tuple, list)) and len(example) == 2 and not isinstance(example[0], Mapping):
+        return _tensor(example[0], what), example[1]
+    return example
+
+
+def _parted(batch: Any, what: str) -> tuple[Any, Labels]:
+    """Part a batch into inputs and labels, and check both."""
+    inputs: Any
+    if isinstance(batch, Mapping):
+        name = _label_name(batch, what)
+        inputs, labels = {other: value for other, value in batch.items() if other != name}, batch[name]
+    elif isinstance(batch, (tuple, list)) and len(batch) == 2:
+        inputs, labels = batch
+    else:
+        raise DataError(f"{what}: got batches of {type(batch).__name__}; expected (inputs, labels) or a mapping")
+    classes = np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else labels)
+    if classes.ndim != 1 or classes.dtype.kind not in "iu":
+        raise DataError(
+            f"{what}: labels are {classes.dtype} {classes.shape}; expected one integer class an example, [n]"
+        )
+    return inputs if isinstance(inputs, Mapping) else _inputs(inputs, classes, what), classes.astype(np.int64)
+
+
+def _label_name(mapping: Mapping[str, Any], what: str) -> str:
+    name = next((name for name in LABELS if name in mapping), None)
+    if name is None:
+        held = ", ".join(map(str, mapping)) or "nothing"
+        raise DataError(f"{what}: batches hold {held}; expected labels under one of {', '.join(LABELS)}")
+    return name
+
+
+def _inputs(values: Any, labels: npt.NDArray[Any], what: str) -> torch.Tensor:
+    tensor = _tensor(values, what)
+    if tensor.ndim == 0:
+        raise DataError(f"{what}: got an array without axes; expected inputs [n, ...] and labels [n]")
+    _check_lengths(tensor, labels, what)
+    wrong = int((~tensor.float().isfinite()).sum()) if tensor.is_floating_point() else 0
+    if wrong:
+        raise DataError(f"{what}: {wrong} values of the inputs are NaN or infinite in float32; expected numbers")
+    return tensor
+
+
+def _tensor(values: Any, what: str) -> torch.Tensor:
+    array = values if isinstance(values, torch.Tensor) else np.asarray(values)
+    if isinstance(array, torch.Tensor) and not array.is_complex():
+        return array.detach()
+    if isinstance(array, torch.Tensor) or array.dtype.kind not in "fiub":
+        raise DataError(f"{what}: inputs are of type {array.dtype}; expected numbers")
+    # PyTorch takes no foreign byte order, no long double, no backward stride and nothing that must not be written to
+    known = np.dtype(np.float32) if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(array, known, ["C", "W"]))
+
+
+def _array(inputs: Any, what: str) -> npt.NDArray[Any]:
+    """Make a batch of inputs an array."""
+    if isinstance(inputs, Mapping):
+        if len(inputs) != 1:
+            raise DataError(
+                f"{what}: inputs are mappings of {', '.join(map(str, inputs)) or 'nothing'}; expected one array of "
+                "inputs, [n, ...]"
+            )
+        (inputs,) = inputs.values()
+        return _array(_tensor(inputs, what), what)
+    tensor = inputs.float() if inputs.dtype == torch.bfloat16 else inputs  # NumPy has no bfloat16
+    found: npt.NDArray[Any] = tensor.cpu().numpy()
+    return found

@@ -1,0 +1,70 @@
+"""Find the data that a recipe names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from redense.data.dataset import Dataset, checked
+from redense.data.examples import NAMES, arrays, sides, split
+from redense.data.named import NAMED, load_named
+from redense.errors import DataError
+from redense.text import did_you_mean
+from redense.user_code import call, is_object_name, load_object
+
+TEST_SHARE = 0.2
+SPLIT_SEED = 0
+
+
+def load(name: str | Path, root: str | Path | None = None) -> Dataset:
+    """Load data with a training and a test part, as `redense run` does.
+
+    Args:
+        name: a named data set (`redense data` lists them); FILE.npz with arrays ``x, y`` and, if there are any,
+            ``x_test, y_test``, or Keras's ``x_train, y_train, x_test, y_test``; a folder of class folders of images,
+            or of two such folders ``train`` and ``test``; or ``package.module:function``, which returns two sets of
+            examples (train, test), each as in `redense.audit`.
+        root: a folder in which to look for named data first, and to which they are downloaded.
+
+    Files and folders without a test part give a random fifth of their examples (fixed seed) to the test. Raises
+    `DataError` when there are no such data, or they are damaged or do not fit each other.
+
+    >>> import redense
+    >>> digits = redense.data.load("digits")
+    >>> digits.x_train.shape, digits.y_test.shape, digits.num_classes
+    ((1000, 1, 28, 28), (797,), 10)
+    """
+    name = str(name)
+    if name in NAMED:
+        return load_named(name, Path(root) if root is not None else None)
+    if is_object_name(name):
+        return checked(name, *_returned(name))
+    path = Path(name)
+    if path.suffix != ".npz" and not os.path.exists(path):
+        raise DataError(
+            f"unknown data {name!r}{did_you_mean(name, NAMED)}; expected one of {', '.join(NAMED)}, {NAMES}"
+        )
+    train, test = split(path, "data")
+    classes = len(train.classes) if path.is_dir() else None
+    if test is None:
+        train, test = _parted(*arrays(train, f"data {name}"))
+    return checked(path.name, train, test, classes)
+
+
+def _returned(name: str) -> tuple[Any, Any]:
+    """Call a function that returns a training and a test part."""
+    result = call(load_object(name, DataError, "data"), f"data {name}: the function", DataError)
+    if not (isinstance(result, (tuple, list)) and len(result) == 2):
+        raise DataError(f"data {name}: got {type(result).__name__}; expected two data sets (train, test)")
+    train, test = result
+    return sides(train, test, (f"data {name}, training", f"data {name}, test"))
+
+
+def _parted(x: npt.NDArray[Any], y: npt.NDArray[np.int64]) -> tuple[Any, Any]:
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(x))
+    test, train = np.split(order, [round(TEST_SHARE * len(x))])
+    return (x[train], y[train]), (x[test], y[test])

@@ -1,0 +1,88 @@
+"""NPZ files: plain arrays by name, and examples among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from redense.errors import DataError
+
+Array = npt.NDArray[Any]
+Pair = tuple[Array, Array]
+CHANNELS = (1, 3, 4)
+"""How many channels an image may have for the order of its axes to be told from its shape."""
+
+
+def read_npz(path: Path, what: str, needed: tuple[str, ...] = ()) -> dict[str, Array]:
+    """Read all arrays of an NPZ file, by name; nothing is unpickled.
+
+    Raises `DataError`, which begins with `what` and the path, when it is no such file or lacks one of those `needed`.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # zip, zlib, NumPy and the system each have kinds of their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{what} {path}: cannot be read as NPZ ({reason}); expected plain arrays, without objects"
+        ) from None
+    odd = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if odd:
+        raise DataError(f"{what} {path}: holds {', '.join(odd)}, which are no arrays; expected NPZ with arrays alone")
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise DataError(f"{what} {path}: holds {held(arrays)}; expected {', '.join(missing)}, too")
+    return arrays
+
+
+def split_npz(path: Path, what: str) -> tuple[Pair, Pair | None]:
+    """Read the training part (x, y) of an NPZ file and its test part, if there is one.
+
+    They are called ``x, y, x_test, y_test``, or ``x_train, y_train, x_test, y_test`` as in Keras. Images [n, h, w] and
+    [n, h, w, c] become [n, c, h, w].
+    """
+    arrays = read_npz(path, what)
+    x, y = ("x_train", "y_train") if "x" not in arrays and "x_train" in arrays else ("x", "y")
+    if x not in arrays or y not in arrays:
+        raise DataError(
+            f"{what} {path}: holds {held(arrays)}; expected arrays x and y, or x_train and y_train, "
+            "and of a test part x_test and y_test"
+        )
+    if ("x_test" in arrays) != ("y_test" in arrays):
+        raise DataError(f"{what} {path}: holds one of x_test and y_test; expected both or neither")
+    training, *test = (
+        (_channels_first(arrays[inputs], f"{what} {path}: {inputs}"), arrays[labels])
+        for inputs, labels in ((x, y), ("x_test", "y_test"))
+        if inputs in arrays
+    )
+    return training, test[0] if test else None
+
+
+def held(arrays: dict[str, Array]) -> str:
+    """Name the arrays of a file, for a message."""
+    return ", ".join(arrays) or "nothing"
+
+
+def _channels_first(x: Array, what: str) -> Array:
+    """Give images [n, h, w] a channel, and turn [n, h, w, c] into [n, c, h, w] where that reading alone makes sense.
+
+    A reading makes sense with 1, 3 or 4 channels; where both orders do, with square images.
+    """
+    if x.ndim == 3:
+        return x[:, None]
+    if x.ndim != 4:
+        return x
+    _, second, third, last = x.shape
+    first_fits, last_fits = second in CHANNELS, last in CHANNELS
+    if first_fits and last_fits:
+        first_fits, last_fits = third == last, second == third
+        if first_fits == last_fits:
+            raise DataError(
+                f"{what} is {x.shape}, which may be [n, channels, height, width] or [n, height, width, channels]; "
+                "expected images whose axis order their shape shows; give them with package.module:function, which "
+                "must return [n, channels, height, width]"
+            )
+    return x.transpose(0, 3, 1, 2) if last_fits and not first_fits else x

@@ -1,0 +1,270 @@
+"""One way in: the same sources through `run` and `audit` give the same examples and the same errors."""
+
+import re
+import zipfile
+
+import factories
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as np_st
+from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+import redense
+from redense.data.examples import arrays, batches
+from redense.errors import DataError
+
+X = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 9), dtype=np.uint8)
+Y = np.repeat([0, 1], 6)
+OTHERS = np.random.default_rng(1).integers(0, 256, (12, 3, 8, 9), dtype=np.uint8), Y
+
+
+class Listens(torch.nn.Module):
+    """Keeps the inputs that it is asked about."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def forward(self, x):
+        self.heard.append(x)
+        return torch.zeros(len(x), 2)
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return zip(torch.from_numpy(X), Y.tolist(), strict=True)
+
+
+class Raises(torch.utils.data.Dataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        raise FileNotFoundError("gone with\nthe wind")
+
+
+def tensors(x=X, y=Y):
+    return TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+
+
+def npz(folder, **content):
+    np.savez(folder / "data.npz", **content)
+    return folder / "data.npz"
+
+
+def patched(folder, offset, value):
+    """An NPZ file whose zip entries say something else: at 0 the flags, at 2 the compression."""
+    path = npz(folder, x=X, y=Y)
+    content = path.read_bytes()
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for place in (found.start() for found in re.finditer(re.escape(signature), content)):
+            at = place + flags + offset
+            content = content[:at] + value.to_bytes(2, "little") + content[at + 2 :]
+    path.write_bytes(content)
+    return path
+
+
+def with_a_note(folder):
+    with zipfile.ZipFile(npz(folder, x=X, y=Y), "a") as file:
+        file.writestr("note.txt", "hello")
+    return folder / "data.npz"
+
+
+def images(folder, x=X, y=Y):
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
+        (folder / "ab"[label]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / "ab"[label] / f"{number:02}.png")
+    return folder
+
+
+def odd_images(folder, size=None):
+    images(folder)
+    if size:
+        Image.new("RGB", size).save(folder / "b" / "odd.png")
+    else:
+        (folder / "b" / "odd.png").write_text("no image")
+    return folder
+
+
+def empty_class(folder):
+    (images(folder) / "c" / "deep").mkdir(parents=True)
+    (folder / "c" / "deep" / "readme.txt").touch()
+    return folder
+
+
+WAYS = {
+    "arrays": lambda _: (X, Y),
+    "a list of arrays": lambda _: [X, Y],
+    "tensors": lambda _: (torch.from_numpy(X), torch.from_numpy(Y)),
+    "lists": lambda _: (X.tolist(), Y.tolist()),
+    "arrays that are read-only, backward and of the other byte order": lambda _: (
+        np.frombuffer(X[::-1].astype(">f8").tobytes(), ">f8").reshape(X.shape)[::-1],
+        Y.astype(">i4"),
+    ),
+    "a data set": lambda _: tensors(),
+    "a sequence": lambda _: list(zip(X, Y.tolist(), strict=True)),
+    "a sequence of lists": lambda _: [(x.tolist(), int(y)) for x, y in zip(X, Y, strict=True)],
+    "a loader": lambda _: DataLoader(tensors(), batch_size=5),
+    "a stream": lambda _: Stream(),
+    "a mapping": lambda _: {"label": Y, "x": X},
+    "a sequence of mappings": lambda _: [{"x": x, "labels": int(y)} for x, y in zip(X, Y, strict=True)],
+    "a loader of mappings": lambda _: DataLoader([{"x": x, "y": y} for x, y in zip(X, Y, strict=True)], batch_size=5),
+    "NPZ": lambda folder: npz(folder, x=X, y=Y),
+    "NPZ, named by a string": lambda folder: str(npz(folder, x=X, y=Y)),
+    "NPZ of Keras": lambda folder: npz(folder, x_train=X.transpose(0, 2, 3, 1), y_train=Y),
+    "a folder": images,
+}
+
+WRONG = {
+    "a number": (lambda _: 5, ": got int; expected a data set, a loader of batches, or arrays (x, y), or the name of"),
+    "no labels": (lambda _: [1.0, 2.0], ": got batches of Tensor; expected (inputs, labels) or a mapping"),
+    "no labels in mappings": (lambda _: [{"x": 1.0}], ": batches hold x; expected labels under one of labels, label"),
+    "no labels in a mapping": (lambda _: {"x": X}, ": batches hold x; expected labels under one of labels, label"),
+    "too few labels": (lambda _: (X, Y[:5]), ": got 12 inputs and 5 labels; expected as many"),
+    "too few labels in NPZ": (lambda folder: npz(folder, x=X, y=Y[:5]), ": got 12 inputs and 5 labels"),
+    "too few labels in batches": (lambda _: DataLoader([(X, Y[:5])], batch_size=None), ": got 12 inputs and 5 labels"),
+    "labels with a fraction": (lambda _: (X, Y + 0.5), ": labels are float64 (12,); expected one integer class an"),
+    "labels in NPZ with a fraction": (lambda folder: npz(folder, x=X, y=Y + 0.5), ": labels are float64 (12,)"),
+    "labels one-hot": (lambda _: (X, np.eye(2, dtype=int)[Y]), ": labels are int64 (12, 2)"),
+    "not a number": (lambda _: (X * np.nan, Y), ": 2592 values of the inputs are NaN or infinite in float32"),
+    "words": (lambda _: (np.full(12, "word"), Y), ": inputs are of type <U4; expected numbers"),
+    "words one by one": (lambda _: [("word", 0)], ": inputs are of type <U4; expected numbers"),
+    "complex": (lambda _: (torch.zeros(12, 2, dtype=torch.complex64), Y), ": inputs are of type torch.complex64"),
+    "nothing": (lambda _: (X[:0], Y[:0]), ": got no examples; expected at least one"),
+    "an empty sequence": (lambda _: [], ": got no examples; expected at least one"),
+    "values without axes": (lambda folder: npz(folder, x=1.0, y=0), ": got an array without axes; expected inputs [n"),
+    "shapes that differ": (
+        lambda _: [(X[0], 0), (X[0, :1], 1)],
+        ": reading the examples raised RuntimeError: stack expects each tensor to be equal size",
+    ),
+    "a data set that fails": (
+        lambda _: Raises(),
+        ": reading the examples raised FileNotFoundError: gone with the wind; expected pairs (input, label)",
+    ),
+    "no file": (lambda folder: folder / "none.npz", "none.npz: no such file or folder; expected FILE.npz"),
+    "no NPZ": (lambda folder: odd_images(folder) / "b" / "odd.png", "odd.png: cannot be read as NPZ"),
+    "objects": (lambda folder: npz(folder, x=np.array([{}]), y=Y), "expected plain arrays, without objects"),
+    "encrypted": (lambda folder: patched(folder, 0, 1), "cannot be read as NPZ (File 'x.npy' is encrypted"),
+    "compressed otherwise": (lambda folder: patched(folder, 2, 99), "cannot be read as NPZ (That compression method"),
+    "files of other kinds": (with_a_note, "data.npz: holds note.txt, which are no arrays; expected NPZ"),
+    "other names": (
+        lambda folder: npz(folder, images=X),
+        "data.npz: holds images; expected arrays x and y, or x_train",
+    ),
+    "half a test part": (
+        lambda folder: npz(folder, x=X, y=Y, x_test=X),
+        "holds one of x_test and y_test; expected both",
+    ),
+    "axes in doubt": (
+        lambda folder: npz(folder, x=np.zeros((12, 3, 5, 4)), y=Y),
+        "data.npz: x is (12, 3, 5, 4), which may be [n, channels, height, width] or [n, height, width, channels]",
+    ),
+    "an empty folder": (lambda folder: folder, "expected folders named like the classes, with images in them"),
+    "a class without images": (empty_class, "no image is in"),
+    "what is no image": (odd_images, "odd.png: cannot be read (cannot identify image file"),
+    "an image of another size": (lambda folder: odd_images(folder, (4, 5)), "odd.png is 4x5, the first image 9x8"),
+}
+
+
+def through_run(source, monkeypatch):
+    monkeypatch.setattr(factories, "given", lambda: (source, source), raising=False)
+    return redense.data.load("factories:given")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_run_and_audit_get_the_same_examples(way, tmp_path, monkeypatch):
+    source = WAYS[way](tmp_path)
+    data = through_run(source, monkeypatch)
+    np.testing.assert_array_equal(data.x_train, X)
+    np.testing.assert_array_equal(data.y_train, Y)
+    monkeypatch.setattr(factories, "given", lambda: source)
+    for members in (source, "factories:given"):
+        model = Listens()
+        result = redense.audit(model, members=members, nonmembers=OTHERS, attacks=("threshold",))
+        heard = torch.cat(model.heard)[:12].numpy()
+        bytes_are_scaled = heard.max() <= 1
+        np.testing.assert_allclose(heard * (255 if bytes_are_scaled else 1), X, rtol=1e-6)
+        assert [(one.label, one.members) for one in result.classes] == [(0, 6), (1, 6)]
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_run_and_audit_raise_the_same_error(case, tmp_path, monkeypatch):
+    make, message = WRONG[case]
+    source = make(tmp_path)
+    with pytest.raises(DataError) as by_run:
+        through_run(source, monkeypatch)
+    with pytest.raises(DataError) as by_audit:
+        redense.audit(Listens(), members=source, nonmembers=OTHERS)
+    text = str(by_audit.value)
+    assert message in text
+    assert text.startswith("members")
+    assert "\n" not in text
+    assert text.removeprefix("members") == str(by_run.value).removeprefix("data factories:given, training")
+
+
+def test_both_parts_of_a_file_or_folder_are_loaded(tmp_path, monkeypatch):
+    images(tmp_path / "images" / "train")
+    images(tmp_path / "images" / "test", *OTHERS)
+    test = {"x_test": OTHERS[0].transpose(0, 2, 3, 1), "y_test": Y}
+    sources = [str(tmp_path / "images"), str(npz(tmp_path, x_train=X.transpose(0, 2, 3, 1), y_train=Y, **test))]
+    loaded = [redense.data.load(source) for source in sources]
+    for parts in ((f"{sources[0]}/train", f"{sources[0]}/test"), (sources[1], sources[1])):
+        monkeypatch.setattr(factories, "given", lambda parts=parts: parts, raising=False)
+        loaded.append(redense.data.load("factories:given"))
+    assert len({data.fingerprint for data in loaded}) == 1
+    np.testing.assert_array_equal(loaded[0].x_test, OTHERS[0])
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        ((5, 28, 28), (5, 1, 28, 28)),
+        ((5, 28, 28, 1), (5, 1, 28, 28)),
+        ((5, 32, 30, 3), (5, 3, 32, 30)),
+        ((5, 3, 32, 30), (5, 3, 32, 30)),
+        ((5, 10, 64, 64), (5, 10, 64, 64)),  # as they were, whatever the channels
+        ((5, 1, 4, 4), (5, 1, 4, 4)),
+        ((5, 4, 4, 1), (5, 1, 4, 4)),
+        ((5, 7), (5, 7)),
+    ],
+)
+def test_images_in_files_become_channels_first(stored, read, tmp_path):
+    x = np.arange(np.prod(stored)).reshape(stored)
+    found, _ = arrays(npz(tmp_path, x=x, y=np.arange(5)), "data")
+    assert found.shape == read
+    channels_last = len(stored) == 4 and stored != read
+    np.testing.assert_array_equal(found, (np.moveaxis(x, 3, 1) if channels_last else x).reshape(read))
+
+
+def test_a_functions_error_names_it(monkeypatch):
+    monkeypatch.setattr(factories, "given", factories.failing_data, raising=False)
+    for load in (redense.data.load, lambda name: redense.audit(Listens(), members=name, nonmembers=OTHERS)):
+        with pytest.raises(DataError, match="factories:given: the function raised FileNotFoundError: the disk is"):
+            load("factories:given")
+
+
+@given(
+    np_st.arrays(st.sampled_from([np.uint8, np.float32, bool]), st.tuples(st.integers(1, 9), st.just(2))).map(
+        np.nan_to_num
+    ),
+    st.integers(1, 10),
+)
+def test_batches_are_the_whole_in_order(x, size):
+    y = np.arange(len(x))
+    for source in ((x, y), list(zip(x, y, strict=True)), {"y": y, "x": x}):
+        parts = list(batches(source, "data", size))
+        assert [len(labels) for _, labels in parts[:-1]] == [size] * (len(parts) - 1)
+        np.testing.assert_array_equal(np.concatenate([labels for _, labels in parts]), y)
+        inputs = [part["x"] if isinstance(part, dict) else part for part, _ in parts]
+        joined = np.concatenate([np.asarray(part) for part in inputs])
+        assert joined.dtype == x.dtype
+        np.testing.assert_array_equal(joined, x)
+
+
+def test_mappings_of_several_arrays_are_for_audits_alone():
+    with pytest.raises(DataError, match="data: inputs are mappings of tokens, mask; expected one array of inputs"):
+        arrays({"labels": Y, "tokens": Y, "mask": Y}, "data")
