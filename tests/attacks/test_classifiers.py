@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from redense.attacks import SAMIA, ShadowClassifier
-from redense.attacks.samia import sample, tokens
-from redense.attacks.shadow_classifier import sample_rows
+from redense.attacks.samia import tokens
+from redense.attacks.references import sample_pairs
 from redense.metrics import auc
 
 
@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_scores():
 def test_rows_are_as_many_of_either_side_and_drawn_once():
     included = np.zeros((4, 100), dtype=bool)
     included[0] = True
-    model, example = sample_rows(included, most=80, seed=0)
+    model, example = sample_pairs(included, most=80, seed=0)
     assert included[model, example].sum() == 40
     assert len(set(zip(model.tolist(), example.tolist(), strict=True))) == 80
 

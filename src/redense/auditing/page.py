@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from importlib.resources import files
 
-from redense.auditing.figure import roc_figure
+from redense.auditing.figure import roc_png
 from redense.auditing.result import AuditResult
 from redense.auditing.table import interval_text, notes
 from redense.text import percent
@@ -34,6 +33,4 @@ def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
 
 
 def _picture(title: str, result: AuditResult) -> str:
-    buffer = io.BytesIO()
-    roc_figure([(title, result)]).savefig(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(roc_png([(title, result)])).decode()

@@ -12,8 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from typing_extensions import Doc
+
+from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.errors import RecipeError
 from redense.phases import CONTROLS
 from redense.text import did_you_mean
@@ -21,8 +24,10 @@ from redense.text import did_you_mean
 Distribution = Literal["uniform", "global", "erk"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 PROTOCOLS: tuple[str, ...] = ("reference", "half")
-AUDITS: tuple[str, ...] = ("lira", "rmia", "shadow", "samia", "label-only")
-"""Attacks that a run can be audited with; those that need nothing but the target itself always run."""
+AuditNames = Annotated[
+    tuple[str, ...],
+    Doc(f"Attacks with reference models of the same phases: {', '.join(FURTHER_FAMILIES)}. None: no audit."),
+]
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,9 @@ class Recipe:
     controls: tuple[str, ...] = ()
     """Controls of the same budget beside DSD: longer goes on from the dense phase with the same epochs, rates and
     batches but no mask; llr spends all these epochs at the low rate."""
-    audit: tuple[str, ...] = ()
-    """Attacks with reference models of the same phases: lira, rmia, shadow, samia, label-only. None: no audit."""
+    audit: AuditNames = ()
+    """Families of attacks, with reference models of the same phases; none is no audit. Those that need nothing but the
+    target's plain answers are always made."""
     references: int = 16
     """Reference models of an audit, each trained like the target on a random half of all examples."""
     protocols: tuple[str, ...] = ("reference",)
@@ -122,7 +128,7 @@ class Recipe:
             if getattr(self, name) not in choices:
                 raise RecipeError(f"{name}: got {getattr(self, name)!r}; expected one of {', '.join(choices)}")
         _require_some("protocols", self.protocols)
-        for name, known in (("controls", CONTROLS), ("audit", AUDITS), ("protocols", PROTOCOLS)):
+        for name, known in (("controls", CONTROLS), ("audit", FURTHER_FAMILIES), ("protocols", PROTOCOLS)):
             for value in getattr(self, name):
                 if value not in known:
                     raise RecipeError(f"{name}: got {value!r}; expected some of {', '.join(known)}")
