@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from redense.attacks import SAMIA, ShadowClassifier
-from redense.attacks.samia import tokens
 from redense.attacks.references import sample_pairs
+from redense.attacks.samia import tokens
 from redense.metrics import auc
 
 
@@ -97,9 +97,3 @@ def test_unusable_tokens_are_refused(target, learnt, inside, message):
 def test_tokens_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"expected \[n, classes\] twice"):
         tokens(np.zeros((2, 3)), np.zeros((2, 2)), [0, 1])
-
-
-def test_the_sample_is_of_both_sides():
-    included = np.random.default_rng(0).random((3, 50)) < 0.5
-    model, example = sample(included)
-    assert 0 < included[model, example].mean() < 1

@@ -22,7 +22,7 @@ def tensors(x, y):
 
 
 def figures(result):
-    return [dataclasses.replace(measured) for measured in result.attacks]
+    return list(result.attacks)
 
 
 def test_a_leak_is_found_and_said_in_a_sentence():
@@ -170,6 +170,21 @@ def test_a_result_survives_json_and_shows_in_all_forms(tmp_path):
         result.members = 3
 
 
+def test_a_result_of_another_format_is_refused():
+    model, members, nonmembers = leaky()
+    written = json.loads(redense.audit(model, members=members, nonmembers=nonmembers).to_json())
+    for other in ({**written, "format": 99}, {name: value for name, value in written.items() if name != "format"}):
+        with pytest.raises(DataError, match=f"got format {other.get('format')}; expected 1; audit again"):
+            AuditResult.from_json(json.dumps(other))
+
+
+def test_a_former_word_for_a_protocol_is_read():
+    model, members, nonmembers = leaky()
+    written = redense.audit(model, members=members, nonmembers=nonmembers).to_mapping()
+    assert AuditResult.from_mapping({**written, "protocol": "reference"}).protocol == "all"
+    assert AuditResult.from_mapping({**written, "protocol": "half"}).protocol == "half"
+
+
 def test_json_has_no_number_that_is_none():
     model, members, nonmembers = leaky()
     text = redense.audit(model, members=members, nonmembers=nonmembers).to_json()
@@ -266,7 +281,7 @@ def test_unusable_answers_are_errors(answer, error, message):
             "240 of 240 examples",
         ),
         ({"attacks": ("lyra",)}, RecipeError, "did you mean 'lira'"),
-        ({"attacks": ("lira",)}, RecipeError, "none of lira can be made"),
+        ({"attacks": ("lira",)}, RecipeError, "none of lira can be made with what is given; add threshold, or"),
         ({"queries": image_queries()}, DataError, "the inputs are no images"),
     ],
 )

@@ -1,10 +1,12 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import redense
+from redense.attacks import ShadowClassifier
 from redense.data.members import Draw
 from redense.errors import DataError, RecipeError
 from redense.experiment.audit import RunAuditor
@@ -46,7 +48,7 @@ def rows_of(folder, changes=(), attacks=("threshold", "lira", "rmia", "shadow"))
 def test_every_phase_of_both_targets_is_audited_with_references_of_its_own_phase(out):
     entries = json.loads((out / "audit.json").read_text())["rows"]
     assert [(entry["protocol"], entry["phase"]) for entry in entries] == [
-        (protocol, phase) for protocol in ("reference", "half") for phase in ("dense", "sparse", "redense")
+        (protocol, phase) for protocol in ("all", "half") for phase in ("dense", "sparse", "redense")
     ]
     assert all(entry["result"]["references"] == 4 for entry in entries)
     assert entries[0]["result"]["members"] == 96
@@ -92,12 +94,37 @@ def test_a_second_look_makes_nothing_anew(out, monkeypatch):
     assert (out / "audit.json").read_text() == before
 
 
+def test_a_second_look_reads_no_evidence(out, monkeypatch):
+    monkeypatch.setattr(Store, "load_signals", lambda *a: pytest.fail("signals were read"))
+    monkeypatch.setattr(RunAuditor, "ask", lambda *a, **k: pytest.fail("a model was asked"))
+    _, rows = rows_of(out)
+    assert len(rows) == 6
+
+
+def test_attacks_learn_once_a_phase_for_all_targets(out, tmp_path, monkeypatch):
+    shutil.copytree(out, tmp_path / "run", ignore=shutil.ignore_patterns("audit"))
+    times = []
+    fit = ShadowClassifier.fit
+    monkeypatch.setattr(ShadowClassifier, "fit", lambda *arguments: times.append(1) or fit(*arguments))
+    _, rows = rows_of(tmp_path / "run")
+    assert (len(times), len(rows)) == (3, 6)
+
+
 def test_a_damaged_result_is_made_again(out):
     before = json.loads((out / "audit.json").read_text())
     for damaged in (out / "audit").iterdir():
         damaged.write_bytes(damaged.read_bytes()[:-20])
     redense.run(recipe(), out=out, workers=0)
     assert json.loads((out / "audit.json").read_text()) == before
+
+
+def test_a_result_of_another_format_is_made_again(out):
+    before = {path: path.read_text() for path in (out / "audit").glob("*.json")}
+    for path, text in before.items():
+        path.write_text(json.dumps({**json.loads(text), "format": 99}))
+    rows_of(out)
+    assert len(before) == 6
+    assert {path: path.read_text() for path in (out / "audit").glob("*.json")} == before
 
 
 def test_more_references_train_only_the_new_ones(out):
@@ -166,7 +193,7 @@ def test_samia_and_label_only_ask_the_saved_models(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"audit": ("lyra",)}, "audit: got 'lyra'; expected some of lira"),
+        ({"audit": ("lyra",)}, "audit: got 'lyra'; expected some of label-only, shadow, samia, rmia, lira"),
         ({"protocols": ("full",)}, "protocols: got 'full'"),
         ({"protocols": ()}, "protocols: got none"),
         ({"references": 5}, "references: got 5; expected an even number"),
@@ -192,8 +219,8 @@ def test_phases_are_compared_pairwise(out):
     found = compare(rows)
     pairs = [("dense", "sparse 50%"), ("dense", "re-dense 50%"), ("sparse 50%", "re-dense 50%")]
     assert [(one.protocol, one.first, one.second) for one in found] == [
-        (protocol, *pair) for protocol in ("reference", "half") for pair in pairs
-    ] or len(found) == 6
+        (protocol, *pair) for protocol in ("all", "half") for pair in pairs
+    ]
     first = next(one for one in found if (one.protocol, one.first, one.second) == ("half", *pairs[1]))
     by_name = {(row.protocol, row.phase.kind): row for row in rows}
     dense, redense_row = by_name["half", "dense"], by_name["half", "redense"]
