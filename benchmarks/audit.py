@@ -28,9 +28,9 @@ from threadpoolctl import threadpool_limits
 from redense.attacks import RMIA, LiRA
 from redense.attacks.lira import Variance
 from redense.attacks.rmia import share_exceeded
-from redense.auditing.attacks import scored
+from redense.auditing.attack_result import FPRS, evaluate
+from redense.auditing.attacks import PLAIN_FAMILIES, possible_attacks
 from redense.auditing.evidence import Evidence
-from redense.auditing.measured import FPRS, measure
 from redense.metrics import auc_interval, balanced_accuracy_interval, bootstrap, roc
 from redense.metrics.intervals import split_halves
 from redense.signals import Signals
@@ -86,16 +86,17 @@ def thresholds_and_metrics(repeats: int) -> None:
     z[np.arange(n), labels] += 3 + 0.3 * (np.arange(n) < MEMBERS)
     evidence = Evidence(Signals.of_logits(z, labels), labels, np.arange(n) < MEMBERS)
     phi, members = evidence.target.phi, evidence.members
-    attacks = list(scored(evidence, ("threshold",)))
+    attacks = possible_attacks(PLAIN_FAMILIES, evidence)
 
     def audited() -> None:
         first = split_halves(members)
-        for attack in scored(evidence, ("threshold",)):
-            measure(attack.attack, attack.scores, members, decides=attack.decides, first=first)
+        for attack in attacks:
+            scores, decides = attack.score(evidence, None), attack.decides(evidence)
+            evaluate(attack.name, scores, members, decides=decides, first=first)
 
     ways: dict[str, Callable[[], Any]] = {
         f"redense: {len(attacks)} threshold attacks, all metrics": audited,
-        "redense: attacks and curves alone": lambda: [roc(a.scores, members) for a in scored(evidence, ("threshold",))],
+        "redense: attacks and curves alone": lambda: [roc(a.score(evidence, None), members) for a in attacks],
         "redense: one curve": lambda: roc(phi, members),
         "redense: AUC and accuracy with intervals": lambda: (
             auc_interval(phi, members),
@@ -145,7 +146,7 @@ def ten_million(repeats: int) -> None:
     compare(
         "10 M scores",
         {
-            "redense: all metrics": lambda: measure("scores", scores, members, decides=False),
+            "redense: all metrics": lambda: evaluate("scores", scores, members, decides=False),
             "redense: one curve": lambda: roc(scores, members),
             "NumPy: argsort alone": lambda: np.argsort(scores),
             "scikit-learn: roc_curve": lambda: roc_curve(members, scores),

@@ -47,6 +47,11 @@ def write_synced(path: Path, content: bytes) -> None:
 
 def write_png(path: Path, figure: Any) -> None:
     """Write a figure of matplotlib as PNG, as `write_whole` does."""
+    write_whole(path, png_bytes(figure))
+
+
+def png_bytes(figure: Any) -> bytes:
+    """Return a figure of matplotlib as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    write_whole(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from redense.attacks import SAMIA, ShadowClassifier
-from redense.attacks.samia import sample, tokens
-from redense.attacks.shadow_classifier import sample_rows
+from redense.attacks.references import sample_pairs
+from redense.attacks.samia import tokens
 from redense.metrics import auc
 
 
@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_scores():
 def test_rows_are_as_many_of_either_side_and_drawn_once():
     included = np.zeros((4, 100), dtype=bool)
     included[0] = True
-    model, example = sample_rows(included, most=80, seed=0)
+    model, example = sample_pairs(included, most=80, seed=0)
     assert included[model, example].sum() == 40
     assert len(set(zip(model.tolist(), example.tolist(), strict=True))) == 80
 
@@ -97,9 +97,3 @@ def test_unusable_tokens_are_refused(target, learnt, inside, message):
 def test_tokens_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"expected \[n, classes\] twice"):
         tokens(np.zeros((2, 3)), np.zeros((2, 2)), [0, 1])
-
-
-def test_the_sample_is_of_both_sides():
-    included = np.random.default_rng(0).random((3, 50)) < 0.5
-    model, example = sample(included)
-    assert 0 < included[model, example].mean() < 1

@@ -9,11 +9,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import redense
-from redense.auditing.audit import audit_evidence, example_risks
+from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
 from redense.errors import DataError, ModelError, RecipeError
 from redense.metrics import auc
+from redense.metrics.paired import shares_below
 from redense.signals import Signals, flip, image_queries, shift
 
 
@@ -22,7 +23,7 @@ def tensors(x, y):
 
 
 def figures(result):
-    return [dataclasses.replace(measured) for measured in result.attacks]
+    return list(result.attacks)
 
 
 def test_a_leak_is_found_and_said_in_a_sentence():
@@ -170,6 +171,21 @@ def test_a_result_survives_json_and_shows_in_all_forms(tmp_path):
         result.members = 3
 
 
+def test_a_result_of_another_format_is_refused():
+    model, members, nonmembers = leaky()
+    written = json.loads(redense.audit(model, members=members, nonmembers=nonmembers).to_json())
+    for other in ({**written, "format": 99}, {name: value for name, value in written.items() if name != "format"}):
+        with pytest.raises(DataError, match=f"got format {other.get('format')}; expected 1; audit again"):
+            AuditResult.from_json(json.dumps(other))
+
+
+def test_a_former_word_for_a_protocol_is_read():
+    model, members, nonmembers = leaky()
+    written = redense.audit(model, members=members, nonmembers=nonmembers).to_mapping()
+    assert AuditResult.from_mapping({**written, "protocol": "reference"}).protocol == "all"
+    assert AuditResult.from_mapping({**written, "protocol": "half"}).protocol == "half"
+
+
 def test_json_has_no_number_that_is_none():
     model, members, nonmembers = leaky()
     text = redense.audit(model, members=members, nonmembers=nonmembers).to_json()
@@ -191,7 +207,7 @@ def test_the_most_exposed_and_every_examples_risk():
 
 
 def test_risks_count_equal_scores_half():
-    assert example_risks(np.zeros(4), np.array([True, False, False, False])).tolist() == [0.5] * 4
+    assert shares_below(np.zeros(4), np.array([True, False, False, False])).tolist() == [0.5] * 4
 
 
 def test_overlap_of_more_than_a_hundredth_is_an_error():
@@ -266,7 +282,7 @@ def test_unusable_answers_are_errors(answer, error, message):
             "240 of 240 examples",
         ),
         ({"attacks": ("lyra",)}, RecipeError, "did you mean 'lira'"),
-        ({"attacks": ("lira",)}, RecipeError, "none of lira can be made"),
+        ({"attacks": ("lira",)}, RecipeError, "none of lira can be made with what is given; add threshold, or"),
         ({"queries": image_queries()}, DataError, "the inputs are no images"),
     ],
 )

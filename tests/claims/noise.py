@@ -10,7 +10,7 @@ from redense.signals import Signals
 CLASSES = 3
 
 
-def noise(seed, members, nonmembers, models, *, protocol="reference", ties=False, leaky_references=False):
+def noise(seed, members, nonmembers, models, *, protocol="all", ties=False, leaky_references=False):
     """Draw evidence: members and non-members alike; reference models may leak, which says nothing about the target."""
     generator = np.random.default_rng([seed, members, nonmembers, models])
     n = members + nonmembers
@@ -38,7 +38,7 @@ def noise(seed, members, nonmembers, models, *, protocol="reference", ties=False
 FAST = ("threshold", "label-only", "rmia", "lira")
 
 
-def audits(runs, *sizes, attacks=FAST, variance="shrunk", protocol="reference", **world):
+def audits(runs, *sizes, attacks=FAST, variance="shrunk", protocol="all", **world):
     """Audit that many worlds; yield the results."""
     for run in range(runs):
         evidence = noise(run, *sizes, protocol=protocol, **world)

@@ -27,14 +27,14 @@ def tally(runs, models, *, sizes, **options):
 
 
 @pytest.mark.parametrize("models", [0, 2, 8])
-@pytest.mark.parametrize("protocol", ["reference", "half"])
+@pytest.mark.parametrize("protocol", ["all", "half"])
 def test_calm_in_few_runs(models, protocol):
     tally(60, models, protocol=protocol, **WORLDS["leaky references" if models else "ties"]).check()
 
 
 @pytest.mark.evidence
 @pytest.mark.parametrize("models", [0, 2, 4, 8, 16, 64])
-@pytest.mark.parametrize("protocol", ["reference", "half"])
+@pytest.mark.parametrize("protocol", ["all", "half"])
 @pytest.mark.parametrize("world", WORLDS)
 def test_calm(models, protocol, world, capsys):
     counts = tally(300, models, protocol=protocol, **WORLDS[world])

@@ -259,7 +259,7 @@ def test_a_run_that_was_not_audited_can_be(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     main(["audit", str(tmp_path / "run")])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Audit, protocol reference" in printed
+    assert "Audit, protocol all" in printed
     assert "modified entropy, per class" in printed
     assert "0 reference models" in printed
     assert (tmp_path / "run" / "audit.json").exists()

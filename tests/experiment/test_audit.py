@@ -1,18 +1,21 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import redense
+from redense.attacks import ShadowClassifier
 from redense.data.members import MemberSet
 from redense.errors import DataError, RecipeError
 from redense.experiment.audit import RunAuditor
-from redense.experiment.audit_comparison import auc_difference, compare, compare_at_equal_accuracy
+from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.checkpoints import Store
 from redense.experiment.plan import identities
 from redense.experiment.prepare import prepare
 from redense.experiment.resources import Resources
+from redense.methods import METHODS
 from redense.metrics import auc
 
 RECIPE = {
@@ -46,7 +49,7 @@ def rows_of(folder, changes=(), attacks=("threshold", "lira", "rmia", "shadow"))
 def test_every_phase_of_both_targets_is_audited_with_references_of_its_own_phase(out):
     entries = json.loads((out / "audit.json").read_text())["rows"]
     assert [(entry["protocol"], entry["phase"]) for entry in entries] == [
-        (protocol, phase) for protocol in ("reference", "half") for phase in ("dense", "sparse", "redense")
+        (protocol, phase) for protocol in ("all", "half") for phase in ("dense", "sparse", "redense")
     ]
     assert all(entry["result"]["references"] == 4 for entry in entries)
     assert entries[0]["result"]["members"] == 96
@@ -92,12 +95,37 @@ def test_a_second_look_makes_nothing_anew(out, monkeypatch):
     assert (out / "audit.json").read_text() == before
 
 
+def test_a_second_look_reads_no_evidence(out, monkeypatch):
+    monkeypatch.setattr(Store, "load_signals", lambda *a: pytest.fail("signals were read"))
+    monkeypatch.setattr(RunAuditor, "ask", lambda *a, **k: pytest.fail("a model was asked"))
+    _, rows = rows_of(out)
+    assert len(rows) == 6
+
+
+def test_attacks_learn_once_a_phase_for_all_targets(out, tmp_path, monkeypatch):
+    shutil.copytree(out, tmp_path / "run", ignore=shutil.ignore_patterns("audit"))
+    times = []
+    fit = ShadowClassifier.fit
+    monkeypatch.setattr(ShadowClassifier, "fit", lambda *arguments: times.append(1) or fit(*arguments))
+    _, rows = rows_of(tmp_path / "run")
+    assert (len(times), len(rows)) == (3, 6)
+
+
 def test_a_damaged_result_is_made_again(out):
     before = json.loads((out / "audit.json").read_text())
     for damaged in (out / "audit").iterdir():
         damaged.write_bytes(damaged.read_bytes()[:-20])
     redense.run(recipe(), out=out, workers=0)
     assert json.loads((out / "audit.json").read_text()) == before
+
+
+def test_a_result_of_another_format_is_made_again(out):
+    before = {path: path.read_text() for path in (out / "audit").glob("*.json")}
+    for path, text in before.items():
+        path.write_text(json.dumps({**json.loads(text), "format": 99}))
+    rows_of(out)
+    assert len(before) == 6
+    assert {path: path.read_text() for path in (out / "audit").glob("*.json")} == before
 
 
 def test_more_references_train_only_the_new_ones(out):
@@ -168,7 +196,7 @@ def test_samia_and_label_only_ask_the_saved_models(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"audit": ("lyra",)}, "audit: got 'lyra'; expected some of lira"),
+        ({"audit": ("lyra",)}, "audit: got 'lyra'; expected some of label-only, shadow, samia, rmia, lira"),
         ({"protocols": ("full",)}, "protocols: got 'full'"),
         ({"protocols": ()}, "protocols: got none"),
         ({"references": 5}, "references: got 5; expected an even number"),
@@ -191,41 +219,26 @@ def test_data_that_overlap_are_refused_before_anything_is_trained(tmp_path):
 
 def test_phases_are_compared_pairwise(out):
     _, rows = rows_of(out)
-    found = compare(rows)
+    found = compare_audits(rows, METHODS["dsd"])
     pairs = [("dense", "sparse 50%"), ("dense", "re-dense 50%"), ("sparse 50%", "re-dense 50%")]
-    assert [(one.protocol, one.first, one.second) for one in found] == [
-        (protocol, *pair) for protocol in ("reference", "half") for pair in pairs
-    ] or len(found) == 6
-    first = next(one for one in found if (one.protocol, one.first, one.second) == ("half", *pairs[1]))
+    assert [(one.protocol, one.first.label, one.second.label) for one in found] == [
+        (protocol, *pair) for protocol in ("all", "half") for pair in pairs
+    ]
+    first = next(
+        one for one in found if (one.protocol, one.first.kind, one.second.kind) == ("half", "dense", "redense")
+    )
     by_name = {(row.protocol, row.phase.kind): row for row in rows}
     dense, redense_row = by_name["half", "dense"], by_name["half", "redense"]
     assert first.difference == pytest.approx(
         auc(redense_row.risks, dense.members) - auc(dense.risks, dense.members), abs=1e-12
     )
     assert all(one.interval[0] <= one.difference <= one.interval[1] for one in found)
-    for equal in compare_at_equal_accuracy(rows):
+    for equal in compare_audits_at_equal_accuracy(rows, METHODS["dsd"]):
         if equal.difference is None:
             assert abs(equal.test_accuracies[0] - equal.test_accuracies[1]) > 0.005
             assert "no epochs of equal test accuracy" in equal.sentence
         else:
             assert abs(equal.test_accuracies[0] - equal.test_accuracies[1]) <= 0.005 + 1e-12
-
-
-def test_the_paired_error_is_that_of_repeated_experiments():
-    generator = np.random.default_rng(0)
-    members = np.arange(600) < 350
-    differences, errors = [], []
-    for _ in range(300):
-        common = generator.normal(size=600)
-        first = common + 0.3 * generator.normal(size=600) + 0.5 * members
-        second = common + 0.3 * generator.normal(size=600) + 0.6 * members
-        difference, error = auc_difference(first, second, members)
-        assert difference == pytest.approx(auc(second, members) - auc(first, members))
-        differences.append(difference)
-        errors.append(error)
-    assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.12)
-    unpaired = np.sqrt(2) * 0.023
-    assert np.mean(errors) < 0.6 * unpaired, "what both have in common should cancel"
 
 
 def test_controls_are_audited_with_references_of_their_own(tmp_path_factory):
@@ -239,7 +252,7 @@ def test_controls_are_audited_with_references_of_their_own(tmp_path_factory):
     assert {row.result.references for row in rows} == {4}
     for job in auditor.jobs:
         assert (job.phase.kind == "control") == job.phase.label.startswith("control")
-    compared = {(one.second, one.first) for one in compare(rows)}
+    compared = {(one.second.label, one.first.label) for one in compare_audits(rows, METHODS["dsd"])}
     assert ("re-dense 50%", "control-longer beside re-dense") in compared
     assert ("sparse 50%", "control-longer beside sparse") in compared
     written = json.loads((folder / "audit.json").read_text())["rows"]

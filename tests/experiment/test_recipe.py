@@ -6,13 +6,12 @@ from typing import get_args
 import pytest
 
 from redense.errors import RecipeError
-from redense.experiment.recipe import AUDITS, PROTOCOLS, Distribution, Recipe, load_recipe, shipped_recipes
+from redense.experiment.recipe import PROTOCOLS, Distribution, Recipe, load_recipe, shipped_recipes
 from redense.methods import METHODS
 
 KNOWN = {
     "method": METHODS,
     "controls": METHODS["dsd"].controls,
-    "audit": AUDITS,
     "protocols": PROTOCOLS,
     "distribution": get_args(Distribution),
 }

@@ -104,13 +104,18 @@ def test_a_difference_of_areas_is_that_of_all_pairs(examples):
     assert shares_below(first, members) == pytest.approx(below)
 
 
-def test_a_difference_of_areas_has_delongs_error():
-    """Against the variance over many draws of the same population."""
+def test_the_paired_error_is_that_of_repeated_experiments():
     generator = np.random.default_rng(0)
-    found = []
+    members = np.arange(600) < 350
+    differences, errors = [], []
     for _ in range(300):
-        members = np.arange(400) < 200
-        common = generator.normal(size=400) + members
-        found.append(auc_difference(common + generator.normal(size=400), common, members))
-    differences, errors = np.array(found).T
-    assert errors.mean() == pytest.approx(differences.std(), rel=0.15)
+        common = generator.normal(size=600)
+        first = common + 0.3 * generator.normal(size=600) + 0.5 * members
+        second = common + 0.3 * generator.normal(size=600) + 0.6 * members
+        difference, error = auc_difference(first, second, members)
+        assert difference == pytest.approx(auc(second, members) - auc(first, members))
+        differences.append(difference)
+        errors.append(error)
+    assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.12)
+    unpaired = np.sqrt(2) * 0.023
+    assert np.mean(errors) < 0.6 * unpaired, "what both have in common should cancel"

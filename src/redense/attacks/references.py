@@ -1,4 +1,4 @@
-"""What attacks with reference models have in common: the checks of shapes, and which models are IN and OUT."""
+"""What attacks with reference models have in common: checks of shapes, which models are IN and OUT, samples of both."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ def mean_of_chosen(values: Array, chosen: Included) -> Array:
     for value, of_model in zip(values, chosen, strict=True):
         total += np.where(of_model.reshape(shape), value, 0.0)
     return np.asarray(total / np.maximum(chosen.sum(0), 1).reshape(shape))
+
+
+def sample_pairs(included: Included, most: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Draw at most so many pairs (model, example) of [m, n], as many IN as OUT as far as there are: [r] and [r].
+
+    They are in order, by model and then by example.
+    """
+    generator = np.random.default_rng(seed)
+    chosen = []
+    for side in (included, ~included):
+        places = np.flatnonzero(side)
+        chosen.append(generator.permutation(places)[: most // 2] if len(places) > most // 2 else places)
+    model, example = np.unravel_index(np.sort(np.concatenate(chosen)), included.shape)
+    return model, example
 
 
 def checked_references(

@@ -10,10 +10,8 @@ import torch
 from torch import nn
 
 from redense.attacks.references import Array
-from redense.attacks.shadow_classifier import sample_rows
 
 WIDTH = 32
-MOST_ROWS = 12_000
 MOST_CLASSES = 10
 BATCH = 256
 
@@ -131,8 +129,3 @@ class SAMIA:
         network.load_state_dict(kept)
         network.eval()
         return network
-
-
-def sample(included: npt.NDArray[np.bool_], seed: int = 0) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Draw the pairs (model, example) that the attack learns from: [r] models and [r] examples."""
-    return sample_rows(included, MOST_ROWS, seed)

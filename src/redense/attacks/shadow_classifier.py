@@ -8,22 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from redense.attacks.references import Array, Included, checked_references
+from redense.attacks.references import Array, checked_references, sample_pairs
 
-MOST_ROWS = 30_000
+MOST_PAIRS = 30_000
 """Answers of reference models that the classifier learns from; more hardly help and take long."""
 FEWEST_ROWS_A_CLASS = 200
-
-
-def sample_rows(included: Included, most: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Draw at most so many pairs (model, example), as many IN as OUT as far as there are, at random."""
-    generator = np.random.default_rng(seed)
-    chosen = []
-    for side in (included, ~included):
-        places = np.flatnonzero(side)
-        chosen.append(generator.permutation(places)[: most // 2] if len(places) > most // 2 else places)
-    model, example = np.unravel_index(np.sort(np.concatenate(chosen)), included.shape)
-    return model, example
 
 
 @dataclass(frozen=True)
@@ -84,7 +73,7 @@ class ShadowClassifier:
         others, member, classes = np.asarray(references), np.asarray(included), np.asarray(labels)
         if classes.shape != member.shape[1:]:
             raise ValueError(f"labels: got {classes.shape}; expected {member.shape[1:]}, one for each example")
-        model, example = sample_rows(member, MOST_ROWS, self.seed)
+        model, example = sample_pairs(member, MOST_PAIRS, self.seed)
         answers, inside = others[model, example], member[model, example]
         of_class = {}
         for label in np.unique(classes):

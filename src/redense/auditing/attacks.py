@@ -1,101 +1,276 @@
-"""The attacks of an audit: which there are, what each needs, and their scores."""
+"""The table of attacks: what each needs, how it scores, what it learns once for all targets, and its ranks.
+
+Command-line help reads it, so it is light to import: what scores and learns is imported where that is done.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    from redense.attacks.lira import Variance
+    from redense.attacks.references import Array, Mode
+    from redense.attacks.samia import FittedSAMIA
+    from redense.attacks.shadow_classifier import FittedClassifier
+    from redense.attacks.threshold import Labels
+    from redense.auditing.evidence import Evidence, References
+    from redense.signals import Signals
 
-from redense.attacks.label_only import label_only
-from redense.attacks.lira import LiRA, Variance
-from redense.attacks.references import Array, Mode
-from redense.attacks.rmia import RMIA
-from redense.attacks.shadow_classifier import FittedClassifier, ShadowClassifier
-from redense.attacks.threshold import Labels, score_by_other_half, score_by_references
-from redense.auditing.evidence import Evidence, References
-from redense.signals import Signals
-
-Signal = Callable[[Signals], Array]
-
-SIGNALS: dict[str, Signal] = {
-    "confidence": lambda signals: signals.phi,  # grows with the confidence, and does not round to 1
-    "loss": lambda signals: -signals.loss,
-    "entropy": lambda signals: -signals.entropy,
-    "modified entropy": lambda signals: -signals.modified_entropy,
-}
-OF_PHI = ("confidence", "loss")
-"""Those that need nothing but the probability of the true class."""
-FAMILIES = ("threshold", "label-only", "shadow", "samia", "lira", "rmia")
-"""Names by which attacks are asked for; ``threshold`` stands for the gap and all threshold attacks."""
+Query = Literal["augmented", "noisy"]
+Need = Literal["signals", "classes", "references", "augmented", "noisy"]
+"""What an attack may need beyond the probability of the true class: all signals of a plain answer, examples of several
+classes, reference models, the target's answers to augmented queries, or every model's answers to noisy queries."""
+Score = Callable[..., "Array"]
+"""(evidence, what was learnt, settings by name) -> float64 [n], higher = member."""
+Decides = Callable[["Evidence"], bool]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """An attack's scores [n]; with `decides`, at 0 and above its own guess is "member"."""
+class Attack:
+    """One attack of an audit.
 
-    attack: str
-    scores: Array
-    decides: bool
+    `family` is the name by which it is asked for, with others like it; `name` stands in results. `score` is given the
+    evidence, what the attack has learnt, and those of the audit's settings that `settings` names. `learn` is given
+    reference models and the classes of the examples [n]; what it returns serves all targets. Where it `decides`, 0 is
+    the attack's own threshold: at 0 and above it guesses "member". `primary` ranks it among those that risks rest on,
+    `pictured` among those whose curves are drawn; 1 comes first, None never.
+    """
 
+    family: str
+    name: str
+    score: Score
+    needs: tuple[Need, ...] = ()
+    learn: Callable[[References, Labels], Any] | None = None
+    decides: Decides = lambda _: False
+    settings: tuple[str, ...] = ()
+    primary: int | None = None
+    pictured: int | None = None
 
-def scored(evidence: Evidence, families: tuple[str, ...], variance: Variance = "shrunk") -> Iterator[Scored]:
-    """Carry out the attacks of the families asked for that the evidence allows, weakest first."""
-    if "threshold" in families:
-        if not evidence.phi_only:
-            yield Scored("gap", np.where(evidence.target.correct, 0.5, -0.5), decides=True)
-        yield from _thresholds(evidence)
-    if "label-only" in families and evidence.augmented is not None:
-        yield Scored("label-only", label_only(evidence.augmented), decides=False)
-    references = evidence.references
-    if "shadow" in families and references is not None and not evidence.phi_only:
-        classifier = evidence.shadow or shadow_classifier(references, evidence.labels)
-        scores = classifier.score(stacked_features(evidence.target), evidence.labels)
-        yield Scored("shadow classifier", scores, decides=True)
-    if "samia" in families and evidence.tokens is not None and evidence.samia is not None:
-        yield Scored("SAMIA", evidence.samia.score(evidence.tokens), decides=True)
-    if references is not None:
-        yield from _likelihood_ratios(evidence, references, families, variance)
+    def possible(self, evidence: Evidence) -> bool:
+        """Tell whether the evidence has all that the attack needs."""
+        return all(_HAS[need](evidence) for need in self.needs)
 
 
-def _thresholds(evidence: Evidence) -> Iterator[Scored]:
-    several = evidence.labels.min() < evidence.labels.max()
-    names = OF_PHI if evidence.phi_only else tuple(SIGNALS)
-    signals = {name: SIGNALS[name](evidence.target) for name in names}
-    references = evidence.references
-    for per_class in (False, True) if several else (False,):
-        for name, own in signals.items():
-            if references is not None:
-                others = SIGNALS[name](references.signals)
-                scores = score_by_references(own, others, references.included, evidence.labels, per_class=per_class)
-            elif per_class:
-                scores = score_by_other_half(own, evidence.members, evidence.labels, per_class=True)
-            else:
-                yield Scored(name, own, decides=False)
-                continue
-            yield Scored(f"{name}, per class" if per_class else name, scores, decides=True)
+class Learnt:
+    """What attacks have learnt from reference models (None: there are none) that were asked about examples of classes
+    `labels` [n]: each when it is first needed, and once for all targets."""
+
+    def __init__(self, references: References | None, labels: Labels) -> None:
+        self.references = references
+        self._labels = labels
+        self._by_attack: dict[str, Any] = {}
+
+    def of(self, attack: Attack) -> Any:
+        """Return what an attack has learnt, None for one that learns nothing."""
+        if attack.learn is None or self.references is None:
+            return None
+        if attack.name not in self._by_attack:
+            self._by_attack[attack.name] = attack.learn(self.references, self._labels)
+        return self._by_attack[attack.name]
 
 
-def _likelihood_ratios(
-    evidence: Evidence, references: References, families: tuple[str, ...], variance: Variance
-) -> Iterator[Scored]:
-    included = references.included
-    modes: tuple[Mode, ...] = ("offline", "online")
-    if "rmia" in families:
-        for mode in modes:
-            scores = RMIA(mode=mode).score(evidence.target.confidence, references.signals.confidence, included)
-            yield Scored(f"RMIA {mode}", scores, decides=False)
-    if "lira" in families:
-        for mode in modes:
-            scores = LiRA(mode=mode, variance=variance).score(evidence.target.phi, references.signals.phi, included)
-            yield Scored(f"LiRA {mode}", scores, decides=False)
+def _always(_: Evidence) -> bool:
+    return True
 
 
-def shadow_classifier(references: References, labels: Labels) -> FittedClassifier:
-    """Learn the shadow classifier from what reference models say about examples of classes labels [n]."""
-    return ShadowClassifier().fit(stacked_features(references.signals), references.included, labels)
+def _with_references(evidence: Evidence) -> bool:
+    return evidence.references is not None
 
 
-def stacked_features(signals: Signals) -> Array:
-    """Put all signals of an example side by side, [..., 5]: what the shadow classifier sees of an answer."""
+_HAS: dict[Need, Callable[[Evidence], bool]] = {
+    "signals": lambda evidence: not evidence.phi_only,
+    "classes": lambda evidence: bool(evidence.labels.min() < evidence.labels.max()),
+    "references": _with_references,
+    "augmented": lambda evidence: evidence.augmented is not None,
+    "noisy": lambda evidence: (
+        evidence.noisy is not None and (evidence.references is None or evidence.references.noisy is not None)
+    ),
+}
+
+
+def _gap(evidence: Evidence, _: None) -> Array:
+    scores: Array = evidence.target.correct.astype("float64") - 0.5
+    return scores
+
+
+def _phi(signals: Signals) -> Array:
+    return signals.phi  # grows with the confidence, and does not round to 1
+
+
+def _loss(signals: Signals) -> Array:
+    return -signals.loss
+
+
+def _entropy(signals: Signals) -> Array:
+    return -signals.entropy
+
+
+def _modified_entropy(signals: Signals) -> Array:
+    return -signals.modified_entropy
+
+
+def _threshold(signal: Callable[[Signals], Array]) -> Score:
+    """Score by a signal, less the threshold that reference models teach where there are any."""
+
+    def score(evidence: Evidence, _: None) -> Array:
+        from redense.attacks.threshold import score_by_references
+
+        own, references = signal(evidence.target), evidence.references
+        if references is None:
+            return own
+        return score_by_references(own, signal(references.signals), references.included, evidence.labels)
+
+    return score
+
+
+def _class_thresholds(signal: Callable[[Signals], Array]) -> Score:
+    """Score by a signal, less its class's threshold: of reference models, or else of the other half of the examples."""
+
+    def score(evidence: Evidence, _: None) -> Array:
+        from redense.attacks.threshold import score_by_other_half, score_by_references
+
+        own, references, labels = signal(evidence.target), evidence.references, evidence.labels
+        if references is None:
+            return score_by_other_half(own, evidence.members, labels, per_class=True)
+        return score_by_references(own, signal(references.signals), references.included, labels, per_class=True)
+
+    return score
+
+
+def _label_only(evidence: Evidence, _: None) -> Array:
+    from redense.attacks.label_only import label_only
+
+    assert evidence.augmented is not None
+    return label_only(evidence.augmented)
+
+
+def _shadow(evidence: Evidence, learnt: FittedClassifier) -> Array:
+    return learnt.score(_side_by_side(evidence.target), evidence.labels)
+
+
+def _learn_shadow(references: References, labels: Labels) -> FittedClassifier:
+    from redense.attacks.shadow_classifier import ShadowClassifier
+
+    return ShadowClassifier().fit(_side_by_side(references.signals), references.included, labels)
+
+
+def _side_by_side(signals: Signals) -> Array:
+    """Put all signals of an example side by side, [..., 5]."""
+    import numpy as np
+
     return np.stack([values.astype(np.float64) for values in signals.arrays().values()], axis=-1)
+
+
+def _samia(evidence: Evidence, learnt: FittedSAMIA) -> Array:
+    from redense.attacks.samia import tokens
+
+    own = evidence.noisy
+    assert own is not None
+    return learnt.score(tokens(own.probabilities, own.sensitivities, evidence.labels))
+
+
+def _learn_samia(references: References, labels: Labels) -> FittedSAMIA:
+    from redense.attacks.samia import SAMIA, tokens
+
+    asked = references.noisy
+    assert asked is not None
+    answers = tokens(asked.answers.probabilities, asked.answers.sensitivities, labels[asked.example])
+    return SAMIA().fit(answers, references.included[asked.model, asked.example])
+
+
+def _rmia(mode: Mode) -> Score:
+    def score(evidence: Evidence, _: None) -> Array:
+        from redense.attacks.rmia import RMIA
+
+        references = evidence.references
+        assert references is not None
+        return RMIA(mode=mode).score(evidence.target.confidence, references.signals.confidence, references.included)
+
+    return score
+
+
+def _lira(mode: Mode) -> Score:
+    def score(evidence: Evidence, _: None, *, variance: Variance) -> Array:
+        from redense.attacks.lira import LiRA
+
+        references = evidence.references
+        assert references is not None
+        lira = LiRA(mode=mode, variance=variance)
+        return lira.score(evidence.target.phi, references.signals.phi, references.included)
+
+    return score
+
+
+ATTACKS = (
+    Attack("threshold", "gap", _gap, ("signals",), decides=_always, pictured=7),
+    Attack("threshold", "confidence", _threshold(_phi), decides=_with_references, primary=3, pictured=6),
+    Attack("threshold", "loss", _threshold(_loss), decides=_with_references),
+    Attack("threshold", "entropy", _threshold(_entropy), ("signals",), decides=_with_references),
+    Attack("threshold", "modified entropy", _threshold(_modified_entropy), ("signals",), decides=_with_references),
+    Attack("threshold", "confidence, per class", _class_thresholds(_phi), ("classes",), decides=_always, pictured=5),
+    Attack("threshold", "loss, per class", _class_thresholds(_loss), ("classes",), decides=_always),
+    Attack("threshold", "entropy, per class", _class_thresholds(_entropy), ("signals", "classes"), decides=_always),
+    Attack(
+        family="threshold",
+        name="modified entropy, per class",
+        score=_class_thresholds(_modified_entropy),
+        needs=("signals", "classes"),
+        decides=_always,
+    ),
+    Attack("label-only", "label-only", _label_only, ("augmented",)),
+    Attack(
+        family="shadow",
+        name="shadow classifier",
+        score=_shadow,
+        needs=("signals", "references"),
+        learn=_learn_shadow,
+        decides=_always,
+        pictured=3,
+    ),
+    Attack("samia", "SAMIA", _samia, ("references", "noisy"), learn=_learn_samia, decides=_always, pictured=4),
+    Attack("rmia", "RMIA offline", _rmia("offline"), ("references",)),
+    Attack("rmia", "RMIA online", _rmia("online"), ("references",), primary=2, pictured=2),
+    Attack("lira", "LiRA offline", _lira("offline"), ("references",), settings=("variance",)),
+    Attack("lira", "LiRA online", _lira("online"), ("references",), settings=("variance",), primary=1, pictured=1),
+)
+"""All attacks, weakest first: results list them in this order."""
+FAMILIES = tuple(dict.fromkeys(attack.family for attack in ATTACKS))
+"""Names by which attacks are asked for."""
+PLAIN_FAMILIES = tuple(
+    dict.fromkeys(attack.family for attack in ATTACKS if not {"references", "augmented", "noisy"} & {*attack.needs})
+)
+"""Families with attacks that need nothing but the target's plain answers: every audit of a run makes them."""
+FURTHER_FAMILIES = tuple(family for family in FAMILIES if family not in PLAIN_FAMILIES)
+"""Families that an audit of a run is asked for."""
+
+
+def _by_rank(ranks: Iterable[int | None]) -> tuple[str, ...]:
+    ranked = [(rank, attack.name) for rank, attack in zip(ranks, ATTACKS, strict=True) if rank is not None]
+    return tuple(name for _, name in sorted(ranked))
+
+
+PRIMARY = _by_rank(attack.primary for attack in ATTACKS)
+"""The attack that risks rest on: the first of these that is made, chosen before anything is seen."""
+PICTURED = _by_rank(attack.pictured for attack in ATTACKS)
+"""The attacks whose curves are drawn, the first as far as there is room."""
+
+
+def possible_attacks(families: Iterable[str], evidence: Evidence) -> list[Attack]:
+    """Return the attacks of the families asked for that the evidence allows, weakest first."""
+    chosen = set(families)
+    return [attack for attack in ATTACKS if attack.family in chosen and attack.possible(evidence)]
+
+
+def queried(families: Iterable[str], query: Query, *, references: bool) -> bool:
+    """Tell whether an attack of these families needs such queries and lacks nothing else, reference models included.
+
+    >>> queried(["samia", "lira"], "noisy", references=True), queried(["samia", "lira"], "noisy", references=False)
+    (True, False)
+    """
+    chosen = set(families)
+    return any(
+        attack.family in chosen and query in attack.needs and (references or "references" not in attack.needs)
+        for attack in ATTACKS
+    )

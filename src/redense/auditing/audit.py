@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,23 +13,21 @@ from torch import nn
 
 from redense.attacks.lira import Variance
 from redense.attacks.references import Array
-from redense.attacks.samia import SAMIA, FittedSAMIA, sample, tokens
-from redense.auditing.attacks import FAMILIES, scored
-from redense.auditing.evidence import Evidence, References
-from redense.auditing.examples import Examples, read_examples
-from redense.auditing.measured import Measured, measure, thinned
+from redense.auditing.attack_result import AttackResult, evaluate, thinned
+from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, possible_attacks, queried
+from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
+from redense.auditing.examples import Examples, noisy_pairs, read_examples
 from redense.auditing.result import AuditResult, ClassRisk, Exposed, Protocol
 from redense.auditing.verdict import judge
 from redense.data.examples import sides
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of, split_halves
+from redense.metrics.paired import shares_below
 from redense.metrics.roc import Roc, roc
 from redense.signals import Query, Signals
 from redense.text import did_you_mean
 
-PRIMARY = ("LiRA online", "RMIA online", "confidence")
-"""The attack that risks rest on: the first of these that is made, chosen before anything is seen."""
 MOST_EXPOSED = 20
 FEWEST_IN_CLASS = 20
 MOST_OVERLAP = 0.01
@@ -61,12 +60,12 @@ def audit(
         nonmembers: examples like these that it was not trained on. Of a file or folder with a training and a test part,
             these are the test part, members the training part.
         references: models trained like it, each on some of all these examples and not on others; with two or more,
-            the attacks of Shokri et al., SAMIA, LiRA and RMIA are made, too.
+            the attacks that need them are made, too.
         included: which reference model was trained on which example, bool [m, members + nonmembers].
-        attacks: which families to make, of ``threshold``, ``label-only``, ``shadow``, ``samia``, ``lira``, ``rmia``;
+        attacks: which families to make, of ``threshold``, ``label-only``, ``shadow``, ``samia``, ``rmia``, ``lira``;
             those that lack what they need are left out.
         variance: how LiRA estimates variances: ``example``, ``shared`` or ``shrunk``.
-        queries: changes of the input for the label-only attack, such as `redense.signals.image_queries()`.
+        queries: changes of the input for attacks with augmented queries, such as `redense.signals.image_queries()`.
         batch_size: examples evaluated at once where a data set or arrays are given.
         device: where to evaluate, by default where the model's parameters are.
         confidence: of all intervals.
@@ -82,12 +81,11 @@ def audit(
     """
     check_settings(attacks, delta)
     members, nonmembers = sides(members, nonmembers)
-    noisy = "samia" in attacks and len(references) >= 2
     ask = partial(
         read_examples,
         (model, *references),
-        queries=queries if "label-only" in attacks else (),
-        noisy=noisy,
+        queries=queries if queried(attacks, "augmented", references=bool(references)) else (),
+        noisy=queried(attacks, "noisy", references=bool(references)),
         batch_size=batch_size,
         device=device,
     )
@@ -95,15 +93,13 @@ def audit(
     examples = Examples.join(read)
     is_member = np.arange(len(examples.labels)) < len(read[0].labels)
     warnings = repeated(examples.digests, is_member)
-    found = _references(examples, included)
     evidence = Evidence(
         target=examples.signals[0],
         labels=examples.labels,
         members=is_member,
-        references=found,
+        references=_references(examples, included),
         augmented=examples.augmented,
-        tokens=tokens(examples.outputs[0][0], examples.outputs[1][0], examples.labels) if noisy else None,
-        samia=_samia(examples, found) if noisy and found is not None else None,
+        noisy=examples.noisy[0] if examples.noisy else None,
     )
     return audit_evidence(
         evidence, attacks=attacks, variance=variance, confidence=confidence, delta=delta, warnings=warnings
@@ -119,8 +115,13 @@ def audit_evidence(
     delta: float = 0.0,
     protocol: Protocol = "given",
     warnings: Sequence[str] = (),
+    learnt: Learnt | None = None,
 ) -> AuditResult:
     """Audit from signals alone: no model is needed. Arguments are as in `audit`.
+
+    `learnt` keeps what attacks learn from the reference models, for audits of other targets with the same ones.
+
+    Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models.
 
     >>> phi = np.random.default_rng(0).normal(size=400) + np.repeat([1.0, 0.0], 200)
     >>> signals = Signals.of_phi(phi)
@@ -130,28 +131,34 @@ def audit_evidence(
     """
     check_settings(attacks, delta)
     members = evidence.members
-    found: list[Measured] = []
+    learnt = learnt or Learnt(evidence.references, evidence.labels)
+    if learnt.references is not evidence.references:
+        raise DataError("learnt: got what was learnt from other reference models; expected those of the evidence")
+    settings = {"variance": variance}
+    found: list[AttackResult] = []
     curves: dict[str, Roc] = {}
     scores: dict[str, Array] = {}
     first = split_halves(members)
-    for attack in scored(evidence, tuple(attacks), variance):
-        measured, curve = measure(
-            attack.attack,
-            attack.scores,
+    for attack in possible_attacks(attacks, evidence):
+        own = attack.score(evidence, learnt.of(attack), **{name: settings[name] for name in attack.settings})
+        result, curves[attack.name] = evaluate(
+            attack.name,
+            own,
             members,
-            decides=attack.decides,
+            decides=attack.decides(evidence),
             first=first,
             delta=delta,
             confidence=confidence,
         )
-        found.append(measured)
-        curves[attack.attack], scores[attack.attack] = curve, attack.scores
+        found.append(result)
+        scores[attack.name] = own
     if not found:
         raise RecipeError(
-            f"attacks: none of {', '.join(attacks)} can be made with what is given; add threshold, or reference models"
+            f"attacks: none of {', '.join(attacks)} can be made with what is given; add "
+            f"{' or '.join(PLAIN_FAMILIES)}, or reference models"
         )
     primary = next((name for name in PRIMARY if name in scores), found[-1].attack)
-    risks = example_risks(scores[primary], members)
+    risks = shares_below(scores[primary], members)
     one_run = None
     if protocol == "half":
         one_run = one_run_epsilon_of_scores(scores[primary], members, delta=delta, confidence=confidence)
@@ -172,17 +179,6 @@ def audit_evidence(
         curves={name: thinned(curve) for name, curve in curves.items()},
         risks=risks,
     )
-
-
-def example_risks(scores: Array, members: npt.NDArray[np.bool_]) -> Array:
-    """Return for each of n examples the share of non-members with a lower score, those equal counting half; [0, 1].
-
-    >>> example_risks(np.array([3.0, 1.0, 2.0, 0.0]), np.array([True, True, False, False])).tolist()
-    [1.0, 0.5, 0.75, 0.25]
-    """
-    others = np.sort(scores[~members])
-    below, up_to = (np.searchsorted(others, scores, side=side) for side in ("left", "right"))
-    return np.asarray((below + up_to) / (2 * len(others)))
 
 
 def check_settings(attacks: Sequence[str], delta: float = 0.0) -> None:
@@ -245,16 +241,18 @@ def _references(examples: Examples, included: npt.ArrayLike | None) -> Reference
         return None
     if len(examples.signals) == 1:
         raise DataError("included: got some, but no references; expected both or neither")
-    return References(Signals.stack(examples.signals[1:]), np.asarray(included))
+    references = References(Signals.stack(examples.signals[1:]), np.asarray(included))
+    return replace(references, noisy=_sampled(references, examples)) if examples.noisy else references
 
 
-def _samia(examples: Examples, references: References) -> FittedSAMIA:
-    model, example = sample(references.included)
-    probabilities, sensitivities = (np.stack(of_models) for of_models in examples.outputs)
-    answers = tokens(
-        probabilities[model + 1, example], sensitivities[model + 1, example], examples.labels[example]
-    )  # the target is the first model
-    return SAMIA().fit(answers, references.included[model, example])
+def _sampled(references: References, examples: Examples) -> SampledAnswers:
+    """Keep of the reference models' answers to noisy queries those to a sample; the target is the first model."""
+    model, example = noisy_pairs(references.included)
+    of_models = [
+        NoisyAnswers(asked.probabilities[example[model == number]], asked.sensitivities[example[model == number]])
+        for number, asked in enumerate(examples.noisy[1:])
+    ]
+    return SampledAnswers(model, example, NoisyAnswers.join(of_models))
 
 
 def _exposed(risks: Array, evidence: Evidence) -> tuple[Exposed, ...]:

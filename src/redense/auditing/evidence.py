@@ -1,15 +1,14 @@
-"""What an audit rests on: signals of the target and of reference models, and who was a member."""
+"""What an audit rests on: what the target and reference models answered, by kind of query, and who was a member."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from redense.attacks.references import Array, Included
-from redense.attacks.samia import FittedSAMIA
-from redense.attacks.shadow_classifier import FittedClassifier
 from redense.attacks.threshold import Labels
 from redense.errors import DataError
 from redense.metrics.roc import Members
@@ -17,11 +16,59 @@ from redense.signals import Signals
 
 
 @dataclass(frozen=True)
+class NoisyAnswers:
+    """What a model says when there is a little noise on the inputs: float64 [n, classes].
+
+    `probabilities` are those without noise, `sensitivities` how much they change per unit of noise, 0 or more.
+    """
+
+    probabilities: Array
+    sensitivities: Array
+
+    def __post_init__(self) -> None:
+        if self.probabilities.ndim != 2 or self.sensitivities.shape != self.probabilities.shape:
+            raise DataError(
+                f"noisy: got probabilities {self.probabilities.shape} and sensitivities {self.sensitivities.shape}; "
+                "expected [examples, classes] for both"
+            )
+
+    @classmethod
+    def join(cls, parts: Iterable[NoisyAnswers]) -> NoisyAnswers:
+        """Put the examples of several behind each other."""
+        parts = list(parts)
+        return cls(
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.sensitivities for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class SampledAnswers:
+    """What reference models say to noisy queries about a sample: `answers` [r] of models [r] about examples [r]."""
+
+    model: npt.NDArray[np.int64]
+    example: npt.NDArray[np.int64]
+    answers: NoisyAnswers
+
+    def __post_init__(self) -> None:
+        r = len(self.answers.probabilities)
+        if self.model.shape != (r,) or self.example.shape != (r,):
+            raise DataError(
+                f"noisy: got {r} answers of models {self.model.shape} about examples {self.example.shape}; "
+                f"expected ({r},) for both"
+            )
+
+
+@dataclass(frozen=True)
 class References:
-    """What m reference models say about the same n examples: signals [m, n], and what each was trained on [m, n]."""
+    """What m reference models say about the same n examples: signals [m, n], and what each was trained on [m, n].
+
+    `noisy` holds their answers to noisy queries about a sample of models and examples, where they were asked.
+    """
 
     signals: Signals
     included: Included
+    noisy: SampledAnswers | None = None
 
     def __post_init__(self) -> None:
         if len(self.included) < 2:
@@ -44,11 +91,10 @@ class References:
 class Evidence:
     """All that the attacks are given, in arrays over n examples.
 
-    `labels` are the true classes, `members` bool. `augmented` holds, for every example and q queries, whether the
-    answer was right (label-only), bool [n, q]; `tokens` what SAMIA sees of the target [n, classes, 3], and `samia` what
-    it has learnt from reference models. `shadow` is the shadow classifier where it is not to be learnt anew. With
-    `phi_only` nothing is known but the probability of the true class (`Signals.of_phi`, `Signals.of_loss`), and attacks
-    that need more are left out.
+    `labels` are the true classes, `members` bool. `augmented` holds whether the target's answers to q augmented queries
+    about each example were right, bool [n, q]; `noisy` what it says to noisy queries, [n, classes]. With `phi_only`
+    nothing is known but the probability of the true class (`Signals.of_phi`, `Signals.of_loss`). Attacks that need what
+    is not there are left out.
     """
 
     target: Signals
@@ -56,9 +102,7 @@ class Evidence:
     members: Members
     references: References | None = None
     augmented: npt.NDArray[np.bool_] | None = None
-    tokens: Array | None = None
-    samia: FittedSAMIA | None = None
-    shadow: FittedClassifier | None = None
+    noisy: NoisyAnswers | None = None
     phi_only: bool = False
 
     def __post_init__(self) -> None:
@@ -73,6 +117,10 @@ class Evidence:
             raise DataError(f"got no {side}; expected some of both: an audit compares the two")
         if self.labels.min() < 0:
             raise DataError(f"labels: got {self.labels.min()}; expected classes from 0")
+        if self.augmented is not None and len(self.augmented) != n:
+            raise DataError(f"augmented: got {self.augmented.shape}; expected ({n}, queries)")
+        if self.noisy is not None and len(self.noisy.probabilities) != n:
+            raise DataError(f"noisy: got {self.noisy.probabilities.shape}; expected ({n}, classes)")
         refuse_unreal("the target", self.target)
         if self.references is not None:
             if self.references.included.shape[1] != n:

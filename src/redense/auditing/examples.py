@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from redense.auditing.evidence import refuse_unreal
+from redense.attacks.references import Included, sample_pairs
+from redense.auditing.evidence import NoisyAnswers, refuse_unreal
 from redense.data.batches import as_input
 from redense.data.examples import batches
 from redense.errors import DataError, ModelError
@@ -22,6 +23,8 @@ from redense.signals import Query, Signals
 
 NOISE = 0.001
 NOISY_QUERIES = 3
+NOISY_PAIRS = 12_000
+"""Noisy queries are slow: reference models are asked about so many of all pairs (model, example)."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,14 @@ class Examples:
     """What k models say about n examples.
 
     `signals` holds one [n] a model, `digests` [n] a fingerprint of each input, `augmented` the target's correctness
-    under changed inputs, bool [n, q] or None, `outputs` probabilities and their sensitivity to noise, for each model
-    [n, classes], empty unless asked for.
+    under changed inputs, bool [n, q] or None, `noisy` the answers of each model to noisy queries, if they were asked.
     """
 
     labels: npt.NDArray[np.int64]
     digests: npt.NDArray[np.bytes_]
     signals: tuple[Signals, ...]
     augmented: npt.NDArray[np.bool_] | None
-    outputs: tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.float64]]]
+    noisy: tuple[NoisyAnswers, ...]
 
     @classmethod
     def join(cls, parts: Sequence[Examples]) -> Examples:
@@ -48,10 +50,7 @@ class Examples:
             digests=np.concatenate([part.digests for part in parts]),
             signals=tuple(Signals.join(of_model) for of_model in zip(*(part.signals for part in parts), strict=True)),
             augmented=np.concatenate(augmented) if augmented else None,
-            outputs=(
-                [np.concatenate(kind) for kind in zip(*(part.outputs[0] for part in parts), strict=True)],
-                [np.concatenate(kind) for kind in zip(*(part.outputs[1] for part in parts), strict=True)],
-            ),
+            noisy=tuple(NoisyAnswers.join(of_model) for of_model in zip(*(part.noisy for part in parts), strict=True)),
         )
 
 
@@ -67,7 +66,7 @@ def read_examples(
 ) -> Examples:
     """Read data once, a batch at a time, and ask all models about each batch; the first model is the target.
 
-    `name` stands in errors. With `noisy`, probabilities and their sensitivity to noise on the inputs are kept, too.
+    `name` stands in errors. With `noisy`, the models are also asked noisy queries.
 
     Raises `DataError` when there are no examples, labels do not fit the logits, or logits are not finite; `ModelError`
     when a model's output is no logits.
@@ -87,7 +86,7 @@ def read_examples(
                     digests=digests(inputs),
                     signals=tuple(Signals.of_logits(z, labels) for z in logits),
                     augmented=_augmented(models[0], placed[0], labels, queries) if queries else None,
-                    outputs=_outputs(models, placed, logits) if noisy else ([], []),
+                    noisy=tuple(map(_noisy, models, placed, logits)) if noisy else (),
                 )
             )
     examples = Examples.join(parts)
@@ -133,14 +132,14 @@ def _augmented(
     return np.stack(answers, axis=1)
 
 
-def _outputs(
-    models: Sequence[nn.Module], placed: Sequence[Any], logits: Sequence[torch.Tensor]
-) -> tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.float64]]]:
-    probabilities = [z.double().softmax(1) for z in logits]
-    sensitivities = [
-        sensitivity(model, inputs, p) for model, inputs, p in zip(models, placed, probabilities, strict=True)
-    ]
-    return [p.cpu().numpy() for p in probabilities], [s.cpu().numpy() for s in sensitivities]
+def _noisy(model: nn.Module, inputs: Any, logits: torch.Tensor) -> NoisyAnswers:
+    probabilities = logits.double().softmax(1)
+    return NoisyAnswers(probabilities.cpu().numpy(), sensitivity(model, inputs, probabilities).cpu().numpy())
+
+
+def noisy_pairs(included: Included) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Draw the models [r] and examples [r] of noisy queries to reference models trained on `included` [m, n]."""
+    return sample_pairs(included, NOISY_PAIRS, seed=0)
 
 
 def sensitivity(model: nn.Module, inputs: Any, probabilities: torch.Tensor) -> torch.Tensor:

@@ -6,20 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from redense.auditing.result import AuditResult
-from redense.files import write_png
+from redense.auditing.attacks import PICTURED
+from redense.files import png_bytes, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from redense.auditing.result import AuditResult
+
 COLOURS = ("#1b6ca8", "#d95f02", "#2a9d5c", "#7b3fa0", "#444444", "#b08900")
-SHOWN = ("LiRA online", "RMIA online", "shadow classifier", "SAMIA", "confidence, per class", "confidence", "gap")
 MOST = 6
+"""Curves that a panel has room for."""
 
 
 def save_roc_figure(results: Sequence[tuple[str, AuditResult]], path: Path) -> None:
     """Draw `roc_figure` as a PNG."""
-    write_png(path, roc_figure(results))
+    write_whole(path, roc_png(results))
+
+
+def roc_png(results: Sequence[tuple[str, AuditResult]]) -> bytes:
+    """Return `roc_figure` as a PNG."""
+    return png_bytes(roc_figure(results))
 
 
 def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
@@ -35,7 +42,7 @@ def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
     for axes, (title, result) in zip(panels, results, strict=False):
         least = 1 / result.nonmembers
         axes.plot([least, 1], [least, 1], color="#999999", linestyle=":", linewidth=1.2, label="guessing")
-        names = [name for name in SHOWN if name in result.curves] or list(result.curves)
+        names = [name for name in PICTURED if name in result.curves] or list(result.curves)
         for name, colour in zip(names[:MOST], COLOURS, strict=False):
             fpr, tpr = result.curves[name]
             steps = [(x, y) for x, y in zip(fpr, tpr, strict=True) if y > 0]

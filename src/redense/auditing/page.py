@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from redense.auditing.figure import roc_figure
-from redense.auditing.result import AuditResult
+from redense.auditing.figure import roc_png
 from redense.auditing.table import interval_text, notes
 from redense.text import percent
+
+if TYPE_CHECKING:
+    from redense.auditing.result import AuditResult
 
 
 def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
@@ -34,6 +36,4 @@ def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
 
 
 def _picture(title: str, result: AuditResult) -> str:
-    buffer = io.BytesIO()
-    roc_figure([(title, result)]).savefig(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(roc_png([(title, result)])).decode()

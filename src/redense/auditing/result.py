@@ -12,14 +12,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from redense.auditing.measured import Measured, RateAt
+from redense.auditing.attack_result import AttackResult, RateAt
+from redense.errors import DataError
 from redense.metrics.intervals import OperatingPoint
 from redense.text import csv_text
 
 FORMAT = 1
 FEWEST = 50
 """Members and non-members that a verdict needs."""
-Protocol = Literal["reference", "half", "given"]
+Protocol = Literal["all", "half", "given"]
+FORMER_PROTOCOLS = {"reference": "all"}
+"""Words that earlier files have for protocols."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class ClassRisk:
 class AuditResult:
     """What an audit found.
 
-    `protocol` is ``reference`` (trained on all training data, test data as non-members), ``half`` (trained on a random
+    `protocol` is ``all`` (trained on all training data, test data as non-members), ``half`` (trained on a random
     half, the other half being non-members) or ``given`` (the user's own members and non-members). `primary` names the
     attack, chosen beforehand, that `exposed`, `classes` and per-example risks rest on. `one_run_epsilon` is what the
     run proves when every example was a member with probability 1/2, independently (``half`` only, else None).
@@ -72,7 +75,7 @@ class AuditResult:
     references: int
     confidence: float
     delta: float
-    attacks: tuple[Measured, ...]
+    attacks: tuple[AttackResult, ...]
     primary: str
     verdict: Verdict
     one_run_epsilon: float | None
@@ -82,15 +85,15 @@ class AuditResult:
     curves: dict[str, tuple[list[float], list[float]]]
     risks: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
-    def attack(self, name: str) -> Measured:
+    def attack(self, name: str) -> AttackResult:
         """Return one attack's figures.
 
         Raises KeyError for an attack that was not made.
         """
-        for measured in self.attacks:
-            if measured.attack == name:
-                return measured
-        raise KeyError(f"{name!r}: not in this audit, which has {', '.join(m.attack for m in self.attacks)}")
+        for result in self.attacks:
+            if result.attack == name:
+                return result
+        raise KeyError(f"{name!r}: not in this audit, which has {', '.join(one.attack for one in self.attacks)}")
 
     def __str__(self) -> str:
         from redense.auditing.table import plain_audit
@@ -101,8 +104,8 @@ class AuditResult:
         """Return everything as plain JSON values."""
         values = dataclasses.asdict(dataclasses.replace(self, risks=None))
         del values["risks"]
-        for measured in values["attacks"]:
-            for rate in measured["rates"]:
+        for attack in values["attacks"]:
+            for rate in attack["rates"]:
                 point = rate["point"]
                 if point and point["threshold"] == math.inf:  # which JSON cannot say
                     point["threshold"] = None
@@ -114,12 +117,18 @@ class AuditResult:
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> AuditResult:
-        """Undo `to_mapping`, also after a passage through JSON."""
+        """Undo `to_mapping`, also after a passage through JSON; raise `DataError` for another format than this one."""
+        if values.get("format") != FORMAT:
+            raise DataError(
+                f"audit result: got format {values.get('format')!r}; expected {FORMAT}; audit again with this version "
+                "of redense, or read it with the version that wrote it"
+            )
         plain = {name: value for name, value in values.items() if name != "format"}
         return cls(
             **{
                 **plain,
-                "attacks": tuple(_measured(attack) for attack in plain["attacks"]),
+                "protocol": FORMER_PROTOCOLS.get(plain["protocol"], plain["protocol"]),
+                "attacks": tuple(_attack_result(attack) for attack in plain["attacks"]),
                 "verdict": Verdict(**plain["verdict"]),
                 "exposed": tuple(Exposed(**example) for example in plain["exposed"]),
                 "classes": tuple(ClassRisk(**_pairs(risk, "auc_interval")) for risk in plain["classes"]),
@@ -130,12 +139,12 @@ class AuditResult:
 
     @classmethod
     def from_json(cls, text: str) -> AuditResult:
-        """Undo `to_json`."""
+        """Undo `to_json`; raise `DataError` for another format than this one."""
         return cls.from_mapping(json.loads(text))
 
     def to_csv(self) -> str:
         """Write one line an attack; each interval takes two columns, a refused rate is empty."""
-        return csv_text([flat_measured(measured) for measured in self.attacks])
+        return csv_text([flat_attack(attack) for attack in self.attacks])
 
     def to_html(self, path: str | Path) -> None:
         """Write a page that needs nothing beside it: verdict, table, ROC picture, classes and exposed examples."""
@@ -151,27 +160,27 @@ class AuditResult:
         save_roc_figure([("", self)], Path(path))
 
 
-def flat_measured(measured: Measured) -> dict[str, Any]:
+def flat_attack(result: AttackResult) -> dict[str, Any]:
     """Return an attack's figures as one flat row."""
     flat: dict[str, Any] = {}
-    for name, value in dataclasses.asdict(measured).items():
+    for name, value in dataclasses.asdict(result).items():
         if name.endswith("_interval"):
             low, high = value
             stem = name.removesuffix("_interval")
             flat |= {f"{stem}_low": low, f"{stem}_high": high}
         elif name != "rates":
             flat[name] = value
-    for rate in measured.rates:
+    for rate in result.rates:
         point = rate.point
         tpr = (point.tpr, *point.tpr_interval) if point else ("", "", "")
         flat |= dict(zip((f"tpr_at_{rate.fpr:g}{end}" for end in ("", "_low", "_high")), tpr, strict=True))
     return flat
 
 
-def _measured(values: dict[str, Any]) -> Measured:
+def _attack_result(values: dict[str, Any]) -> AttackResult:
     intervals = _pairs(values, "auc_interval", "accuracy_interval", "oracle_interval")
     rates = tuple(RateAt(**{**rate, "point": _point(rate["point"])}) for rate in values["rates"])
-    return Measured(**{**intervals, "rates": rates})
+    return AttackResult(**{**intervals, "rates": rates})
 
 
 def _point(values: dict[str, Any] | None) -> OperatingPoint | None:

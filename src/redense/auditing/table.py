@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
-from redense.auditing.measured import FPRS, RateAt
-from redense.auditing.result import AuditResult
+from redense.auditing.attack_result import FPRS, RateAt
+
+if TYPE_CHECKING:
+    from redense.auditing.result import AuditResult
 
 WIDTH = 150
 PROTOCOLS = {
-    "reference": "trained on all training data, the test data being non-members",
+    "all": "trained on all training data, the test data being non-members",
     "half": "trained on a random half of all examples, the other half being non-members",
     "given": "members and non-members as given",
 }
@@ -26,16 +29,16 @@ def audit_table(result: AuditResult) -> RenderableType:
     columns = ["AUC", "", "accuracy %", "", "oracle %", *(f"TPR % at {100 * fpr:g}%" for fpr in shown), "ε ≥"]
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for measured in result.attacks:
+    for attack in result.attacks:
         table.add_row(
-            measured.attack,
-            f"{measured.auc:.4f}",
-            interval_text(measured.auc_interval, 1, 4),
-            f"{100 * measured.accuracy:.2f}",
-            interval_text(measured.accuracy_interval, 100, 2),
-            f"{100 * measured.oracle_accuracy:.2f}",
-            *(_rate(rate) for rate in measured.rates if rate.fpr in shown),
-            f"{measured.epsilon:.2f}",
+            attack.attack,
+            f"{attack.auc:.4f}",
+            interval_text(attack.auc_interval, 1, 4),
+            f"{100 * attack.accuracy:.2f}",
+            interval_text(attack.accuracy_interval, 100, 2),
+            f"{100 * attack.oracle_accuracy:.2f}",
+            *(_rate(rate) for rate in attack.rates if rate.fpr in shown),
+            f"{attack.epsilon:.2f}",
         )
     return Group(result.verdict.sentence, "", table, "", *notes(result), *_most_exposed(result))
 

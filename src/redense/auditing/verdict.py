@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from redense.auditing.measured import Measured
+from redense.auditing.attack_result import AttackResult
 from redense.auditing.result import FEWEST, AuditResult, Verdict
 from redense.errors import LeakFound, RecipeError
 
 
-def judge(found: Sequence[Measured], members: int, nonmembers: int, confidence: float) -> Verdict:
+def judge(found: Sequence[AttackResult], members: int, nonmembers: int, confidence: float) -> Verdict:
     """Judge by the smallest p-value, corrected for the number of attacks."""
     if min(members, nonmembers) < FEWEST:
         return Verdict(
@@ -17,11 +17,11 @@ def judge(found: Sequence[Measured], members: int, nonmembers: int, confidence: 
             f"No verdict: {members:,} members and {nonmembers:,} non-members are too few; at least {FEWEST} of each "
             "are needed.",
         )
-    best = min(found, key=lambda measured: (measured.p_value, -measured.auc))
+    best = min(found, key=lambda attack: (attack.p_value, -attack.auc))
     p_value = min(1.0, best.p_value * len(found))
     made = f"{len(found)} attack{'s' * (len(found) > 1)}"
     if p_value >= 1 - confidence:
-        strongest = max(found, key=lambda measured: measured.accuracy)
+        strongest = max(found, key=lambda attack: attack.accuracy)
         return Verdict(
             "none shown",
             f"No leak that this audit can show: none of {made} on {members:,} members and {nonmembers:,} non-members "
@@ -37,9 +37,9 @@ def judge(found: Sequence[Measured], members: int, nonmembers: int, confidence: 
     )
 
 
-def _picked_out(measured: Measured) -> str:
+def _picked_out(attack: AttackResult) -> str:
     """Say how many members can be picked out at the lowest false-positive rate that is shown."""
-    shown = [rate for rate in measured.rates if rate.point is not None]
+    shown = [rate for rate in attack.rates if rate.point is not None]
     if not shown or shown[-1].point is None or shown[-1].point.tpr <= shown[-1].fpr:
         return ""
     return (
@@ -56,8 +56,8 @@ def check_limit(fail_above: float | None) -> None:
 
 def refuse_leak(results: Sequence[AuditResult], fail_above: float) -> None:
     """Raise `LeakFound` when the lower end of an attack's interval is above the limit; it names the surest one."""
-    made = [measured for result in results for measured in result.attacks]
-    worst = max(made, key=lambda measured: measured.accuracy_interval[0])
+    made = [attack for result in results for attack in result.attacks]
+    worst = max(made, key=lambda attack: attack.accuracy_interval[0])
     if worst.accuracy_interval[0] > fail_above:
         raise LeakFound(
             f"{worst.attack} is right {100 * worst.accuracy:.2f}% of the time, at least "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from redense.auditing.attacks import FAMILIES
 from redense.commands.console import console
 from redense.errors import RecipeError
 
@@ -48,8 +49,10 @@ class Audit:
     """Say what a model gives away about its training data: a run's phases, a saved model, or a file of signals."""
 
     source: Annotated[Source, tyro.conf.arg(name="")] = field(default_factory=Source)
-    attacks: tuple[str, ...] = ()
-    """Of threshold, label-only, shadow, samia, lira, rmia; by default a run's own, else all that can be made."""
+    attacks: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(help=f"Of {', '.join(FAMILIES)}; by default a run's own, else all that can be made."),
+    ] = ()
     delta: float = 0.0
     """Delta of the differential privacy that the epsilons are about."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

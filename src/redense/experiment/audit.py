@@ -8,16 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from redense.auditing.attacks import PLAIN_FAMILIES
 from redense.auditing.audit import check_settings
 from redense.auditing.figure import save_roc_figure
 from redense.auditing.page import audit_html
+from redense.auditing.table import PROTOCOLS
 from redense.errors import FolderError
 from redense.experiment.audit_rows import AuditRow, write_rows
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.prepare import Prepared, prepare
-from redense.experiment.recipe import PROTOCOLS
 from redense.experiment.report.audits import audit_summary, save_audit_traces
 from redense.experiment.resources import Resources
 from redense.files import write_whole
@@ -36,20 +37,22 @@ def audit_run(
     Raises `FolderError` when the folder holds no finished phase of a run.
     """
     check_settings(attacks)
-    prepared = _prepared_as_trained(folder, data_root, device)
-    return audit_prepared(prepared, Store(folder), attacks or ("threshold", *prepared.recipe.audit), console)
+    return audit_prepared(_prepared_as_trained(folder, data_root, device), Store(folder), console, attacks)
 
 
-def audit_prepared(prepared: Prepared, store: Store, attacks: tuple[str, ...], console: Console) -> list[AuditRow]:
-    """Audit every finished phase, print what was found and write it into the folder."""
-    auditor = _auditor(prepared, store, attacks)
+def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: tuple[str, ...] = ()) -> list[AuditRow]:
+    """Audit every finished phase, print what was found and write it into the folder.
+
+    Without `attacks` the families are those that the recipe names, and those that need nothing but plain answers.
+    """
+    auditor = _auditor(prepared, store, attacks or (*PLAIN_FAMILIES, *prepared.recipe.audit))
     rows: list[AuditRow] = []
     with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
         task = progress.add_task("audit", total=auditor.count())
         for row in auditor.rows():
             rows.append(row)
             progress.update(task, advance=1, description=f"audit: {row.name}")
-    rows.sort(key=lambda row: PROTOCOLS.index(row.protocol))
+    rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
     write_rows(rows, len(prepared.dataset.y_train), store.root)
     titled = [(row.name, row.result) for row in rows]
     write_whole(store.root / "audit.html", audit_html(titled, f"Privacy audit of {prepared.recipe.data}"))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from redense.attacks.references import Array
-from redense.auditing.result import AuditResult, flat_measured
+from redense.auditing.result import AuditResult, flat_attack
 from redense.experiment.equal_accuracy import Trace
 from redense.files import write_whole
 from redense.metrics.roc import Members
@@ -30,7 +30,7 @@ class AuditRow:
     training, then the test data.
     """
 
-    protocol: Literal["reference", "half"]
+    protocol: Literal["all", "half"]
     phase: Phase
     seed: int
     checkpoint: str
@@ -66,10 +66,10 @@ def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -
         {
             **{name: value for name, value in row.to_mapping().items() if name != "result"},
             "references": row.result.references,
-            **flat_measured(measured),
+            **flat_attack(attack),
         }
         for row in rows
-        for measured in row.result.attacks
+        for attack in row.result.attacks
     ]
     write_whole(folder / "audit.csv", csv_text(flat))
     write_whole(folder / "risks.csv", _risks_csv(rows, training_examples))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -15,18 +15,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from redense.attacks.references import Array
-from redense.attacks.samia import SAMIA, FittedSAMIA, sample, tokens
-from redense.attacks.shadow_classifier import FittedClassifier
-from redense.auditing.attacks import shadow_classifier
+from redense.auditing.attacks import Learnt, Query, queried
 from redense.auditing.audit import audit_evidence, repeated
-from redense.auditing.evidence import Evidence, References
-from redense.auditing.examples import digests, read_examples
+from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
+from redense.auditing.examples import Examples, digests, noisy_pairs, read_examples
 from redense.auditing.result import AuditResult
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import MemberSet, included
 from redense.determinism import fixed_arithmetic
-from redense.errors import TrainingError
+from redense.errors import DataError, TrainingError
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.checkpoints import Store
 from redense.experiment.equal_accuracy import Trace
@@ -102,8 +100,8 @@ class RunAuditor:
         """Tell which of all examples a model was trained on."""
         return included(member_set, len(self.dataset.y_train), len(self.labels))
 
-    def ask(self, job: Job, examples: Any, *, queries: bool, noisy: bool) -> Any:
-        """Ask a finished job's model about some of all examples (ascending indices)."""
+    def ask(self, job: Job, examples: Any, *, augmented: bool = False, noisy: bool = False) -> Examples:
+        """Ask a finished job's model about some of all examples (ascending indices), with queries of these kinds."""
         checkpoint = _present(job, self.store.load(job.key))
         network = self.model_name, self.dataset.input_shape, self.dataset.num_classes
         model = rebuild(*network, checkpoint.model, job.seed, self.device)
@@ -115,14 +113,18 @@ class RunAuditor:
                 [model],
                 (x, torch.from_numpy(self.labels[examples])),
                 job.name,
-                queries=image_queries() if queries else (),
+                queries=image_queries() if augmented else (),
                 noisy=noisy,
                 batch_size=BATCH,
             )
 
+    def queried(self, query: Query, references: bool) -> bool:
+        """Tell whether the attacks need such queries, given reference models or not."""
+        return queried(self.attacks, query, references=references)
+
     def _row(self, job: Job, shared: _OfPhase) -> AuditRow:
         members = self.members(job.member_set)
-        protocol: Literal["reference", "half"] = "reference" if job.member_set is None else "half"
+        protocol: Literal["all", "half"] = "all" if job.member_set is None else "half"
         key = self._key(job, shared.references)
         result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
         checkpoint = _present(job, self.store.load(job.key))
@@ -141,37 +143,18 @@ class RunAuditor:
         try:
             result = AuditResult.from_json((folder / f"{key}.json").read_text())
             return result, load_file(folder / f"{key}.safetensors")["risks"]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):  # not made yet, or damaged: made again
-            return None
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError):
+            return None  # not made yet, damaged, or of another format: made again
 
     def _made(
-        self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: Literal["reference", "half"]
+        self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: Literal["all", "half"]
     ) -> tuple[AuditResult, Array]:
-        signals = _present(job, self.store.load_signals(job.key))
-        images = len(self.dataset.input_shape) == 3
-        label_only, samia = "label-only" in self.attacks and images, "samia" in self.attacks and bool(shared.references)
-        augmented = own = None
-        if label_only or samia:
-            everything = np.arange(len(self.labels))
-            asked = self.ask(job, everything, queries=label_only, noisy=samia)
-            augmented = asked.augmented
-            if samia:
-                own = tokens(asked.outputs[0][0], asked.outputs[1][0], self.labels)
-        evidence = Evidence(
-            signals,
-            self.labels,
-            members,
-            shared.evidence,
-            augmented,
-            tokens=own,
-            samia=shared.samia if samia else None,
-            shadow=shared.shadow if "shadow" in self.attacks and shared.references else None,
-        )
         result = audit_evidence(
-            evidence,
+            self._evidence(job, members, shared.evidence),
             attacks=self.attacks,
             protocol=protocol,
             warnings=repeated(self.digests, members),
+            learnt=shared.learnt,
         )
         assert result.risks is not None
         folder = self.store.root / "audit"
@@ -180,10 +163,20 @@ class RunAuditor:
         write_whole(folder / f"{key}.json", result.to_json())
         return result, result.risks
 
+    def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:
+        signals = _present(job, self.store.load_signals(job.key))
+        evidence = Evidence(signals, self.labels, members, references)
+        augmented = self.queried("augmented", references is not None) and len(self.dataset.input_shape) == 3
+        noisy = self.queried("noisy", references is not None)
+        if not augmented and not noisy:
+            return evidence
+        asked = self.ask(job, np.arange(len(self.labels)), augmented=augmented, noisy=noisy)
+        return replace(evidence, augmented=asked.augmented, noisy=asked.noisy[0] if noisy else None)
+
 
 @dataclass(frozen=True)
 class _OfPhase:
-    """The reference models of one phase, read when they are first needed."""
+    """The reference models of one phase, read when they are first needed, and what attacks have learnt from them."""
 
     auditor: RunAuditor
     references: Sequence[Job]
@@ -193,26 +186,21 @@ class _OfPhase:
         if not self.references:
             return None
         signals = [_present(job, self.auditor.store.load_signals(job.key)) for job in self.references]
-        return References(Signals.stack(signals), self.included)
+        included = np.stack([self.auditor.members(job.member_set) for job in self.references])
+        noisy = self._noisy(included) if self.auditor.queried("noisy", True) else None
+        return References(Signals.stack(signals), included, noisy)
 
     @cached_property
-    def included(self) -> Any:
-        return np.stack([self.auditor.members(job.member_set) for job in self.references])
+    def learnt(self) -> Learnt:
+        return Learnt(self.evidence, self.auditor.labels)
 
-    @cached_property
-    def shadow(self) -> FittedClassifier | None:
-        return shadow_classifier(self.evidence, self.auditor.labels) if self.evidence else None
-
-    @cached_property
-    def samia(self) -> FittedSAMIA:
-        """SAMIA, with what it learns from the reference models' answers about a sample of examples."""
-        model, example = sample(self.included)
-        parts = []
-        for number, job in enumerate(self.references):
-            examples = example[model == number]
-            asked = self.auditor.ask(job, examples, queries=False, noisy=True)
-            parts.append(tokens(asked.outputs[0][0], asked.outputs[1][0], self.auditor.labels[examples]))
-        return SAMIA().fit(np.concatenate(parts), self.included[model, example])
+    def _noisy(self, included: Any) -> SampledAnswers:
+        model, example = noisy_pairs(included)
+        parts = [
+            self.auditor.ask(job, example[model == number], noisy=True).noisy[0]
+            for number, job in enumerate(self.references)
+        ]
+        return SampledAnswers(model, example, NoisyAnswers.join(parts))
 
 
 def _present(job: Job, found: T | None) -> T:

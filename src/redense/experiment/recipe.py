@@ -12,8 +12,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
+from typing_extensions import Doc
+
+from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.errors import RecipeError
 from redense.methods import METHODS, Method, Phases
 from redense.phases import Phase
@@ -24,8 +27,10 @@ Distribution = Literal["uniform", "global", "erk"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 PROTOCOLS: tuple[str, ...] = ("all", "half")
 """What targets of an audit are trained on."""
-AUDITS: tuple[str, ...] = ("lira", "rmia", "shadow", "samia", "label-only")
-"""Attacks that a run can be audited with; those that need nothing but the target itself always run."""
+AuditNames = Annotated[
+    tuple[str, ...],
+    Doc(f"Attacks with reference models of the same phases: {', '.join(FURTHER_FAMILIES)}. None: no audit."),
+]
 FORMER_NAMES = {"protocols": {"reference": "all"}}
 """Words that older recipes use, and what they are called now."""
 FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
@@ -77,8 +82,9 @@ class Recipe:
     controls: tuple[str, ...] = ()
     """Controls of the same budget beside DSD: longer goes on from the dense phase with the same epochs, rates and
     batches but no mask; llr spends all these epochs at the low rate."""
-    audit: tuple[str, ...] = ()
-    """Attacks with reference models of the same phases: lira, rmia, shadow, samia, label-only. None: no audit."""
+    audit: AuditNames = ()
+    """Families of attacks, with reference models of the same phases; none is no audit. Those that need nothing but the
+    target's plain answers are always made."""
     references: int = 16
     """Reference models of an audit, each trained like the target on a random half of all examples."""
     protocols: tuple[str, ...] = ("all",)
@@ -143,7 +149,7 @@ class Recipe:
             raise RecipeError(f"weight_decay: got {self.weight_decay:g}; expected a finite value of 0 or more")
         _require_some("protocols", self.protocols)
         _require_known("controls", self.controls, self.chosen_method.controls)
-        _require_known("audit", self.audit, AUDITS)
+        _require_known("audit", self.audit, FURTHER_FAMILIES)
         _require_known("protocols", self.protocols, PROTOCOLS)
         if self.references < 2 or self.references % 2:
             raise RecipeError(

@@ -64,7 +64,7 @@ def run(
         if recipe.audit and results.rows and not outcome.failures:
             from redense.experiment.audit import audit_prepared
 
-            audit_prepared(prepared, folder.store, ("threshold", *recipe.audit), console)
+            audit_prepared(prepared, folder.store, console)
         _refuse_failures(outcome, prepared)
         console.print(f"Written: {out / written[0]}, {', '.join(written[1:])}", highlight=False)
     return results

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from redense.auditing.measured import Measured, RateAt
+from redense.auditing.attack_result import AttackResult, RateAt
 from redense.auditing.table import PROTOCOLS, interval_text
 from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.audit_rows import AuditRow
@@ -17,8 +17,8 @@ from redense.experiment.report.traces import save_traces_figure
 from redense.methods import Method
 from redense.metrics.spread import Spread
 
-Reading = Callable[[Measured], tuple[float, tuple[float, float]]]
-"""Reads a figure and its interval off what was measured."""
+Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
+"""Reads a figure and its interval off an attack's result."""
 
 
 def audit_summary(rows: Sequence[AuditRow], method: Method) -> RenderableType:
@@ -27,7 +27,7 @@ def audit_summary(rows: Sequence[AuditRow], method: Method) -> RenderableType:
     for protocol in dict.fromkeys(row.protocol for row in rows):
         of_protocol = [row for row in rows if row.protocol == protocol]
         parts.append(_heading(of_protocol))
-        parts += [_table(of_protocol, "AUC", lambda measured: (measured.auc, measured.auc_interval), 1, 4), ""]
+        parts += [_table(of_protocol, "AUC", lambda attack: (attack.auc, attack.auc_interval), 1, 4), ""]
         lowest = _lowest(of_protocol[0])
         if lowest is not None:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
@@ -61,7 +61,7 @@ def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float
     groups = [[row for row in rows if row.phase == phase] for phase in phases]
     lines = {
         attack: [_cell([reading(row.result.attack(attack)) for row in group], factor, digits) for group in groups]
-        for attack in (measured.attack for measured in rows[0].result.attacks)
+        for attack in (one.attack for one in rows[0].result.attacks)
     }
     for phase, cells in zip(phases, zip(*lines.values(), strict=True), strict=True):
         # a long name of a phase may take several lines, a figure may not
@@ -89,7 +89,7 @@ def _lowest(row: AuditRow) -> float | None:
     return shown[-1] if shown else None
 
 
-def _rate_at(measured: Measured, fpr: float) -> tuple[float, tuple[float, float]]:
-    rate: RateAt = next(rate for rate in measured.rates if rate.fpr == fpr)
+def _rate_at(attack: AttackResult, fpr: float) -> tuple[float, tuple[float, float]]:
+    rate: RateAt = next(rate for rate in attack.rates if rate.fpr == fpr)
     assert rate.point is not None
     return rate.point.tpr, rate.point.tpr_interval

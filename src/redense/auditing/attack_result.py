@@ -40,7 +40,7 @@ class RateAt:
 
 
 @dataclass(frozen=True)
-class Measured:
+class AttackResult:
     """An attack's figures. Rates, areas and accuracies lie in [0, 1]; intervals hold the true value in 95% of audits.
 
     - `auc`: P(a member's score is higher than a non-member's), DeLong's interval;
@@ -66,7 +66,7 @@ class Measured:
     p_value: float
 
 
-def measure(
+def evaluate(
     attack: str,
     scores: Array,
     members: Members,
@@ -75,11 +75,11 @@ def measure(
     first: Members | None = None,
     delta: float = 0.0,
     confidence: float = 0.95,
-) -> tuple[Measured, Roc]:
-    """Measure scores [n] against members bool [n]; with `decides`, 0 is the attack's own threshold.
+) -> tuple[AttackResult, Roc]:
+    """Hold an attack's scores [n] against members bool [n]; return its figures and its ROC curve.
 
-    `first` bool [n] parts the examples into halves, one of which judges thresholds that are chosen on the other; by
-    default as `split_halves` does.
+    With `decides`, 0 is the attack's own threshold. `first` bool [n] parts the examples into halves, one of which
+    judges thresholds that are chosen on the other; by default as `split_halves` does.
     """
     halves = Halves.of(scores, members, split_halves(members) if first is None else first)
     curve = halves.whole
@@ -92,7 +92,7 @@ def measure(
         accuracy = cross_fitted_accuracy(halves)
         tpr, fpr = float(curve.tpr[curve.best]), float(curve.fpr[curve.best])
     reach = float(ndtri(0.5 + confidence / 2)) * balanced_accuracy_error(tpr, fpr, curve.members, curve.nonmembers)
-    measured = Measured(
+    result = AttackResult(
         attack=attack,
         auc=curve.auc,
         auc_interval=auc_interval,
@@ -106,7 +106,7 @@ def measure(
         epsilon_held_out=held_out_epsilon(halves, delta=delta, confidence=confidence),
         p_value=min(1.0, TESTS * min(auc_p_value, top_p_value(curve))),
     )
-    return measured, curve
+    return result, curve
 
 
 def rate_at(curve: Roc, fpr: float, confidence: float = 0.95) -> RateAt:
