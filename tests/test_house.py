@@ -63,6 +63,7 @@ def test_imports_by_string_are_these_and_no_others():
             found[str(path.relative_to(ROOT))] = named
     assert set(found.pop("__init__.py")) == {*redense._HOMES.values(), *redense._MODULES.values()}
     assert found == {
+        "data/__init__.py": {"redense.data.dataset", "redense.data.loading"},
         "auditing/page.py": {"redense.auditing"},
         "experiment/engines/local.py": {"redense.experiment.engines.worker"},
         "experiment/recipe.py": {"redense.experiment.recipes"},

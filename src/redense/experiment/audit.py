@@ -73,8 +73,8 @@ def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunA
 
 def _prepared_as_trained(folder: Path, data_root: Path | None, device: Any) -> Prepared:
     """Prepare a folder's recipe with the arithmetic that trained it, and make sure that it is about the same things."""
-    trained = read_plan(folder)
-    prepared = prepare(read_recipe(folder), data_root, Resources(device), arithmetic=trained.arithmetic)
+    recipe, trained = read_recipe(folder), read_plan(folder)
+    prepared = prepare(recipe, data_root, Resources(device), arithmetic=trained.arithmetic)
     for name in ("data", "architecture"):
         if getattr(prepared.fingerprints, name) != getattr(trained, name):
             what = {"data": prepared.recipe.data, "architecture": f"the network {prepared.model_name}"}[name]
