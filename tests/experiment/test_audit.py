@@ -196,7 +196,10 @@ def test_samia_and_label_only_ask_the_saved_models(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"audit": ("lyra",)}, "audit: got 'lyra'; did you mean 'lira'.; expected some of label-only, shadow, samia, rmia, lira"),
+        (
+            {"audit": ("lyra",)},
+            "audit: got 'lyra'; did you mean 'lira'.; expected some of label-only, shadow, samia, rmia, lira",
+        ),
         ({"protocols": ("full",)}, "protocols: got 'full'"),
         ({"protocols": ()}, "protocols: got none"),
         ({"references": 5}, "references: got 5; expected an even number"),
