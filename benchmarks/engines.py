@@ -25,8 +25,8 @@ from published import PARAMETERS, PlainLoop, published_network
 from timing import clocked, in_turns, machine, ratios, seconds, spread
 from torch import nn
 
-from redense.data.dataset import Dataset
-from redense.data.load import load_data
+import redense
+from redense.data import Dataset
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.base import EpochDone, Failed
 from redense.experiment.plan import Job, Substance, plan
@@ -69,7 +69,7 @@ def plain(data: str, dataset: Dataset, models: int, epochs: int, device: str) ->
     return seconds(train_all)
 
 
-def redense(ready: Prepared, models: int) -> tuple[float, float]:
+def of_engine(ready: Prepared, models: int) -> tuple[float, float]:
     """Train the dense phases of K seeds; return the seconds with start-up, and scaled up from the epochs without it."""
     jobs = [job for job in ready.jobs if job.parent is None][:models]
     ends: list[float] = []
@@ -116,25 +116,25 @@ def compare(
 
 def on_cpu(models: list[int], repeats: int, examples: int, data_root: Path | None) -> None:
     for data, dataset, epochs in (
-        ("fashion-mnist", parts(load_data("fashion-mnist", data_root), examples, examples // 6), 4),
-        ("location30", parts(load_data("location30", data_root), examples, examples), 4),
+        ("fashion-mnist", parts(redense.data.load("fashion-mnist", data_root), examples, examples // 6), 4),
+        ("location30", parts(redense.data.load("location30", data_root), examples, examples), 4),
     ):
         for count in models:
             engines: tuple[Name, ...] = ("local", "vectorized")
             ours: dict[str, Callable[[], tuple[float, float]]] = {
-                engine: partial(redense, prepared(data, dataset, engine, count, epochs), count) for engine in engines
+                engine: partial(of_engine, prepared(data, dataset, engine, count, epochs), count) for engine in engines
             }
             compare(f"{data}, K = {count}", partial(plain, data, dataset, count, epochs, "cpu"), ours, repeats)
 
 
 def on_cuda(models: list[int], data_root: Path | None) -> None:
     """Models x epochs per second on all of Fashion-MNIST, against the plain loop; then the whole published table."""
-    fashion = load_data("fashion-mnist", data_root)
+    fashion = redense.data.load("fashion-mnist", data_root)
     base = plain("fashion-mnist", fashion, 1, 2, "cuda") / 2
     print(f"plain loop: {1 / base:.3f} models x epochs a second")
     for count in models:
         ready = prepared("fashion-mnist", fashion, "vectorized", count, 3, device="cuda")
-        _, steady = redense(ready, count)
+        _, steady = of_engine(ready, count)
         print(f"K = {count}: {3 * count / steady:.3f} models x epochs a second, {3 * count * base / steady:.1f}x")
     recipe = Recipe(data="fashion-mnist", epochs=(50, 50, 50))
     ready = prepare(recipe, data_root, Resources(device="cuda"))

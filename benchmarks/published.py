@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from redense.data.dataset import Dataset
+from redense.data import Dataset
 
 PARAMETERS = 421_576
 

@@ -16,21 +16,20 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from published import PlainLoop, published_network
 from timing import in_turns, machine, ratios, seconds, spread
 from torch import nn
 
-from redense.data.load import load_data
+import redense
 
 SPARSITIES = (0.3, 0.5, 0.7, 0.9)
 
 
 def train_table(data: str, epochs: int, data_root: str | None) -> None:
     """Train the table in the plain way, and print each phase's test accuracy."""
-    loop = PlainLoop(load_data(data, Path(data_root) if data_root else None))
+    loop = PlainLoop(redense.data.load(data, data_root))
     torch.manual_seed(0)
 
     def phase(model: nn.Module, lr: float, masks: dict[str, torch.Tensor]) -> None:
