@@ -3,7 +3,7 @@ import time
 
 import pytest
 import torch
-from folders import folder_bytes
+from folders import carried_out, checkpoints
 
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.base import EpochDone, Failed, Finished, Retried, Started
@@ -13,15 +13,6 @@ from redense.experiment.engines.queue import Schedule
 from redense.experiment.engines.shared import SharedDataset, attach
 from redense.experiment.plan import critical_path
 from redense.experiment.prepare import prepare
-
-
-def carried_out(engine, ready, root, jobs=None):
-    root.mkdir(exist_ok=True)
-    return list(engine.run(jobs or ready.jobs, ready.dataset, Store(root)))
-
-
-def checkpoints(root):
-    return dict(folder_bytes(root / "checkpoints"))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
