@@ -11,6 +11,7 @@ from folders import checkpoints
 from redense.errors import FolderError, RedenseError
 from redense.experiment.checkpoints import TEMPORARY, Store
 from redense.experiment.engines.base import Failed
+from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Recipe
@@ -41,9 +42,7 @@ def test_a_full_disk_loses_nothing(recipe, undisturbed, small_disk, workers):
     before = checkpoints(out)
     failed = [
         event
-        for event in (LocalEngine(workers) if workers else ready.choice.engine()).run(
-            ready.jobs, ready.dataset, Store(out)
-        )
+        for event in (LocalEngine(workers) if workers else InlineEngine()).run(ready.jobs, ready.dataset, Store(out))
         if isinstance(event, Failed)
     ]
     assert [event.job.phase.label for event in failed] == ["sparse 90%", "re-dense 90%"]
@@ -92,7 +91,7 @@ def test_clocks_that_jump_change_nothing(recipe, undisturbed, tmp_path, monkeypa
     jumps = iter(range(10**6))
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + (-1) ** next(jumps) * 1e8)
-    events = ready.choice.engine().run(ready.jobs, ready.dataset, Store(out))
+    events = InlineEngine().run(ready.jobs, ready.dataset, Store(out))
     for _ in range(8):
         next(events)
     events.close()
