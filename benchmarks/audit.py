@@ -4,7 +4,7 @@ Goals: all threshold attacks and ROC metrics for 60,000 + 10,000 examples in 50 
 60,000 examples and as many population points in 0.1 s and O(N) memory; LiRA online of 64 models and 70,000 examples in
 0.5 s; 1,000 bootstraps of AUC and TPR of 70,000 in 2 s. The ways that do the same take turns.
 
-    python benchmarks/audit.py [--repeats 9]
+    python benchmarks/audit.py [--repeats 9] [--part 1.0]
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import resource
-import statistics
-import time
 import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,6 +22,7 @@ import numpy.typing as npt
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 from threadpoolctl import threadpool_limits
+from timing import Ways, machine, show, timings
 
 from redense.attacks import RMIA, LiRA
 from redense.attacks.lira import Variance
@@ -35,24 +34,13 @@ from redense.metrics import auc_interval, balanced_accuracy_interval, bootstrap,
 from redense.metrics.intervals import split_halves
 from redense.signals import Signals
 
-Ways = Mapping[str, Callable[[], Any]]
-MEMBERS, NONMEMBERS = 60_000, 10_000
+MEMBERS, NONMEMBERS, POPULATION, MANY = 60_000, 10_000, 60_000, 10_000_000
+"""Members, non-members, the population points of RMIA, and the scores of the largest comparison."""
 
 
 def compare(title: str, ways: Ways, repeats: int, goal: str) -> None:
-    """Time all ways in turns, once before the clock runs, and print medians with spread."""
-    timings: dict[str, list[float]] = {name: [] for name in ways}
-    for round_number in range(repeats + 1):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            if round_number:
-                timings[name].append(1000 * (time.perf_counter() - started))
-    print(f"\n{title} (goal {goal})")
-    first = statistics.median(next(iter(timings.values())))
-    for name, values in timings.items():
-        median = statistics.median(values)
-        print(f"  {name:<44} {median:10.2f} ms  [{min(values):.2f}, {max(values):.2f}]  {median / first:8.2f}x")
+    """Time all ways in turns and print them beside the goal."""
+    show(f"{title} (goal {goal})", timings(ways, repeats))
 
 
 def threshold_loop(scores: npt.NDArray[np.float64], members: npt.NDArray[np.bool_]) -> float:
@@ -78,13 +66,13 @@ def noise(n: int, members: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np
     return np.random.default_rng(0).normal(size=n) + 0.3 * is_member, is_member
 
 
-def thresholds_and_metrics(repeats: int) -> None:
-    n = MEMBERS + NONMEMBERS
+def thresholds_and_metrics(repeats: int, part: float) -> None:
+    among_members, n = int(part * MEMBERS), int(part * (MEMBERS + NONMEMBERS))
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 10, n)
     z = generator.normal(size=(n, 10))
-    z[np.arange(n), labels] += 3 + 0.3 * (np.arange(n) < MEMBERS)
-    evidence = Evidence(Signals.of_logits(z, labels), labels, np.arange(n) < MEMBERS)
+    z[np.arange(n), labels] += 3 + 0.3 * (np.arange(n) < among_members)
+    evidence = Evidence(Signals.of_logits(z, labels), labels, np.arange(n) < among_members)
     phi, members = evidence.target.phi, evidence.members
     attacks = possible_attacks(PLAIN_FAMILIES, evidence)
 
@@ -107,7 +95,7 @@ def thresholds_and_metrics(repeats: int) -> None:
         "a loop over 1,000 thresholds": lambda: threshold_loop(phi, members),
     }
     ways |= other_tools(z, labels, members)
-    compare("60,000 members and 10,000 non-members", ways, repeats, "50 ms for the first")
+    compare(f"{among_members:,} members and {n - among_members:,} non-members", ways, repeats, "50 ms for the first")
 
 
 def other_tools(
@@ -141,10 +129,11 @@ def other_tools(
     return ways
 
 
-def ten_million(repeats: int) -> None:
-    scores, members = noise(10_000_000, 5_000_000)
+def many_scores(repeats: int, part: float) -> None:
+    count = int(part * MANY)
+    scores, members = noise(count, count // 2)
     compare(
-        "10 M scores",
+        f"{count:,} scores",
         {
             "redense: all metrics": lambda: evaluate("scores", scores, members, decides=False),
             "redense: one curve": lambda: roc(scores, members),
@@ -156,9 +145,10 @@ def ten_million(repeats: int) -> None:
     )
 
 
-def rmia(repeats: int) -> None:
+def rmia(repeats: int, part: float) -> None:
     generator = np.random.default_rng(0)
-    ratios, population = np.exp(generator.normal(size=60_000)), np.exp(generator.normal(size=60_000))
+    n = int(part * POPULATION)
+    ratios, population = np.exp(generator.normal(size=n)), np.exp(generator.normal(size=n))
     some = slice(0, 2000)
 
     def every_pair() -> Any:
@@ -169,26 +159,27 @@ def rmia(repeats: int) -> None:
     share_exceeded(ratios, population, 2.0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    print(f"\nRMIA: the bits of 2,000 x 60,000 pairs: {same}; extra memory {peak / 2**20:.1f} MiB")
-    references, included = generator.random((16, 60_000)), generator.random((16, 60_000)) < 0.5
+    print(f"\nRMIA: the bits of up to 2,000 x {n:,} pairs: {same}; extra memory {peak / 2**20:.1f} MiB")
+    references, included = generator.random((16, n)), generator.random((16, n)) < 0.5
     included[0], included[1] = True, False
     compare(
-        "RMIA, 60,000 examples and 60,000 population points",
+        f"RMIA, {n:,} examples and {n:,} population points",
         {
             "redense: the comparison": lambda: share_exceeded(ratios, population, 2.0),
             "redense: 16 reference models, all": lambda: RMIA().score(references[0], references, included),
-            "every pair, 2,000 of the 60,000 examples": every_pair,
+            "every pair, 2,000 of the examples": every_pair,
         },
         repeats,
         "100 ms",
     )
 
 
-def lira(repeats: int) -> None:
+def lira(repeats: int, part: float) -> None:
     generator = np.random.default_rng(0)
-    first = generator.random((32, 70_000)) < 0.5
+    n = int(part * (MEMBERS + NONMEMBERS))
+    first = generator.random((32, n)) < 0.5
     included = np.concatenate([first, ~first])
-    references, target = generator.normal(size=included.shape), generator.normal(size=70_000)
+    references, target = generator.normal(size=included.shape), generator.normal(size=n)
 
     def masked_arrays() -> Any:
         """The usual way: masked arrays for either side, per-example variance."""
@@ -202,15 +193,16 @@ def lira(repeats: int) -> None:
         for variance in variances
     }
     ways["redense: offline, shrunk"] = lambda: LiRA(mode="offline").score(target, references, included)
-    ways["one read of the 64 x 70,000 values (sum)"] = lambda: references.sum(0)
+    ways["one read of all values (sum)"] = lambda: references.sum(0)
     ways["NumPy masked arrays, example"] = masked_arrays
-    compare("LiRA, 64 models x 70,000 examples", ways, repeats, "500 ms")
+    compare(f"LiRA, 64 models x {n:,} examples", ways, repeats, "500 ms")
 
 
-def bootstraps(repeats: int) -> None:
-    scores, members = noise(MEMBERS + NONMEMBERS, MEMBERS)
+def bootstraps(repeats: int, part: float) -> None:
+    n = int(part * (MEMBERS + NONMEMBERS))
+    scores, members = noise(n, int(part * MEMBERS))
     compare(
-        "bootstrap of AUC and TPR at 1% and 0.1%, 70,000 examples",
+        f"bootstrap of AUC and TPR at 1% and 0.1%, {n:,} examples",
         {
             "redense: 1,000 resamples": lambda: bootstrap(scores, members, fprs=(0.01, 0.001), repeats=1000),
             "scikit-learn, AUC alone: 20 resamples": lambda: bootstrap_by_sorting(scores, members, 20),
@@ -223,14 +215,13 @@ def bootstraps(repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--part", type=float, default=1.0, help="fraction of all sizes, for a quick look")
+    options = parser.parse_args()
     torch.set_num_threads(1)
+    print(machine())
     with threadpool_limits(1):
-        thresholds_and_metrics(repeats)
-        rmia(repeats)
-        lira(repeats)
-        bootstraps(repeats)
-        ten_million(repeats)
+        for measured in (thresholds_and_metrics, rmia, lira, bootstraps, many_scores):
+            measured(options.repeats, options.part)
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 
 

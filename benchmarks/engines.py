@@ -1,10 +1,11 @@
 """Many models: the engines against plain PyTorch, one model after the other; what an engine adds to a job; planning.
 
-    python benchmarks/engines.py [--models 8 16] [--repeats 3] [--data-root FOLDER]
+    python benchmarks/engines.py [--models 8 16] [--repeats 3] [--jobs 1000] [--examples 4000] [--data-root FOLDER]
     python benchmarks/engines.py --cuda [--models 1 8 64]    # on a GPU: against the plain loop there, and a whole table
 
 The plain loop trains K models in one process: default threads, default Adam, layers as written. Engines and plain loop
 take turns; ratios are taken pair by pair. On the CPU, part of Fashion-MNIST is used (times are in proportion to it).
+For a quick look: --models 2 --repeats 1 --jobs 12 --examples 120.
 """
 
 from __future__ import annotations
@@ -12,25 +13,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
+from published import PARAMETERS, PlainLoop, published_network
+from timing import clocked, in_turns, machine, ratios, seconds, spread
 from torch import nn
-from torch.nn import functional
 
-from redense.data import load as load_data
-from redense.data.dataset import Dataset
+import redense
+from redense.data import Dataset
 from redense.experiment.checkpoints import Store
 from redense.experiment.events import EpochDone, Failed
-from redense.experiment.plan import Fingerprints, plan
+from redense.experiment.plan import Fingerprints, Job, plan
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Device, Resources
@@ -49,52 +48,44 @@ def parts(dataset: Dataset, training: int, test: int) -> Dataset:
     )
 
 
-def as_written(name: str) -> nn.Module:
-    """Build the network as its table has it."""
-    if name == "mlp":
-        widths = (446, 512, 256, 128)
-        hidden = [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
-        return nn.Sequential(*hidden, nn.Linear(128, 30))
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(1600, 250), nn.ReLU(), nn.Linear(250, 10),
-    )  # fmt: skip
+def location_network() -> nn.Module:
+    """Build the perceptron for Location-30 as anybody would write it."""
+    widths = (446, 512, 256, 128)
+    hidden = [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(128, 30))
 
 
-def plain(name: str, dataset: Dataset, models: int, epochs: int, device: str) -> float:
-    """Train K models one after the other; return the seconds."""
-    x, x_test = (torch.from_numpy(array).float().to(device) for array in (dataset.x_train, dataset.x_test))
-    if dataset.x_train.dtype == np.uint8:
-        x, x_test = x / 255, x_test / 255
-    y, y_test = (torch.from_numpy(array).to(device) for array in (dataset.y_train, dataset.y_test))
-    started = time.perf_counter()
-    for _ in range(models):
-        model = as_written(name).to(device)
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-        for _ in range(epochs):
-            for batch in torch.randperm(len(y)).to(device).split(32):
-                optimizer.zero_grad()
-                functional.cross_entropy(model(x[batch]), y[batch]).backward()
-                optimizer.step()
-            with torch.no_grad():
-                float((torch.cat([model(some) for some in x_test.split(500)]).argmax(1) == y_test).float().mean())
-    return time.perf_counter() - started
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"fashion-mnist": published_network, "location30": location_network}
 
 
-def redense(ready: Prepared, models: int) -> tuple[float, float]:
+def plain(data: str, dataset: Dataset, models: int, epochs: int, device: str) -> float:
+    """Seconds to train K models one after the other."""
+    loop = PlainLoop(dataset, device)
+
+    def train_all() -> None:
+        for _ in range(models):
+            loop.train(NETWORKS[data]().to(device), epochs)
+
+    return seconds(train_all)
+
+
+def of_engine(run_of: Prepared, models: int) -> tuple[float, float]:
     """Train the dense phases of K seeds; return the seconds with start-up, and scaled up from the epochs without it."""
-    jobs = [job for job in ready.jobs if job.parent is None][:models]
+    jobs = [job for job in run_of.jobs if job.parent is None][:models]
     ends: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        for event in ready.choice.engine().run(jobs, ready.dataset, Store(Path(folder))):
-            if isinstance(event, Failed):
-                sys.exit(event.reason)
-            if isinstance(event, EpochDone):
-                ends.append(time.perf_counter())
-        seconds = time.perf_counter() - started
+        events = run_of.choice.engine().run(jobs, run_of.dataset, Store(Path(folder)))
+
+        def train_all() -> None:
+            for at, event in clocked(events):
+                if isinstance(event, Failed):
+                    sys.exit(event.reason)
+                if isinstance(event, EpochDone):
+                    ends.append(at)
+
+        whole = seconds(train_all)
     first = sum(end - ends[0] < 0.2 * (ends[-1] - ends[0]) / len(jobs) for end in ends)
-    return seconds, (ends[-1] - ends[0]) * len(ends) / max(1, len(ends) - first)
+    return whole, (ends[-1] - ends[0]) * len(ends) / max(1, len(ends) - first)
 
 
 def prepared(data: str, dataset: Dataset, engine: Name, models: int, epochs: int, device: Device = "cpu") -> Prepared:
@@ -106,65 +97,58 @@ def prepared(data: str, dataset: Dataset, engine: Name, models: int, epochs: int
 def compare(
     title: str,
     plain_seconds: Callable[[], float],
-    ours: Mapping[Name, Callable[[], tuple[float, float]]],
+    ours: Mapping[str, Callable[[], tuple[float, float]]],
     repeats: int,
 ) -> None:
-    """Take turns and print medians, and ratios with their range."""
-    pairs: dict[Name, list[tuple[float, float, float]]] = {name: [] for name in ours}
-    for _ in range(repeats):
-        base = plain_seconds()
-        for name, run in ours.items():
-            pairs[name].append((base, *run()))
-    for name, found in pairs.items():
-        ratios = sorted(base / steady for base, _, steady in found)
-        with_start = statistics.median(base / whole for base, whole, _ in found)
-        base, whole, steady = (statistics.median(column) for column in zip(*found, strict=True))
+    """Take turns and print seconds, and ratios with and without start-up."""
+    measures: dict[str, Callable[[], tuple[float, float]]] = {"plain": lambda: (plain_seconds(),) * 2, **ours}
+    found = in_turns(measures, repeats, warm_up=0)
+    base = [taken for taken, _ in found["plain"]]
+    for name in ours:
+        whole, steady = zip(*found[name], strict=True)
         print(
-            f"{title:<24} {name:<11} plain {base:7.1f} s  with start-up {whole:7.1f} s ({with_start:.2f}x)  "
-            f"without {steady:7.1f} s  ratio {statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]",
+            f"{title:<24} {name:<11} plain {spread(base, digits=1)} s  "
+            f"with start-up {spread(whole, digits=1)} s, ratio {spread(ratios(base, whole))}  "
+            f"without {spread(steady, digits=1)} s, ratio {spread(ratios(base, steady))}",
             flush=True,
         )
 
 
-def on_cpu(models: list[int], repeats: int, data_root: Path | None) -> None:
-    fashion = parts(load_data("fashion-mnist", data_root), 4_000, 667)  # a fifteenth
-    location = load_data("location30", data_root)
-    for name, data, dataset, epochs in (
-        ("fmnist-cnn", "fashion-mnist", fashion, 4),
-        ("mlp", "location30", location, 4),
+def on_cpu(models: list[int], repeats: int, examples: int, data_root: Path | None) -> None:
+    for data, dataset, epochs in (
+        ("fashion-mnist", parts(redense.data.load("fashion-mnist", data_root), examples, examples // 6), 4),
+        ("location30", parts(redense.data.load("location30", data_root), examples, examples), 4),
     ):
         for count in models:
             engines: tuple[Name, ...] = ("local", "vectorized")
-            ours = {
-                engine: partial(redense, prepared(data, dataset, engine, count, epochs), count) for engine in engines
+            ours: dict[str, Callable[[], tuple[float, float]]] = {
+                engine: partial(of_engine, prepared(data, dataset, engine, count, epochs), count) for engine in engines
             }
-            compare(f"{name}, K = {count}", partial(plain, name, dataset, count, epochs, "cpu"), ours, repeats)
+            compare(f"{data}, K = {count}", partial(plain, data, dataset, count, epochs, "cpu"), ours, repeats)
 
 
 def on_cuda(models: list[int], data_root: Path | None) -> None:
-    """Models x epochs per second on all of Fashion-MNIST, against the plain loop; then the reference's whole table."""
-    fashion = load_data("fashion-mnist", data_root)
-    base = plain("fmnist-cnn", fashion, 1, 2, "cuda") / 2
+    """Models x epochs per second on all of Fashion-MNIST, against the plain loop; then the whole published table."""
+    fashion = redense.data.load("fashion-mnist", data_root)
+    base = plain("fashion-mnist", fashion, 1, 2, "cuda") / 2
     print(f"plain loop: {1 / base:.3f} models x epochs a second")
     for count in models:
-        ready = prepared("fashion-mnist", fashion, "vectorized", count, 3, device="cuda")
-        _, seconds = redense(ready, count)
-        print(f"K = {count}: {3 * count / seconds:.3f} models x epochs a second, {3 * count * base / seconds:.1f}x")
+        run_of = prepared("fashion-mnist", fashion, "vectorized", count, 3, device="cuda")
+        _, steady = of_engine(run_of, count)
+        print(f"K = {count}: {3 * count / steady:.3f} models x epochs a second, {3 * count * base / steady:.1f}x")
     recipe = Recipe(data="fashion-mnist", epochs=(50, 50, 50))
-    ready = prepare(recipe, data_root, Resources(device="cuda"))
-    started = time.perf_counter()
+    run_of = prepare(recipe, data_root, Resources(device="cuda"))
     with tempfile.TemporaryDirectory() as folder:
-        for _ in ready.choice.engine().run(ready.jobs, ready.dataset, Store(Path(folder))):
-            pass
-    print(f"the reference's table, 450 epochs, engine {ready.choice.name}: {time.perf_counter() - started:.0f} s")
+        taken = seconds(lambda: list(run_of.choice.engine().run(run_of.jobs, run_of.dataset, Store(Path(folder)))))
+    print(f"the published table, 450 epochs, engine {run_of.choice.name}: {taken:.0f} s")
     print(floor(64))
 
 
 def floor(models: int) -> str:
-    """Count what a step of K reference networks at batch 32 needs at least."""
+    """Count what a step of K published networks at batch 32 needs at least."""
     forward = 2 * 32 * (24 * 24 * 32 * 9 + 10 * 10 * 64 * 32 * 9 + 1600 * 250 + 250 * 10)
     flops = 3 * forward * models
-    moved = 4 * 421_576 * (1 + 1 + 7) * models  # read for both passes; Adam reads 4 and writes 3 values a weight
+    moved = 4 * PARAMETERS * (1 + 1 + 7) * models  # read for both passes; Adam reads 4 and writes 3 values a weight
     return f"floor of a step, K = {models}: {flops / 1e9:.2f} GFLOP, {moved / 1e6:.0f} MB of weights and moments"
 
 
@@ -187,42 +171,44 @@ def overhead(jobs: int, engine: Name) -> float:
         data = str(trivial(Path(folder)))
         model = f"{Path(__file__).stem}:linear"
         recipe = Recipe(data=data, model=model, sparsities=(0.5,), epochs=(1, 1, 1), seeds=tuple(range(-(-jobs // 3))))
-        ready = prepare(recipe, None, Resources(engine=engine))
+        run_of = prepare(recipe, None, Resources(engine=engine))
         (Path(folder) / "run").mkdir()
-        ends = []
-        for event in ready.choice.engine().run(ready.jobs, ready.dataset, Store(Path(folder) / "run")):
-            if isinstance(event, EpochDone):
-                ends.append(time.perf_counter())
+        events = run_of.choice.engine().run(run_of.jobs, run_of.dataset, Store(Path(folder) / "run"))
+        ends = [at for at, event in clocked(events) if isinstance(event, EpochDone)]
         return 1e3 * (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
 def planning(jobs: int) -> float:
     """Seconds to plan so many jobs, keys included."""
     recipe = Recipe(seeds=tuple(range(-(-jobs // 9))))
-    started = time.perf_counter()
-    planned = plan(recipe, "mlp", Fingerprints("data", "architecture", "cpu"))
-    seconds = time.perf_counter() - started
+    planned: list[Job] = []
+    taken = seconds(lambda: planned.extend(plan(recipe, "mlp", Fingerprints("data", "architecture", "cpu"))))
     assert len(planned) >= jobs
-    return seconds
+    return taken
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", type=int, nargs="+")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1_000, help="trivial jobs; ten times as many are planned")
+    parser.add_argument("--examples", type=int, default=4_000, help="of Fashion-MNIST, and at most of Location-30")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--cuda", action="store_true")
     options = parser.parse_args()
+    print(machine())
     if options.cuda:
         on_cuda(options.models or [1, 8, 64], options.data_root)
         return
     sys.path.insert(0, str(Path(__file__).parent))  # workers find `linear` there
-    print(f"planning 10,000 jobs: {statistics.median(planning(10_000) for _ in range(3)):.2f} s")
+    planned = 10 * options.jobs
+    found = in_turns({"planning": partial(planning, planned)}, options.repeats)
+    print(f"planning {planned:,} jobs: {spread(found['planning'])} s")
     engines: tuple[Name, ...] = ("inline", "local")
-    for engine in engines:
-        found = sorted(overhead(1_000, engine) for _ in range(options.repeats))
-        print(f"1,000 trivial jobs, {engine}: {statistics.median(found):.1f} [{found[0]:.1f}, {found[-1]:.1f}] ms each")
-    on_cpu(options.models or [8, 16], options.repeats, options.data_root)
+    each = in_turns({engine: partial(overhead, options.jobs, engine) for engine in engines}, options.repeats, 0)
+    for engine, milliseconds in each.items():
+        print(f"{options.jobs:,} trivial jobs, {engine}: {spread(milliseconds, digits=1)} ms each")
+    on_cpu(options.models or [8, 16], options.repeats, options.examples, options.data_root)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Size of bitmask files of the reference network against its dense file.
+"""Size of bitmask files of the published network against its dense file.
 
 Goals at 30, 50, 80 and 90% sparsity: 73.5, 53.5, 23.5 and 13.5%.
 

@@ -7,33 +7,16 @@ from __future__ import annotations
 
 import argparse
 import copy
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from step import Transformer
+from timing import machine, ratios, show, spread, timings
 from torch import nn
 
 import redense
 from redense.models.registry import build
 from redense.sparsity.smallest import kth_smallest, smallest
-
-
-def seconds(action: Callable[[], object], repeats: int = 20) -> tuple[float, float, float]:
-    """Return median, least and most of several timings."""
-    times = []
-    for _ in range(repeats):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        action()
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times), min(times), max(times)
-
-
-def show(name: str, figures: tuple[float, float, float]) -> None:
-    print(f"{name:44s} {1e3 * figures[0]:9.3f} ms  [{1e3 * figures[1]:.3f}, {1e3 * figures[2]:.3f}]", flush=True)
 
 
 def check_masks() -> None:
@@ -55,13 +38,18 @@ def check_masks() -> None:
 def show_threshold(count: int) -> None:
     """Time the median magnitude of many weights, beside one read of them."""
     weights, k = torch.randn(count, device="cuda"), count // 2
-    show(f"one read of {count:,} float32 (max)", seconds(weights.max, 5))
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    show("threshold", seconds(lambda: kth_smallest(weights, k), 5))
-    show("threshold and mask", seconds(lambda: smallest({"w": weights}, k), 5))
-    print(f"extra memory {(torch.cuda.max_memory_allocated() - before) / 2**20:.0f} MiB")
-    show("torch.sort of a tenth", seconds(lambda: weights[: count // 10].abs().sort(), 3))
+    smallest({"w": weights}, k)
+    extra = (torch.cuda.max_memory_allocated() - before) / 2**20
+    ways = {
+        "one read (max)": weights.max,
+        "threshold": lambda: kth_smallest(weights, k),
+        "threshold and mask": lambda: smallest({"w": weights}, k),
+        "torch.sort of a tenth": lambda: weights[: count // 10].abs().sort(),
+    }
+    show(f"median magnitude of {count:,} float32", timings(ways, 5))
+    print(f"  extra memory {extra:.0f} MiB")
 
 
 def step_overhead(name: str, model: nn.Module, x: torch.Tensor) -> None:
@@ -86,16 +74,10 @@ def step_overhead(name: str, model: nn.Module, x: torch.Tensor) -> None:
                 actions[kind]()
             if kind == "masked":
                 assert all(not twin.get_parameter(n)[~mask].any() for n, mask in masks.items()), "not zero"
-        ratios = []
-        for _ in range(30):
-            times = {kind: seconds(action, 10)[0] for kind, action in actions.items()}
-            ratios.append(times["masked"] / times["dense"] - 1)
-        where = "CUDA graph" if captured else "eager"
-        print(
-            f"{name}, {where}: dense {1e3 * times['dense']:.3f} ms, masked {100 * statistics.median(ratios):+.2f}%  "
-            f"[{100 * min(ratios):+.2f}, {100 * max(ratios):+.2f}]",
-            flush=True,
-        )
+        times = timings(actions, 30, calls=10)
+        show(f"{name}, {'CUDA graph' if captured else 'eager'}", times)
+        overhead = [ratio - 1 for ratio in ratios(times["masked"], times["dense"])]
+        print(f"  masked: {spread(overhead, 100)} % more")
 
 
 def _captured(step: Callable[[], None]) -> Callable[[], None]:
@@ -117,11 +99,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("needs a CUDA device; PyTorch finds none here")
-    print(torch.cuda.get_device_name(), "torch", torch.__version__)
+    print(machine())
     check_masks()
     show_threshold(arguments.parameters)
     image = torch.rand(32, 1, 28, 28, device="cuda")
-    step_overhead("reference network, batch 32", build("fmnist-cnn", (1, 28, 28), 10).cuda(), image)
+    model = build("fmnist-cnn", (1, 28, 28), 10).cuda()
+    step_overhead("published network as redense builds it, batch 32", model, image)
     step_overhead("transformer of 10 M", Transformer().cuda(), torch.randint(0, 1000, (16, 32), device="cuda"))
 
 

@@ -1,32 +1,35 @@
-"""Time to start: `redense --help` (goal 0.4 s) and `import redense` (goal 0.2 s), medians of interleaved runs."""
+"""Time to start: `redense --help` (goal 0.4 s) and `import redense` (goal 0.2 s).
+
+python benchmarks/startup.py [--repeats 15]
+"""
 
 from __future__ import annotations
 
-import statistics
+import argparse
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
-RUNS = 15
+from timing import machine, show, timings
+
+REDENSE = str(Path(sys.executable).with_name("redense"))
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import redense": [sys.executable, "-c", "import redense"],
-    "redense --help": [str(Path(sys.executable).with_name("redense")), "--help"],
-    "redense run --help": [str(Path(sys.executable).with_name("redense")), "run", "--help"],
+    "redense --help": [REDENSE, "--help"],
+    "redense run --help": [REDENSE, "run", "--help"],
 }
 
 
 def main() -> None:
-    timings: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(RUNS + 1):
-        for name, command in COMMANDS.items():
-            started = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            timings[name].append(time.perf_counter() - started)
-    for name, seconds in timings.items():
-        counted = seconds[1:]  # the first round warms the page cache
-        print(f"{name:20} median {statistics.median(counted):.3f} s  [{min(counted):.3f}, {max(counted):.3f}]")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--repeats", type=int, default=15)
+    repeats = parser.parse_args().repeats
+    print(machine())
+    run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL)
+    # the round before the clock runs warms the page cache
+    show("time to start", timings({name: partial(run, command) for name, command in COMMANDS.items()}, repeats))
 
 
 if __name__ == "__main__":

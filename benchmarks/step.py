@@ -4,9 +4,9 @@ Beside redense: `torch.nn.utils.prune`, `torch.nn.utils.parametrize` with a mask
 step, and fasterai's DSD schedule (its mask is made anew at every step) where fasterai is installed. All take turns, a
 block of steps each; the ratio to dense is taken round by round.
 
-    python benchmarks/step.py [--network as-written|reference|transformer] [--adam fused|default] [--threads 1]
+    python benchmarks/step.py [--network published|redense|transformer] [--adam fused|default] [--threads 1]
 
-`as-written` is the reference network as anybody would write it, `reference` the same as redense builds it
+`published` is the published network as anybody would write it, `redense` the same as redense builds it
 (channels-last, pooling before ReLU): its steps take half the time.
 """
 
@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from published import published_network
+from timing import in_turns, machine, quartiles, ratios, seconds, spread
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
@@ -63,12 +64,9 @@ def network(name: str) -> tuple[nn.Module, torch.Tensor]:
     if name == "transformer":
         return Transformer(), torch.randint(0, 1000, (16, 32))
     x = torch.rand(32, 1, 28, 28)
-    if name == "reference":
+    if name == "redense":
         return build("fmnist-cnn", (1, 28, 28), 10).to(memory_format=torch.channels_last), x
-    convolutions = nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
-    )
-    return nn.Sequential(*convolutions, nn.Linear(1600, 250), nn.ReLU(), nn.Linear(250, 10)), x
+    return published_network(), x
 
 
 def trained(model: nn.Module, x: torch.Tensor, before: Step | None = None, after: Step | None = None) -> Step:
@@ -142,18 +140,9 @@ WAYS = {
 }
 
 
-def timed(step: Step, count: int, cuda: bool) -> float:
-    started = time.perf_counter()
-    for _ in range(count):
-        step()
-    if cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--network", choices=("as-written", "reference", "transformer"), default="as-written")
+    parser.add_argument("--network", choices=("published", "redense", "transformer"), default="published")
     parser.add_argument("--adam", choices=("fused", "default"), default="fused")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
@@ -166,7 +155,6 @@ def main() -> None:
     original, x = network(arguments.network)
     original, x = original.to(arguments.device), x.to(arguments.device)
     count = arguments.steps or (2 if arguments.network == "transformer" else 20)
-    cuda = arguments.device.startswith("cuda")
     masks = redense.magnitude_masks(original, sparsity=0.5)
     with contextlib.ExitStack() as stack:
         steps: dict[str, Step] = {"dense": trained(copy.deepcopy(original), x)}
@@ -179,25 +167,18 @@ def main() -> None:
         steps["dense again"] = trained(copy.deepcopy(original), x)
         for name, step in list(steps.items()):
             try:
-                timed(step, 3, cuda)
+                seconds(step, calls=3)
             except RuntimeError as error:  # as nn.utils.prune does with nn.MultiheadAttention
                 print(f"{name}: fails ({str(error).splitlines()[0][:80]})")
                 del steps[name]
-        times: dict[str, list[float]] = {name: [] for name in steps}
-        for number in range(arguments.rounds):
-            order = list(steps) if number % 2 else list(reversed(steps))
-            for name in order:
-                times[name].append(timed(steps[name], count, cuda) / count)
+        times = in_turns({name: partial(seconds, step, count) for name, step in steps.items()}, arguments.rounds, 0)
     parameters = sum(p.numel() for p in original.parameters())
+    print(machine())
     where = f"{arguments.device}, {arguments.threads} thread(s), {arguments.adam} Adam"
     print(f"{arguments.network}, {parameters:,} parameters, {where}")
     for name, values in times.items():
-        ratios = sorted(value / dense for value, dense in zip(values, times["dense"], strict=True))
-        low, high = ratios[len(ratios) // 4], ratios[(3 * len(ratios)) // 4]
-        print(
-            f"{name:26s} {1e3 * statistics.median(values):8.3f} ms  {100 * (statistics.median(ratios) - 1):+6.2f}%  "
-            f"quartiles {100 * (low - 1):+.2f} to {100 * (high - 1):+.2f}%"
-        )
+        percent = [ratio - 1 for ratio in ratios(values, times["dense"])]
+        print(f"  {name:26s} {spread(values, 1e3, 3):>26s} ms  {quartiles(percent, 100):>26s} %")
     enforcement = Enforcement(original, torch.optim.SGD(original.parameters(), 0.1), masks)
     masked = sum(mask.numel() for mask in masks.values())
     print(f"masks at rest: {enforcement.mask_bytes / masked:.3f} bytes a masked weight")

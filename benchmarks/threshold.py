@@ -10,15 +10,15 @@ they lie in the cache; memory is measured (on Linux) in a process of its own for
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from timing import in_turns, machine, seconds, show
 
 from redense.sparsity.smallest import kth_smallest, smallest
 
@@ -85,18 +85,19 @@ def main() -> None:
     k = arguments.size // 2
     values = {name: way(weights, k) for name, way in WAYS.items() if name[:3] != "one" and "mask" not in name}
     assert len(set(values.values())) == 1, values
-    times: dict[str, list[float]] = {name: [] for name in WAYS}
-    for _ in range(arguments.repeats):
-        for name, way in WAYS.items():
-            if arguments.size < 10_000_000:
-                way(weights, k)
-            started = time.perf_counter()
-            way(weights, k)
-            times[name].append(1e3 * (time.perf_counter() - started))
-    print(f"{arguments.size:,} float32, median magnitude, {arguments.threads} thread(s), ms; extra memory in MiB")
-    for name, found in times.items():
-        memory = "" if arguments.no_memory else f"{extra_mebibytes(name, arguments.size):9.0f} MiB"
-        print(f"{name:24s} {statistics.median(found):10.2f}  [{min(found):.2f}, {max(found):.2f}] {memory}")
+
+    def timed(way: Callable[[torch.Tensor, int], float]) -> float:
+        if arguments.size < 10_000_000:
+            way(weights, k)  # a small array then lies in the cache
+        return seconds(partial(way, weights, k))
+
+    print(machine())
+    times = in_turns({name: partial(timed, way) for name, way in WAYS.items()}, arguments.repeats)
+    show(f"median magnitude of {arguments.size:,} float32, {arguments.threads} thread(s)", times)
+    if not arguments.no_memory:
+        print("\nextra memory at the peak")
+        for name in WAYS:
+            print(f"  {name:<44} {extra_mebibytes(name, arguments.size):9.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 python examples/audit.py
 
-Thresholds on the network's own answers find nothing; attacks that know how hard an example is, from the reference
-models, do. Writes audit.html.
+A fifth of the labels is wrong, and the network learns them by heart. Thresholds on its own answers already tell members
+from other digits a little better than guessing (AUC of confidence about 0.58). The reference models show how hard an
+example is for anybody; attacks that know this tell members far better (LiRA, RMIA: about 0.72). Writes audit.html.
 """
 
 import numpy as np
@@ -26,8 +27,8 @@ def train(x: torch.Tensor, y: torch.Tensor, seed: int) -> nn.Module:
 
 
 def main() -> None:
-    digits = redense.data.load("digits")
-    x = torch.from_numpy(digits.x_train[:, 0]).float().div(255).unsqueeze(1)
+    digits = redense.data.load("digits")  # pixels in [0, 1]
+    x = torch.from_numpy(digits.x_train)
     noise = np.random.default_rng(0)
     # a fifth of the labels is wrong, so that there is something to learn by heart
     y = torch.from_numpy(np.where(noise.random(1000) < 0.2, noise.integers(0, 10, 1000), digits.y_train))

@@ -1,6 +1,9 @@
 """DSD as a Keras 3 callback, on scikit-learn's handwritten digits.
 
 pip install 'redense[keras]' && KERAS_BACKEND=torch python examples/keras_fit.py
+
+Prints the training accuracy and the zeros of the first layer after every epoch: none, half in the two sparse epochs,
+few in the two re-dense ones.
 """
 
 import os

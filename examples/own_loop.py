@@ -1,6 +1,9 @@
-"""DSD around an ordinary PyTorch loop: scikit-learn's handwritten digits, half a minute on a laptop.
+"""DSD around an ordinary PyTorch loop: scikit-learn's handwritten digits, a few seconds on a laptop.
 
 python examples/own_loop.py
+
+Prints the phase, the zeros and the test accuracy of every epoch: no weight is pruned in the dense phase, half of them
+stay zero in the sparse phase, and in the re-dense phase those that get a gradient come back.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Fixtures: a small recipe that trains in a fraction of a second."""
+"""Fixtures: a small recipe that trains in a fraction of a second, and its run."""
 
 import os
 
@@ -8,23 +8,32 @@ from factories import arrays
 from hypothesis import settings
 
 from redense.experiment.recipe import Recipe
+from redense.experiment.run import run
 
 # no deadline: how long an example takes depends on what else the machine does
 settings.register_profile("redense", deadline=None)
 settings.load_profile("redense")
 
 
-@pytest.fixture
-def npz(tmp_path):
+@pytest.fixture(scope="session")
+def npz(tmp_path_factory):
     (x, y), (x_test, y_test) = arrays()
-    path = tmp_path / "small.npz"
+    path = tmp_path_factory.mktemp("data") / "small.npz"
     np.savez(path, x=x, y=y, x_test=x_test, y_test=y_test)
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe(npz):
     return Recipe(data=str(npz), model="factories:small", sparsities=(0.3, 0.9), epochs=(2, 2, 2), batch_size=16)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(recipe, tmp_path_factory):
+    """The folder of a finished run of the recipe, to be read; copy it before anything is written there."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    run(recipe, folder, workers=0)
+    return folder
 
 
 @pytest.fixture

@@ -1,6 +1,14 @@
-"""What of a folder must be the same in two runs of the same jobs."""
+"""Runs' folders: jobs carried out into one, and what of it must be the same in two runs of the same jobs."""
 
-from redense.experiment.checkpoints import UNCHECKED
+from pathlib import Path
+
+from redense.experiment.checkpoints import UNCHECKED, Store
+
+
+def carried_out(engine, prepared, folder, jobs=None):
+    """Let an engine carry out the jobs, by default all; return its events."""
+    folder.mkdir(exist_ok=True)
+    return list(engine.run(jobs or prepared.jobs, prepared.dataset, Store(folder)))
 
 
 def folder_bytes(folder):
@@ -8,3 +16,8 @@ def folder_bytes(folder):
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != UNCHECKED:
             yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def checkpoints(folder):
+    """The names and bytes of a run's checkpoints."""
+    return dict(folder_bytes(Path(folder) / "checkpoints"))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "redense", "run"]
@@ -24,3 +25,11 @@ def session(process):
         if int(group) == process.pid and state != "Z":
             alive.append(int(entry.name))
     return alive
+
+
+def wait_until_ended(process):
+    """Fail unless every process of a run ends within ten seconds."""
+    deadline = time.monotonic() + 10
+    while session(process):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.01)

@@ -87,16 +87,19 @@ def test_layers(kind):
     model = make()
     optimizer = optim.Adam(model.parameters(), 0.01)
     dsd = DSD(model, optimizer, sparsity=0.5, epochs=(1, 2, 1))
+    sparse = 0
     for epoch in dsd.epochs():
         for step in range(2):
             optimizer.zero_grad()
             model(inputs(shape, 10 * epoch + step)).square().mean().backward()
             optimizer.step()
         if dsd.phase.kind == "sparse":
+            sparse += 1
             assert list(dsd.masks) == pruned
             for name in pruned:
                 weight = model.get_parameter(name)
                 assert int((weight == 0).sum()) == round(0.5 * weight.numel())
+    assert sparse == 2
     assert all(model.get_parameter(name).all() for name in pruned)
 
 
@@ -118,16 +121,19 @@ def test_number_types(dtype, fused):
     model = nn.Sequential(nn.Linear(6, 40), nn.Tanh(), nn.Linear(40, 2)).to(dtype)
     optimizer = optim.AdamW(model.parameters(), 0.01, fused=fused)
     dsd = DSD(model, optimizer, sparsity=0.5, epochs=(1, 2, 1), exclude=["2"])
+    masked = 0
     for epoch in dsd.epochs():
         optimizer.zero_grad()
         model(inputs((4, 6), epoch, dtype)).square().mean().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if dsd.masks:
+            masked += 1
             weight, mask = model[0].weight, dsd.masks["0.weight"]
             assert int((~mask).sum()) == 120
             for tensor in (weight, optimizer.state[weight]["exp_avg"], optimizer.state[weight]["exp_avg_sq"]):
                 assert not tensor[~mask].any()
+    assert masked == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -138,7 +144,7 @@ def test_autocast_with_and_without_a_scaler(dtype, scaled):
     optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120, enabled=scaled)  # overflows at first
     dsd = DSD(model, optimizer, sparsity=0.5, steps=(2, 3, 2))
-    turns = 0
+    turns = masked = 0
     for number in dsd.steps():
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=dtype):
@@ -149,10 +155,12 @@ def test_autocast_with_and_without_a_scaler(dtype, scaled):
         scaler.step(optimizer)
         scaler.update()
         turns += 1
+        masked += bool(dsd.masks)
         for name, mask in dsd.masks.items():
             assert not model.get_parameter(name)[~mask].any()
     overflows = scaled and dtype == torch.float16
     assert (turns > 7) == overflows, "overflowing steps are not counted"
+    assert masked >= 3
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -143,7 +144,9 @@ def test_divergence_exits_with_2_and_keeps_what_is_finished(small, tmp_path, cap
     assert status == 2
     assert "sparse 50%, seed 0: the loss became" in errors
     assert "in epoch 1 of 1" in errors
-    assert "dense " in output
+    assert any(line.split()[:1] == ["dense"] for line in output.splitlines())
+    rows = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
+    assert [row["phase"] for row in rows] == ["dense"]
 
 
 def test_data_lists_the_catalogue(capsys):

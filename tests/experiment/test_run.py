@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -22,8 +23,10 @@ ROW = [
 
 
 @pytest.fixture
-def results(recipe, tmp_path):
-    return redense.run(recipe, tmp_path / "run", workers=0)
+def results(undisturbed, tmp_path):
+    """A finished run's results; its folder is tmp_path / "run"."""
+    shutil.copytree(undisturbed, tmp_path / "run")
+    return Results.from_json((tmp_path / "run" / "results.json").read_text())
 
 
 def test_rows_come_in_the_tables_order(results):
@@ -49,6 +52,10 @@ def test_results_json_has_the_promised_schema(results, tmp_path):
         assert (tmp_path / "run" / "checkpoints" / row["checkpoint"]).is_dir()
         low, high = row["inference_interval"]
         assert 0.5 <= low <= row["inference_accuracy"] <= high <= 1
+
+
+def test_what_a_run_returns_is_what_it_writes(recipe, tmp_path):
+    results = redense.run(recipe, tmp_path / "run", workers=0)
     assert Results.load(tmp_path / "run") == results
 
 

@@ -1,24 +1,21 @@
 """Disks that are full or may not be written, damaged files and clocks that jump: nothing is lost, no bit changes."""
 
 import os
+import shutil
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from folders import folder_bytes
+from folders import checkpoints
 
 from redense.errors import FolderError, RedenseError
 from redense.experiment.checkpoints import TEMPORARY, Store
+from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.events import Failed
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
-
-
-def checkpoints(folder):
-    return dict(folder_bytes(Path(folder) / "checkpoints"))
 
 
 @pytest.fixture
@@ -33,10 +30,9 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_full_disk_loses_nothing(recipe, tmp_path, small_disk, workers):
-    run(recipe, tmp_path / "undisturbed", workers=0)
+def test_a_full_disk_loses_nothing(recipe, undisturbed, small_disk, workers):
     out = small_disk / "run"
-    ready = prepare(recipe)
+    prepared = prepare(recipe)
     # the disk fills up while the run is under way: after the dense phase, to the last kilobyte
     run(Recipe(**{**recipe.to_mapping(), "sparsities": (0.3,)}), out, workers=0)
     ballast = small_disk / "ballast"
@@ -46,9 +42,7 @@ def test_a_full_disk_loses_nothing(recipe, tmp_path, small_disk, workers):
     before = checkpoints(out)
     failed = [
         event
-        for event in (LocalEngine(workers) if workers else ready.choice.engine()).run(
-            ready.jobs, ready.dataset, Store(out)
-        )
+        for event in (LocalEngine(workers) if workers else InlineEngine()).run(prepared.jobs, prepared.dataset, Store(out))
         if isinstance(event, Failed)
     ]
     assert [event.job.phase.label for event in failed] == ["sparse 90%", "re-dense 90%"]
@@ -59,13 +53,12 @@ def test_a_full_disk_loses_nothing(recipe, tmp_path, small_disk, workers):
         run(recipe, out, workers=workers)
     ballast.unlink()
     results = run(recipe, out, workers=workers)
-    assert len(results.rows) == len(ready.jobs)
-    assert checkpoints(out) == checkpoints(tmp_path / "undisturbed")
+    assert len(results.rows) == len(prepared.jobs)
+    assert checkpoints(out) == checkpoints(undisturbed)
 
 
-def test_results_that_do_not_fit_are_an_error_of_one_line(recipe, tmp_path, small_disk, monkeypatch):
-    out = small_disk / "run"
-    run(recipe, out, workers=0)
+def test_results_that_do_not_fit_are_an_error_of_one_line(recipe, undisturbed, small_disk, monkeypatch):
+    out = shutil.copytree(undisturbed, small_disk / "run")
     text = (out / "results.json").read_text()
     monkeypatch.setattr("redense.experiment.folder.check_folder", lambda *_: None)
     with (small_disk / "ballast").open("wb") as file:
@@ -77,7 +70,7 @@ def test_results_that_do_not_fit_are_an_error_of_one_line(recipe, tmp_path, smal
     assert not list(out.rglob(f"{TEMPORARY}*"))
 
 
-def test_a_folder_that_becomes_read_only_loses_nothing(recipe, tmp_path, small_disk):
+def test_a_folder_that_becomes_read_only_loses_nothing(recipe, undisturbed, small_disk):
     out = small_disk / "run"
     run(Recipe(**{**recipe.to_mapping(), "sparsities": (0.3,)}), out, workers=0)
     before = checkpoints(out)
@@ -87,39 +80,33 @@ def test_a_folder_that_becomes_read_only_loses_nothing(recipe, tmp_path, small_d
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     assert checkpoints(out) == before
     run(recipe, out, workers=0)
-    assert checkpoints(out) == checkpoints(run_undisturbed(recipe, tmp_path))
+    assert checkpoints(out) == checkpoints(undisturbed)
 
 
-def run_undisturbed(recipe, tmp_path):
-    run(recipe, tmp_path / "undisturbed", workers=0)
-    return tmp_path / "undisturbed"
-
-
-def test_clocks_that_jump_change_nothing(recipe, tmp_path, monkeypatch):
+def test_clocks_that_jump_change_nothing(recipe, undisturbed, tmp_path, monkeypatch):
     """Neither the system's clock nor the files' times decide what is trained, resumed or kept."""
-    ready = prepare(recipe)
+    prepared = prepare(recipe)
     out = tmp_path / "run"
     out.mkdir()
     jumps = iter(range(10**6))
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + (-1) ** next(jumps) * 1e8)
-    events = ready.choice.engine().run(ready.jobs, ready.dataset, Store(out))
+    events = InlineEngine().run(prepared.jobs, prepared.dataset, Store(out))
     for _ in range(8):
         next(events)
     events.close()
     for number, path in enumerate(sorted(out.rglob("*"))):
         os.utime(path, (0, (-1) ** number * 1e8 + 1e9))
-    run_folder = run_undisturbed(recipe, tmp_path)
-    (out / "recipe.json").write_bytes((run_folder / "recipe.json").read_bytes())
+    (out / "recipe.json").write_bytes((undisturbed / "recipe.json").read_bytes())
     run(recipe, out, workers=0)
-    assert checkpoints(out) == checkpoints(run_folder)
+    assert checkpoints(out) == checkpoints(undisturbed)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "signals.safetensors", "checkpoint.json"])
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
-def test_a_damaged_checkpoint_is_set_aside_and_its_phase_trained_again(recipe, tmp_path, name, damage):
-    run(recipe, tmp_path / "run", workers=0)
-    expected = checkpoints(tmp_path / "run")
+def test_a_damaged_checkpoint_is_set_aside_and_its_phase_trained_again(recipe, undisturbed, tmp_path, name, damage):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    expected = checkpoints(undisturbed)
     damaged = next((tmp_path / "run" / "checkpoints").iterdir())
     content = bytearray((damaged / name).read_bytes())
     if damage == "truncated":

@@ -56,12 +56,18 @@ def fit(folder, module=None, resume=None, validate=False, **settings):
 
 
 @pytest.mark.parametrize("validate", [False, True])
-@pytest.mark.parametrize("settings", [{"epochs": (2, 2, 1)}, {"steps": (6, 6, 3)}, {"steps": (4, 7, 4)}])
-def test_phases_and_resumption_from_every_checkpoint(settings, validate, tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "zeros"),
+    [
+        ({"epochs": (2, 2, 1)}, [0, 0, 12, 12, 0]),
+        ({"steps": (6, 6, 3)}, [0, 12, 12, 12, 0]),
+        ({"steps": (4, 7, 4)}, [0, 12, 12, 0, 0]),
+    ],
+)
+def test_phases_and_resumption_from_every_checkpoint(settings, zeros, validate, tmp_path):
     """Three optimizer steps an epoch: the second setting is the first in steps, the third ends phases within epochs."""
     whole = fit(tmp_path, validate=validate, **settings)
-    if "epochs" in settings:
-        assert whole.zeros == [0, 0, 12, 12, 0]
+    assert whole.zeros == zeros
     for epoch in range(4):
         resumed = fit(tmp_path / "again", resume=tmp_path / f"epoch={epoch}.ckpt", validate=validate, **settings)
         assert torch.equal(resumed.net.weight, whole.net.weight)

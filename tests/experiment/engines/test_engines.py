@@ -3,7 +3,7 @@ import time
 
 import pytest
 import torch
-from folders import folder_bytes
+from folders import carried_out, checkpoints
 
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.inline import InlineEngine
@@ -13,15 +13,6 @@ from redense.experiment.engines.shared import SharedDataset, attach
 from redense.experiment.events import EpochDone, Failed, Finished, Retried, Started
 from redense.experiment.plan import critical_path
 from redense.experiment.prepare import prepare
-
-
-def carried_out(engine, prepared, root, jobs=None):
-    root.mkdir(exist_ok=True)
-    return list(engine.run(jobs or prepared.jobs, prepared.dataset, Store(root)))
-
-
-def checkpoints(root):
-    return dict(folder_bytes(root / "checkpoints"))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import ray
-from folders import folder_bytes
+from folders import carried_out, checkpoints
 from ray.cluster_utils import Cluster
 
 from redense.errors import RedenseError
@@ -30,15 +30,6 @@ def cluster():
     yield cluster
     ray.shutdown()
     cluster.shutdown()
-
-
-def carried_out(engine, prepared, root, jobs=None):
-    root.mkdir(exist_ok=True)
-    return list(engine.run(jobs or prepared.jobs, prepared.dataset, Store(root)))
-
-
-def checkpoints(root):
-    return dict(folder_bytes(root / "checkpoints"))
 
 
 def test_a_node_killed_in_the_middle_changes_no_bit(recipe, tmp_path, cluster):

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from folders import carried_out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,11 +77,6 @@ def test_a_stack_trains_every_model_as_the_plain_trainer_does(models, optimizer,
             model.eval()
             expected = model(x[orders[k]].float() / 255).detach()
             assert (answers - expected).norm() < TOLERANCE * expected.norm()
-
-
-def carried_out(engine, prepared, root, jobs=None):
-    root.mkdir(exist_ok=True)
-    return list(engine.run(jobs or prepared.jobs, prepared.dataset, Store(root)))
 
 
 @pytest.fixture
