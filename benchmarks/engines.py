@@ -69,12 +69,12 @@ def plain(data: str, dataset: Dataset, models: int, epochs: int, device: str) ->
     return seconds(train_all)
 
 
-def of_engine(run_of: Prepared, models: int) -> tuple[float, float]:
+def of_engine(prepared: Prepared, models: int) -> tuple[float, float]:
     """Train the dense phases of K seeds; return the seconds with start-up, and scaled up from the epochs without it."""
-    jobs = [job for job in run_of.jobs if job.parent is None][:models]
+    jobs = [job for job in prepared.jobs if job.parent is None][:models]
     ends: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        events = run_of.choice.engine().run(jobs, run_of.dataset, Store(Path(folder)))
+        events = prepared.choice.engine().run(jobs, prepared.dataset, Store(Path(folder)))
 
         def train_all() -> None:
             for at, event in clocked(events):
@@ -88,7 +88,7 @@ def of_engine(run_of: Prepared, models: int) -> tuple[float, float]:
     return whole, (ends[-1] - ends[0]) * len(ends) / max(1, len(ends) - first)
 
 
-def prepared(data: str, dataset: Dataset, engine: Name, models: int, epochs: int, device: Device = "cpu") -> Prepared:
+def prepare_models(data: str, dataset: Dataset, engine: Name, models: int, epochs: int, device: Device = "cpu") -> Prepared:
     """Prepare the engine on part of a data set."""
     recipe = Recipe(data=data, sparsities=(0.5,), epochs=(epochs, 1, 1), seeds=tuple(range(models)))
     return dataclasses.replace(prepare(recipe, None, Resources(engine=engine, device=device)), dataset=dataset)
@@ -122,7 +122,7 @@ def on_cpu(models: list[int], repeats: int, examples: int, data_root: Path | Non
         for count in models:
             engines: tuple[Name, ...] = ("local", "vectorized")
             ours: dict[str, Callable[[], tuple[float, float]]] = {
-                engine: partial(of_engine, prepared(data, dataset, engine, count, epochs), count) for engine in engines
+                engine: partial(of_engine, prepare_models(data, dataset, engine, count, epochs), count) for engine in engines
             }
             compare(f"{data}, K = {count}", partial(plain, data, dataset, count, epochs, "cpu"), ours, repeats)
 
@@ -133,14 +133,14 @@ def on_cuda(models: list[int], data_root: Path | None) -> None:
     base = plain("fashion-mnist", fashion, 1, 2, "cuda") / 2
     print(f"plain loop: {1 / base:.3f} models x epochs a second")
     for count in models:
-        run_of = prepared("fashion-mnist", fashion, "vectorized", count, 3, device="cuda")
-        _, steady = of_engine(run_of, count)
+        prepared = prepare_models("fashion-mnist", fashion, "vectorized", count, 3, device="cuda")
+        _, steady = of_engine(prepared, count)
         print(f"K = {count}: {3 * count / steady:.3f} models x epochs a second, {3 * count * base / steady:.1f}x")
     recipe = Recipe(data="fashion-mnist", epochs=(50, 50, 50))
-    run_of = prepare(recipe, data_root, Resources(device="cuda"))
+    prepared = prepare(recipe, data_root, Resources(device="cuda"))
     with tempfile.TemporaryDirectory() as folder:
-        taken = seconds(lambda: list(run_of.choice.engine().run(run_of.jobs, run_of.dataset, Store(Path(folder)))))
-    print(f"the published table, 450 epochs, engine {run_of.choice.name}: {taken:.0f} s")
+        taken = seconds(lambda: list(prepared.choice.engine().run(prepared.jobs, prepared.dataset, Store(Path(folder)))))
+    print(f"the published table, 450 epochs, engine {prepared.choice.name}: {taken:.0f} s")
     print(floor(64))
 
 
@@ -171,9 +171,9 @@ def overhead(jobs: int, engine: Name) -> float:
         data = str(trivial(Path(folder)))
         model = f"{Path(__file__).stem}:linear"
         recipe = Recipe(data=data, model=model, sparsities=(0.5,), epochs=(1, 1, 1), seeds=tuple(range(-(-jobs // 3))))
-        run_of = prepare(recipe, None, Resources(engine=engine))
+        prepared = prepare(recipe, None, Resources(engine=engine))
         (Path(folder) / "run").mkdir()
-        events = run_of.choice.engine().run(run_of.jobs, run_of.dataset, Store(Path(folder) / "run"))
+        events = prepared.choice.engine().run(prepared.jobs, prepared.dataset, Store(Path(folder) / "run"))
         ends = [at for at, event in clocked(events) if isinstance(event, EpochDone)]
         return 1e3 * (ends[-1] - ends[0]) / (len(ends) - 1)
 
