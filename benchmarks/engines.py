@@ -88,7 +88,9 @@ def of_engine(prepared: Prepared, models: int) -> tuple[float, float]:
     return whole, (ends[-1] - ends[0]) * len(ends) / max(1, len(ends) - first)
 
 
-def prepare_models(data: str, dataset: Dataset, engine: Name, models: int, epochs: int, device: Device = "cpu") -> Prepared:
+def prepare_models(
+    data: str, dataset: Dataset, engine: Name, models: int, epochs: int, device: Device = "cpu"
+) -> Prepared:
     """Prepare the engine on part of a data set."""
     recipe = Recipe(data=data, sparsities=(0.5,), epochs=(epochs, 1, 1), seeds=tuple(range(models)))
     return dataclasses.replace(prepare(recipe, None, Resources(engine=engine, device=device)), dataset=dataset)
@@ -122,7 +124,8 @@ def on_cpu(models: list[int], repeats: int, examples: int, data_root: Path | Non
         for count in models:
             engines: tuple[Name, ...] = ("local", "vectorized")
             ours: dict[str, Callable[[], tuple[float, float]]] = {
-                engine: partial(of_engine, prepare_models(data, dataset, engine, count, epochs), count) for engine in engines
+                engine: partial(of_engine, prepare_models(data, dataset, engine, count, epochs), count)
+                for engine in engines
             }
             compare(f"{data}, K = {count}", partial(plain, data, dataset, count, epochs, "cpu"), ours, repeats)
 
@@ -139,7 +142,9 @@ def on_cuda(models: list[int], data_root: Path | None) -> None:
     recipe = Recipe(data="fashion-mnist", epochs=(50, 50, 50))
     prepared = prepare(recipe, data_root, Resources(device="cuda"))
     with tempfile.TemporaryDirectory() as folder:
-        taken = seconds(lambda: list(prepared.choice.engine().run(prepared.jobs, prepared.dataset, Store(Path(folder)))))
+        taken = seconds(
+            lambda: list(prepared.choice.engine().run(prepared.jobs, prepared.dataset, Store(Path(folder))))
+        )
     print(f"the published table, 450 epochs, engine {prepared.choice.name}: {taken:.0f} s")
     print(floor(64))
 
