@@ -40,11 +40,9 @@ def test_a_full_disk_loses_nothing(recipe, undisturbed, small_disk, workers):
         free = os.statvfs(small_disk)
         file.write(bytes(free.f_bavail * free.f_frsize - 16_384))
     before = checkpoints(out)
-    failed = [
-        event
-        for event in (LocalEngine(workers) if workers else InlineEngine()).run(prepared.jobs, prepared.dataset, Store(out))
-        if isinstance(event, Failed)
-    ]
+    engine = LocalEngine(workers) if workers else InlineEngine()
+    events = engine.run(prepared.jobs, prepared.dataset, Store(out))
+    failed = [event for event in events if isinstance(event, Failed)]
     assert [event.job.phase.label for event in failed] == ["sparse 90%", "re-dense 90%"]
     assert "cannot be written (No space left on device)" in failed[0].reason
     assert not list(out.rglob(f"{TEMPORARY}*"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from redense.attacks.references import Array, checked_references, sample_pairs
 
@@ -86,4 +87,6 @@ class ShadowClassifier:
         classifier = HistGradientBoostingClassifier(
             max_iter=60, max_leaf_nodes=8, l2_regularization=1.0, class_weight="balanced", random_state=self.seed
         )
-        return classifier.fit(answers, inside)
+        # the trees are the same with any number of threads, which on a busy machine spend their time waiting
+        with threadpool_limits(1, user_api="openmp"):
+            return classifier.fit(answers, inside)
