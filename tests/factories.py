@@ -48,40 +48,45 @@ def too_few_outputs(input_shape, num_classes):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(int(np.prod(input_shape)), num_classes - 1))
 
 
-class _DiesInTraining(torch.nn.Module):
-    """Kills its own process in training, as the system does when memory runs out."""
+class _Linear(torch.nn.Module):
+    """One linear layer; something may happen before it is asked."""
 
-    def __init__(self, features, num_classes):
+    def __init__(self, input_shape, num_classes):
         super().__init__()
-        self.linear = torch.nn.Linear(features, num_classes)
+        self.linear = torch.nn.Linear(int(np.prod(input_shape)), num_classes)
+
+    def before(self):
+        """What a kind does first."""
 
     def forward(self, x):
+        self.before()
+        return self.linear(x)
+
+
+class _DiesInTraining(_Linear):
+    """Kills its own process in training, as the system does when memory runs out."""
+
+    def before(self):
         allowed = Path(os.environ.get("REDENSE_TEST_DEATHS", "/nonexistent"))
         if self.training and allowed.exists():
             deaths = int(allowed.read_text())
             if deaths > 0:
                 allowed.write_text(str(deaths - 1))
                 os.kill(os.getpid(), signal.SIGKILL)
-        return self.linear(x)
 
 
 def dies_in_training(input_shape, num_classes):
-    return _DiesInTraining(int(np.prod(input_shape)), num_classes)
+    return _DiesInTraining(input_shape, num_classes)
 
 
-class _RaisesInTraining(torch.nn.Module):
-    def __init__(self, features, num_classes):
-        super().__init__()
-        self.linear = torch.nn.Linear(features, num_classes)
-
-    def forward(self, x):
+class _RaisesInTraining(_Linear):
+    def before(self):
         if self.training:
             raise ArithmeticError("out of cheese")
-        return self.linear(x)
 
 
 def raises_in_training(input_shape, num_classes):
-    return _RaisesInTraining(int(np.prod(input_shape)), num_classes)
+    return _RaisesInTraining(input_shape, num_classes)
 
 
 def arrays(n_train=96, n_test=48, features=6, classes=3, seed=0):
@@ -114,15 +119,12 @@ def one_dataset():
     return arrays()[0][0]
 
 
-class _HangsOnce(torch.nn.Module):
+class _HangsOnce(_Linear):
     """Sleeps for ever in the second epoch if a flag file says so, which it deletes; or always."""
 
-    def __init__(self, features, num_classes):
-        super().__init__()
-        self.linear = torch.nn.Linear(features, num_classes)
-        self.evaluations = 0
+    evaluations = 0
 
-    def forward(self, x):
+    def before(self):
         flag = os.environ.get("REDENSE_TEST_HANG", "")
         if not self.training:
             self.evaluations += 1
@@ -130,25 +132,19 @@ class _HangsOnce(torch.nn.Module):
             if flag != "always":
                 Path(flag).unlink()
             time.sleep(1000)
-        return self.linear(x)
 
 
 def hangs_once(input_shape, num_classes):
-    return _HangsOnce(int(np.prod(input_shape)), num_classes)
+    return _HangsOnce(input_shape, num_classes)
 
 
-class _Sleeps(torch.nn.Module):
+class _Sleeps(_Linear):
     """Takes time in training without any work."""
 
-    def __init__(self, features, num_classes):
-        super().__init__()
-        self.linear = torch.nn.Linear(features, num_classes)
-
-    def forward(self, x):
+    def before(self):
         if self.training:
             time.sleep(float(os.environ.get("REDENSE_TEST_SLEEP", "0")))
-        return self.linear(x)
 
 
 def sleeps(input_shape, num_classes):
-    return _Sleeps(int(np.prod(input_shape)), num_classes)
+    return _Sleeps(input_shape, num_classes)
