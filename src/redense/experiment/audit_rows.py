@@ -18,7 +18,8 @@ from redense.metrics.roc import Members
 from redense.phases import Phase
 from redense.text import csv_lines, csv_text
 
-FORMAT = 1
+FORMAT = 2
+"""Of audit.json. Format 1 did not record rates and epochs of phases, and called the protocol `all` otherwise."""
 
 
 @dataclass(frozen=True)
