@@ -282,7 +282,7 @@ def test_unusable_answers_are_errors(answer, error, message):
             "240 of 240 examples",
         ),
         ({"attacks": ("lyra",)}, RecipeError, "did you mean 'lira'"),
-        ({"attacks": ("lira",)}, RecipeError, "none of lira can be made with what is given; add threshold, or"),
+        ({"attacks": ("lira",)}, RecipeError, "none of lira can be made with what is given; add threshold.*, or"),
         ({"queries": image_queries()}, DataError, "the inputs are no images"),
     ],
 )

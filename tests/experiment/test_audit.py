@@ -4,12 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
+from factories import arrays
+from rich.console import Console
 
 import redense
 from redense.attacks import ShadowClassifier
 from redense.data.members import MemberSet
-from redense.errors import DataError, RecipeError
-from redense.experiment.audit import RunAuditor
+from redense.errors import DataError, FolderError, RecipeError
+from redense.experiment.audit import RunAuditor, audit_run
 from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.checkpoints import Store
 from redense.experiment.plan import identities
@@ -261,3 +263,22 @@ def test_controls_are_audited_with_references_of_their_own(tmp_path_factory):
     written = json.loads((folder / "audit.json").read_text())["rows"]
     lineages = [row["lineage"] for row in written if row["protocol"] == "half"]
     assert lineages == ["dsd"] * 3 + ["control-longer"] * 2
+
+
+def test_a_folder_is_audited_with_the_arithmetic_that_trained_it(tmp_path):
+    """Whatever engine would train here now: the folder says which one did."""
+    data = tmp_path / "data.npz"
+    (x, y), (x_test, y_test) = arrays()
+    np.savez(data, x=x, y=y, x_test=x_test, y_test=y_test)
+    settings = {"data": str(data), "model": "mlp", "audit": (), "epochs": (1, 1, 1)}
+    for engine in ("vectorized", "inline"):
+        folder = tmp_path / engine
+        results = redense.run(recipe(**settings), folder, engine=engine)
+        rows = audit_run(folder, (), data_root=None, device="cpu", console=Console(quiet=True))
+        assert [row.checkpoint for row in rows] == [row.checkpoint for row in results.rows]
+    np.savez(data, x=x + 1, y=y, x_test=x_test, y_test=y_test)
+    with pytest.raises(FolderError, match="has changed since the run was trained"):
+        audit_run(folder, (), data_root=None, device="cpu", console=Console(quiet=True))
+    (folder / "plan.json").unlink()
+    with pytest.raises(FolderError, match=r"no plan.json .* the same `redense run` command writes it"):
+        audit_run(folder, (), data_root=None, device="cpu", console=Console(quiet=True))
