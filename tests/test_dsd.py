@@ -310,7 +310,7 @@ SETTINGS = {"sparsity": 0.5, "epochs": (1, 1, 1)}
         ({"rates": (1, 1, -0.1)}, "rates: got .* expected three finite factors"),
         ({"moments": "forget"}, "moments: got 'forget'; expected reset or keep"),
         ({"exclude": ["wieght"]}, "exclude: the pattern 'wieght' matches no layer; did you mean 'weight'?"),
-        ({"preset": "article"}, "preset: got 'article'; expected default, reference or paper"),
+        ({"preset": "article"}, "preset: got 'article'; expected one of default, everything, paper"),
         ({"distribution": "even"}, "distribution: got 'even'; expected uniform"),
         ({"distribution": {"wieght": 0.1}}, "distribution: the pattern 'wieght' matches no layer"),
         ({"distribution": {"weight": 1.0}}, "distribution: weight: got 1.0; expected a fraction"),

@@ -158,9 +158,10 @@ def test_npz_files_that_do_not_fit(tmp_path, content, message):
 
 
 def test_npz_files_that_are_damaged_or_missing(npz, tmp_path):
-    npz.write_bytes(npz.read_bytes()[:100])
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes(npz.read_bytes()[:100])
     with pytest.raises(DataError, match="cannot be read"):
-        load(str(npz))
+        load(str(damaged))
     with pytest.raises(DataError, match="no such file"):
         load(str(tmp_path / "none.npz"))
 

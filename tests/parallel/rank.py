@@ -205,7 +205,7 @@ def bad_input(folder):
     """Every rank gets the same error, and none waits for another."""
     model = sharded(network())
     cases = [
-        (RecipeError, {"score": redense.scores.random()}, "no other is made for shards"),
+        (RecipeError, {"score": redense.scores.random()}, "nothing else is made for shards"),
         (RecipeError, {"sparsity": 0.99}, "leaves 0.weight .42 weights. without any"),
     ]
     with torch.no_grad():
