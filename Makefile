@@ -40,8 +40,8 @@ evidence: install
 
 benchmarks: install
 	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/files.py
-	$(BIN)/python benchmarks/threshold.py
+	$(BIN)/python benchmarks/bitmask.py
+	$(BIN)/python benchmarks/smallest.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/table.py

@@ -1,7 +1,7 @@
 import pytest
 
 from redense.errors import RecipeError
-from redense.methods import METHODS, dsd, llr, longer
+from redense.methods import CONTROLS, METHODS, dsd
 from redense.phases import Phase
 
 DSD = METHODS["dsd"]
@@ -11,8 +11,8 @@ def test_what_is_compared_with_what():
     phases = [
         *dsd(0.3, (2, 1, 1), rounds=2),
         *dsd(0.5, (2, 1, 1), rounds=2),
-        *longer(dsd(0.0, (2, 1, 1), rounds=2)),
-        *llr(dsd(0.0, (2, 1, 1), rounds=2)),
+        *CONTROLS["longer"].phases(dsd(0.0, (2, 1, 1), rounds=2)),
+        *CONTROLS["llr"].phases(dsd(0.0, (2, 1, 1), rounds=2)),
     ]
     found = {(second.label, first.label) for first, second in DSD.compared(phases)}
     of_second_round = {first for second, first in found if second == "re-dense 30% (round 2)"}
@@ -27,7 +27,12 @@ def test_what_is_compared_with_what():
 
 
 def test_what_matters_most_comes_first():
-    phases = [*dsd(0.3, (2, 1, 1)), *dsd(0.5, (2, 1, 1)), *llr(dsd(0.0, (2, 1, 1))), *longer(dsd(0.0, (2, 1, 1)))]
+    phases = [
+        *dsd(0.3, (2, 1, 1)),
+        *dsd(0.5, (2, 1, 1)),
+        *CONTROLS["llr"].phases(dsd(0.0, (2, 1, 1))),
+        *CONTROLS["longer"].phases(dsd(0.0, (2, 1, 1))),
+    ]
     assert [(second.label, first.label) for first, second in DSD.compared(phases)] == [
         ("re-dense 30%", "control-longer beside re-dense"),
         ("re-dense 50%", "control-longer beside re-dense"),
@@ -46,14 +51,14 @@ def test_what_matters_most_comes_first():
 
 def test_controls_have_the_budget_and_the_rates_of_the_method():
     phases = dsd(0.5, (10, 5, 4), (1.0, 0.5, 0.1), rounds=2)
-    assert [(p.epochs, p.rate) for p in longer(phases)] == [(p.epochs, p.rate) for p in phases]
-    assert [(p.epochs, p.rate) for p in llr(phases)] == [(10, 1.0), (18, 0.1)]
-    assert all(p.sparsity is None for control in (longer, llr) for p in control(phases))
+    assert [(p.epochs, p.rate) for p in CONTROLS["longer"].phases(phases)] == [(p.epochs, p.rate) for p in phases]
+    assert [(p.epochs, p.rate) for p in CONTROLS["llr"].phases(phases)] == [(10, 1.0), (18, 0.1)]
+    assert all(p.sparsity is None for control in CONTROLS.values() for p in control.phases(phases))
 
 
 def test_labels_of_phases_are_distinct():
     phases = dsd(0.5, (2, 1, 1), (1, 1, 1), rounds=2)
-    every = {*phases, *longer(phases), *llr(phases)}
+    every = {*phases, *CONTROLS["longer"].phases(phases), *CONTROLS["llr"].phases(phases)}
     assert len({phase.label for phase in every}) == len(every) == 5 + 4 + 1
     assert Phase("dense", 2, 1, None, 0) in every
 

@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redense.methods import dsd, longer
+from redense.methods import CONTROLS, dsd
 from redense.phases import Phase, running, total
 
 PHASES = st.lists(
@@ -29,7 +29,7 @@ def test_the_clock_is_that_of_counting_epoch_by_epoch(phases, progress):
 
 
 def test_a_phase_survives_a_flat_row():
-    for phase in (*dsd(0.5, (2, 1, 1), rounds=2), *longer(dsd(0.0, (2, 1, 1)))):
+    for phase in (*dsd(0.5, (2, 1, 1), rounds=2), *CONTROLS["longer"].phases(dsd(0.0, (2, 1, 1)))):
         row = json.loads(json.dumps({**phase.to_columns(), "seed": 0}))
         assert row["phase"] == phase.kind
         assert Phase.from_columns(row) == phase

@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from redense.sparsity.masks import Selection as Selection
     from redense.sparsity.masks import choose_masks as choose_masks
     from redense.sparsity.masks import magnitude_masks as magnitude_masks
-    from redense.sparsity.measure import measure_sparsity as measure_sparsity
     from redense.sparsity.sensitivity import sensitivity as sensitivity
     from redense.sparsity.storage import load_sparse as load_sparse
     from redense.sparsity.storage import save_sparse as save_sparse
+    from redense.sparsity.zeros import measure_sparsity as measure_sparsity
 
 __version__ = "0.1.0"
 
@@ -92,7 +92,7 @@ _HOMES = {
     "load_sparse": "redense.sparsity.storage",
     "magnitude_masks": "redense.sparsity.masks",
     "masked": "redense.sparsity.enforce",
-    "measure_sparsity": "redense.sparsity.measure",
+    "measure_sparsity": "redense.sparsity.zeros",
     "read_signals": "redense.signals",
     "run": "redense.experiment.run",
     "save_sparse": "redense.sparsity.storage",

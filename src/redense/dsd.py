@@ -15,11 +15,11 @@ from redense.phases import Phase, running, total
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.enforce import Enforcement, refuse_unheld, uncompiled
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, saliency_of
-from redense.sparsity.measure import all_zero
 from redense.sparsity.moments import reset_moments
 from redense.sparsity.saliency import magnitude
 from redense.sparsity.schedules import OneShot, Schedule
 from redense.sparsity.shards import like, local
+from redense.sparsity.zeros import all_zero
 
 FORMAT = 1
 """Version of `DSD.state_dict`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     to and stays what it is. Raises `FolderError` when that cannot be done; then there is no file, or the old one.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    temporary = temporary_beside(path)
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(data)
@@ -35,6 +36,14 @@ def write_whole(path: Path, content: bytes | str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_beside(path: Path) -> Path:
+    """Name a file or folder beside a path that is to take its place.
+
+    Machines that share a disk have processes of the same number, so the name has a random part.
+    """
+    return path.with_name(f"{TEMPORARY}{path.name[:150]}-{uuid.uuid4().hex}")
 
 
 def write_synced(path: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ A method is one line of `METHODS`. Plans, comparisons, tables and pictures of a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from redense.errors import RecipeError
@@ -57,31 +57,55 @@ def dsd(
     return (dense, *repeated)
 
 
-def longer(phases: Phases) -> Phases:
-    """List the phases of a control that goes on from the dense phase with the same epochs and rates, without masks.
-
-    >>> [(phase.label, phase.epochs) for phase in longer(dsd(0.5, (10, 5, 4)))]
-    [('dense', 10), ('control-longer beside sparse', 5), ('control-longer beside re-dense', 4)]
-    """
+def _longer(phases: Phases) -> Phases:
     dense, *repeated = phases
     return (
         dense,
-        *(
-            Phase("control", phase.epochs, phase.rate, None, phase.round, "control-longer", phase.kind)
-            for phase in repeated
-        ),
+        *(Phase("control", phase.epochs, phase.rate, None, phase.round, beside=phase.kind) for phase in repeated),
     )
 
 
-def llr(phases: Phases) -> Phases:
-    """List the phases of a control that spends all epochs after the dense phase at the last, low rate.
-
-    >>> [(phase.label, phase.epochs) for phase in llr(dsd(0.5, (10, 5, 4)))]
-    [('dense', 10), ('control-llr beside re-dense', 9)]
-    """
+def _llr(phases: Phases) -> Phases:
     dense, *repeated = phases
     last = repeated[-1]
-    return (dense, Phase("control", total(repeated), last.rate, None, last.round, "control-llr", last.kind))
+    return (dense, Phase("control", total(repeated), last.rate, None, last.round, beside=last.kind))
+
+
+@dataclass(frozen=True)
+class Control:
+    """Training with a method's budget and without its masks, which tells what the method gained from longer training.
+
+    `lists` makes its phases of the method's, dense first.
+    """
+
+    name: str
+    lists: Callable[[Phases], Phases]
+
+    @property
+    def lineage(self) -> str:
+        """What its lineage is called."""
+        return f"control-{self.name}"
+
+    def phases(self, of_method: Phases) -> Phases:
+        """List the phases of the control of a method's: the same dense phase, then its own.
+
+        >>> [(phase.label, phase.epochs) for phase in CONTROLS["longer"].phases(dsd(0.5, (10, 5, 4)))]
+        [('dense', 10), ('control-longer beside sparse', 5), ('control-longer beside re-dense', 4)]
+        >>> [(phase.label, phase.epochs) for phase in CONTROLS["llr"].phases(dsd(0.5, (10, 5, 4)))]
+        [('dense', 10), ('control-llr beside re-dense', 9)]
+        """
+        dense, *others = self.lists(of_method)
+        return (dense, *(replace(phase, lineage=self.lineage) for phase in others))
+
+
+CONTROLS = {control.name: control for control in (Control("longer", _longer), Control("llr", _llr))}
+"""Controls by the name under which recipes ask for them: ``longer`` goes on from the dense phase with the same epochs
+and rates, ``llr`` spends all epochs after the dense phase at the last, low rate."""
+
+
+def control_of(phase: Phase) -> Control:
+    """Return the control to which a phase of the kind ``control`` belongs."""
+    return next(control for control in CONTROLS.values() if control.lineage == phase.lineage)
 
 
 @dataclass(frozen=True)
@@ -89,14 +113,14 @@ class Method:
     """A way to train through phases.
 
     `lists` makes its phases of sparsity, epochs, rates and rounds; the first is dense, the same for all sparsities.
-    `controls` maps the names of controls to what makes their phases of the method's. `contrasts` says which kind of
+    `controls` names those of `CONTROLS` that fit it. `contrasts` says which kind of
     phase is compared with which, what matters most first: pairs (second, first), whose difference is second minus
     first.
     """
 
     name: str
     lists: Callable[[float, Sequence[int], Sequence[float], int], Phases]
-    controls: Mapping[str, Callable[[Phases], Phases]]
+    controls: tuple[str, ...]
     contrasts: tuple[tuple[PhaseKind, PhaseKind], ...]
 
     def phases(self, sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int) -> Phases:
@@ -109,12 +133,12 @@ class Method:
         A control is compared with the phase it stands beside, the dense phase with all, others within their sparsity
         and round. Among equally important pairs the order of the phases is kept.
 
-        >>> phases = [*dsd(0.5, (2, 1, 1)), *longer(dsd(0.5, (2, 1, 1)))]
+        >>> phases = [*dsd(0.5, (2, 1, 1)), *CONTROLS["longer"].phases(dsd(0.5, (2, 1, 1)))]
         >>> [(second.label, first.label) for first, second in METHODS["dsd"].compared(phases)][:2]
         [('re-dense 50%', 'control-longer beside re-dense'), ('re-dense 50%', 'sparse 50%')]
         """
         known = list(dict.fromkeys(phases))
-        controls = [f"control-{name}" for name in self.controls]
+        controls = [CONTROLS[name].lineage for name in self.controls]
         pairs = [
             (first, second)
             for second in known
@@ -136,7 +160,7 @@ METHODS: dict[str, Method] = {
         Method(
             "dsd",
             dsd,
-            {"longer": longer, "llr": llr},
+            ("longer", "llr"),
             (
                 ("redense", "control"),
                 ("redense", "sparse"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from redense.errors import RecipeError
 from redense.text import percent
 
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
@@ -54,6 +55,11 @@ class Phase:
             return NAMES[self.kind]
         return f"{NAMES[self.kind]} {percent(self.sparsity)}{rounds}"
 
+    @property
+    def series(self) -> str:
+        """What it is called together with its like of other sparsities and rounds."""
+        return self.lineage if self.kind == "control" else NAMES[self.kind]
+
     def to_columns(self) -> dict[str, Any]:
         """Return the fields as the columns of a flat row, in which the kind is called ``phase``.
 
@@ -76,6 +82,17 @@ COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")
 def total(phases: Sequence[Phase]) -> int:
     """Return the epochs (or steps) of all phases together."""
     return sum(phase.epochs for phase in phases)
+
+
+def check_fill(phases: Sequence[Phase], unit: str, planned: float | None, trainer: str) -> None:
+    """Raise `RecipeError` unless the phases take as many epochs (or steps) as a framework's trainer makes.
+
+    >>> check_fill([Phase("dense", 3, 1.0, None, 0)], "epochs", 3, "fit")
+    """
+    if total(phases) != planned:
+        raise RecipeError(
+            f"DSDCallback: the phases take {total(phases)} {unit}, {trainer} makes {planned}; make them equal"
+        )
 
 
 def running(phases: Sequence[Phase], progress: int) -> tuple[Phase, int]:

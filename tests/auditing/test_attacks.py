@@ -12,6 +12,7 @@ import pytest
 import redense
 from redense.attacks import SAMIA, ShadowClassifier
 from redense.attacks.samia import tokens
+from redense.auditing.answers import noisy_pairs
 from redense.auditing.attacks import (
     ATTACKS,
     FAMILIES,
@@ -25,7 +26,6 @@ from redense.auditing.attacks import (
 )
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
-from redense.auditing.examples import noisy_pairs
 from redense.errors import DataError
 from redense.signals import Signals
 

@@ -85,7 +85,7 @@ def test_a_target_is_trained_on_its_half_and_on_nothing_else(out):
         assert (row.members == auditor.members(member_set)).all()
         signals = Store(out).load_signals(row.checkpoint)
         assert row.result.attack("confidence").auc == pytest.approx(
-            auc(signals.phi, row.members), abs=0.2
+            auc(signals.phi, row.members), abs=1e-12
         )  # the same but for the threshold learnt on reference models, which changes no order
         assert row.test_accuracy == pytest.approx(signals.correct[~row.members].mean())
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from redense.experiment.comparison import Comparison, compare_phases, over_examples, over_seeds
-from redense.methods import METHODS, dsd, longer
+from redense.methods import CONTROLS, METHODS, dsd
 from redense.metrics.paired import holm
 
 DENSE, SPARSE, REDENSE = dsd(0.5, (2, 1, 1))
-LONGER = longer(dsd(0.0, (2, 1, 1)))[2]
+LONGER = CONTROLS["longer"].phases(dsd(0.0, (2, 1, 1)))[2]
 compare_phases = partial(compare_phases, method=METHODS["dsd"])
 
 
@@ -91,3 +91,36 @@ def test_false_claims_over_four_sparsities_are_as_rare_as_promised():
         claims += any(paired.p < 0.05 for paired in compare_phases(known, "test_accuracy"))
     assert claims / 300 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
     assert claims > 0  # or it would never find anything
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "verdict"),
+    [
+        (
+            0.02,
+            (0.01, 0.03),
+            "re-dense 50% leaks more than dense: AUC of LiRA online +0.0200 [+0.0100, +0.0300], half, 1 seed",
+        ),
+        (
+            -0.02,
+            (-0.03, -0.01),
+            "re-dense 50% leaks less than dense: AUC of LiRA online -0.0200 [-0.0300, -0.0100], half, 1 seed",
+        ),
+        (
+            0.02,
+            (-0.01, 0.05),
+            "no difference between re-dense 50% and dense that this audit can show: AUC of LiRA online ",
+        ),
+        (
+            0.02,
+            None,
+            "no difference between re-dense 50% and dense that this audit can show: AUC of LiRA online +0.0200, half",
+        ),
+    ],
+)
+def test_the_words_of_audits(difference, interval, verdict):
+    comparison = Comparison("auc", DENSE, REDENSE, 1, difference, interval, protocol="half", attack="LiRA online")
+    assert comparison.verdict.startswith(verdict)
+    assert comparison.sentence == f"{comparison.verdict[:1].upper()}{comparison.verdict[1:]}."
+    assert comparison.p is None
+    assert not comparison.shown

@@ -52,7 +52,7 @@ def test_a_machine_that_is_full_has_nothing_left(tmp_path):
     assert available_bytes(machine(tmp_path, 1024, memory_dot_max="5", memory_dot_current="9")) == 0
 
 
-def test_the_reference_networks_needs():
+def test_the_published_networks_needs():
     model = build("fmnist-cnn", (1, 28, 28), 10)
     assert state_bytes(model) == 4 * 421_576
     # first convolution, its pooling and ReLU, and so on: the sizes of the published table, float32

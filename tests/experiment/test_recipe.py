@@ -5,15 +5,17 @@ from typing import get_args
 
 import pytest
 
+from redense.auditing.protocols import OF_RUNS
 from redense.errors import RecipeError
-from redense.experiment.recipe import PROTOCOLS, Distribution, Recipe, load_recipe, shipped_recipes
+from redense.experiment.recipe import Recipe, load_recipe, shipped_recipes
 from redense.methods import METHODS
+from redense.sparsity.checks import DistributionName
 
 KNOWN = {
     "method": METHODS,
     "controls": METHODS["dsd"].controls,
-    "protocols": PROTOCOLS,
-    "distribution": get_args(Distribution),
+    "protocols": OF_RUNS,
+    "distribution": get_args(DistributionName),
 }
 
 

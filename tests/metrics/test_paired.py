@@ -97,7 +97,16 @@ def test_a_difference_of_areas_is_that_of_all_pairs(examples):
         return
     difference, error = auc_difference(first, second, members)
     assert difference == pytest.approx(auc(second, members) - auc(first, members))
-    assert error >= 0
+    # DeLong's variance from the placements of all pairs: each score against every one of the other side
+    sides = [(members, ~members), (~members, members)]
+    placed = [
+        [np.mean([(a > b) + 0.5 * (a == b) for b in scores[other]]) for a in scores[side]]
+        for scores in (first, second)
+        for side, other in sides
+    ]
+    changes = [np.subtract(after, before) for before, after in zip(placed[:2], placed[2:], strict=True)]
+    variance = sum(np.var(change, ddof=1) / len(change) if len(change) > 1 else np.inf for change in changes)
+    assert error == pytest.approx(np.sqrt(variance), abs=1e-12)
     below = [
         np.mean([(other < score) + 0.5 * (other == score) for other in first[~members]]) for score in first
     ]  # every score against every non-member

@@ -8,7 +8,7 @@ from redense.experiment.report.layers import layers
 from redense.models.fmnist_cnn import FmnistCNN
 from redense.models.registry import MODELS, architecture, build, check_fit
 
-# FACTS of the reference: Keras's model.summary() of the published network
+# From the published study: Keras's model.summary() of the published network
 REFERENCE = [
     ("Conv2d", (32, 26, 26), 320),
     ("ReLU", (32, 26, 26), 0),
@@ -23,7 +23,7 @@ REFERENCE = [
 ]
 
 
-def test_the_reference_network_layer_for_layer():
+def test_the_published_network_layer_for_layer():
     model = build("fmnist-cnn", (1, 28, 28), 10)
     assert [(layer.kind, layer.output_shape, layer.parameters) for layer in layers(model, (1, 28, 28))] == REFERENCE
     assert sum(parameter.numel() for parameter in model.parameters()) == 421_576

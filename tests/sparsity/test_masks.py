@@ -8,8 +8,8 @@ from redense.errors import ModelError, RecipeError
 from redense.models.registry import build
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.masks import magnitude_masks
-from redense.sparsity.measure import measure_sparsity
 from redense.sparsity.select import prunable
+from redense.sparsity.zeros import measure_sparsity
 
 
 @given(st.floats(0, 0.95), st.integers(0, 2**31))

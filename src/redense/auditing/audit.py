@@ -13,11 +13,12 @@ from torch import nn
 
 from redense.attacks.lira import Variance
 from redense.attacks.references import Array
+from redense.auditing.answers import Examples, noisy_pairs, read_examples
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
 from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, possible_attacks, queried
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
-from redense.auditing.examples import Examples, noisy_pairs, read_examples
-from redense.auditing.result import AuditResult, ClassRisk, Exposed, Protocol
+from redense.auditing.protocols import Protocol
+from redense.auditing.result import AuditResult, ClassRisk, Exposed
 from redense.auditing.verdict import judge
 from redense.data.examples import sides
 from redense.errors import DataError, RecipeError

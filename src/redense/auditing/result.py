@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.auditing.attack_result import AttackResult, RateAt
+from redense.auditing.protocols import FORMER, Protocol
 from redense.errors import DataError
 from redense.metrics.intervals import OperatingPoint
 from redense.text import csv_text
@@ -20,9 +21,6 @@ from redense.text import csv_text
 FORMAT = 1
 FEWEST = 50
 """Members and non-members that a verdict needs."""
-Protocol = Literal["all", "half", "given"]
-FORMER_PROTOCOLS = {"reference": "all"}
-"""Words that earlier files have for protocols."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class AuditResult:
         return cls(
             **{
                 **plain,
-                "protocol": FORMER_PROTOCOLS.get(plain["protocol"], plain["protocol"]),
+                "protocol": FORMER.get(plain["protocol"], plain["protocol"]),
                 "attacks": tuple(_attack_result(attack) for attack in plain["attacks"]),
                 "verdict": Verdict(**plain["verdict"]),
                 "exposed": tuple(Exposed(**example) for example in plain["exposed"]),

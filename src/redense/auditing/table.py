@@ -9,16 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from redense.auditing.attack_result import FPRS, RateAt
+from redense.auditing.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
 
 WIDTH = 150
-PROTOCOLS = {
-    "all": "trained on all training data, the test data being non-members",
-    "half": "trained on a random half of all examples, the other half being non-members",
-    "given": "members and non-members as given",
-}
 
 
 def audit_table(result: AuditResult) -> RenderableType:

@@ -12,7 +12,7 @@ from redense.auditing.attacks import PLAIN_FAMILIES
 from redense.auditing.audit import check_settings
 from redense.auditing.figure import save_roc_figure
 from redense.auditing.page import audit_html
-from redense.auditing.table import PROTOCOLS
+from redense.auditing.protocols import PROTOCOLS
 from redense.errors import FolderError
 from redense.experiment.audit_rows import AuditRow, write_rows
 from redense.experiment.auditor import RunAuditor

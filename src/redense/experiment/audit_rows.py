@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from redense.attacks.references import Array
+from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult, flat_attack
 from redense.experiment.equal_accuracy import Trace
 from redense.files import write_whole
@@ -31,7 +32,7 @@ class AuditRow:
     training, then the test data.
     """
 
-    protocol: Literal["all", "half"]
+    protocol: Protocol
     phase: Phase
     seed: int
     checkpoint: str

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from redense.attacks.references import Array
+from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
 from redense.auditing.attacks import Learnt, Query, queried
 from redense.auditing.audit import audit_evidence, repeated
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
-from redense.auditing.examples import Examples, digests, noisy_pairs, read_examples
+from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
@@ -124,7 +125,7 @@ class RunAuditor:
 
     def _row(self, job: Job, shared: _OfPhase) -> AuditRow:
         members = self.members(job.member_set)
-        protocol: Literal["all", "half"] = "all" if job.member_set is None else "half"
+        protocol: Protocol = "all" if job.member_set is None else "half"
         key = self._key(job, shared.references)
         result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
         checkpoint = _present(job, self.store.load(job.key))
@@ -147,7 +148,7 @@ class RunAuditor:
             return None  # not made yet, damaged, or of another format: made again
 
     def _made(
-        self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: Literal["all", "half"]
+        self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: Protocol
     ) -> tuple[AuditResult, Array]:
         result = audit_evidence(
             self._evidence(job, members, shared.evidence),

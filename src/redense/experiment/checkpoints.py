@@ -12,7 +12,6 @@ import json
 import math
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from redense.errors import FolderError
-from redense.files import TEMPORARY, write_synced
+from redense.files import TEMPORARY, temporary_beside, write_synced
 from redense.signals import Signals
 from redense.sparsity.bits import pack_bits, unpack_bits
 
@@ -154,6 +153,8 @@ class Store:
             *self.root.glob(f"progress/*/{TEMPORARY}*"),
         ]:
             shutil.rmtree(folder)
+        for file in self.root.glob(f"{TEMPORARY}*"):
+            file.unlink()
         for finished in self.root.glob("progress/*"):
             if self.finished_folder(finished.name).exists():
                 shutil.rmtree(finished)
@@ -265,11 +266,8 @@ def _write_folder(
 
 @contextmanager
 def _whole_folder(target: Path, synced: bool) -> Iterator[Path]:
-    """Give the body a folder to fill, which then appears under the target's name at once; an old one is replaced.
-
-    Machines that share a disk have processes of the same number, so the temporary name has a random part.
-    """
-    temporary = target.parent / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex}"
+    """Give the body a folder to fill, which then appears under the target's name at once; an old one is replaced."""
+    temporary = temporary_beside(target)
     try:
         temporary.mkdir(parents=True)
         yield temporary

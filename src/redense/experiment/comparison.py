@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from redense.methods import Method
+from redense.methods import Method, control_of
 from redense.metrics.paired import holm, mcnemar, t_interval, t_test, wilcoxon
 from redense.metrics.roc import Members
 from redense.phases import Phase
@@ -61,11 +61,15 @@ class Comparison:
     attack: str | None = None
 
     @property
-    def p(self) -> float:
-        """The p-value that decides, corrected: the t-test's, else Wilcoxon's, else McNemar's."""
+    def p(self) -> float | None:
+        """The corrected p-value that decides: the t-test's, else Wilcoxon's, else McNemar's; None without a test."""
         decisive = self.t or self.wilcoxon or self.mcnemar
-        assert decisive is not None
-        return decisive.holm
+        return None if decisive is None else decisive.holm
+
+    @property
+    def shown(self) -> bool:
+        """Whether a test shows a difference."""
+        return self.p is not None and self.p < SIGNIFICANT
 
     @property
     def verdict(self) -> str:
@@ -177,8 +181,9 @@ def _tested_words(comparison: Comparison, better: str, worse: str) -> str:
     """Say who is better, or that the seeds cannot show it."""
     name, other = comparison.second.label, _spoken(comparison.first)
     difference, interval = 100 * (comparison.difference or 0.0), comparison.interval
+    assert comparison.p is not None
     p, seeds = _written(comparison.p), _seeds(comparison.seeds)
-    if comparison.p >= SIGNIFICANT:
+    if not comparison.shown:
         quantity = comparison.quantity.replace("_", " ")
         what = f"{quantity} {difference:+.2f} points{_bracketed(interval, 100, '.2f')}, {p}"
         return f"{name} and {other}: no difference that {seeds} can show ({what})"
@@ -231,7 +236,7 @@ def _spoken(phase: Phase) -> str:
     if phase.kind != "control":
         return phase.label
     rounds = f", round {phase.round}" if phase.round > 1 else ""
-    return f"the equal-budget control ({phase.lineage.removeprefix('control-')}{rounds})"
+    return f"the equal-budget control ({control_of(phase).name}{rounds})"
 
 
 def _seeds(number: int) -> str:

@@ -16,8 +16,8 @@ from redense.metrics import balanced_accuracy, balanced_accuracy_interval
 from redense.metrics.roc import Members
 from redense.phases import Phase
 from redense.sparsity.masks import Masks
-from redense.sparsity.measure import fraction_of_zeros
 from redense.sparsity.select import prunable
+from redense.sparsity.zeros import fraction_of_zeros
 
 
 def measure(prepared: Prepared, store: Store) -> Results:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from redense.data.members import MemberSet
-from redense.experiment.recipe import Distribution, OptimizerName, Recipe
+from redense.experiment.recipe import OptimizerName, Recipe
 from redense.phases import Phase
 from redense.seeding import derive
+from redense.sparsity.checks import DistributionName
 
 FORMAT = 2
 """Version of what keys and checkpoints mean; a change makes old checkpoints unknown, never misread."""
@@ -36,7 +37,7 @@ class Pruning:
 
     sparsity: float
     exclude: tuple[str, ...]
-    distribution: Distribution
+    distribution: DistributionName
 
 
 @dataclass(frozen=True)

@@ -12,27 +12,28 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from typing_extensions import Doc
 
+from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.errors import RecipeError
-from redense.methods import METHODS, Method, Phases
+from redense.methods import CONTROLS, METHODS, Method, Phases
 from redense.phases import Phase
-from redense.sparsity.checks import check_sparsity
+from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean
 
-Distribution = Literal["uniform", "global", "erk"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
-PROTOCOLS: tuple[str, ...] = ("all", "half")
-"""What targets of an audit are trained on."""
 AuditNames = Annotated[
     tuple[str, ...],
-    Doc(f"Attacks with reference models of the same phases: {', '.join(FURTHER_FAMILIES)}. None: no audit."),
+    Doc(
+        f"Attacks with reference models of the same phases: {', '.join(FURTHER_FAMILIES)}. None: no audit. Those that "
+        "need nothing but the target's plain answers are made in every audit."
+    ),
 ]
-FORMER_NAMES = {"protocols": {"reference": "all"}}
-"""Words that older recipes use, and what they are called now."""
+FORMER_NAMES = {"protocols": protocols.FORMER}
+"""Words that older recipes use, and what they are called now, by setting."""
 FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 
 
@@ -76,15 +77,13 @@ class Recipe:
     """Weight decay: L2 for SGD and Adam, decoupled for AdamW."""
     exclude: tuple[str, ...] = ()
     """Names or patterns of layers that stay dense, such as conv2d or 'layer1.*'."""
-    distribution: Distribution = "uniform"
+    distribution: DistributionName = "uniform"
     """uniform prunes every tensor alike; global takes the smallest weights of all tensors together; erk
     (Erdos-Renyi-kernel) spares small tensors."""
     controls: tuple[str, ...] = ()
     """Controls of the same budget beside DSD: longer goes on from the dense phase with the same epochs, rates and
     batches but no mask; llr spends all these epochs at the low rate."""
     audit: AuditNames = ()
-    """Families of attacks, with reference models of the same phases; none is no audit. Those that need nothing but the
-    target's plain answers are always made."""
     references: int = 16
     """Reference models of an audit, each trained like the target on a random half of all examples."""
     protocols: tuple[str, ...] = ("all",)
@@ -97,8 +96,9 @@ class Recipe:
             _check_type(field.name, value, field.default)
             if isinstance(field.default, tuple):
                 former = FORMER_NAMES.get(field.name, {})
-                number = float if field.name in ("sparsities", "rates") else None
-                value = tuple(former.get(each, each) if number is None else number(each) for each in value)
+                value = tuple(former.get(each, each) for each in value)
+                if _member(field.name) is float:
+                    value = tuple(float(each) for each in value)
             elif isinstance(field.default, float):  # 1 and 1.0 are one setting and must give one key
                 value = float(value)
             object.__setattr__(self, field.name, value)
@@ -121,7 +121,7 @@ class Recipe:
     def lineages(self) -> list[Phases]:
         """List the phases of every lineage, in the table's order: the method at each sparsity, then its controls."""
         at_no_sparsity = self.phases(0.0)
-        controls = [self.chosen_method.controls[name](at_no_sparsity) for name in self.controls]
+        controls = [CONTROLS[name].phases(at_no_sparsity) for name in self.controls]
         return [*map(self.phases, self.sparsities), *controls]
 
     def _check_values(self) -> None:
@@ -131,7 +131,7 @@ class Recipe:
         _require_distinct("sparsities", self.sparsities)
         _require_known("method", self.method, METHODS)
         _require_known("optimizer", self.optimizer, get_args(OptimizerName))
-        _require_known("distribution", self.distribution, get_args(Distribution))
+        _require_known("distribution", self.distribution, get_args(DistributionName))
         self.phases(0.0)  # raises for epochs, rates and rounds that make no phases
         if min(self.epochs) < 1:
             raise RecipeError(f"epochs: got {self.epochs}; expected at least 1 in each phase")
@@ -150,7 +150,7 @@ class Recipe:
         _require_some("protocols", self.protocols)
         _require_known("controls", self.controls, self.chosen_method.controls)
         _require_known("audit", self.audit, FURTHER_FAMILIES)
-        _require_known("protocols", self.protocols, PROTOCOLS)
+        _require_known("protocols", self.protocols, protocols.OF_RUNS)
         if self.references < 2 or self.references % 2:
             raise RecipeError(
                 f"references: got {self.references}; expected an even number of 2 or more, so that every example "
@@ -213,31 +213,39 @@ def load_recipe(source: str) -> Recipe:
         raise RecipeError(f"recipe {source}: not valid TOML: {error}") from None
 
 
+def _member(name: str) -> type | None:
+    """Return the type of the elements of a setting that is a list, None for other settings."""
+    hint = get_type_hints(Recipe)[name]
+    return get_args(hint)[0] if get_origin(hint) is tuple else None
+
+
 def _check_type(name: str, value: Any, default: Any) -> None:
-    """Compare a value with the type of its default; an int passes for a float, a bool never for a number."""
-    if isinstance(default, tuple):
-        member = {"sparsities": float, "rates": float, "epochs": int, "seeds": int}.get(name, str)
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise RecipeError(f"{name}: got {value!r}; expected a list of {_plural(member)}")
-        for element in value:
-            if not _is_a(element, member):
-                raise RecipeError(f"{name}: got {element!r} in the list; expected {_plural(member)}")
-    elif not _is_a(value, type(default)):
-        raise RecipeError(f"{name}: got {value!r}; expected {_singular(type(default))}")
+    """Compare a value with its setting's type; an int passes for a float, a bool never for a number."""
+    member = _member(name)
+    if member is None:
+        if not _is_a(value, type(default)):
+            raise RecipeError(f"{name}: got {value!r}; expected {_KINDS[type(default)][0]}")
+        return
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise RecipeError(f"{name}: got {value!r}; expected a list of {_KINDS[member][1]}")
+    for element in value:
+        if not _is_a(element, member):
+            raise RecipeError(f"{name}: got {element!r} in the list; expected {_KINDS[member][1]}")
 
 
 def _is_a(value: Any, kind: type) -> bool:
     if isinstance(value, bool):
-        return False
+        return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-def _singular(kind: type) -> str:
-    return {int: "an integer", float: "a number", str: "a string"}[kind]
-
-
-def _plural(kind: type) -> str:
-    return {int: "integers", float: "numbers", str: "strings"}[kind]
+_KINDS = {
+    bool: ("true or false", "truth values"),
+    int: ("an integer", "integers"),
+    float: ("a number", "numbers"),
+    str: ("a string", "strings"),
+}
+"""What values of a type are called, one and many."""
 
 
 def _require_some(name: str, values: tuple[Any, ...]) -> None:

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from redense.errors import RecipeError
 
 EngineName = Literal["auto", "inline", "local", "vectorized", "ray"]
+IN_PROCESSES: tuple[EngineName, ...] = ("local", "ray")
+"""Engines that train every job in a process of its own, on the CPU."""
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -45,7 +47,7 @@ class Resources:
 
             if not torch.cuda.is_available():
                 raise RecipeError("device: got cuda, but PyTorch finds no CUDA device here; use --device cpu")
-        if self.device == "cuda" and self.engine in ("local", "ray"):
+        if self.device == "cuda" and self.engine in IN_PROCESSES:
             raise RecipeError(f"engine: got {self.engine}, which trains on the CPU, with device cuda; drop one of them")
         if self.workers is not None and self.workers < 0:
             raise RecipeError(f"workers: got {self.workers}; expected 0 (this process) or more")

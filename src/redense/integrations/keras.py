@@ -14,7 +14,7 @@ import torch
 
 from redense.errors import ModelError, RecipeError
 from redense.methods import dsd
-from redense.phases import Phase, running, total
+from redense.phases import Phase, check_fill, running
 from redense.sparsity.smallest import smallest
 
 try:
@@ -57,9 +57,7 @@ class DSDCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Compare the phases with the training."""
-        planned = total(self.phases)
-        if self.params["epochs"] != planned:
-            raise RecipeError(f"DSDCallback: the phases take {planned} epochs, fit makes {self.params['epochs']}")
+        check_fill(self.phases, "epochs", self.params["epochs"], "fit")
         if isinstance(self.model.optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             raise ModelError("DSDCallback: got a schedule as learning rate; expected a number (schedule by a callback)")
         self._prunable()

@@ -6,6 +6,7 @@ from typing import Any
 
 from redense.dsd import DSD
 from redense.errors import RecipeError
+from redense.phases import check_fill
 
 try:
     import lightning.pytorch as pl
@@ -38,10 +39,7 @@ class DSDCallback(pl.Callback):
             raise RecipeError(f"DSDCallback: got {len(trainer.optimizers)} optimizers; expected one")
         dsd = DSD(pl_module, trainer.optimizers[0], **self.settings)
         planned = trainer.max_epochs if dsd.unit == "epochs" else trainer.estimated_stepping_batches
-        if planned != dsd.total:
-            raise RecipeError(
-                f"DSDCallback: the phases take {dsd.total} {dsd.unit}, the trainer makes {planned}; make them equal"
-            )
+        check_fill(dsd.phases, dsd.unit, planned, "the trainer")
         if self._state:
             dsd.load_state_dict(self._state)
         self.dsd = dsd

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from redense.dsd import DSD
-from redense.errors import RecipeError, TrainingError
+from redense.errors import TrainingError
 from redense.files import write_whole
+from redense.phases import check_fill
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -48,10 +49,7 @@ class DSDCallback(TrainerCallback):
         optimizer = getattr(optimizer, "optimizer", optimizer)  # what accelerate wraps
         dsd = DSD(objects["model"], optimizer, **self.settings)
         planned = args.num_train_epochs if dsd.unit == "epochs" and args.max_steps <= 0 else state.max_steps
-        if planned != dsd.total:
-            raise RecipeError(
-                f"DSDCallback: the phases take {dsd.total} {dsd.unit}, the trainer makes {planned:g}; make them equal"
-            )
+        check_fill(dsd.phases, dsd.unit, planned, "the trainer")
         if state.global_step > 0:
             dsd.load_state_dict(_read(_folder(args, state) / FILE))
         self.dsd = dsd

@@ -1,1 +1,1 @@
-"""Networks to train: the reference network, a perceptron, a ResNet, or anybody's factory."""
+"""Networks to train: the published network, a perceptron, a ResNet, or anybody's factory."""

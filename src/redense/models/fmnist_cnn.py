@@ -1,4 +1,4 @@
-"""The reference network for Fashion-MNIST: two convolutions, two dense layers, 421,576 parameters."""
+"""The published network for Fashion-MNIST: two convolutions, two dense layers, 421,576 parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from redense.errors import ModelError
 
 
 class FmnistCNN(nn.Sequential):
-    """The reference network, its layers in the reference's order and with Keras's names and initial values.
+    """The published network, its layers in the published order and with Keras's names and initial values.
 
     Inputs [n, channels, height, width] in [0, 1]; outputs logits [n, num_classes].
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from redense.errors import RecipeError
+
+DistributionName = Literal["uniform", "global", "erk"]
+"""How a sparsity is shared out among tensors; see `redense.sparsity.distributions`."""
 
 
 def check_sparsity(setting: str, sparsity: float) -> None:

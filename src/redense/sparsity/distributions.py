@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import get_args
 
 from redense.errors import RecipeError
-from redense.sparsity.checks import check_sparsity
+from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.sparsity.select import matching
 
 Distribution = str | Mapping[str, float]
@@ -40,7 +41,8 @@ def pruned_counts(
     if distribution == "erk":
         return _erdos_renyi_kernel(shapes, units, sparsity)
     raise RecipeError(
-        f"distribution: got {distribution!r}; expected uniform, global, erk or a mapping of name patterns to sparsities"
+        f"distribution: got {distribution!r}; expected {', '.join(get_args(DistributionName))} or a mapping of name "
+        "patterns to sparsities"
     )
 
 

@@ -1,4 +1,4 @@
-"""Operations on magnitude keys (see `threshold`): NumPy on the CPU, where it is fastest; PyTorch on other devices.
+"""Operations on magnitude keys (see `smallest`): NumPy on the CPU, where it is fastest; PyTorch on other devices.
 
 Every function takes a float tensor's bits: int16, int32 or int64 [n], sign bits included.
 """

@@ -7,11 +7,12 @@ from rich.console import Console
 
 from redense.experiment.recipe import Recipe
 from redense.experiment.report.comparisons import comparisons_table
-from redense.experiment.report.figures import save_table_figure
+from redense.experiment.report.figures import colour, save_table_figure
 from redense.experiment.report.published import published
 from redense.experiment.report.table import plain_table, results_table
 from redense.experiment.report.traces import save_results_traces
 from redense.experiment.results import Results, Row
+from redense.methods import CONTROLS, METHODS
 from redense.phases import Phase
 
 
@@ -105,3 +106,20 @@ def test_comparisons_say_what_they_rest_on():
     lines = drawn(comparisons_table(alone))
     assert lines[1] == "re-dense 30% - sparse 30% +33.33 1 0 1.000"
     assert any("One seed says little" in line for line in lines)
+
+
+def test_every_phase_of_every_method_and_control_has_a_colour_of_its_own():
+    for method in METHODS.values():
+        phases = method.phases(0.3, (2, 1, 1), (1.0, 1.0, 0.1), 1)
+        every = {phase.series: phase for phase in phases}
+        for name in method.controls:
+            every |= {phase.series: phase for phase in CONTROLS[name].phases(phases)}
+        assert len({colour(phase) for phase in every.values()}) == len(every) == len(set(map(str, every)))
+        rows = tuple(dataclasses.replace(ONE_SEED.rows[0], phase=phase) for phase in every.values())
+        assert all(Phase.from_columns(row.to_mapping()) == row.phase for row in rows)
+
+
+def test_another_method_has_no_published_numbers(monkeypatch):
+    other = dataclasses.replace(METHODS["dsd"], name="other")
+    monkeypatch.setitem(METHODS, "other", other)
+    assert not published(dataclasses.replace(FASHION, method="other"), "fmnist-cnn")

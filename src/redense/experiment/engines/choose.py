@@ -14,7 +14,7 @@ from redense.errors import RecipeError
 from redense.experiment.engines.base import Engine
 from redense.experiment.engines.stacked import why_not_stacked
 from redense.experiment.memory import PROCESS_BYTES, available_bytes, training_bytes
-from redense.experiment.resources import EngineName, Resources
+from redense.experiment.resources import IN_PROCESSES, EngineName, Resources
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Choice:
 
     @property
     def arithmetic(self) -> str:
-        """The kind of arithmetic: processes, their number and Ray change no bit, stacking models does."""
-        return f"vectorized-{self.device}" if self.name == "vectorized" else self.device
+        """The kind of arithmetic, part of all keys: processes, their number and Ray change no bit, stacks do."""
+        return ENGINES[self.name].arithmetic.format(device=self.device)
 
     @property
     def processes(self) -> int:
         """How many jobs are trained at the same time, each by itself."""
-        return max(1, self.workers) if self.name in ("local", "ray") else 1
+        return max(1, self.workers) if self.name in IN_PROCESSES else 1
 
     def engine(self, keep_open: Sequence[int] = ()) -> Engine:
         """Make the engine; its worker processes keep the descriptors `keep_open` open."""
-        return ENGINES[self.name](self, keep_open)
+        return ENGINES[self.name].make(self, keep_open)
 
 
 def _inline(choice: Choice, _keep_open: Sequence[int]) -> Engine:
@@ -66,13 +66,23 @@ def _ray(choice: Choice, _keep_open: Sequence[int]) -> Engine:
     return RayEngine(choice.resources.ray_address, choice.resources.ray_storage)
 
 
-ENGINES: dict[EngineName, Callable[[Choice, Sequence[int]], Engine]] = {
-    "inline": _inline,
-    "local": _local,
-    "vectorized": _vectorized,
-    "ray": _ray,
+@dataclass(frozen=True)
+class EngineKind:
+    """How an engine is made, which imports it only where it is wanted, and what its arithmetic is called in keys.
+
+    Engines that give the same bits on a device have the same arithmetic.
+    """
+
+    make: Callable[[Choice, Sequence[int]], Engine]
+    arithmetic: str = "{device}"
+
+
+ENGINES: dict[EngineName, EngineKind] = {
+    "inline": EngineKind(_inline),
+    "local": EngineKind(_local),
+    "vectorized": EngineKind(_vectorized, "vectorized-{device}"),
+    "ray": EngineKind(_ray),
 }
-"""How each engine is made; each is imported only where it is wanted."""
 
 
 def choose(resources: Resources, model: nn.Module, dataset: Dataset, batch_size: int, models: int) -> Choice:
@@ -82,7 +92,7 @@ def choose(resources: Resources, model: nn.Module, dataset: Dataset, batch_size:
     """
     device = resources.device
     if device == "auto":
-        on_cpu = resources.engine in ("local", "ray") or resources.ray_address is not None
+        on_cpu = resources.engine in IN_PROCESSES or resources.ray_address is not None
         device = "cuda" if torch.cuda.is_available() and not on_cpu else "cpu"
     name, reason = _name(resources, device, model, dataset.input_shape, models)
     workers, limit = _workers(resources, model, dataset, batch_size)

@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from redense.auditing.attack_result import AttackResult, RateAt
-from redense.auditing.table import PROTOCOLS, interval_text
+from redense.auditing.protocols import PROTOCOLS
+from redense.auditing.table import interval_text
 from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.traces import save_traces_figure

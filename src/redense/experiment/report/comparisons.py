@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from redense.experiment.comparison import SIGNIFICANT, Comparison, PValue, Tested
+from redense.experiment.comparison import Comparison, PValue, Tested
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results
@@ -63,8 +63,7 @@ def _table(title: str, comparisons: list[Comparison]) -> Table:
         else:
             cells = [str(comparison.only_second), str(comparison.only_first), _p(comparison.mcnemar)]
         difference = comparison.difference or 0.0
-        shown = comparison.p < SIGNIFICANT
-        verdict = ("higher" if difference > 0 else "lower") if shown else ""
+        verdict = ("higher" if difference > 0 else "lower") if comparison.shown else ""
         name = f"{comparison.second.label} - {comparison.first.label}"
         table.add_row(name, f"{100 * difference:+.2f}", *cells, verdict)
     return table

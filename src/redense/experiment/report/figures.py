@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redense.files import write_png
+from redense.methods import CONTROLS, control_of
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.spread import Spread
 from redense.phases import NAMES, Phase
@@ -16,19 +17,17 @@ if TYPE_CHECKING:
 
     from redense.experiment.results import Results, Row
 
-COLOURS = {
-    "dense": "#444444",
-    "sparse": "#d95f02",
-    "redense": "#1b6ca8",
-    "control-longer": "#2a9d5c",
-    "control-llr": "#9b59b6",
-}
-"""By kind of phase; of controls, by lineage."""
+COLOURS = {"dense": "#444444", "sparse": "#d95f02", "redense": "#1b6ca8"}
+"""By kind of phase, but for controls."""
+CONTROL_COLOURS = ("#2a9d5c", "#9b59b6", "#a0522d", "#008b8b")
+"""Of controls, in the order of their table."""
 
 
 def colour(phase: Phase) -> str:
     """Return the colour in which a phase is drawn in all pictures."""
-    return COLOURS[phase.lineage if phase.kind == "control" else phase.kind]
+    if phase.kind != "control":
+        return COLOURS[phase.kind]
+    return CONTROL_COLOURS[list(CONTROLS.values()).index(control_of(phase)) % len(CONTROL_COLOURS)]
 
 
 def save_table_figure(results: Results, path: Path) -> None:
@@ -90,10 +89,8 @@ def _panel(axes: Axes, results: Results, name: str, label: str) -> None:
 def _line(axes: Axes, group: Sequence[Row], name: str) -> None:
     value, below, above = _estimate(group, name)
     phase = group[0].phase
-    label = NAMES["dense"] if phase.kind == "dense" else phase.lineage
-    axes.axhline(
-        value, color=colour(phase), linestyle="--" if phase.kind == "dense" else "-.", linewidth=1.2, label=label
-    )
+    linestyle = "--" if phase.kind == "dense" else "-."
+    axes.axhline(value, color=colour(phase), linestyle=linestyle, linewidth=1.2, label=phase.series)
     if phase.kind == "dense" and (below or above):  # more bands than one would hide each other
         axes.axhspan(value - below, value + above, color=colour(phase), alpha=0.1, linewidth=0)
 

@@ -53,7 +53,7 @@ def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
 
 
 def layer_table(model: nn.Module, input_shape: tuple[int, ...], title: str) -> Table:
-    """Draw the layers with output shapes (height x width x channels, as the reference writes them) and parameters."""
+    """Draw the layers with output shapes (height x width x channels, as in the published study) and parameters."""
     table = Table(title=title, box=None, title_justify="left", header_style="bold", pad_edge=False, show_footer=True)
     total = sum(parameter.numel() for parameter in model.parameters())
     table.add_column("layer", footer="total")

@@ -27,4 +27,4 @@ def published(recipe: Recipe, model: str) -> dict[PhaseName, Accuracies]:
     >>> published(Recipe(data="fashion-mnist"), "fmnist-cnn")["dense", None]
     (99.77, 90.89, 57.89)
     """
-    return _FASHION_MNIST if (recipe.data, model) == ("fashion-mnist", "fmnist-cnn") else {}
+    return _FASHION_MNIST if (recipe.method, recipe.data, model) == ("dsd", "fashion-mnist", "fmnist-cnn") else {}

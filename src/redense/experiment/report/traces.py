@@ -12,7 +12,7 @@ import numpy.typing as npt
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.report.figures import colour
 from redense.files import write_png
-from redense.phases import NAMES, Phase
+from redense.phases import Phase
 from redense.text import percent
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
         if len(seeds) > 1:
             every = np.concatenate(seeds)
             axes.scatter(every[:, 0], every[:, 1], color=colour(phase), s=5, alpha=0.25, linewidths=0)
-        name = phase.lineage if phase.kind == "control" else NAMES[phase.kind]
-        label = None if name in labelled else name
-        labelled.add(name)
+        label = None if phase.series in labelled else phase.series
+        labelled.add(phase.series)
         axes.plot(mean[:, 0], mean[:, 1], "o-", color=colour(phase), markersize=3.5, linewidth=1.0, label=label)
     later = [seeds for phase, seeds in by_phase.items() if phase.kind != "dense"]
     if later:  # the first epochs of all would take most of the room

@@ -4,7 +4,7 @@ Goals: 100 M float32 in at most 1.1 times the best other way's time and 350 MiB 
 floor is one read of the array. All ways take turns in one process, small arrays once before the clock runs, so that
 they lie in the cache; memory is measured (on Linux) in a process of its own for each way.
 
-    python benchmarks/threshold.py [--size 100_000_000] [--threads 1] [--repeats 5]
+    python benchmarks/smallest.py [--size 100_000_000] [--threads 1] [--repeats 5]
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ WAYS: dict[str, Callable[[torch.Tensor, int], float]] = {
 
 def extra_mebibytes(name: str, size: int) -> float:
     """Run one way in a process of its own and return by how much it raised the peak."""
-    code = f"import benchmark; benchmark.print_extra({name!r}, {size})".replace("benchmark", "threshold")
+    code = f"import benchmark; benchmark.print_extra({name!r}, {size})".replace("benchmark", "smallest")
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=sys.path[0])
     return float(done.stdout)
 

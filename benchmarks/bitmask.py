@@ -2,7 +2,7 @@
 
 Goals at 30, 50, 80 and 90% sparsity: 73.5, 53.5, 23.5 and 13.5%.
 
-    python benchmarks/files.py
+    python benchmarks/bitmask.py
 """
 
 from __future__ import annotations
