@@ -53,9 +53,9 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
 
 
 def test_a_device_stays_a_device():
-    before = os.stat(os.devnull)
+    assert Path(os.devnull).is_char_device(), "this machine's null device is broken; nothing can be shown with it"
     write_whole(Path(os.devnull), "gone")
-    assert os.stat(os.devnull).st_rdev == before.st_rdev != 0
+    assert Path(os.devnull).is_char_device()
 
 
 def test_writers_at_once_do_not_meet(tmp_path):
