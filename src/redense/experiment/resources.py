@@ -18,6 +18,9 @@ class Resources:
     """What a run may use; nothing here changes what its results mean.
 
     Raises `RecipeError` for values that make no sense together.
+
+    >>> Resources(engine="local", workers=2).device
+    'auto'
     """
 
     device: Device = "auto"

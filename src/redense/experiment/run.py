@@ -18,7 +18,7 @@ from redense.experiment.resources import Resources
 from redense.experiment.results import Results
 from redense.experiment.show import show_engine, show_network, show_results
 from redense.experiment.train import Outcome, train
-from redense.experiment.write import write_results
+from redense.experiment.write import write_pictures, write_results
 
 
 def run(
@@ -60,6 +60,7 @@ def run(
         written = write_results(results, out)
         _refuse_interrupted(outcome, prepared, results)
         if results.rows:
+            written += write_pictures(results, out)
             show_results(prepared, folder.store, results, console)
         if recipe.audit and results.rows and not outcome.failures:
             from redense.experiment.audit import audit_prepared

@@ -6,17 +6,19 @@ from pathlib import Path
 
 from redense.experiment.report.figures import save_table_figure
 from redense.experiment.report.traces import save_results_traces
-from redense.experiment.results import Results
+from redense.experiment.results import FILE, Results
 from redense.files import write_whole
 
 
 def write_results(results: Results, folder: Path) -> list[str]:
-    """Write the results, and the pictures of them once there are any rows; return the files' names."""
-    write_whole(folder / "results.json", results.to_json())
+    """Write the results, finished or not; return the files' names."""
+    write_whole(folder / FILE, results.to_json())
     write_whole(folder / "results.csv", results.to_csv())
-    written = ["results.json", "results.csv"]
-    if results.rows:
-        save_table_figure(results, folder / "table.png")
-        save_results_traces(results, folder / "accuracy-leakage.png")
-        written += ["table.png", "accuracy-leakage.png"]
-    return written
+    return [FILE, "results.csv"]
+
+
+def write_pictures(results: Results, folder: Path) -> list[str]:
+    """Draw results that have any rows; return the files' names."""
+    save_table_figure(results, folder / "table.png")
+    save_results_traces(results, folder / "accuracy-leakage.png")
+    return ["table.png", "accuracy-leakage.png"]

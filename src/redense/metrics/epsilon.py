@@ -31,6 +31,7 @@ def epsilon_lower_bound(
 
     The ends are Clopper-Pearson's at half of the permitted error each, so the true epsilon of a mechanism that is
     (epsilon, delta)-private is below the result in at most 1 - `confidence` of the audits.
+    Raises ValueError for counts outside 0 to n and a delta or confidence out of range.
     Source: Jagielski et al., "Auditing Differentially Private Machine Learning", NeurIPS 2020, section 4.
 
     >>> round(epsilon_lower_bound(500, 500, 0, 500, confidence=0.99), 2)
@@ -56,6 +57,7 @@ def ratio_lower_bound(
 
     ``katz-log`` is the normal approximation on the log scale (Katz et al., "Obtaining confidence intervals for the risk
     ratio in cohort studies", Biometrics 1978), for counts well above 0; ``clopper-pearson`` is exact and wider.
+    Raises ValueError for counts outside 0 to n, and with ``katz-log`` for counts of 0.
 
     >>> round(ratio_lower_bound(473, 473 + 511, 755, 755 + 950), 8)
     1.01166194
@@ -155,6 +157,7 @@ def one_run_epsilon(
 
     Each of the canaries was in the training data with probability 1/2, on its own; the auditor may abstain. The
     largest epsilon at which so many right guesses have a probability of at most 1 - `confidence`.
+    Raises ValueError unless 0 <= correct <= guesses <= canaries.
     Source: Steinke, Nasr & Jagielski, "Privacy Auditing with One (1) Training Run", NeurIPS 2023, theorem 5.2.
 
     >>> round(one_run_epsilon(100, 95, 100), 2), one_run_epsilon(100, 50, 100)

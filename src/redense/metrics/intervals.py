@@ -21,6 +21,7 @@ MANY = 5_000
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the exact interval for a rate of which k of n were seen; it covers at least as often as promised.
 
+    Raises ValueError unless 0 <= k <= n, n is at least 1 and `confidence` lies between 0 and 1.
     Source: Clopper & Pearson, "The use of confidence or fiducial limits", Biometrika 1934.
 
     >>> low, high = clopper_pearson(10, 10_000)
@@ -152,7 +153,8 @@ def balanced_accuracy_of_noise(members: int, nonmembers: int) -> float:
 
     That is 1/2 + E[D]/2, where D is the one-sided two-sample Kolmogorov-Smirnov statistic. Its tail
     P(D >= d) = exp(-2 N d^2 - 2 d (m + 2n) / (3 (m + n))), N = mn / (m + n), m >= n, is Hodges' ("The significance
-    probability of the Smirnov two-sample test", 1957, eq. 5.3); the integral of the tail is the mean.
+    probability of the Smirnov two-sample test", 1957, eq. 5.3); the integral of the tail is the mean. Raises ValueError
+    without members or non-members.
 
     >>> round(balanced_accuracy_of_noise(60_000, 10_000), 4)
     0.5034

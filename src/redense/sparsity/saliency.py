@@ -51,7 +51,7 @@ def gradient(loss: Callable[[nn.Module, Any], torch.Tensor], batches: Iterable[A
     To first order this is how much the loss changes when the weight goes (Molchanov et al., "Pruning
     Convolutional Neural Networks", ICLR 2017; Lee et al., "SNIP", ICLR 2019). `loss` takes the model and a batch and
     returns a scalar; `batches` is gone through each time a mask is chosen. Gradients, buffers (batch norm's
-    averages) and the mode of the model are as before afterwards.
+    averages) and the mode of the model are as before afterwards. What it returns raises `ModelError` without batches.
 
     >>> net = torch.nn.Linear(2, 1, bias=False)
     >>> saliency = gradient(lambda net, x: net(x).sum(), [torch.tensor([[1.0, 0.0]])])
