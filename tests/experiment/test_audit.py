@@ -13,6 +13,7 @@ from redense.data.members import MemberSet
 from redense.errors import DataError, FolderError, RecipeError
 from redense.experiment.audit import RunAuditor, audit_run
 from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
+from redense.experiment.audit_rows import read_rows, write_rows
 from redense.experiment.checkpoints import Store
 from redense.experiment.plan import identities
 from redense.experiment.prepare import prepare
@@ -282,3 +283,19 @@ def test_a_folder_is_audited_with_the_arithmetic_that_trained_it(tmp_path):
     (folder / "plan.json").unlink()
     with pytest.raises(FolderError, match=r"no plan.json .* the same `redense run` command writes it"):
         audit_run(folder, (), data_root=None, device="cpu", console=Console(quiet=True))
+
+
+def test_the_rows_of_an_audit_are_read_back(out, tmp_path):
+    _, rows = rows_of(out)
+    write_rows(rows, len(rows[0].members) // 2, tmp_path)
+    assert read_rows(tmp_path) == rows
+    assert {row.phase.rate for row in read_rows(tmp_path)} == {1.0, 0.1}
+    written = json.loads((tmp_path / "audit.json").read_text())
+    for text, message in (
+        (json.dumps({**written, "format": 99}), "got format 99; expected 2"),
+        ("7", "cannot be read as an audit"),
+        (json.dumps({"format": 2, "rows": [{}]}), "cannot be read as an audit"),
+    ):
+        (tmp_path / "audit.json").write_text(text)
+        with pytest.raises(FolderError, match=message):
+            read_rows(tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,16 @@ import numpy as np
 from redense.attacks.references import Array
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult, flat_attack
+from redense.errors import DataError, FolderError
 from redense.experiment.equal_accuracy import Trace
 from redense.files import write_whole
 from redense.metrics.roc import Members
 from redense.phases import Phase
 from redense.text import csv_lines, csv_text
 
+FILE = "audit.json"
+NOT_FLAT = ("held_out", "history", "result")
+"""What of a row is not in the CSV files."""
 FORMAT = 2
 """Of audit.json. Format 1 did not record rates and epochs of phases, and called the protocol `all` otherwise."""
 
@@ -29,7 +33,7 @@ class AuditRow:
 
     `trace` tells how accurate the target was, and what it gave away, after each epoch.
     `risks` [n] are the examples' risks by the primary attack, `members` [n] tells whose they are; examples are the
-    training, then the test data.
+    training, then the test data. In rows that were read back both are empty: they stand in ``risks.csv``.
     """
 
     protocol: Protocol
@@ -39,8 +43,8 @@ class AuditRow:
     test_accuracy: float
     trace: Trace
     result: AuditResult
-    risks: Array = field(compare=False, repr=False)
-    members: Members = field(compare=False, repr=False)
+    risks: Array = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
+    members: Members = field(default_factory=lambda: np.empty(0, dtype=bool), compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -55,18 +59,35 @@ class AuditRow:
             "seed": self.seed,
             "checkpoint": self.checkpoint,
             "test_accuracy": self.test_accuracy,
+            "held_out": self.trace.held_out,
+            "history": [list(epoch) for epoch in self.trace.points],
             "result": self.result.to_mapping(),
         }
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> AuditRow:
+        """Undo `to_mapping`, also after a passage through JSON."""
+        history = tuple((test, inference) for test, inference in values["history"])
+        return cls(
+            protocol=values["protocol"],
+            phase=Phase.from_columns(values),
+            seed=values["seed"],
+            checkpoint=values["checkpoint"],
+            test_accuracy=values["test_accuracy"],
+            trace=Trace(history, values["held_out"]),
+            result=AuditResult.from_mapping(values["result"]),
+        )
 
 
 def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -> None:
     """Write ``audit.json``, ``audit.csv`` (a line an attack) and ``risks.csv`` (a line an example)."""
-    write_whole(
-        folder / "audit.json", json.dumps({"format": FORMAT, "rows": [row.to_mapping() for row in rows]}) + "\n"
-    )
+    values = {"format": FORMAT, "rows": [row.to_mapping() for row in rows]}
+    write_whole(folder / FILE, json.dumps(values) + "\n")
     flat = [
         {
-            **{name: value for name, value in row.to_mapping().items() if name != "result"},
+            **{
+                name: value for name, value in row.to_mapping().items() if name not in ("held_out", "history", "result")
+            },
             "references": row.result.references,
             **flat_attack(attack),
         }
@@ -75,6 +96,22 @@ def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -
     ]
     write_whole(folder / "audit.csv", csv_text(flat))
     write_whole(folder / "risks.csv", _risks_csv(rows, training_examples))
+
+
+def read_rows(folder: Path) -> list[AuditRow]:
+    """Read the rows of a run's audit back, without the examples' risks.
+
+    Raises `FolderError` where there is no audit, or one of another format.
+    """
+    path = folder / FILE
+    try:
+        values = json.loads(path.read_text())
+        found = values["format"]
+        if found == FORMAT:
+            return [AuditRow.from_mapping(row) for row in values["rows"]]
+    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+        raise FolderError(f"{path}: cannot be read as an audit ({error}); run `redense audit {folder}` anew") from None
+    raise FolderError(f"{path}: got format {found}; expected {FORMAT}; run `redense audit {folder}` anew")
 
 
 def _risks_csv(rows: Sequence[AuditRow], training_examples: int) -> str:
