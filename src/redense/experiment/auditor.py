@@ -144,7 +144,7 @@ class RunAuditor:
         try:
             result = AuditResult.from_json((folder / f"{key}.json").read_text())
             return result, load_file(folder / f"{key}.safetensors")["risks"]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, DataError):
             return None  # not made yet, damaged, or of another format: made again
 
     def _made(

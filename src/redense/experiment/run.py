@@ -49,7 +49,6 @@ def run(
 
         check_audit(prepared)
     with open_folder(out, recipe, prepared.needed_bytes(Store(out))) as folder:
-        write_plan(out, prepared.fingerprints)
         show_network(prepared, console)
         show_engine(prepared, console)
         outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, console)
@@ -58,6 +57,8 @@ def run(
             console.print(note, highlight=False)
         results = measure(prepared, folder.store)
         written = write_results(results, out)
+        if results.rows:  # or what another engine trained here would be forgotten
+            write_plan(out, prepared.fingerprints)
         _refuse_interrupted(outcome, prepared, results)
         if results.rows:
             written += write_pictures(results, out)
