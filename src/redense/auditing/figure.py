@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redense.auditing.attacks import PICTURED
-from redense.files import png_bytes, write_whole
+from redense.files import png_bytes, write_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ MOST = 6
 
 def save_roc_figure(results: Sequence[tuple[str, AuditResult]], path: Path) -> None:
     """Draw `roc_figure` as a PNG."""
-    write_whole(path, roc_png(results))
+    write_png(path, roc_figure(results))
 
 
 def roc_png(results: Sequence[tuple[str, AuditResult]]) -> bytes:

@@ -141,7 +141,7 @@ def over_seeds(quantity: Tested, first: Phase, second: Phase, differences: Seque
         len(differences),
         statistics.fmean(differences),
         t_interval(differences),
-        t=None if p is None else PValue(p, p),
+        t=None if p is None else _uncorrected(p),
         wilcoxon=_uncorrected(wilcoxon(differences)),
     )
 

@@ -10,6 +10,7 @@ import math
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -213,6 +214,7 @@ def load_recipe(source: str) -> Recipe:
         raise RecipeError(f"recipe {source}: not valid TOML: {error}") from None
 
 
+@cache  # resolving the annotations costs more than all other checks
 def _member(name: str) -> type | None:
     """Return the type of the elements of a setting that is a list, None for other settings."""
     hint = get_type_hints(Recipe)[name]
