@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from redense.attacks.references import Included, sample_pairs
+from redense.auditing.asking import Reading, answer, ask
 from redense.auditing.evidence import NoisyAnswers, refuse_unreal
-from redense.data.batches import as_input
-from redense.data.examples import batches
-from redense.errors import DataError, ModelError
+from redense.data.examples import batches, shuffles
+from redense.errors import DataError
 from redense.models.evaluation import evaluating
 from redense.signals import Query, Signals
 
@@ -66,19 +66,24 @@ def read_examples(
 ) -> Examples:
     """Read data once, a batch at a time, and ask all models about each batch; the first model is the target.
 
-    `name` stands in errors. With `noisy`, the models are also asked noisy queries.
+    `name` stands in errors. With `noisy`, the models are also asked noisy queries. How each model takes the inputs is
+    found on the first batch: see `redense.auditing.asking.answer`.
 
     Raises `DataError` when there are no examples, labels do not fit the logits, or logits are not finite; `ModelError`
-    when a model's output is no logits.
+    when a model refuses the inputs or its output is no logits.
     """
     parts: list[Examples] = []
+    readings: list[Reading | None] = [None] * len(models)
     before = 0
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(evaluating(model))
         for inputs, labels in batches(data, name, batch_size):
-            placed = [_placed(inputs, device or _device(model)) for model in models]
-            logits = [_logits(model, own, labels, name, before) for model, own in zip(models, placed, strict=True)]
+            answers = [answer(model, inputs, device, known) for model, known in zip(models, readings, strict=True)]
+            readings = [one.reading for one in answers]
+            placed, logits = [one.inputs for one in answers], [one.logits for one in answers]
+            for z in logits:
+                _check(z, labels, name, before)
             before += len(labels)
             parts.append(
                 Examples(
@@ -95,23 +100,8 @@ def read_examples(
     return examples
 
 
-def _placed(inputs: Any, device: torch.device | str) -> Any:
-    if isinstance(inputs, Mapping):
-        return {key: torch.as_tensor(value).to(device) for key, value in inputs.items()}
-    return as_input(torch.as_tensor(inputs).to(device))
-
-
-def _ask(model: nn.Module, inputs: Any) -> torch.Tensor:
-    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
-    logits = getattr(output, "logits", output)
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(f"the model's output is {got}; expected logits [batch, classes] of two classes or more")
-    return logits
-
-
-def _logits(model: nn.Module, inputs: Any, labels: npt.NDArray[np.int64], name: str, before: int) -> torch.Tensor:
-    logits = _ask(model, inputs)
+def _check(logits: torch.Tensor, labels: npt.NDArray[np.int64], name: str, before: int) -> None:
+    """Raise `DataError` unless labels fit logits; `before` examples came earlier."""
     if len(logits) != len(labels):
         raise DataError(f"{name}: the model gives {len(logits)} answers to {len(labels)} examples; expected as many")
     wrong = np.flatnonzero((labels < 0) | (labels >= logits.shape[1]))
@@ -120,7 +110,6 @@ def _logits(model: nn.Module, inputs: Any, labels: npt.NDArray[np.int64], name: 
             f"{name}: example {before + wrong[0]} has the label {labels[wrong[0]]}, and the model knows "
             f"{logits.shape[1]} classes; expected 0 to {logits.shape[1] - 1}"
         )
-    return logits
 
 
 def _augmented(
@@ -128,13 +117,23 @@ def _augmented(
 ) -> npt.NDArray[np.bool_]:
     if not isinstance(inputs, torch.Tensor) or inputs.ndim != 4:
         raise DataError("queries: the inputs are no images [n, channels, height, width]; leave them out")
-    answers = [_ask(model, query(inputs)).argmax(1).cpu().numpy() == labels for query in queries]
+    answers = [ask(model, query(inputs)).argmax(1).cpu().numpy() == labels for query in queries]
     return np.stack(answers, axis=1)
 
 
 def _noisy(model: nn.Module, inputs: Any, logits: torch.Tensor) -> NoisyAnswers:
     probabilities = logits.double().softmax(1)
     return NoisyAnswers(probabilities.cpu().numpy(), sensitivity(model, inputs, probabilities).cpu().numpy())
+
+
+def refuse_shuffled(data: Any, name: str) -> None:
+    """Raise `DataError` for a loader that shuffles: what reference models were trained on is told by order alone."""
+    if shuffles(data):
+        raise DataError(
+            f"{name}: got a loader that shuffles, and reference models; `included` says by the place of an example "
+            "which models were trained on it, so the order must be fixed: make the loader with shuffle=False, or give "
+            "its data set"
+        )
 
 
 def noisy_pairs(included: Included) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -154,23 +153,19 @@ def sensitivity(model: nn.Module, inputs: Any, probabilities: torch.Tensor) -> t
     total = torch.zeros_like(probabilities)
     for _ in range(NOISY_QUERIES):
         noise = torch.randn(inputs.shape, generator=generator).to(inputs)
-        total += (_ask(model, inputs + NOISE * noise).double().softmax(1) - probabilities).abs()
+        total += (ask(model, inputs + NOISE * noise).double().softmax(1) - probabilities).abs()
     return total / (NOISE * NOISY_QUERIES)
 
 
 def digests(inputs: Any) -> npt.NDArray[np.bytes_]:
     """Fingerprint every example of a batch by the bytes of its inputs, [n] of 16 bytes."""
     tensors = [torch.as_tensor(value) for value in (inputs.values() if isinstance(inputs, Mapping) else (inputs,))]
-    flat = [tensor.detach().cpu().contiguous().reshape(len(tensor), -1).numpy() for tensor in tensors]
+    rows = [tensor.detach().cpu().contiguous().reshape(len(tensor), -1) for tensor in tensors]
+    flat = [row.view(torch.uint8).numpy() for row in rows]  # as bytes, for NumPy knows no bfloat16
     return np.array(
         [
-            hashlib.blake2b(b"".join(rows[index].tobytes() for rows in flat), digest_size=16).digest()
+            hashlib.blake2b(b"".join(part[index].tobytes() for part in flat), digest_size=16).digest()
             for index in range(len(flat[0]))
         ],
         dtype="S16",
     )
-
-
-def _device(model: nn.Module) -> torch.device:
-    parameter = next(model.parameters(), None)
-    return parameter.device if parameter is not None else torch.device("cpu")

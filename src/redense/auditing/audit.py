@@ -13,14 +13,14 @@ from torch import nn
 
 from redense.attacks.lira import Variance
 from redense.attacks.references import Array
-from redense.auditing.answers import Examples, noisy_pairs, read_examples
+from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
 from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, possible_attacks, queried
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult, ClassRisk, Exposed
 from redense.auditing.verdict import judge
-from redense.data.examples import sides
+from redense.data.loading import sides
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of, split_halves
@@ -52,16 +52,21 @@ def audit(
     """Attack a model with all that is at hand and say what it gives away about its training data.
 
     Args:
-        model: any module that gives logits [batch, classes], as a tensor or as ``.logits``. It is evaluated in
-            evaluation mode; the mode of each of its modules comes back.
+        model: any module that gives logits [batch, classes], as a tensor or as ``.logits``; one logit z an example,
+            [batch, 1] or [batch], is that of the second of two classes: (0, z). It is evaluated in evaluation mode; the
+            mode of each of its modules comes back.
         members: examples it was trained on: a data set of (x, y), a loader of batches (x, y), arrays (x [n, ...],
             y [n]), or any of these with mappings that hold ``labels``; or the name of FILE.npz, of a folder of class
-            folders, or of a function ``package.module:function`` that returns such. Pixels stored as uint8 are scaled
-            to [0, 1].
-        nonmembers: examples like these that it was not trained on. Of a file or folder with a training and a test part,
-            these are the test part, members the training part.
+            folders, of a function ``package.module:function`` that returns such, or of a data set of redense. Inputs
+            reach the model as in training with redense: numbers in its own floating type (integers stay what they are
+            where its first layer is an embedding), pixels stored as uint8 scaled to [0, 1], images as [n, channels,
+            height, width], also where they are stored as [n, height, width] or [n, height, width, channels]. Mappings
+            go by keyword where the model's forward takes their names; any other array beside the labels stands for
+            itself.
+        nonmembers: examples like these that it was not trained on. Of what has a training and a test part (files,
+            folders, functions, data sets of redense), these are the test part, members the training part.
         references: models trained like it, each on some of all these examples and not on others; with two or more,
-            the attacks that need them are made, too.
+            the attacks that need them are made, too. Loaders must not shuffle then.
         included: which reference model was trained on which example, bool [m, members + nonmembers].
         attacks: which families to make, of ``threshold``, ``label-only``, ``shadow``, ``samia``, ``rmia``, ``lira``;
             those that lack what they need are left out.
@@ -72,7 +77,8 @@ def audit(
         confidence: of all intervals.
         delta: of the differential privacy that the epsilons are about.
 
-    Raises `DataError` when examples, logits or references are unusable, `RecipeError` for unknown attacks.
+    Raises `DataError` when examples, logits or references are unusable, `ModelError` when the model refuses the inputs,
+    `RecipeError` for unknown attacks.
 
     >>> import torch
     >>> x, y = torch.randn(200, 4), torch.randint(0, 2, (200,))
@@ -82,6 +88,9 @@ def audit(
     """
     check_settings(attacks, delta)
     members, nonmembers = sides(members, nonmembers)
+    if references:
+        refuse_shuffled(members, "members")
+        refuse_shuffled(nonmembers, "nonmembers")
     ask = partial(
         read_examples,
         (model, *references),

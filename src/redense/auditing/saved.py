@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from redense.auditing.asking import answer, the_first
 from redense.auditing.audit import audit, audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
-from redense.data.examples import batches, sides
+from redense.data.examples import batches, rereadable
+from redense.data.layout import images
+from redense.data.loading import sides
 from redense.data.npz import held, read_npz
 from redense.errors import DataError, FolderError
 from redense.files import write_whole
+from redense.models.evaluation import evaluating
 from redense.models.registry import build, load_weights
 from redense.signals import Signals, image_queries
 
@@ -32,6 +36,7 @@ def audit_files(
     references: Sequence[Path] = (),
     included: Path | None = None,
     classes: int | None = None,
+    data_root: Path | None = None,
     **options: Any,
 ) -> AuditResult:
     """Audit a saved model; `options` are those of `redense.audit`.
@@ -40,44 +45,49 @@ def audit_files(
         model: ``package.module:factory``, called with those of `input_shape` and `num_classes` that it takes, or the
             name of a model of redense.
         weights: its state_dict, safetensors.
-        members: FILE.npz, a folder of class folders, ``package.module:function``, or what `redense.audit` takes;
-            `nonmembers` likewise.
+        members: FILE.npz, a folder of class folders, ``package.module:function``, a data set of redense, or what
+            `redense.audit` takes; `nonmembers` likewise.
         references: the state_dicts of reference models.
         included: NPZ with ``included``, bool [references, members + nonmembers].
         classes: number of classes, by default that of the class folders or one more than the largest label.
+        data_root: a folder in which to look for named data first.
     """
-    members, nonmembers = sides(members, nonmembers)
-    shape, known = _shape_and_classes({"members": members, "nonmembers": nonmembers}, classes)
+    opened = dict(zip(("members", "nonmembers"), sides(members, nonmembers, root=data_root), strict=True))
+    examples = {what: rereadable(side, what, BATCH) for what, side in opened.items()}
+    first, _ = next(batches(examples["members"], "members", BATCH))
+    shape, known = _shape(first), _classes(examples) if classes is None else classes
 
     def loaded(path: Path) -> nn.Module:
         built = build(model, shape, known)
         load_weights(model, built, path)
         return built
 
+    target = loaded(weights)
+    with evaluating(target):
+        asked = answer(target, first, options.get("device")).inputs
     return audit(
-        loaded(weights),
-        members=members,
-        nonmembers=nonmembers,
+        target,
+        members=examples["members"],
+        nonmembers=examples["nonmembers"],
         references=[loaded(path) for path in references],
         included=read_npz(included, "included", ("included",))["included"] if included else None,
-        queries=image_queries() if len(shape) == 3 else (),
+        queries=image_queries() if getattr(asked, "ndim", 0) == 4 else (),
         **options,
     )
 
 
-def _shape_and_classes(examples: dict[str, Any], classes: int | None) -> tuple[tuple[int, ...], int]:
-    """Tell the shape of one example (of mappings, ()) and the number of classes, without reading more than it takes."""
-    if classes is None and all(hasattr(side, "classes") for side in examples.values()):
-        classes = len(examples["members"].classes)
-    shape: tuple[int, ...] = ()
-    largest = 0
-    for what, side in examples.items():
-        for inputs, labels in batches(side, what, BATCH):
-            shape = tuple(getattr(inputs, "shape", ())[1:])
-            largest = max(largest, int(labels.max()))
-            if classes is not None:
-                return shape, classes
-    return shape, largest + 1
+def _shape(inputs: Any) -> tuple[int, ...]:
+    """Tell the shape of one example as a model in training would see it; () of mappings of several arrays."""
+    if isinstance(inputs, Mapping) and len(inputs) > 1:
+        return ()
+    return tuple(images(the_first(inputs)).shape[1:])
+
+
+def _classes(examples: dict[str, Any]) -> int:
+    """Tell the number of classes: that of the class folders, or one more than the largest label."""
+    if all(hasattr(side, "classes") for side in examples.values()):
+        return len(examples["members"].classes)
+    return 1 + max(int(labels.max()) for what, side in examples.items() for _, labels in batches(side, what, BATCH))
 
 
 def audit_signals_file(path: Path, **options: Any) -> AuditResult:

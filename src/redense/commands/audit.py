@@ -29,11 +29,11 @@ class Source:
     weights: Path | None = None
     """The model's state_dict, safetensors."""
     members: str | None = None
-    """Examples it was trained on: FILE.npz with x and y, a folder of class folders of images, or
-    package.module:function (runs your code)."""
+    """Examples it was trained on: FILE.npz with x and y, a folder of class folders of images, a name that
+    `redense data` lists, or package.module:function (runs your code)."""
     nonmembers: str | None = None
-    """Examples like these that it was not trained on, likewise. Of a file or folder with a training and a test part,
-    members are the training part, non-members the test part."""
+    """Examples like these that it was not trained on, likewise. Of what has a training and a test part, members are the
+    training part, non-members the test part."""
     references: tuple[Path, ...] = ()
     """State_dicts of reference models, each trained on some of the examples."""
     included: Path | None = None
@@ -62,7 +62,7 @@ class Audit:
     fail_above: float | None = None
     """Exit with 1 when an attack's accuracy is certainly above this, 0.5 to 1."""
     data_root: Path | None = None
-    """For a run: where named data lie."""
+    """Where named data lie; else $REDENSE_DATA, else the user's cache folder."""
 
     def execute(self) -> None:
         """Audit, print, write and judge."""
@@ -119,6 +119,7 @@ class Audit:
             references=source.references,
             included=source.included,
             classes=source.classes,
+            data_root=self.data_root,
             device=None if self.device == "auto" else self.device,
             **options,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,4 +14,9 @@ def console(width: int = 150) -> Console:
     """Return the console of standard output: as wide as the terminal, and `width` columns where there is none."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else width)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave it to `redense.commands.main`; rich itself would leave with status 1, which means a leak."""
+            raise BrokenPipeError(errno.EPIPE, "nobody reads standard output any more")
+
+    return Plain(width=None if sys.stdout.isatty() else width)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Annotated
 
@@ -18,20 +20,50 @@ from redense.errors import Interrupted, RedenseError
 from redense.experiment.recipe import load_recipe
 
 DEFAULT_RECIPE = "digits"
+CRASHED = 70
+"""EX_SOFTWARE of sysexits.h: an error that nobody foresaw, which must not be taken for a leak."""
+UNREAD = 128 + signal.SIGPIPE
+"""As of a program that a closed pipe ends, such as one before ``head``."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Carry out a command; leave with 0 (done), 1 (a leak), 2 (bad input) or 3 (interrupted)."""
+    """Carry out a command; leave with 0 (done), 1 (a leak), 2 (bad input), 3 (interrupted) or 70 (a crash)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        _parse(arguments).execute()
+        _carried_out(arguments)
     except RedenseError as error:
         print(f"redense: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("redense: stopped; the same command goes on", file=sys.stderr)
         sys.exit(Interrupted.exit_code)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            sys.exit(UNREAD)
+        traceback.print_exc()
+        print(
+            "redense: this error was not foreseen; please report it, with the lines above and the command",
+            file=sys.stderr,
+        )
+        sys.exit(CRASHED)
+
+
+def _carried_out(arguments: list[str]) -> None:
+    try:
+        _parse(arguments).execute()
+    finally:
+        sys.stdout.flush()  # here, where a closed pipe is noticed, rather than when Python ends
+
+
+def _unread() -> bool:
+    """Tell whether nobody reads standard output any more; what is left to be written goes nowhere then."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _parse(arguments: list[str]) -> Run | Data | Export | Audit:

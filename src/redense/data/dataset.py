@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from redense.data.layout import images
 from redense.errors import DataError
 
 
@@ -87,13 +88,11 @@ def checked(name: str, train: Any, test: Any, num_classes: int | None = None) ->
 
 
 def _stored(x: npt.NDArray[Any], what: str) -> npt.NDArray[np.generic]:
-    """Make inputs what training keeps of them: uint8 or float32, images with channels."""
-    array = x if x.dtype == np.uint8 else x.astype(np.float32)
-    if array.ndim == 3:
-        array = array[:, None]
+    """Make inputs what training keeps of them: uint8 or float32, images [n, channels, height, width]."""
+    array = images(x if x.dtype == np.uint8 else x.astype(np.float32))
     if array.ndim not in (2, 4):
         raise DataError(
-            f"{what}: inputs of the wrong shape: {array.shape}; expected [n, features], [n, height, width] or "
-            "[n, channels, height, width]"
+            f"{what}: inputs of the wrong shape: {array.shape}; expected [n, features], [n, height, width], "
+            "[n, channels, height, width] or [n, height, width, channels]"
         )
     return np.ascontiguousarray(array)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, IterableDataset, default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+    default_collate,
+)
 
-from redense.data.folders import check_classes, split_folder
+from redense.data.folders import split_folder
 from redense.data.npz import split_npz
 from redense.errors import DataError, RedenseError
 from redense.user_code import call, is_object_name, load_object
@@ -30,18 +38,19 @@ def batches(source: Any, what: str, batch_size: int) -> Iterator[tuple[Any, Labe
 
     Args:
         source: a data set whose elements are (input, label); a loader of batches (inputs, labels), which keep their
-            size; arrays (x [n, ...], y [n]); any of these with mappings that hold ``labels``, ``label``, ``y`` or
-            ``target`` in place of pairs; or the name of what holds or returns one: see `opened`.
+            size; arrays (x [n, ...], y [n]); an iterator of (input, label), which can be read once; any of these with
+            mappings that hold ``labels``, ``label``, ``y`` or ``target`` in place of pairs; or the name of what holds
+            or returns one, whose training part is taken: see `parts`.
         what: stands in errors, before the colon.
         batch_size: examples at once.
 
-    Inputs are a tensor [b, ...] of finite numbers as they were stored, or a mapping of what is not the labels; labels
-    are int64 [b]. Raises `DataError` when there are no examples or they cannot be read.
+    Inputs are a tensor [b, ...] of finite numbers as they were stored, or a mapping of such for all but the labels;
+    labels are int64 [b]. Raises `DataError` when there are no examples or they cannot be read.
 
     >>> [(tuple(x.shape), y.tolist()) for x, y in batches(([[0.0], [1.0], [2.0]], [0, 1, 0]), "members", 2)]
     [((2, 1), [0, 1]), ((1, 1), [0])]
     """
-    source = opened(source, what)
+    source = parts(source, what)[0]
     total = 0
     try:
         for batch in _stored(source, what, batch_size):
@@ -75,31 +84,51 @@ def arrays(source: Any, what: str) -> tuple[npt.NDArray[Any], Labels]:
     return (x[0], y[0]) if len(parts) == 1 else (np.concatenate(x), np.concatenate(y))
 
 
-def opened(source: Any, what: str, part: Literal["training", "test"] = "training") -> Any:
-    """Return the examples that a source names: those in FILE.npz, in a folder of class folders, or of a function.
+def parts(source: Any, what: str) -> tuple[Any, Any | None]:
+    """Open the examples that a source names, FILE.npz, a folder of class folders or a function, and their test part.
 
-    A function ``package.module:function`` is called without arguments; it returns examples or names a file or folder.
-    Of files and folders with a training and a test part, `part` is taken. A source that is no name is returned as it
-    is.
+    A function ``package.module:function`` is called without arguments; it returns examples, a training and a test part,
+    or the name of a file or folder. The test part is None where there is none. A source that is no name is returned as
+    it is.
     """
     if isinstance(source, str) and is_object_name(source):
-        source = call(load_object(source, DataError, what), f"{what} {source}: the function", DataError)
-    if not isinstance(source, (str, Path)):
-        return source
-    training, test = split(Path(source), what)
-    return test if part == "test" and test is not None else training
+        source = returned(source, what)
+        if _are_parts(source):
+            training, test = (parts(part, what)[0] for part in source)
+            return training, test
+    return split(Path(source), what) if isinstance(source, (str, Path)) else (source, None)
 
 
-def sides(members: Any, nonmembers: Any, names: tuple[str, str] = ("members", "nonmembers")) -> tuple[Any, Any]:
-    """Open examples that a model was trained on and examples that it was not, each a source as in `batches`.
+def returned(name: str, what: str) -> Any:
+    """Call ``package.module:function`` and return what it returns; this runs the user's code."""
+    return call(load_object(name, DataError, what), f"{what} {name}: the function", DataError)
 
-    Of a file or folder with two parts, members are the training part, non-members the test part. `names` stand in
-    errors. Raises `DataError` when sources that are named tell different classes apart.
+
+def rereadable(source: Any, what: str, batch_size: int) -> Any:
+    """Return a source that can be read as often as needed: itself, or its batches in memory where it may end.
+
+    >>> stream = rereadable(iter([([0.0], 0), ([1.0], 1)]), "members", 500)
+    >>> [len(labels) for _ in range(2) for _, labels in batches(stream, "members", 500)]
+    [2, 2]
     """
-    found = opened(members, names[0]), opened(nonmembers, names[1], "test")
-    if all(isinstance(source, (str, Path)) for source in (members, nonmembers)):
-        check_classes(*found, names)
-    return found
+    stored = source.dataset if isinstance(source, DataLoader) else source
+    if not isinstance(stored, (Iterator, IterableDataset)):
+        return source
+    return DataLoader(list(batches(source, what, batch_size)), batch_size=None)  # type: ignore[arg-type]
+
+
+def shuffles(source: Any) -> bool:
+    """Tell whether a source is a loader that draws its examples in a random order.
+
+    >>> examples = [([0.0], 0), ([1.0], 1)]
+    >>> shuffles(DataLoader(examples, shuffle=True)), shuffles(DataLoader(examples)), shuffles(examples)
+    (True, False, False)
+    """
+    if not isinstance(source, DataLoader):
+        return False
+    sampler = getattr(source.batch_sampler, "sampler", source.sampler)
+    random = isinstance(sampler, (RandomSampler, SubsetRandomSampler, WeightedRandomSampler))
+    return random or getattr(sampler, "shuffle", False) is True  # as torch's DistributedSampler says it
 
 
 def split(path: Path, what: str) -> tuple[Any, Any | None]:
@@ -127,7 +156,7 @@ def _stored(source: Any, what: str, batch_size: int) -> Iterator[Any]:
             yield inputs, labels
     elif hasattr(source, "__getitem__") and hasattr(source, "__len__"):
         yield from _collated((source[index] for index in range(len(source))), what, batch_size)
-    elif isinstance(source, IterableDataset):
+    elif isinstance(source, (Iterator, IterableDataset)):
         yield from _collated(iter(source), what, batch_size)
     else:
         raise DataError(
@@ -143,6 +172,24 @@ def _is_pair(source: Any) -> bool:
     arrays = all(hasattr(part, "shape") for part in source)
     sized = all(hasattr(part, "__len__") and not isinstance(part, Mapping) for part in source)
     return arrays or (isinstance(source, tuple) and sized)
+
+
+def _are_parts(source: Any) -> bool:
+    """Tell whether a pair is two sets of examples (training, test) rather than one, (x, y) or two examples."""
+    return isinstance(source, (tuple, list)) and len(source) == 2 and all(map(_is_set, source))
+
+
+def _is_set(part: Any) -> bool:
+    """Tell whether something holds examples with their labels, by its kind and, of sequences, the first element."""
+    if isinstance(part, Mapping):
+        return any(np.ndim(part[name]) for name in LABELS if name in part)
+    if isinstance(part, (tuple, list)):
+        if _is_pair(part) and np.ndim(part[1]):
+            return True
+        return bool(part) and (isinstance(part[0], Mapping) or (isinstance(part[0], tuple) and len(part[0]) == 2))
+    if isinstance(part, (str, Path, DataLoader, Dataset, Iterator)):
+        return True
+    return not hasattr(part, "shape") and hasattr(part, "__getitem__") and isinstance(part, Sized)
 
 
 def _whole(columns: Any, what: str) -> list[Any]:
@@ -192,7 +239,11 @@ def _parted(batch: Any, what: str) -> tuple[Any, Labels]:
         raise DataError(
             f"{what}: labels are {classes.dtype} {classes.shape}; expected one integer class an example, [n]"
         )
-    return inputs if isinstance(inputs, Mapping) else _inputs(inputs, classes, what), classes.astype(np.int64)
+    if isinstance(inputs, Mapping):
+        inputs = {name: _inputs(values, classes, f"{what}: {name}") for name, values in inputs.items()}
+    else:
+        inputs = _inputs(inputs, classes, what)
+    return inputs, classes.astype(np.int64)
 
 
 def _label_name(mapping: Mapping[str, Any], what: str) -> str:
@@ -234,7 +285,7 @@ def _array(inputs: Any, what: str) -> npt.NDArray[Any]:
                 "inputs, [n, ...]"
             )
         (inputs,) = inputs.values()
-        return _array(_tensor(inputs, what), what)
+        return _array(inputs, what)
     tensor = inputs.float() if inputs.dtype == torch.bfloat16 else inputs  # NumPy has no bfloat16
     found: npt.NDArray[Any] = tensor.cpu().numpy()
     return found

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.data.dataset import Dataset, checked
-from redense.data.examples import NAMES, arrays, sides, split
+from redense.data.examples import NAMES, arrays, parts, returned, split
+from redense.data.folders import check_classes
 from redense.data.named import NAMED, load_named
 from redense.errors import DataError
 from redense.text import did_you_mean
-from redense.user_code import call, is_object_name, load_object
+from redense.user_code import is_object_name
 
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
@@ -55,9 +56,39 @@ def load(name: str | Path, root: str | Path | None = None) -> Dataset:
     return checked(path.name, train, test, classes)
 
 
+def sides(
+    members: Any,
+    nonmembers: Any,
+    names: tuple[str, str] = ("members", "nonmembers"),
+    root: str | Path | None = None,
+) -> tuple[Any, Any]:
+    """Open examples that a model was trained on and examples that it was not.
+
+    Each is a source as in `redense.data.examples.batches`, or the name of a data set of redense. Where a source has a
+    training and a test part, members are the training part, non-members the test part; named twice, it is read once.
+    `names` stand in errors, `root` is as in `load`. Raises `DataError` when sources that are named tell different
+    classes apart.
+    """
+    named = all(isinstance(source, (str, Path)) for source in (members, nonmembers))
+    first = _parts(members, names[0], root)
+    shared = named and members == nonmembers and first[1] is not None
+    training, test = first if shared else _parts(nonmembers, names[1], root)
+    found = first[0], training if test is None else test
+    if named:
+        check_classes(*found, names)
+    return found
+
+
+def _parts(source: Any, what: str, root: str | Path | None) -> tuple[Any, Any | None]:
+    if isinstance(source, str) and source in NAMED:
+        data = load(source, root)
+        return (data.x_train, data.y_train), (data.x_test, data.y_test)
+    return parts(source, what)
+
+
 def _returned(name: str) -> tuple[Any, Any]:
     """Call a function that returns a training and a test part."""
-    result = call(load_object(name, DataError, "data"), f"data {name}: the function", DataError)
+    result = returned(name, "data")
     if not (isinstance(result, (tuple, list)) and len(result) == 2):
         raise DataError(f"data {name}: got {type(result).__name__}; expected two data sets (train, test)")
     train, test = result

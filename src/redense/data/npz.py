@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from redense.data.layout import images_of_file
 from redense.errors import DataError
 
 Array = npt.NDArray[Any]
 Pair = tuple[Array, Array]
-CHANNELS = (1, 3, 4)
-"""How many channels an image may have for the order of its axes to be told from its shape."""
 
 
 def read_npz(path: Path, what: str, needed: tuple[str, ...] = ()) -> dict[str, Array]:
@@ -54,7 +53,7 @@ def split_npz(path: Path, what: str) -> tuple[Pair, Pair | None]:
     if ("x_test" in arrays) != ("y_test" in arrays):
         raise DataError(f"{what} {path}: holds one of x_test and y_test; expected both or neither")
     training, *test = (
-        (_channels_first(arrays[inputs], f"{what} {path}: {inputs}"), arrays[labels])
+        (images_of_file(arrays[inputs], f"{what} {path}: {inputs}"), arrays[labels])
         for inputs, labels in ((x, y), ("x_test", "y_test"))
         if inputs in arrays
     )
@@ -64,25 +63,3 @@ def split_npz(path: Path, what: str) -> tuple[Pair, Pair | None]:
 def held(arrays: dict[str, Array]) -> str:
     """Name the arrays of a file, for a message."""
     return ", ".join(arrays) or "nothing"
-
-
-def _channels_first(x: Array, what: str) -> Array:
-    """Give images [n, h, w] a channel, and turn [n, h, w, c] into [n, c, h, w] where that reading alone makes sense.
-
-    A reading makes sense with 1, 3 or 4 channels; where both orders do, with square images.
-    """
-    if x.ndim == 3:
-        return x[:, None]
-    if x.ndim != 4:
-        return x
-    _, second, third, last = x.shape
-    first_fits, last_fits = second in CHANNELS, last in CHANNELS
-    if first_fits and last_fits:
-        first_fits, last_fits = third == last, second == third
-        if first_fits == last_fits:
-            raise DataError(
-                f"{what} is {x.shape}, which may be [n, channels, height, width] or [n, height, width, channels]; "
-                "expected images whose axis order their shape shows; give them with package.module:function, which "
-                "must return [n, channels, height, width]"
-            )
-    return x.transpose(0, 3, 1, 2) if last_fits and not first_fits else x

@@ -65,7 +65,11 @@ def load_weights(name: str, model: nn.Module, path: Path) -> None:
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot be read as safetensors ({error}); expected a state_dict") from None
+        raise ModelError(
+            f"{path}: cannot be read as safetensors ({error}); expected a state_dict in safetensors, for nothing is "
+            f"unpickled; a PyTorch file is converted by python -c 'import torch, safetensors.torch as s; "
+            f's.save_file(torch.load("{path}", weights_only=True), "{Path(path).with_suffix(".safetensors")}")\''
+        ) from None
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
