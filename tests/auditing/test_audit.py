@@ -246,9 +246,11 @@ def nan_for_seven(x):
     ("answer", "error", "message"),
     [
         (nan_for_seven, DataError, r"members: the model: phi is NaN or infinite for 1 of 60 examples \(first: 7\)"),
-        (lambda x: torch.zeros(len(x)), ModelError, r"the model's output is \(60,\); expected logits"),
-        (lambda x: torch.zeros(len(x), 1), ModelError, "of two classes or more"),
+        (lambda x: torch.zeros(len(x), 3, 1), ModelError, r"the model's output is \(60, 3, 1\); expected logits"),
+        (lambda x: torch.zeros(len(x), 0), ModelError, "or one logit an example for two classes"),
+        (lambda x: torch.zeros(len(x)), DataError, "example 2 has the label 2, and the model knows 2 classes"),
         (lambda x: "yes", ModelError, "the model's output is str"),
+        (lambda x: x @ torch.zeros(5, 3), ModelError, r"raised RuntimeError: .*inputs were torch.float32 \(60, 2\)"),
         (lambda x: torch.zeros(len(x) - 1, 3), DataError, "gives 59 answers to 60 examples"),
         (lambda x: torch.zeros(len(x), 2), DataError, "example 2 has the label 2, and the model knows 2 classes"),
     ],

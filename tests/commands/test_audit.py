@@ -6,8 +6,9 @@ import pytest
 import torch
 from auditing.models import leaky
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+import redense
 from redense.commands.main import main
 
 
@@ -117,6 +118,71 @@ def test_members_and_nonmembers_are_the_parts_of_one_folder_or_file(tmp_path, ca
         found.append((tmp_path / "out" / "audit.csv").read_text())
         assert "40 members, 20 non-members" in capsys.readouterr().out
     assert found[0] == found[1]
+
+
+def stream():
+    """Examples that can be read once, and those that are none."""
+    (x, y), _ = factories.arrays()
+    return zip(torch.from_numpy(x), y.tolist(), strict=True)
+
+
+def lists():
+    (x, y), _ = factories.arrays()
+    return x.tolist(), y.tolist()
+
+
+@pytest.mark.parametrize("members", ["commands.test_audit:stream", "commands.test_audit:lists", "factories:data"])
+def test_whatever_a_function_returns_gives_the_same_audit(members, tmp_path, capsys):
+    save_file(network().state_dict(), tmp_path / "weights.safetensors")
+    x, y = factories.arrays()[1]
+    np.savez(tmp_path / "out.npz", x=x, y=y)
+    nonmembers = "factories:data" if members == "factories:data" else tmp_path / "out.npz"
+    main([*files(tmp_path, members=members, nonmembers=nonmembers), "--out", str(tmp_path / "out")])
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    expected = redense.audit(network(), members=factories.arrays()[0], nonmembers=(x, y))
+    assert found == json.loads(expected.to_json())
+
+
+def test_named_data_are_members_and_nonmembers(tmp_path, capsys):
+    save_file(with_shape((1, 28, 28), 10).state_dict(), tmp_path / "weights.safetensors")
+    sides = {"members": "digits", "nonmembers": "digits"}
+    main(files(tmp_path, model="commands.test_audit:with_shape", **sides))
+    assert "1,000 members, 797 non-members" in capsys.readouterr().out
+
+
+def convolution(input_shape, num_classes):
+    channels, height, width = input_shape
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(channels, 2, 3),
+        torch.nn.Flatten(),
+        torch.nn.Linear(2 * (height - 2) * (width - 2), num_classes),
+    )
+
+
+def for_one_channel(num_classes):
+    return convolution((1, 8, 9), num_classes)
+
+
+@pytest.mark.parametrize(("factory", "channels"), [(convolution, 3), (for_one_channel, 1)])
+def test_a_folder_of_grey_images_is_the_same_for_run_and_audit(factory, channels, tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    for number in range(90):
+        folder = tmp_path / "grey" / ("train" if number < 60 else "test") / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (8, 9), dtype=np.uint8)).save(folder / f"{number:02}.png")
+    model = f"commands.test_audit:{factory.__name__}"
+    run = ["run", "--data", str(tmp_path / "grey"), "--model", model, "--epochs", "1", "1", "1", "--sparsities", "0.5"]
+    main([*run, "--workers", "0", "--out", str(tmp_path / "run")])
+    main(["export", str(tmp_path / "run"), "--phase", "dense", "--out", str(tmp_path / "weights.safetensors")])
+    assert load_file(tmp_path / "weights.safetensors")["0.weight"].shape[1] == channels
+    sides = {"members": tmp_path / "grey", "nonmembers": tmp_path / "grey"}
+    main([*files(tmp_path, model=model, **sides), "--out", str(tmp_path / "audit")])
+    main(["audit", str(tmp_path / "run")])
+    of_run = json.loads((tmp_path / "run" / "audit.json").read_text())
+    alone = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    found = {one["attack"]: one["auc"] for one in alone["attacks"]}
+    (dense,) = (row for row in of_run["rows"] if row["phase"] == "dense")
+    assert {one["attack"]: one["auc"] for one in dense["attacks"]} == found
 
 
 def test_folders_of_other_classes_are_one_line(tmp_path, capsys):
@@ -232,6 +298,7 @@ def test_unusable_signals_are_one_line(arrays, message, capsys, tmp_path):
     ("changes", "message"),
     [
         ({"weights": "members.npz"}, "cannot be read as safetensors"),
+        ({"weights": "members.npz"}, "expected a state_dict in safetensors, for nothing is unpickled; a PyTorch file"),
         ({"members": "weights.safetensors"}, "cannot be read as NPZ"),
         ({"nonmembers": "members.npz"}, "200 examples are among the members and among the non-members"),
         ({"model": "mlp"}, "does not fit mlp"),

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -165,3 +166,41 @@ def test_version(capsys):
 def test_help_and_import_do_not_load_torch():
     check = "import sys, redense, redense.commands.main; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+
+
+def test_a_crash_is_no_leak(monkeypatch, capsys):
+    def crash(name, data_root):
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr("redense.data.catalogue.catalogue", crash)
+    status, _, errors = call(["data"], capsys)
+    assert status == 70
+    assert "ZeroDivisionError: nobody foresaw this" in errors
+    assert errors.splitlines()[-1].startswith("redense: this error was not foreseen; please report it")
+
+
+@pytest.mark.parametrize("arguments", [["data"], ["--version"], ["run", "--help"], ["run", "--dry-run"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_is_neither_a_crash_nor_a_leak(arguments, unbuffered, tmp_path):
+    read, write = os.pipe()
+    os.close(read)  # as after `| head -0`
+    try:
+        found = subprocess.run(
+            [sys.executable, "-m", "redense", *arguments],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    finally:
+        os.close(write)
+    assert (found.returncode, found.stderr) == (141, "")
+
+
+def test_a_broken_pipe_elsewhere_is_a_crash(monkeypatch, capsys):
+    def crash(name, data_root):
+        raise BrokenPipeError("a worker is gone")
+
+    monkeypatch.setattr("redense.data.catalogue.catalogue", crash)
+    assert call(["data"], capsys)[0] == 70

@@ -14,7 +14,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import redense
+from redense.data.batches import as_input
 from redense.data.examples import arrays, batches
+from redense.data.loading import sides
 from redense.errors import DataError
 
 X = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 9), dtype=np.uint8)
@@ -110,6 +112,7 @@ WAYS = {
     "a sequence of lists": lambda _: [(x.tolist(), int(y)) for x, y in zip(X, Y, strict=True)],
     "a loader": lambda _: DataLoader(tensors(), batch_size=5),
     "a stream": lambda _: Stream(),
+    "a generator": lambda _: (pair for pair in zip(X, Y.tolist(), strict=True)),
     "a mapping": lambda _: {"label": Y, "x": X},
     "a sequence of mappings": lambda _: [{"x": x, "labels": int(y)} for x, y in zip(X, Y, strict=True)],
     "a loader of mappings": lambda _: DataLoader([{"x": x, "y": y} for x, y in zip(X, Y, strict=True)], batch_size=5),
@@ -133,6 +136,9 @@ WRONG = {
     "not a number": (lambda _: (X * np.nan, Y), ": 2592 values of the inputs are NaN or infinite in float32"),
     "words": (lambda _: (np.full(12, "word"), Y), ": inputs are of type <U4; expected numbers"),
     "words one by one": (lambda _: [("word", 0)], ": inputs are of type <U4; expected numbers"),
+    "not a number in a mapping": (lambda _: {"x": X * np.nan, "y": Y}, ": x: 2592 values of the inputs are NaN"),
+    "words in a mapping": (lambda _: [{"x": "word", "y": 0}], ": x: inputs are of type <U4; expected numbers"),
+    "an iterator at its end": (lambda _: iter([]), ": got no examples; expected at least one"),
     "complex": (lambda _: (torch.zeros(12, 2, dtype=torch.complex64), Y), ": inputs are of type torch.complex64"),
     "nothing": (lambda _: (X[:0], Y[:0]), ": got no examples; expected at least one"),
     "an empty sequence": (lambda _: [], ": got no examples; expected at least one"),
@@ -170,19 +176,21 @@ WRONG = {
 }
 
 
-def through_run(source, monkeypatch):
-    monkeypatch.setattr(factories, "given", lambda: (source, source), raising=False)
+def through_run(make, monkeypatch):
+    monkeypatch.setattr(factories, "given", lambda: (make(), make()), raising=False)
     return redense.data.load("factories:given")
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_run_and_audit_get_the_same_examples(way, tmp_path, monkeypatch):
-    source = WAYS[way](tmp_path)
-    data = through_run(source, monkeypatch)
+    def make():
+        return WAYS[way](tmp_path)
+
+    data = through_run(make, monkeypatch)
     np.testing.assert_array_equal(data.x_train, X)
     np.testing.assert_array_equal(data.y_train, Y)
-    monkeypatch.setattr(factories, "given", lambda: source)
-    for members in (source, "factories:given"):
+    monkeypatch.setattr(factories, "given", make)
+    for members in (make(), "factories:given"):
         model = Listens()
         result = redense.audit(model, members=members, nonmembers=OTHERS, attacks=("threshold",))
         heard = torch.cat(model.heard)[:12].numpy()
@@ -196,7 +204,7 @@ def test_run_and_audit_raise_the_same_error(case, tmp_path, monkeypatch):
     make, message = WRONG[case]
     source = make(tmp_path)
     with pytest.raises(DataError) as by_run:
-        through_run(source, monkeypatch)
+        through_run(lambda: source, monkeypatch)
     with pytest.raises(DataError) as by_audit:
         redense.audit(Listens(), members=source, nonmembers=OTHERS)
     text = str(by_audit.value)
@@ -204,6 +212,82 @@ def test_run_and_audit_raise_the_same_error(case, tmp_path, monkeypatch):
     assert text.startswith("members")
     assert "\n" not in text
     assert text.removeprefix("members") == str(by_run.value).removeprefix("data factories:given, training")
+
+
+class Network(torch.nn.Module):
+    """Has a floating type, answers by what it sees, and keeps the inputs that it is asked about."""
+
+    def __init__(self, dtype=torch.float32):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2, dtype=dtype))
+        self.heard = []
+
+    def forward(self, x):
+        self.heard.append(x)
+        return x.flatten(1).mean(1, keepdim=True) * self.weight
+
+
+KINDS = {
+    "arrays": lambda x, y, _: (x, y),
+    "tensors": lambda x, y, _: (torch.from_numpy(x), torch.from_numpy(y)),
+    "a data set": lambda x, y, _: tensors(x, y),
+    "a sequence": lambda x, y, _: list(zip(x, y.tolist(), strict=True)),
+    "a loader": lambda x, y, _: DataLoader(tensors(x, y), batch_size=5),
+    "a generator": lambda x, y, _: zip(torch.from_numpy(x), y.tolist(), strict=True),
+    "a mapping": lambda x, y, _: {"pixels": x, "label": y},
+    "mappings": lambda x, y, _: [{"pixels": one, "label": int(label)} for one, label in zip(x, y, strict=True)],
+    "NPZ": lambda x, y, folder: npz(folder, x=x, y=y),
+}
+LAYOUTS = {
+    (12, 6): (6,),
+    (12, 8, 9): (1, 8, 9),
+    (12, 8, 9, 1): (1, 8, 9),
+    (12, 8, 9, 3): (3, 8, 9),
+    (12, 8, 9, 4): (4, 8, 9),
+    (12, 1, 8, 9): (1, 8, 9),
+    (12, 3, 8, 9): (3, 8, 9),
+    (12, 8, 9, 5): (8, 9, 5),
+}
+TYPES = [np.float16, np.float32, np.float64, np.int8, np.uint16, np.int32, np.int64, np.uint8, bool]
+
+
+def stored(shape, dtype, seed=0):
+    return np.random.default_rng(seed).normal(40, 20, shape).clip(0, 100).astype(dtype)
+
+
+def both_ways(source, monkeypatch, model):
+    """What training and an audit make of a source."""
+    data = through_run(source, monkeypatch)
+    monkeypatch.setattr(factories, "given", source)
+    others = (stored(data.x_train.shape, np.float32, seed=1), Y)
+    redense.audit(model, members="factories:given", nonmembers=others, attacks=("threshold",))
+    return as_input(torch.from_numpy(data.x_train)), torch.cat(model.heard)[:12]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("dtype", "layout"),
+    [*((dtype, (12, 8, 9, 3)) for dtype in TYPES), *((np.float64, layout) for layout in LAYOUTS)],
+    ids=str,
+)
+def test_run_and_audit_give_a_model_the_same_inputs(kind, layout, dtype, tmp_path, monkeypatch):
+    x = stored(layout, dtype)
+    trained, audited = both_ways(lambda: KINDS[kind](x, Y, tmp_path), monkeypatch, Network())
+    assert trained.shape == audited.shape == (12, *LAYOUTS[layout])
+    assert trained.dtype == audited.dtype == torch.float32
+    torch.testing.assert_close(trained, audited, rtol=0, atol=0)
+    turned = np.moveaxis(x, 3, 1) if layout[3:] and layout[3] < 5 and layout[1] > 4 else x
+    expected = turned.reshape(audited.shape).astype(np.float32) / (255 if dtype is np.uint8 else 1)
+    np.testing.assert_allclose(audited, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("given", [np.float16, np.float64, np.int64, np.uint8], ids=lambda dtype: dtype.__name__)
+def test_an_audit_speaks_a_models_own_floating_type(dtype, given, monkeypatch):
+    trained, audited = both_ways(lambda: (stored((12, 6), given), Y), monkeypatch, Network(dtype))
+    assert audited.dtype == dtype
+    precision = 1e-6 if given is np.float64 and dtype is torch.float64 else 0  # training keeps float32
+    torch.testing.assert_close(trained.to(dtype), audited, rtol=precision, atol=0)
 
 
 def test_both_parts_of_a_file_or_folder_are_loaded(tmp_path, monkeypatch):
@@ -268,3 +352,54 @@ def test_batches_are_the_whole_in_order(x, size):
 def test_mappings_of_several_arrays_are_for_audits_alone():
     with pytest.raises(DataError, match="data: inputs are mappings of tokens, mask; expected one array of inputs"):
         arrays({"labels": Y, "tokens": Y, "mask": Y}, "data")
+
+
+SETS = {
+    "arrays": lambda x, y: (x, y),
+    "lists": lambda x, y: (x.tolist(), y.tolist()),
+    "a data set": tensors,
+    "a loader": lambda x, y: DataLoader(tensors(x, y), batch_size=5),
+    "a sequence": lambda x, y: list(zip(x, y.tolist(), strict=True)),
+    "two examples": lambda x, y: [(x[0], int(y[0])), (x[6], int(y[6]))],
+    "a generator": lambda x, y: zip(torch.from_numpy(x), y.tolist(), strict=True),
+    "a mapping": lambda x, y: {"x": x, "y": y},
+    "mappings": lambda x, y: [{"x": one, "y": int(label)} for one, label in zip(x, y, strict=True)],
+}
+
+
+@pytest.mark.parametrize("container", [tuple, list])
+@pytest.mark.parametrize("kind", SETS)
+def test_functions_return_one_set_or_two_parts(kind, container, monkeypatch):
+    def two_parts():
+        return container((SETS[kind](X, Y), SETS[kind](*OTHERS)))
+
+    def one_set():
+        return SETS[kind](X, Y)
+
+    monkeypatch.setattr(factories, "given", two_parts, raising=False)
+    data = redense.data.load("factories:given")
+    found = [arrays(side, "data")[0] for side in sides("factories:given", "factories:given")]
+    np.testing.assert_array_equal(found[0], data.x_train)
+    np.testing.assert_array_equal(found[1], data.x_test)
+    monkeypatch.setattr(factories, "given", one_set)
+    found = [arrays(side, "data")[0] for side in sides("factories:given", "factories:given")]
+    np.testing.assert_array_equal(found[0], data.x_train)
+    np.testing.assert_array_equal(found[1], data.x_train)
+
+
+def test_a_function_named_on_both_sides_is_called_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(factories, "given", lambda: calls.append(1) or factories.arrays(), raising=False)
+    sides("factories:given", "factories:given")
+    assert len(calls) == 1
+
+
+def test_names_of_data_sets_are_read_by_audits_as_by_runs():
+    data = redense.data.load("digits")
+    (x, y), (x_test, y_test) = sides("digits", "digits")
+    np.testing.assert_array_equal(x, data.x_train)
+    np.testing.assert_array_equal(x_test, data.x_test)
+    result = redense.audit(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10)), members="digits", nonmembers="digits"
+    )
+    assert (result.members, result.nonmembers) == (len(y), len(y_test)) == (1000, 797)

@@ -84,19 +84,21 @@ def answer(
     if known is not None:
         placed = known(inputs)
         return Answer(known, placed, ask(model, placed))
-    found: list[Answer | ModelError] = []
+    odd: list[Answer] = []
+    refused: list[ModelError] = []
     for possible in _possible(model, inputs, device or _device(model)):
         placed = possible(inputs)
         try:
-            found.append(Answer(possible, placed, ask(model, placed)))
+            found = Answer(possible, placed, ask(model, placed))
         except ModelError as error:
-            found.append(error)
+            refused.append(error)
             continue
-        if len(found[-1].logits) == len(the_first(inputs)):
-            return found[-1]
-    if isinstance(found[0], ModelError):
-        raise found[0]
-    return found[0]
+        if len(found.logits) == len(the_first(inputs)):
+            return found
+        odd.append(found)
+    if refused:
+        raise refused[0]
+    return odd[0]  # so many answers to so many examples: for the caller to say
 
 
 def ask(model: nn.Module, inputs: Any) -> torch.Tensor:
@@ -158,7 +160,10 @@ def _embeds(model: nn.Module, inputs: Any) -> bool:
     if not any(isinstance(one, EMBEDDINGS) for one in model.modules()):
         return False
     reached: list[nn.Module] = []
-    layers = [one for one in model.modules() if not any(one.children()) and any(True for _ in one.parameters())]
+    leaves = [one for one in model.modules() if not any(True for _ in one.children())]
+    layers = [
+        one for one in leaves if any(True for _ in one.parameters()) and not isinstance(one, torch.jit.ScriptModule)
+    ]
     hooks = [layer.register_forward_pre_hook(lambda layer, _: reached.append(layer)) for layer in layers]
     try:
         ask(model, inputs)

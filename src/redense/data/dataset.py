@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from redense.data.layout import images
+from redense.data.layout import images, is_grey, one_channel
 from redense.errors import DataError
 
 
@@ -33,6 +33,16 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example: (channels, height, width) for images, (features,) for tables."""
         return self.x_train.shape[1:]
+
+    @cached_property
+    def is_grey(self) -> bool:
+        """Whether all images have three equal channels, as those of grey files have."""
+        return is_grey(self.x_train) and is_grey(self.x_test)
+
+    def grey(self) -> Dataset:
+        """Return grey images with one channel; raise `DataError` when some are in colour."""
+        train, test = (np.ascontiguousarray(one_channel(x)) for x in (self.x_train, self.x_test))
+        return replace(self, x_train=train, x_test=test)
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:

@@ -9,6 +9,7 @@ import torch
 
 from redense import data
 from redense.data.dataset import Dataset
+from redense.errors import ModelError
 from redense.experiment.checkpoints import Store
 from redense.experiment.cost import disk_bytes
 from redense.experiment.engines.choose import Choice, choose
@@ -54,12 +55,24 @@ def prepare(
     `arithmetic` is that of jobs already trained; by default it is the chosen engine's.
     """
     dataset = data.load(recipe.data, data_root)
-    model_name = resolve(recipe.model, dataset.input_shape)
-    model = build(model_name, dataset.input_shape, dataset.num_classes)
-    check_fit(model_name, model, dataset.input_shape, dataset.num_classes)
+    try:
+        model_name, model = _fitting(recipe.model, dataset)
+    except ModelError:
+        if not dataset.is_grey:
+            raise
+        dataset = dataset.grey()  # a folder of grey images, for a model of one channel
+        model_name, model = _fitting(recipe.model, dataset)
     for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
         check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
     choice = choose(resources, model, dataset, recipe.batch_size, len(identities(recipe)) * len(recipe.sparsities))
     fingerprints = Fingerprints(dataset.fingerprint, architecture(model), arithmetic or choice.arithmetic)
     jobs = plan(recipe, model_name, fingerprints)
     return Prepared(recipe, dataset, model_name, model, fingerprints, jobs, choice)
+
+
+def _fitting(name: str, dataset: Dataset) -> tuple[str, torch.nn.Module]:
+    """Build the model of a recipe and make sure that it fits the data."""
+    resolved = resolve(name, dataset.input_shape)
+    model = build(resolved, dataset.input_shape, dataset.num_classes)
+    check_fit(resolved, model, dataset.input_shape, dataset.num_classes)
+    return resolved, model
