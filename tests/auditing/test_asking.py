@@ -41,6 +41,15 @@ class OneHot(nn.Module):
         return self.head(nn.functional.one_hot(x, 300).float().mean(1))
 
 
+class Idle(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(300, 4), nn.Linear(7, 3)
+
+    def forward(self, x):
+        return self.head(x)
+
+
 def convolution(channels):
     return nn.Sequential(nn.Conv2d(channels, 2, 3), nn.Flatten(), nn.Linear(2 * 6 * 7, 3))
 
@@ -52,7 +61,12 @@ READINGS = {
     "grey for one channel": (convolution(1), GREY, torch.float32, (5, 1, 8, 9)),
     "grey for three channels": (convolution(3), GREY, torch.float32, (5, 3, 8, 9)),
     "many channels": (convolution(8), torch.rand(5, 8, 8, 9), torch.float32, (5, 8, 8, 9)),
-    "another order, which the model takes": (convolution(8), torch.rand(5, 8, 8, 9)[:, :, :8], torch.float32, None),
+    "frames, joints and places": (
+        nn.Sequential(nn.Conv2d(7, 1, (6, 1)), nn.Flatten()),
+        torch.rand(5, 7, 6, 3),
+        torch.float32,
+        (5, 7, 6, 3),
+    ),
     "sequences": (Recurrent(), torch.rand(5, 8, 9, dtype=torch.float64), torch.float32, (5, 8, 9)),
     "sequences for convolutions": (
         nn.Sequential(nn.Conv1d(8, 3, 9), nn.Flatten()),
@@ -64,15 +78,9 @@ READINGS = {
     "bytes as tokens": (Tokens(), torch.randint(0, 256, (5, 7), dtype=torch.uint8), torch.int64, (5, 7)),
     "tokens of a coarse model": (Tokens(cast=True).bfloat16(), torch.randint(0, 300, (5, 7)), torch.int64, (5, 7)),
     "tokens without an embedding": (OneHot(), torch.randint(0, 300, (5, 7)), torch.int64, (5, 7)),
-    "tokens of a scripted model": (
-        torch.jit.trace(Tokens(), torch.zeros(5, 7, dtype=torch.int64)),
-        torch.randint(0, 300, (5, 7)),
-        torch.int64,
-        (5, 7),
-    ),
     "whole numbers": (nn.Linear(7, 3), torch.randint(0, 300, (5, 7)), torch.float32, (5, 7)),
-    "whole numbers for an embedding behind": (
-        nn.Sequential(nn.Linear(7, 3), nn.Flatten()).append(nn.Identity()),
+    "whole numbers, beside an embedding that nothing reaches": (
+        Idle(),
         torch.randint(0, 300, (5, 7)),
         torch.float32,
         (5, 7),
@@ -93,6 +101,15 @@ def test_a_model_gets_the_one_reading_that_it_takes(case):
     torch.testing.assert_close(again.logits, first.logits[:2])
     pixels = stored / 255 if stored.dtype == torch.uint8 and dtype.is_floating_point else stored
     assert set(first.inputs.flatten().tolist()) == set(pixels.to(dtype).flatten().tolist())
+
+
+def test_a_scripted_model_gets_its_tokens():
+    tokens = torch.randint(0, 300, (5, 7))
+    with pytest.warns(FutureWarning, match="deprecated"):
+        model = nn.Sequential(torch.jit.trace(Tokens(), tokens), nn.Identity())
+    model.unused = nn.Embedding(2, 2)
+    model.forward = model[0]
+    torch.testing.assert_close(answer(model, tokens).logits, model(tokens))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +187,7 @@ def test_a_loader_that_shuffles_is_refused_with_references_alone(side):
     model, members, nonmembers, references, included = with_references()
     sides = {"members": members, "nonmembers": nonmembers}
     data = TensorDataset(*map(torch.from_numpy, sides[side]))
-    both = {"references": references, "included": included}
+    both = {"references": references, "included": included, "attacks": ("lira",)}
     with pytest.raises(DataError, match=rf"{side}: got a loader that shuffles, and reference.* shuffle=False"):
         redense.audit(model, **{**sides, side: DataLoader(data, shuffle=True)}, **both)
     in_order = redense.audit(model, **{**sides, side: DataLoader(data, batch_size=7)}, **both)

@@ -182,7 +182,7 @@ def test_a_folder_of_grey_images_is_the_same_for_run_and_audit(factory, channels
     alone = json.loads((tmp_path / "audit" / "audit.json").read_text())
     found = {one["attack"]: one["auc"] for one in alone["attacks"]}
     (dense,) = (row for row in of_run["rows"] if row["phase"] == "dense")
-    assert {one["attack"]: one["auc"] for one in dense["attacks"]} == found
+    assert {one["attack"]: one["auc"] for one in dense["result"]["attacks"]} == found
 
 
 def test_folders_of_other_classes_are_one_line(tmp_path, capsys):
