@@ -103,13 +103,23 @@ def test_a_model_gets_the_one_reading_that_it_takes(case):
     assert set(first.inputs.flatten().tolist()) == set(pixels.to(dtype).flatten().tolist())
 
 
+class Around(nn.Module):
+    """A module of Python around another, with an embedding that nothing reaches."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.unused = inner, nn.Embedding(2, 2)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
 def test_a_scripted_model_gets_its_tokens():
     tokens = torch.randint(0, 300, (5, 7))
     with pytest.warns(FutureWarning, match="deprecated"):
-        model = nn.Sequential(torch.jit.trace(Tokens(), tokens), nn.Identity())
-    model.unused = nn.Embedding(2, 2)
-    model.forward = model[0]
-    torch.testing.assert_close(answer(model, tokens).logits, model(tokens))
+        scripted = torch.jit.trace(Tokens(), tokens)
+    for model in (scripted, Around(scripted)):
+        torch.testing.assert_close(answer(model, tokens).logits, scripted(tokens))
 
 
 @pytest.mark.parametrize(
