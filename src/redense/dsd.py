@@ -14,7 +14,7 @@ from redense.methods import dsd
 from redense.phases import Phase, running, total
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.enforce import Enforcement, refuse_unheld, uncompiled
-from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, saliency_of
+from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting, saliency_of
 from redense.sparsity.moments import reset_moments
 from redense.sparsity.saliency import magnitude
 from redense.sparsity.schedules import OneShot, Schedule
@@ -92,8 +92,7 @@ class DSD:
         self.sparsity = sparsity
         self.moments = moments
         self.schedule = OneShot() if schedule is None else schedule
-        self.selection = selection
-        self.selection["exclude"] = tuple(selection.get("exclude", ()))  # an iterator would be spent after one use
+        self.selection = lasting(selection)
         self.phases = tuple(phase for phase in phases if phase.epochs)
         self.progress = 0
         """Epochs (or steps) that are over."""

@@ -23,6 +23,7 @@ from torch import nn, optim
 from redense.errors import ModelError
 from redense.sparsity.keys import INTEGER
 from redense.sparsity.masks import Masks
+from redense.sparsity.parameters import named
 from redense.sparsity.shards import is_sharded, like, local
 
 ELEMENTWISE = (
@@ -96,7 +97,7 @@ class Enforcement:
             for parameter in parameters.values():
                 self._zero_gradient(parameter)
             self._zero_weights_and_moments()
-        self._hooks = [self._watch(parameter, self._keep[id(parameter)]) for parameter in parameters.values()]
+        self._hooks = [self._watch(p, self._keep[id(p)]) for p in parameters.values() if p.requires_grad]
 
     @property
     def masks(self) -> dict[str, torch.Tensor]:
@@ -203,7 +204,7 @@ def _scratch(dtype: torch.dtype) -> torch.Tensor:
 
 def _matched(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> dict[str, nn.Parameter]:
     """Find the parameters that masks belong to."""
-    parameters = dict(model.named_parameters())
+    parameters = named(model)
     for name, mask in masks.items():
         if name not in parameters:
             raise ModelError(f"mask {name!r}: the model has no such parameter; make the masks from this model")
@@ -216,10 +217,10 @@ def _matched(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> dict
 
 
 def refuse_unheld(optimizer: optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Raise `ModelError` for the first of the parameters that the optimizer does not hold."""
+    """Raise `ModelError` for the first of the parameters that would be trained and that the optimizer does not hold."""
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for name, parameter in parameters.items():
-        if id(parameter) not in held:
+        if parameter.requires_grad and id(parameter) not in held:
             raise ModelError(
                 f"{name}: the optimizer does not hold this parameter; make it from model.parameters() "
                 "(after fully_shard), or exclude that layer"
