@@ -33,15 +33,15 @@ def measure_sparsity(
 
 def fraction_of_zeros(tensors: Collection[torch.Tensor]) -> float:
     """Return the fraction of exact zeros among all elements of the tensors together, in [0, 1]."""
-    return _count_zeros(tensors) / sum(tensor.numel() for tensor in tensors)
+    return count_zeros(tensors) / sum(tensor.numel() for tensor in tensors)
 
 
 def all_zero(tensors: Collection[torch.Tensor]) -> bool:
     """Tell whether every element of all tensors is zero, on all processes."""
-    return _count_zeros(tensors) == sum(tensor.numel() for tensor in tensors)
+    return count_zeros(tensors) == sum(tensor.numel() for tensor in tensors)
 
 
-def _count_zeros(tensors: Collection[torch.Tensor]) -> int:
+def count_zeros(tensors: Collection[torch.Tensor]) -> int:
     """Count exact zeros, those of sharded tensors on all processes."""
     ranks = ranks_of((str(index), tensor) for index, tensor in enumerate(tensors))
     zeros = np.array([int((local(tensor.detach()) == 0).sum()) for tensor in tensors], dtype=np.int64)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
 import torch
 from torch import nn, optim
 
+from redense.dsd.hooks import StepHooks
+from redense.dsd.words import say, weights_in_words
 from redense.errors import ModelError, RecipeError, TrainingError
 from redense.methods import dsd
 from redense.phases import Phase, running, total
-from redense.sparsity.bits import pack_bits, unpack_bits
-from redense.sparsity.enforce import Enforcement, refuse_unheld, uncompiled
-from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting, saliency_of
-from redense.sparsity.moments import reset_moments
-from redense.sparsity.saliency import magnitude
-from redense.sparsity.schedules import OneShot, Schedule
-from redense.sparsity.shards import like, local
-from redense.sparsity.zeros import all_zero
+from redense.sparsity.bits import packed, unpacked
+from redense.sparsity.enforce import Enforcement, refuse_unheld
+from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting
+from redense.sparsity.moments import moves_nothing, reset_moments
+from redense.sparsity.parameters import named
+from redense.sparsity.schedules import OneShot, Schedule, on_the_way
 
-FORMAT = 1
-"""Version of `DSD.state_dict`."""
+FORMAT = 2
+"""Version of `DSD.state_dict`. Format 1 did not tell whether the epoch it was taken in was over."""
 
 
 class DSD:
@@ -37,6 +36,10 @@ class DSD:
     Phases are counted in `epochs` (iterate over `epochs()`) or in `steps` of the optimizer (iterate over
     `steps()`, or call `start` and train: steps count themselves).
 
+    At each boundary one line says which phase begins, at which rate, how many weights are held at zero, and which large
+    parameters stay dense; ``print(dsd)`` says the same. It goes to the logger ``redense`` (INFO) or, where no logging
+    is set up and stderr is a terminal or a notebook, to stderr.
+
     Args:
         model: any module, sharded by `fully_shard` or not.
         optimizer: an optimizer that holds the model's parameters.
@@ -47,7 +50,11 @@ class DSD:
         rates: factors on the learning rate, as in the paper's last phase: 1, 1, 0.1.
         moments: ``reset`` clears the optimizer's state between phases, ``keep`` only that of pruned weights.
         schedule: `redense.schedules.OneShot` or `Cubic`.
-        selection: which weights are pruned: exclude, preset, distribution, saliency, pattern (see `choose_masks`).
+        on_phase_end: called with this object when a phase is over, before anything changes: to save the dense model,
+            for instance. Phases in steps call it within the optimizer's step.
+        verbose: whether to say a line at each boundary.
+        selection: which weights are pruned: include, exclude, preset, distribution, saliency, pattern (see
+            `choose_masks`).
 
     Raises `RecipeError` for settings that make no sense or do not fit the model, and `ModelError` for an
     optimizer that does not hold what is to be pruned.
@@ -78,6 +85,8 @@ class DSD:
         rates: Sequence[float] = (1.0, 1.0, 0.1),
         moments: Literal["reset", "keep"] = "reset",
         schedule: Schedule | None = None,
+        on_phase_end: Callable[[DSD], object] | None = None,
+        verbose: bool = True,
         **selection: Unpack[Selection],
     ) -> None:
         self.unit: Literal["epochs", "steps"] = "steps" if epochs is None else "epochs"
@@ -92,18 +101,27 @@ class DSD:
         self.sparsity = sparsity
         self.moments = moments
         self.schedule = OneShot() if schedule is None else schedule
+        self.on_phase_end = on_phase_end
+        self.verbose = verbose
         self.selection = lasting(selection)
         self.phases = tuple(phase for phase in phases if phase.epochs)
         self.progress = 0
         """Epochs (or steps) that are over."""
         self._started = False
+        """Whether the first phase has begun, here or before the state was taken that was loaded."""
+        self._begun = False
+        """Whether the loop has begun here."""
+        self._stepped = False
+        """Whether the optimizer has made a step in this epoch."""
+        self._loaded = False
         self._enforcement: Enforcement | None = None
         self._rehearsal = False
-        self._unscaled_rates: list[Any] = []
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._hooks = StepHooks(optimizer)
         self._check_model()
         if self.unit == "steps":
             self._register()
+        else:
+            self._hooks.check(self._refuse_early_step)
 
     @property
     def total(self) -> int:
@@ -125,12 +143,29 @@ class DSD:
         """The masks in force: parameter name -> bool tensor, True = kept; empty outside the sparse phase."""
         return self._enforcement.masks if self._enforcement else {}
 
-    def epochs(self) -> Iterator[int]:
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step, the phase's factor included, in the optimizer's first group."""
+        return self.rates[0]
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates of the next step, the phase's factor included, in all groups of the optimizer."""
+        return self._hooks.rates(1.0 if self.finished else self.phase.rate)
+
+    def epochs(self, start: int | None = None, *, first: int = 0) -> Iterator[int]:
         """Yield 0, 1, 2, ... over all phases, changing masks, rate and moments between them.
 
-        After a break, or `load_state_dict`, another call goes on where it stopped.
+        After a break, or `load_state_dict`, another call goes on where it stopped: an epoch counts as over when the
+        optimizer has made a step in it, unless its state was taken with ``within_epoch=True``. `start` says otherwise:
+        the epoch to go on with, that of the state or the one after it. `first` is the number of the first epoch, 1 in
+        scripts that count from one; `start` counts from there, too.
+
+        Raises `TrainingError` when an epoch ends in which the optimizer has made no step (but for the first one after
+        resuming), and for a `start` that does not fit the state.
         """
-        return self._run("epochs")
+        self._check_unit("epochs")
+        return self._epochs(None if start is None else start - first, first)
 
     def steps(self) -> Iterator[int]:
         """Yield the number of the coming optimizer step until all phases are over.
@@ -138,33 +173,40 @@ class DSD:
         The optimizer's steps are counted, not the turns of the loop, so that a turn without a step (gradients that
         overflowed, accumulation) yields the same number again.
         """
-        return self._run("steps")
+        self._check_unit("steps")
+        return self._steps()
 
     def start(self) -> None:
         """Enter the first phase, unless a phase is running. `epochs` and `steps` do this themselves."""
-        if not self._started and not self.finished:
+        if self._begun or self.finished:
+            return
+        self._begun = True
+        if not self._started:
             self._started = True
             self._register()
             self._choose_masks()
+        self._say()
 
     def advance(self) -> None:
         """Count an epoch (or step) as over and enter the next phase when its time has come.
 
         `epochs` and `steps` do this themselves. Raises `TrainingError` when no phase is running.
         """
-        if not self._started or self.progress >= self.total:
+        if not self._started or self.finished:
             raise TrainingError(f"advance: got {self!r}; expected one that is running; call start first")
-        before = self.phase
+        before, since = running(self.phases, self.progress)
+        ends = since + 1 == before.epochs
+        if ends and self.on_phase_end is not None:
+            self.on_phase_end(self)
         self.progress += 1
-        if self.finished:
+        self._stepped = False
+        if ends:
             self._drop_masks()
-        elif self.phase is not before:
-            self._drop_masks()
-            if self.moments == "reset":
+            if not self.finished and self.moments == "reset":
                 reset_moments(self.optimizer)
-            self._choose_masks()
-        else:
-            self._choose_masks()
+        self._choose_masks()
+        if ends and not self.finished:
+            self._say()
 
     def advance_to(self, epoch: int) -> None:
         """Start, and count epochs as over until `epoch` (from 0) is the coming one; phases in steps only start.
@@ -178,33 +220,32 @@ class DSD:
     def remove(self) -> None:
         """End DSD where it is: masks and hooks go, and nothing of it is left on model and optimizer."""
         self._drop_masks()
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        self._started = False
+        self._hooks.remove()
+        self._started = self._begun = self._stepped = False
         self.progress = self.total
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, *, within_epoch: bool = False) -> dict[str, Any]:
         """Return what `load_state_dict` needs besides the model's and the optimizer's own states.
+
+        When the optimizer has made a step in this epoch, it counts as over, as at the end of a loop's body. With
+        `within_epoch` it does not: the script knows at which batch it goes on.
 
         Tensors, numbers and strings only; masks as bits, packed row by row and sharded like the weights. The names
         of the tensors are always the same, so that `torch.distributed.checkpoint` can load it on any number of ranks.
         """
-        masks = self.masks
-        bits = {}
-        for name, parameter in check_selection(self.model, self.sparsity, self.selection)[0].items():
-            mask = local(masks[name]) if name in masks else torch.ones_like(local(parameter), dtype=torch.bool)
-            bits[name] = like(pack_bits(mask.flatten(1)).to(mask.device), parameter)
+        parameters, masks = named(self.model), self.masks
+        names = dict.fromkeys([*self._names, *masks])  # a layer may have been frozen since
         return {
             "format": FORMAT,
             "plan": self._plan(),
             "progress": self.progress,
             "started": self._started,
-            "masks": bits,
+            "over": self._stepped and not within_epoch and self.unit == "epochs",
+            "masks": packed({name: masks.get(name) for name in names}, parameters),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken, even within an epoch; load the model and the optimizer too.
+        """Go on where `state_dict` was taken; load the model and the optimizer too.
 
         Raises `TrainingError` when a phase is running already or the state is of other phases, and `ModelError` when it
         is of another model; then nothing is changed.
@@ -216,25 +257,66 @@ class DSD:
         if state["plan"] != self._plan():
             raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {self._plan()}")
         masks = self._unpacked(state["masks"])
-        self.progress = state["progress"]
+        self.progress, self._stepped, self._loaded = state["progress"], state["over"], True
         if state["started"] and not self.finished:
             self._started = True
             self._register()
             if self.phase.kind == "sparse":
                 self._enforcement = Enforcement(self.model, self.optimizer, masks)
 
+    def __str__(self) -> str:
+        """Say which phase it is, at which rate, how many weights are held at zero, and what large stays dense."""
+        phase, since = running(self.phases, self.progress)
+        begin = self.progress - since
+        where = f"{self.unit} {begin} to {begin + phase.epochs - 1} of {self.total}, rate {self.rate:g}"
+        return f"DSD: {phase.label}, {where}: {weights_in_words(self.model, self._names, self.masks)}"
+
     def __repr__(self) -> str:
         return f"DSD({self._plan()}; {self.progress} of {self.total} {self.unit} done, {self.phase.label})"
 
-    def _run(self, unit: str) -> Iterator[int]:
+    def _check_unit(self, unit: str) -> None:
         if unit != self.unit:
             raise RecipeError(f"{unit}: got phases in {self.unit}; iterate over {self.unit}()")
+
+    def _epochs(self, start: int | None, first: int) -> Iterator[int]:
+        excused = self._loaded
+        self.start()
+        if start is not None:
+            self._go_to(start)
+        elif self._stepped and not self.finished:
+            self.advance()
+        while not self.finished:
+            self._stepped = False
+            yield self.progress + first
+            if not self._stepped and not excused and self._begun:
+                raise TrainingError(
+                    f"epoch {self.progress + first} ended without a step of the optimizer that DSD was given; "
+                    "expected optimizer.step() to be called in the body of the loop"
+                )
+            excused = False
+            if self._begun:  # the body may have called remove
+                self.advance()
+        self.remove()
+
+    def _go_to(self, start: int) -> None:
+        """Begin the loop at the epoch that the script says: the state's own, or the one after it."""
+        last = self.progress + (self._loaded or self._stepped)
+        if not self.progress <= start <= last:
+            expected = f"{self.progress}" if last == self.progress else f"{self.progress} or {last}"
+            raise TrainingError(f"start: got epoch {start}; expected {expected} (from 0), where the state was taken")
+        if start > self.progress:
+            self.advance()
+
+    def _steps(self) -> Iterator[int]:
         self.start()
         while not self.finished:
             yield self.progress
-            if self.unit == "epochs" and not self.finished:
-                self.advance()
         self.remove()
+
+    def _say(self) -> None:
+        line = str(self)  # counts on all processes together
+        if self.verbose:
+            say(line)
 
     def _choose_masks(self) -> None:
         """Choose masks where the schedule says so."""
@@ -248,19 +330,9 @@ class DSD:
             self._enforcement = Enforcement(self.model, self.optimizer, masks)
 
     def _selection_at(self, sparsity: float) -> Selection:
-        """Adapt the selection to a mask on the way: explicit sparsities in proportion, pruned weights stay pruned."""
-        selection = self.selection.copy()
-        distribution = selection.get("distribution", "uniform")
-        if not isinstance(distribution, str) and sparsity != self.sparsity:
-            share = sparsity / self.sparsity
-            selection["distribution"] = {pattern: share * value for pattern, value in distribution.items()}
-        saliency = saliency_of(selection)
-        if saliency is not magnitude and self._enforcement:
-            masks = self.masks
-            selection["saliency"] = lambda model, parameters: {
-                name: values * masks[name] for name, values in saliency(model, parameters).items()
-            }
-        return selection
+        if sparsity == self.sparsity and not self._enforcement:
+            return self.selection
+        return on_the_way(self.selection, sparsity / self.sparsity if self.sparsity else 1.0, self.masks)
 
     def _drop_masks(self) -> None:
         if self._enforcement:
@@ -268,39 +340,36 @@ class DSD:
         self._enforcement = None
 
     def _register(self) -> None:
-        if not self._handles:
-            self._handles = [
-                self.optimizer.register_step_pre_hook(uncompiled(self._before_step)),
-                self.optimizer.register_step_post_hook(uncompiled(self._after_step)),
-            ]
+        self._hooks.around(self._before_step, self._after_step)
 
-    def _before_step(self) -> None:
-        self._rehearsal = self.unit == "steps" and _moves_nothing(self.optimizer)
+    def _refuse_early_step(self) -> None:
+        if self.unit == "epochs" and not (self._begun or self.finished or moves_nothing(self.optimizer)):
+            raise TrainingError(
+                "the optimizer makes a step, and DSD's loop has not begun; expected training in the body of "
+                "`for epoch in dsd.epochs():`"
+            )
+
+    def _before_step(self) -> float:
+        """Prepare a step; return the factor on its rates."""
+        self._rehearsal = moves_nothing(self.optimizer)
         if self.finished or self._rehearsal:
-            return
+            return 1.0
+        self._refuse_early_step()
         self.start()
         if self._enforcement:
             self._enforcement.before_step()
-        groups = self.optimizer.param_groups
-        self._restore_rates()  # in case the last step raised an exception
-        if self.phase.rate != 1:
-            self._unscaled_rates = [group["lr"] for group in groups]
-            for group in groups:
-                group["lr"] = group["lr"] * self.phase.rate
+        return self.phase.rate
 
     def _after_step(self) -> None:
-        self._restore_rates()
         if self.finished:
             return
         if self._enforcement:
             self._enforcement.after_step()
-        if self.unit == "steps" and not self._rehearsal:
+        if self._rehearsal:
+            return
+        self._stepped = True
+        if self.unit == "steps":
             self.advance()
-
-    def _restore_rates(self) -> None:
-        for group, rate in zip(self.optimizer.param_groups, self._unscaled_rates, strict=False):
-            group["lr"] = rate
-        self._unscaled_rates = []
 
     def _check_model(self) -> None:
         """Raise, before anything is changed, for what would otherwise fail in the middle of training."""
@@ -308,6 +377,7 @@ class DSD:
         for sparsity in self.schedule.updates(self.sparsity, phase.epochs).values():
             parameters, _ = check_selection(self.model, sparsity, self._selection_at(sparsity))
         refuse_unheld(self.optimizer, parameters)
+        self._names = list(parameters)
         if any("lr" not in group for group in self.optimizer.param_groups):
             raise ModelError("got an optimizer without a rate 'lr' in its parameter groups; expected one to multiply")
 
@@ -315,33 +385,10 @@ class DSD:
         phases = ", ".join(f"{phase.label} {phase.epochs}" for phase in self.phases)
         return f"{phases} {self.unit}"
 
-    def _unpacked(self, bits: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _unpacked(self, bits: Mapping[str, torch.Tensor]) -> Masks:
         """Turn a state's bits into masks of this model."""
-        parameters = check_selection(self.model, self.sparsity, self.selection)[0]
-        if set(bits) != set(parameters):
-            odd = sorted(set(bits) ^ set(parameters))
+        parameters = named(self.model)
+        odd = sorted(set(self._names) - set(bits) | set(bits) - set(parameters))
+        if odd:
             raise ModelError(f"load_state_dict: got the state of another model; {', '.join(odd)} not in both")
-        masks = {}
-        for name, parameter in parameters.items():
-            columns = math.prod(parameter.shape[1:])
-            if tuple(bits[name].shape) != (parameter.shape[0], -(-columns // 8)):
-                raise ModelError(f"load_state_dict: got masks of another shape for {name} {tuple(parameter.shape)}")
-            piece = local(parameter)
-            rows = unpack_bits(local(bits[name]), (len(piece), columns))
-            masks[name] = like(rows.view(piece.shape).to(piece.device), parameter)
-        return masks
-
-
-def _moves_nothing(optimizer: optim.Optimizer) -> bool:
-    """Recognise the step by which `torch.distributed.checkpoint` makes an optimizer's state: no rate, no gradients.
-
-    The rate it sets is a number, or a tensor on the CPU; one on a GPU is not waited for. All ranks answer alike.
-    """
-    for group in optimizer.param_groups:
-        rate = group["lr"]
-        if isinstance(rate, torch.Tensor) and rate.device.type != "cpu":
-            return False
-        if rate != 0:
-            return False
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return all_zero(gradients)
+        return unpacked(bits, parameters)
