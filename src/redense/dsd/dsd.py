@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
 import torch
 from torch import nn, optim
 
 from redense.dsd.hooks import StepHooks
+from redense.dsd.loop import Loop, Unit
 from redense.dsd.words import say, weights_in_words
 from redense.errors import ModelError, RecipeError, TrainingError
 from redense.methods import dsd
-from redense.phases import Phase, running, total
+from redense.phases import running
 from redense.sparsity.bits import packed, unpacked
 from redense.sparsity.enforce import Enforcement, refuse_unheld
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting
@@ -24,7 +25,7 @@ FORMAT = 2
 """Version of `DSD.state_dict`. Format 1 did not tell whether the epoch it was taken in was over."""
 
 
-class DSD:
+class DSD(Loop):
     """Take a model through dense, sparse and re-dense phases; the training loop stays as it is.
 
     At every boundary the optimizer's moments are cleared, the learning rate gets the phase's factor, and the
@@ -89,13 +90,13 @@ class DSD:
         verbose: bool = True,
         **selection: Unpack[Selection],
     ) -> None:
-        self.unit: Literal["epochs", "steps"] = "steps" if epochs is None else "epochs"
         if (epochs is None) == (steps is None):
             raise RecipeError("got both or neither of epochs and steps; expected one: (dense, sparse, re-dense)")
+        unit: Unit = "steps" if epochs is None else "epochs"
         if moments not in ("reset", "keep"):
             raise RecipeError(f"moments: got {moments!r}; expected reset or keep")
         lengths = tuple(epochs if epochs is not None else steps or ())
-        phases = dsd(sparsity, lengths, tuple(rates), rounds, unit=self.unit)
+        super().__init__(dsd(sparsity, lengths, tuple(rates), rounds, unit=unit), unit)
         self.model = model
         self.optimizer = optimizer
         self.sparsity = sparsity
@@ -104,16 +105,6 @@ class DSD:
         self.on_phase_end = on_phase_end
         self.verbose = verbose
         self.selection = lasting(selection)
-        self.phases = tuple(phase for phase in phases if phase.epochs)
-        self.progress = 0
-        """Epochs (or steps) that are over."""
-        self._started = False
-        """Whether the first phase has begun, here or before the state was taken that was loaded."""
-        self._begun = False
-        """Whether the loop has begun here."""
-        self._stepped = False
-        """Whether the optimizer has made a step in this epoch."""
-        self._loaded = False
         self._enforcement: Enforcement | None = None
         self._rehearsal = False
         self._hooks = StepHooks(optimizer)
@@ -122,21 +113,6 @@ class DSD:
             self._register()
         else:
             self._hooks.check(self._refuse_early_step)
-
-    @property
-    def total(self) -> int:
-        """Epochs (or steps) of all phases together."""
-        return total(self.phases)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all phases are over."""
-        return self.progress >= self.total
-
-    @property
-    def phase(self) -> Phase:
-        """The phase that is running; before the start the first, at the end the last."""
-        return running(self.phases, self.progress)[0]
 
     @property
     def masks(self) -> Masks:
@@ -153,76 +129,11 @@ class DSD:
         """The learning rates of the next step, the phase's factor included, in all groups of the optimizer."""
         return self._hooks.rates(1.0 if self.finished else self.phase.rate)
 
-    def epochs(self, start: int | None = None, *, first: int = 0) -> Iterator[int]:
-        """Yield 0, 1, 2, ... over all phases, changing masks, rate and moments between them.
-
-        After a break, or `load_state_dict`, another call goes on where it stopped: an epoch counts as over when the
-        optimizer has made a step in it, unless its state was taken with ``within_epoch=True``. `start` says otherwise:
-        the epoch to go on with, that of the state or the one after it. `first` is the number of the first epoch, 1 in
-        scripts that count from one; `start` counts from there, too.
-
-        Raises `TrainingError` when an epoch ends in which the optimizer has made no step (but for the first one after
-        resuming), and for a `start` that does not fit the state.
-        """
-        self._check_unit("epochs")
-        return self._epochs(None if start is None else start - first, first)
-
-    def steps(self) -> Iterator[int]:
-        """Yield the number of the coming optimizer step until all phases are over.
-
-        The optimizer's steps are counted, not the turns of the loop, so that a turn without a step (gradients that
-        overflowed, accumulation) yields the same number again.
-        """
-        self._check_unit("steps")
-        return self._steps()
-
-    def start(self) -> None:
-        """Enter the first phase, unless a phase is running. `epochs` and `steps` do this themselves."""
-        if self._begun or self.finished:
-            return
-        self._begun = True
-        if not self._started:
-            self._started = True
-            self._register()
-            self._choose_masks()
-        self._say()
-
-    def advance(self) -> None:
-        """Count an epoch (or step) as over and enter the next phase when its time has come.
-
-        `epochs` and `steps` do this themselves. Raises `TrainingError` when no phase is running.
-        """
-        if not self._started or self.finished:
-            raise TrainingError(f"advance: got {self!r}; expected one that is running; call start first")
-        before, since = running(self.phases, self.progress)
-        ends = since + 1 == before.epochs
-        if ends and self.on_phase_end is not None:
-            self.on_phase_end(self)
-        self.progress += 1
-        self._stepped = False
-        if ends:
-            self._drop_masks()
-            if not self.finished and self.moments == "reset":
-                reset_moments(self.optimizer)
-        self._choose_masks()
-        if ends and not self.finished:
-            self._say()
-
-    def advance_to(self, epoch: int) -> None:
-        """Start, and count epochs as over until `epoch` (from 0) is the coming one; phases in steps only start.
-
-        For frameworks that number the epochs themselves: call it at the beginning of each.
-        """
-        self.start()
-        while self.unit == "epochs" and self.progress < epoch:
-            self.advance()
-
     def remove(self) -> None:
         """End DSD where it is: masks and hooks go, and nothing of it is left on model and optimizer."""
         self._drop_masks()
         self._hooks.remove()
-        self._started = self._begun = self._stepped = False
-        self.progress = self.total
+        self._leave()
 
     def state_dict(self, *, within_epoch: bool = False) -> dict[str, Any]:
         """Return what `load_state_dict` needs besides the model's and the optimizer's own states.
@@ -240,7 +151,7 @@ class DSD:
             "plan": self._plan(),
             "progress": self.progress,
             "started": self._started,
-            "over": self._stepped and not within_epoch and self.unit == "epochs",
+            "over": self._stepped and not within_epoch,
             "masks": packed({name: masks.get(name) for name in names}, parameters),
         }
 
@@ -257,9 +168,7 @@ class DSD:
         if state["plan"] != self._plan():
             raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {self._plan()}")
         masks = self._unpacked(state["masks"])
-        self.progress, self._stepped, self._loaded = state["progress"], state["over"], True
-        if state["started"] and not self.finished:
-            self._started = True
+        if self._resume(state["progress"], started=state["started"], over=state["over"]):
             self._register()
             if self.phase.kind == "sparse":
                 self._enforcement = Enforcement(self.model, self.optimizer, masks)
@@ -274,44 +183,20 @@ class DSD:
     def __repr__(self) -> str:
         return f"DSD({self._plan()}; {self.progress} of {self.total} {self.unit} done, {self.phase.label})"
 
-    def _check_unit(self, unit: str) -> None:
-        if unit != self.unit:
-            raise RecipeError(f"{unit}: got phases in {self.unit}; iterate over {self.unit}()")
+    def _begin(self) -> None:
+        self._register()
+        self._choose_masks()
 
-    def _epochs(self, start: int | None, first: int) -> Iterator[int]:
-        excused = self._loaded
-        self.start()
-        if start is not None:
-            self._go_to(start)
-        elif self._stepped and not self.finished:
-            self.advance()
-        while not self.finished:
-            self._stepped = False
-            yield self.progress + first
-            if not self._stepped and not excused and self._begun:
-                raise TrainingError(
-                    f"epoch {self.progress + first} ended without a step of the optimizer that DSD was given; "
-                    "expected optimizer.step() to be called in the body of the loop"
-                )
-            excused = False
-            if self._begun:  # the body may have called remove
-                self.advance()
-        self.remove()
+    def _end_phase(self) -> None:
+        if self.on_phase_end is not None:
+            self.on_phase_end(self)
 
-    def _go_to(self, start: int) -> None:
-        """Begin the loop at the epoch that the script says: the state's own, or the one after it."""
-        last = self.progress + (self._loaded or self._stepped)
-        if not self.progress <= start <= last:
-            expected = f"{self.progress}" if last == self.progress else f"{self.progress} or {last}"
-            raise TrainingError(f"start: got epoch {start}; expected {expected} (from 0), where the state was taken")
-        if start > self.progress:
-            self.advance()
-
-    def _steps(self) -> Iterator[int]:
-        self.start()
-        while not self.finished:
-            yield self.progress
-        self.remove()
+    def _moved(self, ended: bool) -> None:
+        if ended:
+            self._drop_masks()
+            if not self.finished and self.moments == "reset":
+                reset_moments(self.optimizer)
+        self._choose_masks()
 
     def _say(self) -> None:
         line = str(self)  # counts on all processes together
@@ -343,7 +228,7 @@ class DSD:
         self._hooks.around(self._before_step, self._after_step)
 
     def _refuse_early_step(self) -> None:
-        if self.unit == "epochs" and not (self._begun or self.finished or moves_nothing(self.optimizer)):
+        if self.unit == "epochs" and not (self.begun or self.finished or moves_nothing(self.optimizer)):
             raise TrainingError(
                 "the optimizer makes a step, and DSD's loop has not begun; expected training in the body of "
                 "`for epoch in dsd.epochs():`"
@@ -367,9 +252,7 @@ class DSD:
             self._enforcement.after_step()
         if self._rehearsal:
             return
-        self._stepped = True
-        if self.unit == "steps":
-            self.advance()
+        self._count_step()
 
     def _check_model(self) -> None:
         """Raise, before anything is changed, for what would otherwise fail in the middle of training."""
