@@ -15,9 +15,10 @@ from redense.errors import ModelError, RecipeError, TrainingError
 from redense.methods import dsd
 from redense.phases import running
 from redense.sparsity.bits import packed, unpacked
-from redense.sparsity.enforce import Enforcement, refuse_unheld
+from redense.sparsity.enforce import Enforcement
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting
-from redense.sparsity.moments import moves_nothing, reset_moments
+from redense.sparsity.moments import moves_nothing
+from redense.sparsity.optimizers import Optimizers
 from redense.sparsity.parameters import named
 from redense.sparsity.schedules import OneShot, Schedule, on_the_way
 
@@ -43,7 +44,8 @@ class DSD(Loop):
 
     Args:
         model: any module, sharded by `fully_shard` or not.
-        optimizer: an optimizer that holds the model's parameters.
+        optimizer: an optimizer that holds the model's parameters, or several of which each weight is in one; `steps`
+            counts the first one's. Wrappers (Lookahead, SAM, Accelerate's, Lightning's, Opacus') are seen through.
         sparsity: fraction of zeros, in [0, 1).
         epochs: epochs of the dense, sparse and re-dense phase; 0 dense epochs for a model already trained.
         steps: or optimizer steps of the three.
@@ -77,7 +79,7 @@ class DSD(Loop):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: optim.Optimizer,
+        optimizer: optim.Optimizer | Sequence[optim.Optimizer],
         *,
         sparsity: float,
         epochs: Sequence[int] | None = None,
@@ -99,6 +101,7 @@ class DSD(Loop):
         super().__init__(dsd(sparsity, lengths, tuple(rates), rounds, unit=unit), unit)
         self.model = model
         self.optimizer = optimizer
+        self._optimizers = Optimizers(optimizer)
         self.sparsity = sparsity
         self.moments = moments
         self.schedule = OneShot() if schedule is None else schedule
@@ -107,12 +110,13 @@ class DSD(Loop):
         self.selection = lasting(selection)
         self._enforcement: Enforcement | None = None
         self._rehearsal = False
-        self._hooks = StepHooks(optimizer)
+        self._hooks = [StepHooks(inner) for inner in self._optimizers.inner]
         self._check_model()
         if self.unit == "steps":
             self._register()
         else:
-            self._hooks.check(self._refuse_early_step)
+            for hooks in self._hooks:
+                hooks.check(self._refuse_early_step)
 
     @property
     def masks(self) -> Masks:
@@ -126,13 +130,15 @@ class DSD(Loop):
 
     @property
     def rates(self) -> list[float]:
-        """The learning rates of the next step, the phase's factor included, in all groups of the optimizer."""
-        return self._hooks.rates(1.0 if self.finished else self.phase.rate)
+        """The learning rates of the next step, the phase's factor included, in all groups of all optimizers."""
+        factor = 1.0 if self.finished else self.phase.rate
+        return [rate for hooks in self._hooks for rate in hooks.rates(factor)]
 
     def remove(self) -> None:
         """End DSD where it is: masks and hooks go, and nothing of it is left on model and optimizer."""
         self._drop_masks()
-        self._hooks.remove()
+        for hooks in self._hooks:
+            hooks.remove()
         self._leave()
 
     def state_dict(self, *, within_epoch: bool = False) -> dict[str, Any]:
@@ -171,7 +177,7 @@ class DSD(Loop):
         if self._resume(state["progress"], started=state["started"], over=state["over"]):
             self._register()
             if self.phase.kind == "sparse":
-                self._enforcement = Enforcement(self.model, self.optimizer, masks)
+                self._enforcement = Enforcement(self.model, self._optimizers, masks)
 
     def __str__(self) -> str:
         """Say which phase it is, at which rate, how many weights are held at zero, and what large stays dense."""
@@ -195,7 +201,7 @@ class DSD(Loop):
         if ended:
             self._drop_masks()
             if not self.finished and self.moments == "reset":
-                reset_moments(self.optimizer)
+                self._optimizers.reset()
         self._choose_masks()
 
     def _say(self) -> None:
@@ -212,7 +218,7 @@ class DSD(Loop):
         if sparsity is not None:
             masks = choose_masks(self.model, sparsity=sparsity, **self._selection_at(sparsity))
             self._drop_masks()
-            self._enforcement = Enforcement(self.model, self.optimizer, masks)
+            self._enforcement = Enforcement(self.model, self._optimizers, masks)
 
     def _selection_at(self, sparsity: float) -> Selection:
         if sparsity == self.sparsity and not self._enforcement:
@@ -225,44 +231,45 @@ class DSD(Loop):
         self._enforcement = None
 
     def _register(self) -> None:
-        self._hooks.around(self._before_step, self._after_step)
+        for hooks in self._hooks:
+            hooks.around(self._before_step, self._after_step)
 
-    def _refuse_early_step(self) -> None:
-        if self.unit == "epochs" and not (self.begun or self.finished or moves_nothing(self.optimizer)):
+    def _refuse_early_step(self, optimizer: optim.Optimizer) -> None:
+        if self.unit == "epochs" and not (self.begun or self.finished or moves_nothing(optimizer)):
             raise TrainingError(
                 "the optimizer makes a step, and DSD's loop has not begun; expected training in the body of "
                 "`for epoch in dsd.epochs():`"
             )
 
-    def _before_step(self) -> float:
+    def _before_step(self, optimizer: optim.Optimizer) -> float:
         """Prepare a step; return the factor on its rates."""
-        self._rehearsal = moves_nothing(self.optimizer)
+        self._rehearsal = moves_nothing(optimizer)
         if self.finished or self._rehearsal:
             return 1.0
-        self._refuse_early_step()
+        self._refuse_early_step(optimizer)
         self.start()
         if self._enforcement:
             self._enforcement.before_step()
         return self.phase.rate
 
-    def _after_step(self) -> None:
+    def _after_step(self, optimizer: optim.Optimizer) -> None:
         if self.finished:
             return
         if self._enforcement:
             self._enforcement.after_step()
         if self._rehearsal:
             return
-        self._count_step()
+        if self.unit == "epochs" or optimizer is self._optimizers.inner[0]:
+            self._count_step()
 
     def _check_model(self) -> None:
         """Raise, before anything is changed, for what would otherwise fail in the middle of training."""
         phase = next(phase for phase in self.phases if phase.kind == "sparse")
         for sparsity in self.schedule.updates(self.sparsity, phase.epochs).values():
             parameters, _ = check_selection(self.model, sparsity, self._selection_at(sparsity))
-        refuse_unheld(self.optimizer, parameters)
+        self._optimizers.refuse_unheld(parameters)
+        self._optimizers.refuse_without_rates()
         self._names = list(parameters)
-        if any("lr" not in group for group in self.optimizer.param_groups):
-            raise ModelError("got an optimizer without a rate 'lr' in its parameter groups; expected one to multiply")
 
     def _plan(self) -> str:
         phases = ", ".join(f"{phase.label} {phase.epochs}" for phase in self.phases)

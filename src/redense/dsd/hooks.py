@@ -25,12 +25,12 @@ class StepHooks:
         factor = 1.0 if self._unscaled else factor
         return [float(group["lr"]) * factor for group in self.optimizer.param_groups]
 
-    def around(self, before: Callable[[], float], after: Callable[[], None]) -> None:
+    def around(self, before: Callable[[optim.Optimizer], float], after: Callable[[optim.Optimizer], None]) -> None:
         """Call `before` and `after` around each step; between them rates are multiplied by what `before` returns."""
 
         def before_step() -> None:
             self._restore()  # in case the last step raised an exception
-            factor = before()
+            factor = before(self.optimizer)
             if factor != 1:
                 groups = self.optimizer.param_groups
                 self._unscaled = [group["lr"] for group in groups]
@@ -39,7 +39,7 @@ class StepHooks:
 
         def after_step() -> None:
             self._restore()
-            after()
+            after(self.optimizer)
 
         self.remove()
         self._handles = [
@@ -47,14 +47,14 @@ class StepHooks:
             self.optimizer.register_step_post_hook(uncompiled(after_step)),
         ]
 
-    def check(self, method: Callable[[], None]) -> None:
+    def check(self, method: Callable[[optim.Optimizer], None]) -> None:
         """Call a method before each step, as long as somebody holds the object that it belongs to."""
         weak = weakref.WeakMethod(method)
 
         def before_step() -> None:
             alive = weak()
             if alive is not None:
-                alive()
+                alive(self.optimizer)
 
         self._handles.append(self.optimizer.register_step_pre_hook(uncompiled(before_step)))
 

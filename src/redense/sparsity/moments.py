@@ -33,6 +33,11 @@ def reset_moments(optimizer: optim.Optimizer) -> None:
                 state["sum"].fill_(group["initial_accumulator_value"])
 
 
+def is_moment(value: object, parameter: torch.Tensor) -> bool:
+    """Tell whether an optimizer keeps a value for every single weight; of integers nobody knows what they stand for."""
+    return isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.is_floating_point()
+
+
 def moves_nothing(optimizer: optim.Optimizer) -> bool:
     """Recognise the step by which `torch.distributed.checkpoint` makes an optimizer's state: no rate, no gradients.
 
