@@ -28,6 +28,7 @@ from torch.nn.utils import parametrize, prune
 import redense
 from redense.models.registry import build
 from redense.sparsity.enforce import Enforcement
+from redense.sparsity.optimizers import Optimizers
 
 Step = Callable[[], object]
 ADAM: dict[str, Any] = {"fused": True}
@@ -179,7 +180,7 @@ def main() -> None:
     for name, values in times.items():
         percent = [ratio - 1 for ratio in ratios(values, times["dense"])]
         print(f"  {name:26s} {spread(values, 1e3, 3):>26s} ms  {quartiles(percent, 100):>26s} %")
-    enforcement = Enforcement(original, torch.optim.SGD(original.parameters(), 0.1), masks)
+    enforcement = Enforcement(original, Optimizers(torch.optim.SGD(original.parameters(), 0.1)), masks)
     masked = sum(mask.numel() for mask in masks.values())
     print(f"masks at rest: {enforcement.mask_bytes / masked:.3f} bytes a masked weight")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn, optim
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
-from redense import DSD, RedenseError, patterns, saliency, schedules
+from redense import DSD, RedenseError, TrainingError, patterns, saliency, schedules
 
 
 def train_step(model, optimizer, number):
@@ -85,9 +85,12 @@ def test_a_step_that_only_makes_the_optimizers_state_does_not_count():
 
 
 def test_no_dense_epochs_for_a_model_already_trained():
-    model, _, dsd = linear(epochs=(0, 1, 1))
+    model, optimizer, dsd = linear(epochs=(0, 1, 1))
     assert zeros(model) == 0, "nothing happens before the start"
-    kinds = [dsd.phase.kind for _ in dsd.epochs()]
+    kinds = []
+    for epoch in dsd.epochs():
+        kinds.append(dsd.phase.kind)
+        train_step(model, optimizer, epoch)
     assert kinds == ["sparse", "redense"]
 
 
@@ -134,8 +137,9 @@ def test_moments_at_the_boundaries(moments, expected):
 
 def test_moments_a_user_brings_along_survive_the_start():
     model, optimizer, dsd = linear()
+    del dsd
     train_step(model, optimizer, 0)
-    next(dsd.epochs())
+    next(DSD(model, optimizer, **SETTINGS).epochs())
     assert optimizer.state
 
 
@@ -193,6 +197,7 @@ def test_explicit_sparsities_rise_in_proportion():
     for _ in dsd.epochs():
         if dsd.phase.kind == "sparse":
             counts.append(tuple(int((~mask).sum()) for mask in dsd.masks.values()))
+        optimizer.step()
     assert counts == [(0, 0), (35, 70), (40, 80), (40, 80)]
 
 
@@ -227,23 +232,113 @@ def test_resuming_at_any_step_gives_the_same_bits(stop, model_first, moments):
     assert dsd_again.finished
 
 
-def test_resuming_within_an_epoch():
-    model, optimizer, dsd = linear(epochs=(1, 2, 1))
-    seen = []
-    for epoch in dsd.epochs():
-        train_step(model, optimizer, epoch)
-        if epoch == 2:
-            break
-    state = state_of(model, optimizer, dsd)
-    again, optimizer_again, dsd_again = linear(seed=1, epochs=(1, 2, 1))
+def train_epochs(model, optimizer, dsd, trained, until=None, batch=0, **settings):
+    """Train two batches an epoch, with a scheduler beside; stop before `until` = (epoch, batch) and return all states.
+
+    The last state is the one that a script saves: at the end of the body, or with `within_epoch` between batches.
+    """
+    scheduler = optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    if "scheduler" in settings:
+        scheduler.load_state_dict(settings.pop("scheduler"))
+    for epoch in dsd.epochs(**settings):
+        trained.append(epoch)
+        for number in range(batch, 2):
+            if until == (epoch, number) and number:
+                return {**state_of(model, optimizer, dsd), "scheduler": scheduler.state_dict()}, dsd.state_dict
+            train_step(model, optimizer, 2 * epoch + number)
+        batch = 0
+        scheduler.step()
+        if until == (epoch, 2):
+            return {**state_of(model, optimizer, dsd), "scheduler": scheduler.state_dict()}, dsd.state_dict
+    return None
+
+
+@settings(max_examples=20)
+@given(
+    epoch=st.integers(0, 6),
+    batch=st.sampled_from([1, 2]),
+    overruled=st.booleans(),
+    first=st.sampled_from([0, 1]),
+    moments=st.sampled_from(["reset", "keep"]),
+)
+def test_resuming_in_or_after_any_epoch_gives_the_same_bits(epoch, batch, overruled, first, moments):
+    """What was trained is not trained again, whether the state or the script says where to go on."""
+    options = {"epochs": (2, 2, 1), "rounds": 2, "moments": moments}
+    whole, optimizer, dsd = linear(**options)
+    train_epochs(whole, optimizer, dsd, [])
+
+    model, optimizer, dsd = linear(**options)
+    trained = []
+    state, take = train_epochs(model, optimizer, dsd, trained, until=(epoch, batch))
+    if not overruled:
+        state["dsd"] = take(within_epoch=batch == 1)
+    again, optimizer_again, dsd_again = linear(seed=1, **options)
     again.load_state_dict(state["model"])
     optimizer_again.load_state_dict(state["optimizer"])
     dsd_again.load_state_dict(state["dsd"])
-    assert torch.equal(dsd_again.masks["weight"], dsd.masks["weight"])
-    for epoch in dsd_again.epochs():
-        seen.append((epoch, dsd_again.phase.kind))
-        train_step(again, optimizer_again, epoch)
-    assert seen == [(2, "sparse"), (3, "redense")]
+    coming = epoch + (batch == 2)
+    place = {"start": coming} if overruled else {}
+    train_epochs(again, optimizer_again, dsd_again, trained, batch=batch % 2, scheduler=state["scheduler"], **place)
+    assert trained == [*range(epoch + 1), *range(coming, 8)]
+    assert torch.equal(whole.weight, again.weight)
+
+
+def test_scripts_that_count_from_one():
+    model, optimizer, dsd = linear()
+    seen = []
+    for epoch in dsd.epochs(first=1):
+        seen.append(epoch)
+        train_step(model, optimizer, epoch)
+        if epoch == 2:
+            break
+    state = dsd.state_dict()
+    for number in (2, 3):  # the state's own epoch, and the one after it
+        _, _, dsd = linear()
+        dsd.load_state_dict(state)
+        assert next(dsd.epochs(number, first=1)) == number
+
+
+def test_a_start_that_does_not_fit():
+    model, optimizer, dsd = linear(epochs=(2, 2, 1))
+    with pytest.raises(TrainingError, match=r"start: got epoch 1; expected 0 \(from 0\)"):
+        next(dsd.epochs(1))
+    train_step(model, optimizer, next(dsd.epochs()))
+    state = dsd.state_dict()
+    _, _, dsd = linear(epochs=(2, 2, 1))
+    dsd.load_state_dict(state)
+    with pytest.raises(TrainingError, match=r"start: got epoch 2; expected 0 or 1"):
+        next(dsd.epochs(2))
+
+
+def test_an_epoch_without_a_step_is_an_error_but_for_the_first_after_resuming():
+    _, _, dsd = linear()
+    loop = dsd.epochs()
+    next(loop)
+    with pytest.raises(TrainingError, match="epoch 0 ended without a step of the optimizer that DSD was given"):
+        next(loop)
+    _, _, resumed = linear()
+    resumed.load_state_dict(dsd.state_dict())
+    loop = resumed.epochs()
+    assert [next(loop), next(loop)] == [0, 1]
+    with pytest.raises(TrainingError, match="epoch 1 ended without a step"):
+        next(loop)
+
+
+def test_a_step_before_the_loop_is_an_error_as_long_as_somebody_wants_the_loop():
+    model, optimizer, dsd = linear()
+    state = dsd.state_dict()
+    get_optimizer_state_dict(model, optimizer)  # which makes an empty step
+    with pytest.raises(TrainingError, match="DSD's loop has not begun; expected training in the body of `for epoch in"):
+        train_step(model, optimizer, 0)
+    del dsd
+    train_step(model, optimizer, 0)
+    model, optimizer, dsd = linear()
+    train_step(model, optimizer, next(dsd.epochs()))
+    again, optimizer, resumed = linear()
+    resumed.load_state_dict(dsd.state_dict())
+    with pytest.raises(TrainingError, match="DSD's loop has not begun"):
+        train_step(again, optimizer, 0)
+    assert state["progress"] == 0
 
 
 def test_masks_are_stored_as_bits():
@@ -261,7 +356,7 @@ def test_a_break_keeps_the_phase_and_remove_leaves_no_trace():
             break
     train_step(model, optimizer, 2)
     assert zeros(model) == 10
-    assert next(dsd.epochs()) == 1
+    assert next(dsd.epochs()) == 2, "the epoch that was broken off after a step is over"
     dsd.remove()
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
@@ -333,7 +428,10 @@ def test_exclusions_from_an_iterator_last():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(10, 2), nn.Linear(2, 2))
     dsd = DSD(model, optim.SGD(model.parameters(), 0.1), **SETTINGS, exclude=iter(["1"]))
-    pruned = [set(dsd.masks) for _ in dsd.epochs()]
+    pruned = []
+    for _ in dsd.epochs():
+        pruned.append(set(dsd.masks))
+        dsd.optimizer.step()
     assert pruned == [set(), {"0.weight"}, set()]
 
 
@@ -354,7 +452,7 @@ def test_states_that_do_not_fit():
     _, _, dsd = linear()
     state = dsd.state_dict()
     cases = [
-        ({**state, "format": 9}, "got format 9; expected 1"),
+        ({**state, "format": 9}, "got format 9; expected 2"),
         ({**state, "plan": "dense 5 epochs"}, "got a state of dense 5 epochs; expected dense 1, sparse 50% 1"),
         ({**state, "masks": {"other": torch.zeros(1)}}, "another model; other, weight not in both"),
         ({**state, "masks": {"weight": torch.zeros(2, 5, dtype=torch.uint8)}}, "masks of another shape for weight"),
@@ -373,3 +471,94 @@ def test_calls_out_of_order():
         dsd.advance()
     with pytest.raises(RedenseError, match="steps: got phases in epochs"):
         next(dsd.steps())
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_line_at_each_boundary(caplog):
+    model, optimizer, dsd = linear(epochs=(1, 2, 1))
+    with caplog.at_level("INFO", logger="redense"):
+        for epoch in dsd.epochs():
+            train_step(model, optimizer, epoch)
+    assert [record.getMessage() for record in caplog.records] == [
+        "DSD: dense, epochs 0 to 0 of 4, rate 0.01: 20 weights in 1 tensor are free",
+        "DSD: sparse 50%, epochs 1 to 2 of 4, rate 0.01: 10 of 20 weights in 1 tensor are held at zero",
+        "DSD: re-dense 50%, epochs 3 to 3 of 4, rate 0.001: 20 weights in 1 tensor are free",
+    ]
+
+
+@pytest.mark.parametrize(("verbose", "terminal", "lines"), [(True, True, 3), (True, False, 0), (False, True, 0)])
+def test_without_logging_a_terminal_gets_the_lines(verbose, terminal, lines, monkeypatch):
+    monkeypatch.setattr("logging.Logger.hasHandlers", lambda logger: False)
+    stream = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    model, optimizer, dsd = linear(verbose=verbose)
+    for epoch in dsd.epochs():
+        train_step(model, optimizer, epoch)
+    assert stream.getvalue().count("DSD: ") == lines
+
+
+def test_what_is_large_and_stays_dense_is_said():
+    model = nn.Sequential(nn.Embedding(50, 4), nn.Linear(4, 4))
+    dsd = DSD(model, optim.SGD(model.parameters(), 0.1), **SETTINGS)
+    assert str(dsd) == (
+        "DSD: dense, epochs 0 to 0 of 3, rate 0.1: 16 weights in 1 tensor are free; left dense: 0.weight (91% of the "
+        "parameters), which include=['0.weight'] would prune"
+    )
+
+
+def test_the_rate_of_the_next_step():
+    model = nn.Linear(10, 2)
+    groups = [{"params": [model.weight], "lr": 1.0}, {"params": [model.bias], "lr": 2.0}]
+    optimizer = optim.SGD(groups)
+    dsd = DSD(model, optimizer, **SETTINGS)
+    seen = []
+    optimizer.register_step_post_hook(lambda *_: seen.append(dsd.rates))  # which runs before DSD's own
+    for epoch in dsd.epochs():
+        assert dsd.rate == dsd.rates[0]
+        seen.append(dsd.rates)
+        train_step(model, optimizer, epoch)
+    assert seen == [pytest.approx(rates) for rates in [[1.0, 2.0]] * 4 + [[0.1, 0.2]] * 2]
+
+
+@pytest.mark.parametrize("unit", ["epochs", "steps"])
+def test_the_end_of_a_phase_comes_before_anything_changes(unit):
+    ended = []
+
+    def on_phase_end(dsd):
+        ended.append((dsd.phase.kind, zeros(dsd.model), len(dsd.masks), bool(dsd.optimizer.state)))
+
+    model, optimizer, dsd = linear(**{unit: (1, 2, 1)}, on_phase_end=on_phase_end)
+    for number in dsd.epochs() if unit == "epochs" else range(4):
+        train_step(model, optimizer, number)
+    assert ended == [("dense", 0, 0, True), ("sparse", 10, 1, True), ("redense", 0, 0, True)]
+
+
+def test_a_layer_frozen_on_the_way_stays_in_the_state():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 4), nn.Linear(4, 2))
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    dsd = DSD(model, optimizer, **SETTINGS)
+    for epoch in dsd.epochs():
+        train_step(model, optimizer, epoch)
+        if epoch == 1:
+            model[0].requires_grad_(False)
+            break
+    state = state_of(model, optimizer, dsd)
+    assert set(state["dsd"]["masks"]) == {"0.weight", "1.weight"}
+    again = DSD(model, optim.SGD(model.parameters(), 0.1), **SETTINGS)
+    again.load_state_dict(state["dsd"])
+    assert set(again.masks) == {"0.weight", "1.weight"}
+
+
+def test_frozen_weights_that_are_included_stay_zero_without_an_optimizer():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 4).requires_grad_(False), nn.Linear(4, 2))
+    optimizer = optim.SGD(model[1].parameters(), 0.1)
+    dsd = DSD(model, optimizer, **SETTINGS, include=["0.weight"])
+    for epoch in dsd.epochs():
+        train_step(model, optimizer, epoch)
+        assert int((model[0].weight == 0).sum()) == (0 if epoch == 0 else 20)

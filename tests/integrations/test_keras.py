@@ -19,9 +19,10 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
-        self.rates.append(float(self.model.optimizer.learning_rate))
 
     def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:
+            self.rates.append(float(self.model.optimizer.learning_rate))
         kernel = keras.ops.convert_to_numpy(self.model.layers[0].kernel)
         self.zeros.setdefault(self.epoch, set()).add(int((kernel == 0).sum()))
 
@@ -49,6 +50,24 @@ def test_phases_rates_and_a_fresh_optimizer(optimizer):
     assert watch.rates == pytest.approx([rate] * 4 + [rate / 10])
     assert int(model.optimizer.iterations) == 3, "it counts from the last boundary"
     assert model.layers[0].kernel.constraint is None
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_the_factor_multiplies_what_a_scheduler_sets_unseen(absolute, first):
+    seen = []
+
+    def schedule(epoch, rate):
+        seen.append(rate)
+        return 0.5**epoch if absolute else rate / 2
+
+    model = compiled(keras.optimizers.SGD(2.0))
+    scheduler, watch = keras.callbacks.LearningRateScheduler(schedule), Watch()
+    dsd = DSDCallback(sparsity=0.5, epochs=(2, 1, 2))
+    callbacks = [scheduler, dsd] if first else [dsd, scheduler]
+    model.fit(X, X[:, :4], batch_size=8, epochs=5, verbose=0, callbacks=[*callbacks, watch])
+    assert seen == [2.0, 1.0, 0.5, 0.25, 0.125]
+    assert watch.rates == pytest.approx([1.0, 0.5, 0.25, 0.0125, 0.00625])
 
 
 def test_the_variables_own_constraint_holds_too():
@@ -83,18 +102,20 @@ def test_resumption_through_kerass_own_backup(stop, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_embeddings_and_exclusions_stay_dense():
+@pytest.mark.parametrize("include", [False, True])
+def test_embeddings_and_exclusions_stay_dense(include):
     model = keras.Sequential(
         [
             keras.Input((3,), dtype="int32"),
             keras.layers.Embedding(5, 4),
+            keras.layers.LSTM(3, return_sequences=True),
             keras.layers.Flatten(),
             keras.layers.Dense(4, name="first"),
             keras.layers.Dense(4, name="second"),
         ]
     )
     model.compile("sgd", "mse")
-    dsd = DSDCallback(sparsity=0.5, epochs=(1, 1, 1), exclude=["*second*"])
+    dsd = DSDCallback(sparsity=0.5, epochs=(1, 1, 1), exclude=["*second*"], include=["*embedding*"] * include)
 
     class Seen(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -103,7 +124,10 @@ def test_embeddings_and_exclusions_stay_dense():
 
     seen = Seen()
     model.fit(np.ones((4, 3)), np.ones((4, 4)), epochs=3, verbose=0, callbacks=[dsd, seen])
-    assert [path.split("/")[-2:] for path in seen.masks] == [["first", "kernel"]]
+    pruned = [path.split("/")[-2] + " " + path.split("/")[-1] for path in seen.masks]
+    kernels = ["lstm_cell kernel", "lstm_cell recurrent_kernel", "first kernel"]
+    assert pruned[-3:] == kernels
+    assert len(pruned) == 3 + include
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,12 @@ class Module(pl.LightningModule):
 class TwoOptimizers(Module):
     automatic_optimization = False
 
+    def training_step(self, batch, _):
+        for optimizer in self.optimizers():
+            optimizer.zero_grad()
+            self.manual_backward(self.net(batch[0]).square().mean())
+            optimizer.step()
+
     def configure_optimizers(self):
         return [torch.optim.SGD([self.net.weight], 0.1), torch.optim.SGD([self.net.bias], 0.1)]
 
@@ -92,6 +98,7 @@ def test_bad_settings(settings, message, tmp_path):
         fit(tmp_path, **settings)
 
 
-def test_several_optimizers(tmp_path):
-    with pytest.raises(RedenseError, match="got 2 optimizers; expected one"):
-        fit(tmp_path, TwoOptimizers(), epochs=(3, 1, 1))
+@pytest.mark.parametrize("settings", [{"epochs": (3, 1, 1)}, {"steps": (9, 3, 3)}])
+def test_several_optimizers(settings, tmp_path):
+    module = fit(tmp_path, TwoOptimizers(), **settings)
+    assert module.zeros == ([0, 0, 0, 12, 0] if "epochs" in settings else [0, 0, 12, 12, 0])

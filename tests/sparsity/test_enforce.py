@@ -10,6 +10,7 @@ from redense.errors import ModelError
 from redense.sparsity import enforce
 from redense.sparsity.enforce import Enforcement, masked
 from redense.sparsity.masks import magnitude_masks
+from redense.sparsity.optimizers import Optimizers
 
 OPTIMIZERS = {
     "sgd": lambda p: optim.SGD(p, 0.1, weight_decay=0.01),
@@ -297,7 +298,9 @@ def test_parameters_added_to_the_optimizer_later_are_left_alone():
 
 def test_a_mask_costs_one_byte_a_weight():
     model = torch.nn.Linear(300, 200)
-    enforcement = Enforcement(model, torch.optim.SGD(model.parameters(), 0.1), magnitude_masks(model, sparsity=0.5))
+    enforcement = Enforcement(
+        model, Optimizers(torch.optim.SGD(model.parameters(), 0.1)), magnitude_masks(model, sparsity=0.5)
+    )
     assert enforcement.mask_bytes == 300 * 200
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -36,7 +37,27 @@ def test_every_bit_comes_back(folder, dtype, values, rows):
     assert set(loaded) == set(state)
     for name, tensor in state.items():
         assert (loaded[name].dtype, loaded[name].shape) == (tensor.dtype, tensor.shape)
-        assert bits(loaded[name]) == bits(tensor)
+        unsigned = torch.where(tensor == 0, torch.zeros_like(tensor), tensor)
+        assert bits(loaded[name]) == bits(unsigned)
+
+
+def test_zeros_of_either_sign_take_a_bit(tmp_path):
+    plain = torch.randn(1000) * (torch.arange(1000) % 5 == 0)  # which leaves negative zeros
+    save_sparse({"w": plain}, tmp_path / "signed")
+    save_sparse({"w": plain.abs()}, tmp_path / "unsigned")
+    assert (tmp_path / "signed").stat().st_size == (tmp_path / "unsigned").stat().st_size
+
+
+@pytest.mark.parametrize("change", [lambda bits, values: (bits[:-1], values), lambda bits, values: (bits, values[:1])])
+def test_bits_and_values_that_do_not_fit(change, tmp_path):
+    save_sparse({"w": torch.eye(20)}, tmp_path / "file")
+    with safe_open(tmp_path / "file", framework="pt") as file:
+        metadata = file.metadata()
+    stored = load_file(tmp_path / "file")
+    bits, values = change(stored["bitmask:w"], stored["values:w"])
+    save_file({"bitmask:w": bits.clone(), "values:w": values.clone()}, tmp_path / "file", metadata)
+    with pytest.raises(ModelError, match=r"w has .* bits and .* values for 400 weights; expected a bit for each"):
+        load_sparse(tmp_path / "file")
 
 
 @pytest.mark.parametrize(("sparsity", "largest"), [(0.0, 1.01), (0.3, 0.735), (0.5, 0.535), (0.8, 0.235), (0.9, 0.135)])
@@ -58,8 +79,6 @@ def test_the_documented_way_to_read_a_file_without_redense(tmp_path):
     with torch.no_grad():
         linear.weight[:, ::2] = 0
     save_sparse(linear, tmp_path / "file")
-
-    from safetensors import safe_open
 
     with safe_open(tmp_path / "file", framework="pt") as file:
         shape = json.loads(file.metadata()["shapes"])["weight"]

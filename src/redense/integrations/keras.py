@@ -6,7 +6,7 @@ the optimizer applies to a variable after every update, compiled with it on ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -23,12 +23,19 @@ except ImportError as missing:
     raise ImportError("keras is not installed; pip install 'redense[keras]'") from missing
 
 
+KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel")
+"""What Keras calls the weights of its layers, dense, convolutional and recurrent; embeddings, norms, tokens and
+positions are called otherwise."""
+
+
 class DSDCallback(keras.callbacks.Callback):
     """Take a Keras model through dense, sparse and re-dense phases of `epochs` each.
 
-    Pruned weights are exactly 0 after every update of the sparse phase. At every boundary the optimizer starts afresh
-    and its learning rate gets the phase's factor in `rates`. Variables of two or more dimensions are pruned, all to the
-    same `sparsity`, but embeddings and what `exclude` matches (names or shell patterns of a variable's path).
+    Pruned weights are exactly 0 after every update of the sparse phase. At every boundary the optimizer starts afresh.
+    The learning rate of a phase is multiplied by its factor in `rates` while batches are trained, so that callbacks
+    which change the rate between epochs see it without. The kernels of layers (`KERNELS`) are pruned, all to the same
+    `sparsity`; `include` adds other variables of two or more dimensions, and `exclude` takes some away (names or shell
+    patterns of a variable's path).
 
     Resumes through Keras's own means: `BackupAndRestore`, or a saved model and ``fit(initial_epoch=...)``. In the
     middle of the sparse phase the mask is then read off the zeros of the weights.
@@ -47,13 +54,17 @@ class DSDCallback(keras.callbacks.Callback):
         rounds: int = 1,
         rates: Sequence[float] = (1.0, 1.0, 0.1),
         exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.exclude = tuple(exclude)
+        self.include = tuple(include)
         self.phases = dsd(sparsity, tuple(epochs), tuple(rates), rounds)
         self.masks: dict[str, torch.Tensor] = {}
         """The masks in force: path of the variable -> bool tensor, True = kept."""
         self._constraints: dict[str, Any] = {}
+        self._rates: tuple[float, float] | None = None
+        """The learning rate without and with the phase's factor, while it is multiplied."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Compare the phases with the training."""
@@ -64,28 +75,40 @@ class DSDCallback(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Enter the phase of this epoch, or go on in it after a resumption."""
-        before, phase = (running(self.phases, number)[0] for number in (max(epoch - 1, 0), epoch))
-        if phase is not before:
+        before, self._phase = (running(self.phases, number)[0] for number in (max(epoch - 1, 0), epoch))
+        if self._phase is not before:
             self._unmask()
-            self._restart_optimizer(phase.rate / before.rate)
-        elif epoch == 0:
-            self._scale_rate(phase.rate)
-        if phase.kind == "sparse" and not self.masks:
-            self._mask(phase)
+            self._restart_optimizer()
+        if self._phase.kind == "sparse" and not self.masks:
+            self._mask(self._phase)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Multiply the rate once all callbacks have begun the epoch."""
+        if self._rates is None:
+            rate = self._rate()
+            self.model.optimizer.learning_rate = rate * self._phase.rate
+            self._rates = rate, self._rate()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Give the rate back as it was, or as a callback has changed it since."""
+        if self._rates is not None:
+            without, multiplied = self._rates
+            rate = self._rate()
+            self.model.optimizer.learning_rate = without if rate == multiplied else rate / self._phase.rate
+            self._rates = None
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leave no constraint behind."""
         self._unmask()
 
     def _prunable(self) -> list[Any]:
-        layers = [layer for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
-        embeddings = {variable.path for layer in layers for variable in layer.weights}
-        candidates = [v for v in self.model.trainable_variables if len(v.shape) >= 2 and v.path not in embeddings]
+        variables = {v.path: v for v in self.model.trainable_variables if len(v.shape) >= 2}
+        chosen = {path for path, variable in variables.items() if variable.name in KERNELS}
+        for pattern in self.include:
+            chosen |= _matched(variables, pattern, "include")
         for pattern in self.exclude:
-            if not any(fnmatchcase(variable.path, pattern) for variable in candidates):
-                known = ", ".join(variable.path for variable in candidates)
-                raise RecipeError(f"exclude: the pattern {pattern!r} matches no kernel; expected one of {known}")
-        return [v for v in candidates if not any(fnmatchcase(v.path, pattern) for pattern in self.exclude)]
+            chosen -= _matched(variables, pattern, "exclude")
+        return [variable for path, variable in variables.items() if path in chosen]
 
     def _mask(self, phase: Phase) -> None:
         assert phase.sparsity is not None
@@ -95,7 +118,8 @@ class DSDCallback(keras.callbacks.Callback):
             if not mask.any():
                 raise RecipeError(f"sparsity {phase.sparsity:g} leaves {variable.path} without weights; exclude it")
             self.masks[variable.path] = mask
-            variable.assign(torch.where(mask, weights, torch.zeros((), dtype=weights.dtype)).numpy())
+            sparse = torch.where(mask, weights, torch.zeros((), dtype=weights.dtype))
+            variable.assign(keras.ops.convert_to_tensor(sparse.numpy()))
             self._constraints[variable.path] = variable.constraint
             variable.constraint = _masking(mask, variable.constraint)
         self.model.make_train_function(force=True)
@@ -108,19 +132,25 @@ class DSDCallback(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
         self.masks, self._constraints = {}, {}
 
-    def _restart_optimizer(self, factor: float) -> None:
-        """Give every variable of the optimizer its first value but the learning rate, which is multiplied."""
+    def _restart_optimizer(self) -> None:
+        """Give every variable of the optimizer its first value but the learning rate."""
         optimizer = self.model.optimizer
         fresh = type(optimizer).from_config(optimizer.get_config())
         fresh.build(self.model.trainable_variables)
         for variable, first in zip(optimizer.variables, fresh.variables, strict=True):
             if variable is not optimizer._learning_rate:
                 variable.assign(first.value)
-        self._scale_rate(factor)
 
-    def _scale_rate(self, factor: float) -> None:
-        rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
-        self.model.optimizer.learning_rate = float(rate) * factor
+    def _rate(self) -> float:
+        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+
+def _matched(paths: Collection[str], pattern: str, setting: str) -> set[str]:
+    """Find the paths of variables that a pattern means; raise `RecipeError` where there is none."""
+    found = {path for path in paths if fnmatchcase(path, pattern)}
+    if not found:
+        raise RecipeError(f"{setting}: the pattern {pattern!r} matches no kernel; expected one of {', '.join(paths)}")
+    return found
 
 
 def _masking(mask: torch.Tensor, inner: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from redense.dsd import DSD
-from redense.errors import RecipeError
 from redense.phases import check_fill
 
 try:
@@ -19,10 +18,9 @@ class DSDCallback(pl.Callback):
 
     The phases must fill the training: `epochs` add up to the trainer's ``max_epochs``, or `steps` to its
     optimizer steps. Checkpoints of the trainer hold the state of the phases, and ``fit(ckpt_path=...)`` goes on
-    from it. One optimizer, automatic or manual optimization.
+    from it. One optimizer, or several with manual optimization; `steps` are then those of the first one.
 
-    Raises, at the start of training, `RecipeError` for phases that do not add up or several optimizers, and
-    whatever `redense.DSD` raises.
+    Raises, at the start of training, `RecipeError` for phases that do not add up, and whatever `redense.DSD` raises.
 
     >>> callback = DSDCallback(sparsity=0.5, epochs=(2, 1, 1))
     """
@@ -35,9 +33,7 @@ class DSDCallback(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make the phases, or go on in them: model and optimizer are restored by now."""
-        if len(trainer.optimizers) != 1:
-            raise RecipeError(f"DSDCallback: got {len(trainer.optimizers)} optimizers; expected one")
-        dsd = DSD(pl_module, trainer.optimizers[0], **self.settings)
+        dsd = DSD(pl_module, trainer.optimizers, **self.settings)
         planned = trainer.max_epochs if dsd.unit == "epochs" else trainer.estimated_stepping_batches
         check_fill(dsd.phases, dsd.unit, planned, "the trainer")
         if self._state:

@@ -45,9 +45,7 @@ class DSDCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
         """Make the phases, or go on in them: model and optimizer are restored by now."""
-        optimizer = objects["optimizer"]
-        optimizer = getattr(optimizer, "optimizer", optimizer)  # what accelerate wraps
-        dsd = DSD(objects["model"], optimizer, **self.settings)
+        dsd = DSD(objects["model"], objects["optimizer"], **self.settings)
         planned = args.num_train_epochs if dsd.unit == "epochs" and args.max_steps <= 0 else state.max_steps
         check_fill(dsd.phases, dsd.unit, planned, "the trainer")
         if state.global_step > 0:

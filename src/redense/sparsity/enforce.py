@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -23,6 +23,8 @@ from torch import nn, optim
 from redense.errors import ModelError
 from redense.sparsity.keys import INTEGER
 from redense.sparsity.masks import Masks
+from redense.sparsity.optimizers import Optimizers
+from redense.sparsity.parameters import named
 from redense.sparsity.shards import is_sharded, like, local
 
 ELEMENTWISE = (
@@ -37,8 +39,8 @@ _THREAD = threading.local()
 
 
 @contextmanager
-def masked(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> Iterator[None]:
-    """Hold the pruned weights of `model` at zero while the body trains with `optimizer`.
+def masked(model: nn.Module, optimizer: optim.Optimizer | Sequence[optim.Optimizer], masks: Masks) -> Iterator[None]:
+    """Hold the pruned weights of `model` at zero while the body trains with `optimizer`, or with several.
 
     On entry pruned weights and their moments become exactly 0, and after every ``optimizer.step()`` in the
     body they are 0 again. Gradients of pruned weights are 0 after ``backward()``. On exit the hooks go and
@@ -55,10 +57,15 @@ def masked(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> Iterat
     >>> net.weight[0, 1].item()
     0.0
     """
-    enforcement = Enforcement(model, optimizer, masks)
+    optimizers = Optimizers(optimizer)
+    enforcement = Enforcement(model, optimizers, masks)
     handles = [
-        optimizer.register_step_pre_hook(uncompiled(enforcement.before_step)),
-        optimizer.register_step_post_hook(uncompiled(enforcement.after_step)),
+        handle
+        for inner in optimizers.inner
+        for handle in (
+            inner.register_step_pre_hook(uncompiled(enforcement.before_step)),
+            inner.register_step_post_hook(uncompiled(enforcement.after_step)),
+        )
     ]
     try:
         yield
@@ -85,18 +92,18 @@ class Enforcement:
     Raises as `masked`.
     """
 
-    def __init__(self, model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> None:
-        parameters = _matched(model, optimizer, masks)
-        self.optimizer = optimizer
+    def __init__(self, model: nn.Module, optimizers: Optimizers, masks: Masks) -> None:
+        parameters = _matched(model, optimizers, masks)
+        self.optimizers = optimizers
         self.parameters = parameters
-        self._zeros_stay = _leaves_zeros(optimizer)
+        self._zeros_stay = optimizers.all(_leaves_zeros)
         self._keep = {id(parameters[name]): _as_keep(parameters[name], mask) for name, mask in masks.items()}
         self._masked_gradients: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
         with torch.no_grad():
             for parameter in parameters.values():
                 self._zero_gradient(parameter)
             self._zero_weights_and_moments()
-        self._hooks = [self._watch(parameter, self._keep[id(parameter)]) for parameter in parameters.values()]
+        self._hooks = [self._watch(p, self._keep[id(p)]) for p in parameters.values() if p.requires_grad]
 
     @property
     def masks(self) -> dict[str, torch.Tensor]:
@@ -164,14 +171,8 @@ class Enforcement:
         for parameter in self.parameters.values():
             keep = self._keep[id(parameter)]
             zero_where(local(parameter), keep)
-            for moment in self.optimizer.state.get(parameter, {}).values():
-                if _is_moment(moment, parameter):
-                    zero_where(local(moment), keep)
-
-
-def _is_moment(value: object, parameter: nn.Parameter) -> bool:
-    """Tell whether an optimizer keeps a value for every single weight; of integers nobody knows what they stand for."""
-    return isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.is_floating_point()
+            for moment in self.optimizers.moments(parameter):
+                zero_where(local(moment), keep)
 
 
 def zero_where(values: torch.Tensor, keep: torch.Tensor) -> None:
@@ -201,9 +202,9 @@ def _scratch(dtype: torch.dtype) -> torch.Tensor:
     return room
 
 
-def _matched(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> dict[str, nn.Parameter]:
+def _matched(model: nn.Module, optimizers: Optimizers, masks: Masks) -> dict[str, nn.Parameter]:
     """Find the parameters that masks belong to."""
-    parameters = dict(model.named_parameters())
+    parameters = named(model)
     for name, mask in masks.items():
         if name not in parameters:
             raise ModelError(f"mask {name!r}: the model has no such parameter; make the masks from this model")
@@ -211,19 +212,8 @@ def _matched(model: nn.Module, optimizer: optim.Optimizer, masks: Masks) -> dict
         if mask.shape != parameter.shape or local(mask).shape != local(parameter).shape:
             raise ModelError(f"mask {name!r}: got shape {tuple(mask.shape)}; expected {tuple(parameter.shape)}")
     matched = {name: parameters[name] for name in masks}
-    refuse_unheld(optimizer, matched)
+    optimizers.refuse_unheld(matched)
     return matched
-
-
-def refuse_unheld(optimizer: optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Raise `ModelError` for the first of the parameters that the optimizer does not hold."""
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    for name, parameter in parameters.items():
-        if id(parameter) not in held:
-            raise ModelError(
-                f"{name}: the optimizer does not hold this parameter; make it from model.parameters() "
-                "(after fully_shard), or exclude that layer"
-            )
 
 
 def _as_keep(parameter: nn.Parameter, mask: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from redense.sparsity.checks import check_sparsity
 from redense.sparsity.distributions import Distribution, pruned_counts
 from redense.sparsity.patterns import NofM, Pattern
 from redense.sparsity.saliency import Saliency, magnitude
-from redense.sparsity.select import Preset, prunable
+from redense.sparsity.select import Match, Preset, prunable, several
 from redense.sparsity.shards import is_sharded, like, local, ranks_of
 from redense.sparsity.smallest import smallest
 
@@ -25,13 +25,14 @@ Masks = Mapping[str, torch.Tensor]
 class Selection(TypedDict, total=False):
     """How masks are chosen, the keyword arguments of `choose_masks` besides the sparsity.
 
-    `exclude` and `preset` say which tensors are pruned (`redense.sparsity.select`), `distribution` how the sparsity is
-    shared out among them (`redense.sparsity.distributions`), `saliency` what goes last
+    `include`, `exclude` and `preset` say which tensors are pruned (`redense.sparsity.select`), `distribution` how the
+    sparsity is shared out among them (`redense.sparsity.distributions`), `saliency` what goes last
     (`redense.saliency`: magnitude, random, gradient, your own; `score` is its former name), `pattern` what goes
     together (`redense.patterns`: NofM, Block, OutputChannels; None: every weight for itself).
     """
 
-    exclude: Iterable[str]
+    include: Iterable[Match] | Match
+    exclude: Iterable[Match] | Match
     preset: Preset
     distribution: Distribution
     saliency: Saliency
@@ -42,8 +43,8 @@ class Selection(TypedDict, total=False):
 def choose_masks(model: nn.Module, *, sparsity: float, **selection: Unpack[Selection]) -> dict[str, torch.Tensor]:
     """Choose the least important weights, exactly as many as asked for.
 
-    By default ``round(sparsity * n)`` of the n weights of every tensor of two or more dimensions but embeddings,
-    those of smallest magnitude (Han et al., "DSD", ICLR 2017, section 3); `Selection` lists what can be chosen
+    By default ``round(sparsity * n)`` of the n weights of every layer (`redense.sparsity.select.WEIGHTS`), those of
+    smallest magnitude (Han et al., "DSD", ICLR 2017, section 3); `Selection` lists what can be chosen
     instead. With a pattern, n counts its units. Among equals the weight that comes first is pruned first. Weights that
     `fully_shard` has spread over processes are compared where they lie: exactly the masks of a single process come
     out, sharded like the weights; this needs the magnitude and no pattern.
@@ -84,7 +85,7 @@ def magnitude_masks(
     model: nn.Module,
     *,
     sparsity: float,
-    exclude: Iterable[str] = (),
+    exclude: Iterable[Match] | Match = (),
     preset: Preset = "default",
     distribution: Distribution = "uniform",
 ) -> dict[str, torch.Tensor]:
@@ -110,7 +111,9 @@ def check_selection(
     if unknown:
         raise TypeError(f"got the unknown settings {sorted(unknown)}; expected {', '.join(Selection.__annotations__)}")
     check_sparsity("sparsity", sparsity)
-    parameters = prunable(model, tuple(selection.get("exclude", ())), selection.get("preset", "default"))
+    parameters = prunable(
+        model, selection.get("exclude", ()), selection.get("preset", "default"), selection.get("include", ())
+    )
     pattern, distribution = selection.get("pattern"), selection.get("distribution", "uniform")
     transposed = _transposed(model, pattern)
     shapes = {
@@ -135,6 +138,14 @@ def check_selection(
         if count == units[name]:
             raise _none_left(name, units[name], sparsity)
     return parameters, counts
+
+
+def lasting(selection: Selection) -> Selection:
+    """Return a selection that can be used again and again: iterators would be spent after one use."""
+    lasting = selection.copy()
+    lasting["include"] = several(selection.get("include", ()), "include")
+    lasting["exclude"] = several(selection.get("exclude", ()), "exclude")
+    return lasting
 
 
 def saliency_of(selection: Selection) -> Saliency:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from redense.errors import RecipeError
+from redense.sparsity.masks import Masks, Selection, saliency_of
+from redense.sparsity.saliency import magnitude
 
 
 class Schedule(Protocol):
@@ -59,3 +61,20 @@ class Cubic:
             return {0: sparsity}
         times = [*range(0, end, self.every), end]
         return {t: sparsity + (self.initial - sparsity) * (1 - t / end) ** 3 for t in times}
+
+
+def on_the_way(selection: Selection, share: float, masks: Masks) -> Selection:
+    """Adapt a selection to a mask on the way to the last one, whose sparsity is `share` of the last one's.
+
+    Explicit sparsities fall in proportion; with `masks` in force, pruned weights stay pruned.
+    """
+    adapted = selection.copy()
+    distribution = selection.get("distribution", "uniform")
+    if not isinstance(distribution, str):
+        adapted["distribution"] = {pattern: share * value for pattern, value in distribution.items()}
+    saliency = saliency_of(selection)
+    if saliency is not magnitude and masks:  # by magnitude zeros go first anyway
+        adapted["saliency"] = lambda model, parameters: {
+            name: values * masks[name] for name, values in saliency(model, parameters).items()
+        }
+    return adapted

@@ -14,7 +14,8 @@ from rich.table import Table
 from torch import nn
 
 from redense.files import write_png
-from redense.sparsity.masks import Selection, check_selection, choose_masks
+from redense.sparsity.masks import Selection, check_selection, choose_masks, lasting
+from redense.sparsity.select import several
 from redense.text import percent
 
 DEFAULT_SPARSITIES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
@@ -88,8 +89,8 @@ def sensitivity(
     >>> result.accuracies
     {'weight': (0.5, 0.25)}
     """
-    excluded = tuple(selection.get("exclude", ()))
-    selection["exclude"] = excluded
+    selection = lasting(selection)
+    excluded = several(selection["exclude"], "exclude")
     for sparsity in sparsities:
         parameters, _ = check_selection(model, sparsity, selection)
     dense = evaluate(model)

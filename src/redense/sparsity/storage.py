@@ -32,7 +32,7 @@ def save_sparse(model: nn.Module | Mapping[str, torch.Tensor], path: str | Path)
     """Write a model, or its state_dict, as bitmask and values.
 
     With a fraction s of zeros, a float32 tensor takes 1 - s + 1/32 of its dense size. Tensors that would not
-    shrink are written as they are. Only +0.0 counts as zero, so that every bit comes back.
+    shrink are written as they are. Every bit comes back, but that a zero has no sign: -0.0 comes back as 0.0.
 
     Raises `ModelError` for a state that is not all tensors, or sharded, and `FolderError` when the
     path cannot be written; then there is no file, or the old one.
@@ -60,9 +60,7 @@ def save_sparse(model: nn.Module | Mapping[str, torch.Tensor], path: str | Path)
             aliases[name] = first
             continue
         flat = tensor.detach().cpu().flatten()
-        kept = (
-            flat.view(INTEGER[flat.dtype]) != 0 if flat.dtype in INTEGER else torch.ones(flat.shape, dtype=torch.bool)
-        )
+        kept = flat != 0 if flat.dtype in INTEGER else torch.ones(flat.shape, dtype=torch.bool)
         count = int(kept.sum())
         if count * flat.element_size() + math.ceil(len(flat) / 8) < len(flat) * flat.element_size():
             stored[f"bitmask:{name}"], stored[f"values:{name}"] = pack_bits(kept), flat[kept]
@@ -90,9 +88,15 @@ def load_sparse(path: str | Path) -> dict[str, torch.Tensor]:
         )
     state = {name: tensor for name, tensor in stored.items() if not name.startswith(("bitmask:", "values:"))}
     for name, shape in json.loads(metadata["shapes"]).items():
-        values = stored[f"values:{name}"]
+        values, bits = stored[f"values:{name}"], stored[f"bitmask:{name}"]
         flat = torch.zeros(math.prod(shape), dtype=values.dtype)
-        flat[unpack_bits(stored[f"bitmask:{name}"], flat.shape)] = values
+        kept = unpack_bits(bits, flat.shape) if len(bits) == math.ceil(len(flat) / 8) else None
+        if kept is None or int(kept.sum()) != len(values):
+            raise ModelError(
+                f"{path}: {name} has {8 * len(bits)} bits and {len(values)} values for {len(flat)} weights; expected a "
+                "bit for each and a value for each bit: the file is damaged"
+            )
+        flat[kept] = values
         state[name] = flat.view(shape)
     return state | {name: state[first] for name, first in json.loads(metadata["aliases"]).items()}
 

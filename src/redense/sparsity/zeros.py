@@ -8,11 +8,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from redense.sparsity.select import Preset, prunable
+from redense.sparsity.select import Match, Preset, prunable
 from redense.sparsity.shards import is_sharded, local, ranks_of
 
 
-def measure_sparsity(model: nn.Module, exclude: Iterable[str] = (), preset: Preset = "default") -> float:
+def measure_sparsity(
+    model: nn.Module,
+    exclude: Iterable[Match] | Match = (),
+    preset: Preset = "default",
+    include: Iterable[Match] | Match = (),
+) -> float:
     """Return the fraction of exact zeros among the weights that pruning applies to, in [0, 1].
 
     Sharded weights are counted on all processes.
@@ -23,20 +28,20 @@ def measure_sparsity(model: nn.Module, exclude: Iterable[str] = (), preset: Pres
     >>> measure_sparsity(net)
     0.25
     """
-    return fraction_of_zeros(prunable(model, exclude, preset).values())
+    return fraction_of_zeros(prunable(model, exclude, preset, include).values())
 
 
 def fraction_of_zeros(tensors: Collection[torch.Tensor]) -> float:
     """Return the fraction of exact zeros among all elements of the tensors together, in [0, 1]."""
-    return _count_zeros(tensors) / sum(tensor.numel() for tensor in tensors)
+    return count_zeros(tensors) / sum(tensor.numel() for tensor in tensors)
 
 
 def all_zero(tensors: Collection[torch.Tensor]) -> bool:
     """Tell whether every element of all tensors is zero, on all processes."""
-    return _count_zeros(tensors) == sum(tensor.numel() for tensor in tensors)
+    return count_zeros(tensors) == sum(tensor.numel() for tensor in tensors)
 
 
-def _count_zeros(tensors: Collection[torch.Tensor]) -> int:
+def count_zeros(tensors: Collection[torch.Tensor]) -> int:
     """Count exact zeros, those of sharded tensors on all processes."""
     ranks = ranks_of((str(index), tensor) for index, tensor in enumerate(tensors))
     zeros = np.array([int((local(tensor.detach()) == 0).sum()) for tensor in tensors], dtype=np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -32,7 +33,8 @@ def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
     """
     found: dict[str, Layer] = {}
 
-    def record(name: str, module: nn.Module, output: torch.Tensor) -> None:
+    def record(name: str, module: nn.Module, output: Any) -> None:
+        output = output[0] if isinstance(output, tuple) else output  # recurrent layers return their state, too
         parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
         found.setdefault(name, Layer(name, type(module).__name__, tuple(output.shape[1:]), parameters))
 

@@ -1,0 +1,284 @@
+"""Dense -> Sparse -> Dense around anybody's model, optimizer and loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Unpack
+
+import torch
+from torch import nn, optim
+
+from redense.dsd.hooks import StepHooks
+from redense.dsd.loop import Loop, Unit
+from redense.dsd.words import say, weights_in_words
+from redense.errors import ModelError, RecipeError, TrainingError
+from redense.methods import dsd
+from redense.phases import running
+from redense.sparsity.bits import packed, unpacked
+from redense.sparsity.enforce import Enforcement
+from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting
+from redense.sparsity.moments import moves_nothing
+from redense.sparsity.optimizers import Optimizers
+from redense.sparsity.parameters import named
+from redense.sparsity.schedules import OneShot, Schedule, on_the_way
+
+FORMAT = 2
+"""Version of `DSD.state_dict`. Format 1 did not tell whether the epoch it was taken in was over."""
+
+
+class DSD(Loop):
+    """Take a model through dense, sparse and re-dense phases; the training loop stays as it is.
+
+    At every boundary the optimizer's moments are cleared, the learning rate gets the phase's factor, and the
+    mask comes or goes. The factor multiplies whatever rate a scheduler has set, and the scheduler never sees it.
+    In the sparse phase pruned weights and their moments are exactly 0 after every ``optimizer.step()``, and
+    gradients of pruned weights are 0 after ``backward()``; in the re-dense phase they start again from 0. The model
+    is not wrapped, and `remove` leaves nothing behind.
+
+    Phases are counted in `epochs` (iterate over `epochs()`) or in `steps` of the optimizer (iterate over
+    `steps()`, or call `start` and train: steps count themselves).
+
+    At each boundary one line says which phase begins, at which rate, how many weights are held at zero, and which large
+    parameters stay dense; ``print(dsd)`` says the same. It goes to the logger ``redense`` (INFO) or, where no logging
+    is set up and stderr is a terminal or a notebook, to stderr.
+
+    Args:
+        model: any module, sharded by `fully_shard` or not.
+        optimizer: an optimizer that holds the model's parameters, or several of which each weight is in one; `steps`
+            counts the first one's. Wrappers (Lookahead, SAM, Accelerate's, Lightning's, Opacus') are seen through.
+        sparsity: fraction of zeros, in [0, 1).
+        epochs: epochs of the dense, sparse and re-dense phase; 0 dense epochs for a model already trained.
+        steps: or optimizer steps of the three.
+        rounds: how often sparse and re-dense are repeated.
+        rates: factors on the learning rate, as in the paper's last phase: 1, 1, 0.1.
+        moments: ``reset`` clears the optimizer's state between phases, ``keep`` only that of pruned weights.
+        schedule: `redense.schedules.OneShot` or `Cubic`.
+        on_phase_end: called with this object when a phase is over, before anything changes: to save the dense model,
+            for instance. Phases in steps call it within the optimizer's step.
+        verbose: whether to say a line at each boundary.
+        selection: which weights are pruned: include, exclude, preset, distribution, saliency, pattern (see
+            `choose_masks`).
+
+    Raises `RecipeError` for settings that make no sense or do not fit the model, and `ModelError` for an
+    optimizer that does not hold what is to be pruned.
+
+    Source: Han et al., "DSD: Dense-Sparse-Dense Training for Deep Neural Networks", ICLR 2017.
+
+    >>> net = torch.nn.Linear(10, 1)
+    >>> sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    >>> dsd = DSD(net, sgd, sparsity=0.5, epochs=(1, 1, 1))
+    >>> for epoch in dsd.epochs():
+    ...     net(torch.randn(4, 10)).square().mean().backward()
+    ...     sgd.step()
+    ...     print(epoch, dsd.phase.label, int((net.weight == 0).sum()))
+    0 dense 0
+    1 sparse 50% 5
+    2 re-dense 50% 0
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: optim.Optimizer | Sequence[optim.Optimizer],
+        *,
+        sparsity: float,
+        epochs: Sequence[int] | None = None,
+        steps: Sequence[int] | None = None,
+        rounds: int = 1,
+        rates: Sequence[float] = (1.0, 1.0, 0.1),
+        moments: Literal["reset", "keep"] = "reset",
+        schedule: Schedule | None = None,
+        on_phase_end: Callable[[DSD], object] | None = None,
+        verbose: bool = True,
+        **selection: Unpack[Selection],
+    ) -> None:
+        if (epochs is None) == (steps is None):
+            raise RecipeError("got both or neither of epochs and steps; expected one: (dense, sparse, re-dense)")
+        unit: Unit = "steps" if epochs is None else "epochs"
+        if moments not in ("reset", "keep"):
+            raise RecipeError(f"moments: got {moments!r}; expected reset or keep")
+        lengths = tuple(epochs if epochs is not None else steps or ())
+        super().__init__(dsd(sparsity, lengths, tuple(rates), rounds, unit=unit), unit)
+        self.model = model
+        self.optimizer = optimizer
+        self._optimizers = Optimizers(optimizer)
+        self.sparsity = sparsity
+        self.moments = moments
+        self.schedule = OneShot() if schedule is None else schedule
+        self.on_phase_end = on_phase_end
+        self.verbose = verbose
+        self.selection = lasting(selection)
+        self._enforcement: Enforcement | None = None
+        self._rehearsal = False
+        self._hooks = [StepHooks(inner) for inner in self._optimizers.inner]
+        self._check_model()
+        if self.unit == "steps":
+            self._register()
+        else:
+            for hooks in self._hooks:
+                hooks.check(self._refuse_early_step)
+
+    @property
+    def masks(self) -> Masks:
+        """The masks in force: parameter name -> bool tensor, True = kept; empty outside the sparse phase."""
+        return self._enforcement.masks if self._enforcement else {}
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step, the phase's factor included, in the optimizer's first group."""
+        return self.rates[0]
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates of the next step, the phase's factor included, in all groups of all optimizers."""
+        factor = 1.0 if self.finished else self.phase.rate
+        return [rate for hooks in self._hooks for rate in hooks.rates(factor)]
+
+    def remove(self) -> None:
+        """End DSD where it is: masks and hooks go, and nothing of it is left on model and optimizer."""
+        self._drop_masks()
+        for hooks in self._hooks:
+            hooks.remove()
+        self._leave()
+
+    def state_dict(self, *, within_epoch: bool = False) -> dict[str, Any]:
+        """Return what `load_state_dict` needs besides the model's and the optimizer's own states.
+
+        When the optimizer has made a step in this epoch, it counts as over, as at the end of a loop's body. With
+        `within_epoch` it does not: the script knows at which batch it goes on.
+
+        Tensors, numbers and strings only; masks as bits, packed row by row and sharded like the weights. The names
+        of the tensors are always the same, so that `torch.distributed.checkpoint` can load it on any number of ranks.
+        """
+        parameters, masks = named(self.model), self.masks
+        names = dict.fromkeys([*self._names, *masks])  # a layer may have been frozen since
+        return {
+            "format": FORMAT,
+            "plan": self._plan(),
+            "progress": self.progress,
+            "started": self._started,
+            "over": self._stepped and not within_epoch,
+            "masks": packed({name: masks.get(name) for name in names}, parameters),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken; load the model and the optimizer too.
+
+        Raises `TrainingError` when a phase is running already or the state is of other phases, and `ModelError` when it
+        is of another model; then nothing is changed.
+        """
+        if self._started:
+            raise TrainingError("load_state_dict: got a DSD that is running; load into a new one, before it starts")
+        if state.get("format") != FORMAT:
+            raise TrainingError(f"load_state_dict: got format {state.get('format')}; expected {FORMAT}")
+        if state["plan"] != self._plan():
+            raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {self._plan()}")
+        masks = self._unpacked(state["masks"])
+        if self._resume(state["progress"], started=state["started"], over=state["over"]):
+            self._register()
+            if self.phase.kind == "sparse":
+                self._enforcement = Enforcement(self.model, self._optimizers, masks)
+
+    def __str__(self) -> str:
+        """Say which phase it is, at which rate, how many weights are held at zero, and what large stays dense."""
+        phase, since = running(self.phases, self.progress)
+        begin = self.progress - since
+        where = f"{self.unit} {begin} to {begin + phase.epochs - 1} of {self.total}, rate {self.rate:g}"
+        return f"DSD: {phase.label}, {where}: {weights_in_words(self.model, self._names, self.masks)}"
+
+    def __repr__(self) -> str:
+        return f"DSD({self._plan()}; {self.progress} of {self.total} {self.unit} done, {self.phase.label})"
+
+    def _begin(self) -> None:
+        self._register()
+        self._choose_masks()
+
+    def _end_phase(self) -> None:
+        if self.on_phase_end is not None:
+            self.on_phase_end(self)
+
+    def _moved(self, ended: bool) -> None:
+        if ended:
+            self._drop_masks()
+            if not self.finished and self.moments == "reset":
+                self._optimizers.reset()
+        self._choose_masks()
+
+    def _say(self) -> None:
+        line = str(self)  # counts on all processes together
+        if self.verbose:
+            say(line)
+
+    def _choose_masks(self) -> None:
+        """Choose masks where the schedule says so."""
+        phase, since = running(self.phases, self.progress)
+        if phase.kind != "sparse":
+            return
+        sparsity = self.schedule.updates(self.sparsity, phase.epochs).get(since)
+        if sparsity is not None:
+            masks = choose_masks(self.model, sparsity=sparsity, **self._selection_at(sparsity))
+            self._drop_masks()
+            self._enforcement = Enforcement(self.model, self._optimizers, masks)
+
+    def _selection_at(self, sparsity: float) -> Selection:
+        if sparsity == self.sparsity and not self._enforcement:
+            return self.selection
+        return on_the_way(self.selection, sparsity / self.sparsity if self.sparsity else 1.0, self.masks)
+
+    def _drop_masks(self) -> None:
+        if self._enforcement:
+            self._enforcement.remove()
+        self._enforcement = None
+
+    def _register(self) -> None:
+        for hooks in self._hooks:
+            hooks.around(self._before_step, self._after_step)
+
+    def _refuse_early_step(self, optimizer: optim.Optimizer) -> None:
+        if self.unit == "epochs" and not (self.begun or self.finished or moves_nothing(optimizer)):
+            raise TrainingError(
+                "the optimizer makes a step, and DSD's loop has not begun; expected training in the body of "
+                "`for epoch in dsd.epochs():`"
+            )
+
+    def _before_step(self, optimizer: optim.Optimizer) -> float:
+        """Prepare a step; return the factor on its rates."""
+        self._rehearsal = moves_nothing(optimizer)
+        if self.finished or self._rehearsal:
+            return 1.0
+        self._refuse_early_step(optimizer)
+        self.start()
+        if self._enforcement:
+            self._enforcement.before_step()
+        return self.phase.rate
+
+    def _after_step(self, optimizer: optim.Optimizer) -> None:
+        if self.finished:
+            return
+        if self._enforcement:
+            self._enforcement.after_step()
+        if self._rehearsal:
+            return
+        if self.unit == "epochs" or optimizer is self._optimizers.inner[0]:
+            self._count_step()
+
+    def _check_model(self) -> None:
+        """Raise, before anything is changed, for what would otherwise fail in the middle of training."""
+        phase = next(phase for phase in self.phases if phase.kind == "sparse")
+        for sparsity in self.schedule.updates(self.sparsity, phase.epochs).values():
+            parameters, _ = check_selection(self.model, sparsity, self._selection_at(sparsity))
+        self._optimizers.refuse_unheld(parameters)
+        self._optimizers.refuse_without_rates()
+        self._names = list(parameters)
+
+    def _plan(self) -> str:
+        phases = ", ".join(f"{phase.label} {phase.epochs}" for phase in self.phases)
+        return f"{phases} {self.unit}"
+
+    def _unpacked(self, bits: Mapping[str, torch.Tensor]) -> Masks:
+        """Turn a state's bits into masks of this model."""
+        parameters = named(self.model)
+        odd = sorted(set(self._names) - set(bits) | set(bits) - set(parameters))
+        if odd:
+            raise ModelError(f"load_state_dict: got the state of another model; {', '.join(odd)} not in both")
+        return unpacked(bits, parameters)

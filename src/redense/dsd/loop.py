@@ -1,0 +1,182 @@
+"""Phases as a loop: which epoch or step comes next, what counts as over, and where to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from redense.errors import RecipeError, TrainingError
+from redense.phases import Phase, running, total
+
+Unit = Literal["epochs", "steps"]
+
+
+class Loop:
+    """Moves through phases that are counted in epochs or in optimizer steps; subclasses say what happens there.
+
+    Phases of no length are left out.
+    """
+
+    def __init__(self, phases: Sequence[Phase], unit: Unit) -> None:
+        self.phases = tuple(phase for phase in phases if phase.epochs)
+        self.unit: Unit = unit
+        self.progress = 0
+        """Epochs (or steps) that are over."""
+        self.begun = False
+        """Whether the loop has begun here."""
+        self._started = False
+        """Whether the first phase has begun, here or before the state was taken that was loaded."""
+        self._stepped = False
+        """Whether the optimizer has made a step in this epoch."""
+        self._loaded = False
+
+    @property
+    def total(self) -> int:
+        """Epochs (or steps) of all phases together."""
+        return total(self.phases)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all phases are over."""
+        return self.progress >= self.total
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that is running; before the start the first, at the end the last."""
+        return running(self.phases, self.progress)[0]
+
+    def epochs(self, start: int | None = None, *, first: int = 0) -> Iterator[int]:
+        """Yield 0, 1, 2, ... over all phases, changing masks, rate and moments between them.
+
+        After a break, or `load_state_dict`, another call goes on where it stopped: an epoch counts as over when the
+        optimizer has made a step in it, unless its state was taken with ``within_epoch=True``. `start` says otherwise:
+        the epoch to go on with, that of the state or the one after it. `first` is the number of the first epoch, 1 in
+        scripts that count from one; `start` counts from there, too.
+
+        Raises `TrainingError` when an epoch ends in which the optimizer has made no step (but for the first one after
+        resuming), and for a `start` that does not fit the state.
+        """
+        self._check_unit("epochs")
+        return self._epochs(None if start is None else start - first, first)
+
+    def steps(self) -> Iterator[int]:
+        """Yield the number of the coming optimizer step until all phases are over.
+
+        The optimizer's steps are counted, not the turns of the loop, so that a turn without a step (gradients that
+        overflowed, accumulation) yields the same number again.
+        """
+        self._check_unit("steps")
+        return self._steps()
+
+    def start(self) -> None:
+        """Enter the first phase, unless a phase is running. `epochs` and `steps` do this themselves."""
+        if self.begun or self.finished:
+            return
+        self.begun = True
+        if not self._started:
+            self._started = True
+            self._begin()
+        self._say()
+
+    def advance(self) -> None:
+        """Count an epoch (or step) as over and enter the next phase when its time has come.
+
+        `epochs` and `steps` do this themselves. Raises `TrainingError` when no phase is running.
+        """
+        if not self._started or self.finished:
+            raise TrainingError(f"advance: got {self!r}; expected one that is running; call start first")
+        phase, since = running(self.phases, self.progress)
+        ends = since + 1 == phase.epochs
+        if ends:
+            self._end_phase()
+        self.progress += 1
+        self._stepped = False
+        self._moved(ends)
+        if ends and not self.finished:
+            self._say()
+
+    def advance_to(self, epoch: int) -> None:
+        """Start, and count epochs as over until `epoch` (from 0) is the coming one; phases in steps only start.
+
+        For frameworks that number the epochs themselves: call it at the beginning of each.
+        """
+        self.start()
+        while self.unit == "epochs" and self.progress < epoch:
+            self.advance()
+
+    def remove(self) -> None:
+        """End the loop where it is."""
+        self._leave()
+
+    def _begin(self) -> None:
+        """Enter the first phase."""
+
+    def _end_phase(self) -> None:
+        """Look at a phase that is over before anything changes."""
+
+    def _moved(self, ended: bool) -> None:
+        """Do what is due when an epoch (or step) was counted; `ended`: it was its phase's last."""
+
+    def _say(self) -> None:
+        """Say which phase begins."""
+
+    def _count_step(self) -> None:
+        """Note that the optimizer has made a step."""
+        if self.unit == "steps":
+            self.advance()
+        else:
+            self._stepped = True
+
+    def _leave(self) -> None:
+        self._started = self.begun = self._stepped = False
+        self.progress = self.total
+
+    def _resume(self, progress: int, *, started: bool, over: bool) -> bool:
+        """Go on where another loop over the same phases was; `over`: the epoch it was in counts as over.
+
+        Returns whether a phase is running there.
+        """
+        if isinstance(progress, bool) or not isinstance(progress, int) or not 0 <= progress <= self.total:
+            raise TrainingError(f"load_state_dict: got progress {progress!r}; expected 0 to {self.total} {self.unit}")
+        self.progress, self._stepped, self._loaded = progress, over, True
+        self._started = started and not self.finished
+        return self._started
+
+    def _check_unit(self, unit: str) -> None:
+        if unit != self.unit:
+            raise RecipeError(f"{unit}: got phases in {self.unit}; iterate over {self.unit}()")
+
+    def _epochs(self, start: int | None, first: int) -> Iterator[int]:
+        excused = self._loaded
+        self.start()
+        if start is not None:
+            self._go_to(start)
+        elif self._stepped and not self.finished:
+            self.advance()
+        while not self.finished:
+            self._stepped = False
+            yield self.progress + first
+            if not self._stepped and not excused and self.begun:
+                raise TrainingError(
+                    f"epoch {self.progress + first} ended without a step of the optimizer that DSD was given; "
+                    "expected optimizer.step() to be called in the body of the loop"
+                )
+            excused = False
+            if self.begun:  # the body may have called remove
+                self.advance()
+        self.remove()
+
+    def _go_to(self, start: int) -> None:
+        """Begin the loop at the epoch that the script says: the state's own, or the one after it."""
+        last = self.progress + (self._loaded or self._stepped)
+        if not self.progress <= start <= last:
+            expected = f"{self.progress}" if last == self.progress else f"{self.progress} or {last}"
+            raise TrainingError(f"start: got epoch {start}; expected {expected} (from 0), where the state was taken")
+        if start > self.progress:
+            self.advance()
+
+    def _steps(self) -> Iterator[int]:
+        self.start()
+        while not self.finished:
+            yield self.progress
+        self.remove()

@@ -1,0 +1,55 @@
+"""What DSD says of itself when a phase begins, and to whom."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Collection
+
+import torch
+from torch import nn
+
+from redense.sparsity.masks import Masks
+from redense.sparsity.parameters import named
+from redense.sparsity.select import left_dense
+from redense.sparsity.zeros import count_zeros
+
+LISTED = 5
+"""Names of large parameters that stay dense, in the line about a phase."""
+
+
+def weights_in_words(model: nn.Module, names: Collection[str], masks: Masks) -> str:
+    """Say how many of the weights with these names are held at zero, and which large parameters stay dense.
+
+    Sharded weights are counted on all processes, so that all must call it.
+
+    >>> weights_in_words(nn.Linear(4, 2), ["weight"], {"weight": torch.eye(2, 4).bool()})
+    '6 of 8 weights in 1 tensor are held at zero'
+    """
+    parameters = named(model)
+    weights = sum(parameters[name].numel() for name in names)
+    within = f"{weights:,} weights in {len(names)} tensor{'s' * (len(names) > 1)}"
+    if not masks:
+        return f"{within} are free{_dense_in_words(model, names)}"
+    return f"{count_zeros(masks.values()):,} of {within} are held at zero{_dense_in_words(model, names)}"
+
+
+def _dense_in_words(model: nn.Module, names: Collection[str]) -> str:
+    large = left_dense(model, names)
+    if not large:
+        return ""
+    first = list(large)[:LISTED]
+    listed = ", ".join(f"{name} ({large[name]:.0%} of the parameters)" for name in first)
+    more = f" and {len(large) - LISTED} more" if len(large) > LISTED else ""
+    return f"; left dense: {listed}{more}, which include={first[:1]} would prune"
+
+
+def say(line: str) -> None:
+    """Write a line once for all processes: to the log or, where there is none, to whoever looks on."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
+        return
+    logger = logging.getLogger("redense")
+    if logger.hasHandlers():
+        logger.info(line)
+    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+        print(line, file=sys.stderr)

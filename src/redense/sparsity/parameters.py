@@ -1,0 +1,94 @@
+"""The parameters of anybody's model, under the names that they have in the bare model.
+
+``torch.compile``, data parallelism and others put a model into another module, which puts its own word before every
+name: ``_orig_mod.fc.weight``. Masks, states and patterns are those of the model, however it is wrapped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from redense.errors import ModelError
+
+WRAPPERS = {
+    "torch._dynamo.eval_frame:OptimizedModule": "_orig_mod",
+    "torch.nn.parallel.distributed:DistributedDataParallel": "module",
+    "torch.nn.parallel.data_parallel:DataParallel": "module",
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper:ActivationWrapper": "_checkpoint_wrapped_module",
+    "torch.optim.swa_utils:AveragedModel": "module",
+    "timm.utils.model_ema:ModelEma": "ema",
+    "timm.utils.model_ema:ModelEmaV2": "module",
+    "timm.utils.model_ema:ModelEmaV3": "module",
+    "opacus.grad_sample.grad_sample_module:GradSampleModule": "_module",
+}
+"""Modules that wrap a model, as ``module:class``, and the attribute that holds it."""
+
+
+def is_a(value: object, name: str) -> bool:
+    """Tell whether a value is of a class, given as ``module:class``, or of one that inherits from it.
+
+    The module of that class is not imported: where nobody has, there is no such value.
+
+    >>> is_a(nn.Linear(1, 1), "torch.nn.modules.linear:Linear"), is_a(nn.ReLU(), "torch.nn.modules.linear:Linear")
+    (True, False)
+    """
+    return any(f"{kind.__module__}:{kind.__qualname__}" == name for kind in type(value).__mro__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a parameter lies: `name` in the bare model, in `module` under `attribute`, inside of `around`."""
+
+    name: str
+    parameter: nn.Parameter
+    module: nn.Module
+    attribute: str
+    around: tuple[tuple[str, nn.Module], ...]
+    """The modules that contain it, by bare name, from the outermost to its own."""
+
+
+def places(model: nn.Module) -> list[Place]:
+    """List all places at which a model holds parameters, in the order of `named_parameters`; shared ones repeat.
+
+    Raises `ModelError` for lazy parameters, which have no shape yet.
+    """
+    found: list[Place] = []
+    _collect(model, "", (), found, set())
+    return found
+
+
+def named(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters by their names in the bare model; one that several modules share, under its first name.
+
+    >>> list(named(nn.DataParallel(nn.Linear(2, 1))))
+    ['weight', 'bias']
+    """
+    seen: set[int] = set()
+    first = {}
+    for place in places(model):
+        if id(place.parameter) not in seen:
+            seen.add(id(place.parameter))
+            first[place.name] = place.parameter
+    return first
+
+
+def _collect(
+    module: nn.Module, name: str, around: tuple[tuple[str, nn.Module], ...], found: list[Place], walked: set[int]
+) -> None:
+    """Add the places inside of a module that is called `name`; every module is walked through once."""
+    if id(module) in walked:
+        return
+    walked.add(id(module))
+    around = (*around, (name, module))
+    for attribute, parameter in module._parameters.items():
+        if parameter is not None:
+            own = f"{name}.{attribute}".lstrip(".")
+            if isinstance(parameter, nn.parameter.UninitializedParameter):
+                raise ModelError(f"{own}: got a lazy parameter, which has no shape yet; send one batch through first")
+            found.append(Place(own, parameter, module, attribute, around))
+    wrapped = next((attribute for kind, attribute in WRAPPERS.items() if is_a(module, kind)), None)
+    for attribute, child in module._modules.items():
+        if child is not None:
+            _collect(child, name if attribute == wrapped else f"{name}.{attribute}".lstrip("."), around, found, walked)

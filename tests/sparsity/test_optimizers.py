@@ -1,0 +1,127 @@
+import pytest
+import torch
+from torch import nn, optim
+
+from redense import DSD, ModelError, magnitude_masks, masked
+
+
+class SAM(optim.Optimizer):
+    """As in github.com/davda54/sam: two steps a batch, of which neither calls `step`."""
+
+    def __init__(self, params, base_optimizer, **options):
+        super().__init__(params, dict(rho=0.05, **options))
+        self.base_optimizer = base_optimizer(self.param_groups, **options)
+        self.param_groups = self.base_optimizer.param_groups
+
+    @torch.no_grad()
+    def first_step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["old"] = parameter.clone()
+                parameter.add_(parameter.grad, alpha=group["rho"])
+        self.zero_grad()
+
+    @torch.no_grad()
+    def second_step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.copy_(self.state[parameter]["old"])
+        self.base_optimizer.step()
+        self.zero_grad()
+
+
+class Unknown(optim.SGD):
+    def __init__(self, inner):
+        super().__init__(inner.param_groups[0]["params"], 0.1)
+        self.inner = inner
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def backward(model, number):
+    model(torch.randn(8, 10, generator=torch.Generator().manual_seed(number))).square().mean().backward()
+
+
+def zeros(model):
+    return [int((model[index].weight == 0).sum()) for index in (0, 2)]
+
+
+@pytest.mark.parametrize("base", [optim.SGD, optim.Adamax])
+@pytest.mark.parametrize("moments", ["reset", "keep"])
+def test_sam_is_sparse_at_both_its_points(base, moments):
+    model = network()
+    optimizer = SAM(model.parameters(), base, lr=0.05)
+    dsd = DSD(model, optimizer, sparsity=0.5, epochs=(1, 2, 1), moments=moments)
+    for epoch in dsd.epochs():
+        for number in range(3):
+            backward(model, number)
+            optimizer.first_step()
+            climbed = zeros(model)
+            backward(model, number)
+            optimizer.second_step()
+            if epoch in (1, 2):
+                assert climbed == zeros(model) == [40, 8]
+    assert zeros(model) == [0, 0]
+
+
+@pytest.mark.parametrize("steps", [False, True])
+def test_several_optimizers(steps):
+    model = network()
+    first, second = optim.SGD(model[0].parameters(), 1.0), optim.AdamW(model[2].parameters(), 0.01)
+    lengths = {"steps": (2, 3, 2)} if steps else {"epochs": (2, 3, 2)}
+    dsd = DSD(model, [first, second], sparsity=0.5, **lengths)
+    seen = []
+    for number in range(7) if steps else dsd.epochs():
+        assert dsd.rates == pytest.approx([0.1, 0.001] if number > 4 else [1.0, 0.01])
+        backward(model, number)
+        second.step()  # phases in steps are counted by the first alone
+        first.step()
+        seen.append((dsd.phase.kind, *zeros(model)))
+        for optimizer in (first, second):
+            optimizer.zero_grad()
+    ahead = int(steps)  # the boundary is in the step itself
+    expected = [("dense", 0, 0)] * (2 - ahead) + [("sparse", 40, 8)] * 3 + [("redense", 0, 0)] * (2 + ahead)
+    assert [kind for kind, *_ in seen] == [kind for kind, *_ in expected]
+    assert seen[2 : 4 - ahead] == expected[2 : 4 - ahead]
+    assert dsd.finished or not steps
+
+
+def test_masked_by_several_optimizers():
+    model = network()
+    optimizers = [optim.Rprop(model[0].parameters()), optim.Adam(model[2].parameters())]
+    with masked(model, optimizers, magnitude_masks(model, sparsity=0.5)):
+        backward(model, 0)
+        for optimizer in optimizers:
+            optimizer.step()
+        assert zeros(model) == [40, 8]
+
+
+def without_rates(model):
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    del optimizer.param_groups[0]["lr"]
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda model: Unknown(optim.SGD(model.parameters(), 0.1)),
+            r"got Unknown, a wrapper .* give DSD optimizer.inner",
+        ),
+        (lambda model: [optim.SGD(model.parameters(), 0.1)] * 2, r"a weight \(8, 10\) is in two optimizers, 0 and 1"),
+        (lambda model: [], "got an empty list; expected one optimizer or several"),
+        (lambda model: model, "got Sequential; expected a torch.optim.Optimizer or several"),
+        (lambda model: optim.SGD(model[0].parameters(), 0.1), "2.weight: the optimizer does not hold this parameter"),
+        (without_rates, "got an optimizer without a rate 'lr'"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_changes(make, message):
+    model = network()
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(ModelError, match=message):
+        DSD(model, make(model), sparsity=0.5, epochs=(1, 1, 1))
+    assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
