@@ -89,6 +89,25 @@ def raises_in_training(input_shape, num_classes):
     return _RaisesInTraining(input_shape, num_classes)
 
 
+class _Recurrent(torch.nn.Module):
+    def __init__(self, kind, features, num_classes):
+        super().__init__()
+        self.rnn = kind(1, 8, batch_first=True)
+        self.start = torch.nn.Parameter(torch.zeros(features, 1))
+        self.head = torch.nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        return self.head(self.rnn(x.unsqueeze(-1) + self.start)[0][:, -1])
+
+
+def lstm(input_shape, num_classes):
+    return _Recurrent(torch.nn.LSTM, input_shape[0], num_classes)
+
+
+def gru(input_shape, num_classes):
+    return _Recurrent(torch.nn.GRU, input_shape[0], num_classes)
+
+
 def arrays(n_train=96, n_test=48, features=6, classes=3, seed=0):
     """A noisy linear problem."""
     generator = np.random.default_rng(seed)

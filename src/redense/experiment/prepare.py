@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.models.registry import architecture, build, check_fit, resolve
 from redense.sparsity.masks import check_selection
+from redense.sparsity.select import prunable
 
 DEFAULT_RESOURCES = Resources()
 
@@ -65,9 +67,20 @@ def prepare(
     for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
         check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
     choice = choose(resources, model, dataset, recipe.batch_size, len(identities(recipe)) * len(recipe.sparsities))
-    fingerprints = Fingerprints(dataset.fingerprint, architecture(model), arithmetic or choice.arithmetic)
+    fingerprints = Fingerprints(dataset.fingerprint, _structure(model), arithmetic or choice.arithmetic)
     jobs = plan(recipe, model_name, fingerprints)
     return Prepared(recipe, dataset, model_name, model, fingerprints, jobs, choice)
+
+
+def _structure(model: torch.nn.Module) -> str:
+    """Fingerprint a model and which of its parameters are pruned, where these are not all of two or more dimensions.
+
+    What counts as a layer's weight may come to be told otherwise; masks under a key must not change with it.
+    """
+    weights = list(prunable(model))
+    if weights == list(prunable(model, preset="everything")):
+        return architecture(model)
+    return hashlib.sha256("\n".join([architecture(model), *weights]).encode()).hexdigest()
 
 
 def _fitting(name: str, dataset: Dataset) -> tuple[str, torch.nn.Module]:
