@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +43,15 @@ def test_former_names_go_on_working():
     assert set(FORMER_NAMES) <= set(redense.__all__)
     assert redense.scores is redense.saliency
     assert redense.saliency.saliency is redense.saliency.gradient
+
+
+def test_public_modules_are_the_same_however_they_are_imported():
+    lines = [
+        f"import redense.{name} as one; from redense import {name} as two; assert one is two is redense.{name}"
+        for name in redense._MODULES
+    ]
+    script = "import redense\n" + "\n".join(lines) + "\nfrom redense.scores import magnitude"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_the_root_is_small():

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from redense.data.batches import TensorData
-from redense.determinism import fixed_arithmetic
 from redense.errors import TrainingError
 from redense.experiment.checkpoints import Store
+from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.vectorized import StackTrainer
 from redense.experiment.events import EpochDone, Failed, Finished
 from redense.experiment.phase_training import train_phase

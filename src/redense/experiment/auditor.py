@@ -24,10 +24,10 @@ from redense.auditing.result import AuditResult
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import MemberSet, included
-from redense.determinism import fixed_arithmetic
 from redense.errors import DataError, TrainingError
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.checkpoints import Store
+from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
 from redense.files import write_whole

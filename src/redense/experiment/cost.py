@@ -13,7 +13,7 @@ from rich.table import Table
 
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.determinism import fixed_arithmetic
+from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.choose import Choice
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.memory import PROCESS_BYTES, state_bytes, training_bytes

@@ -38,7 +38,7 @@ def train_phase(
     Every job ends in `Finished` or, when its loss or its model's answers are no longer finite, in `Failed`, by itself.
     What the next epoch depends on is stored after every epoch but the last, at most every `save_every` seconds.
     The bits of a result depend on the job, the data and the trainer's arithmetic alone. Iterate within
-    `redense.determinism.fixed_arithmetic`. Raises `TrainingError` when a parent's checkpoint is gone.
+    `redense.experiment.determinism.fixed_arithmetic`. Raises `TrainingError` when a parent's checkpoint is gone.
     """
     with torch.random.fork_rng(devices=[]):
         trainer, sound, done = _begin(jobs, data, store, make_trainer)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import redense.experiment.engines.vectorized
-from redense.determinism import fixed_arithmetic
 from redense.experiment.checkpoints import Store
+from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.stacked import Stack, why_not_stacked
 from redense.experiment.engines.vectorized import VectorizedEngine

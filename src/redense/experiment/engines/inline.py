@@ -6,9 +6,9 @@ from collections.abc import Generator, Sequence
 
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.determinism import fixed_arithmetic
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
+from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.events import Event, Finished, Started
 from redense.experiment.phase_training import train_phase

@@ -22,9 +22,9 @@ from typing import Any
 
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.determinism import fixed_arithmetic
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Epoch, Store
+from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.local import WORKER_ENVIRONMENT
 from redense.experiment.engines.transfer import Storage
 from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from redense.data.batches import TensorData
-from redense.determinism import fixed_arithmetic
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
+from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.shared import attach
 from redense.experiment.events import EpochDone, Failed, Finished
 from redense.experiment.phase_training import train_phase

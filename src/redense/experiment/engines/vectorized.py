@@ -15,9 +15,9 @@ import torch
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import places
-from redense.determinism import fixed_arithmetic
 from redense.errors import TrainingError
 from redense.experiment.checkpoints import Store, Tensors
+from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.stacked import Stack
 from redense.experiment.events import Event, Failed, Finished, Retried, Started
