@@ -56,7 +56,15 @@ def test_kernels_start_as_in_keras():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_fits_colour_images(name):
-    check_fit(name, build(name, (3, 32, 32), 7), (3, 32, 32), 7)
+    model = build(name, (3, 32, 32), 7)
+    check_fit(name, model, (3, 32, 32), 7)
+    with pytest.raises(ModelError, match="an output of \\(2, 7\\); expected \\(2, 8\\)"):
+        check_fit(name, model, (3, 32, 32), 8)
+
+
+def test_the_layers_of_a_recurrent_network():
+    model = build("factories:lstm", (6,), 3)
+    assert [(layer.kind, layer.output_shape) for layer in layers(model, (6,))] == [("LSTM", (6, 8)), ("Linear", (3,))]
 
 
 def test_models_follow_the_seed_alone():

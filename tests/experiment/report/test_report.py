@@ -75,16 +75,22 @@ def test_the_figure_is_drawn(tmp_path, seeds):
     assert [path.name for path in tmp_path.iterdir()] == ["table.png"]
 
 
-def test_traces_are_drawn_a_panel_a_sparsity(tmp_path):
+def test_traces_are_drawn_a_panel_a_sparsity(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("redense.experiment.report.traces.write_png", lambda path, figure: figures.append(figure))
     history = ((0.8, 0.51), (0.9, 0.52))
-    rows = tuple(dataclasses.replace(each, seed=seed, history=history) for seed in (0, 1) for each in ONE_SEED.rows)
+    phases = (*ONE_SEED.rows, row("sparse", 0.5), row("redense", 0.5))
+    rows = tuple(dataclasses.replace(each, seed=seed, history=history) for seed in (0, 1) for each in phases)
     longer = [
         dataclasses.replace(rows[0], phase=Phase("control", 10, 0.1, None, 1, "control-longer", "redense"), seed=seed)
         for seed in (0, 1)
     ]
-    results = Results(dataclasses.replace(FASHION, seeds=(0, 1)), 60_000, 10_000, (*rows, *longer)).compared()
+    recipe = dataclasses.replace(FASHION, seeds=(0, 1), sparsities=(0.3, 0.5))
+    results = Results(recipe, 60_000, 10_000, (*rows, *longer)).compared()
     save_results_traces(results, tmp_path / "traces.png")
-    assert (tmp_path / "traces.png").read_bytes().startswith(b"\x89PNG")
+    (figure,) = figures
+    drawn = {axes.get_title(): len(axes.lines) for axes in figure.axes if axes.get_visible()}
+    assert drawn == {f"sparsity {percent}%": 4 for percent in (30, 50)}  # dense, sparse, re-dense, the control
     found = [(one.second.label, one.first.label) for one in results.at_equal_accuracy]
     assert found[0] == ("re-dense 30%", "control-longer beside re-dense")
 
