@@ -71,7 +71,7 @@ def test_two_runs_exclude_each_other(tmp_path):
 def test_a_damaged_recipe_is_reported(tmp_path):
     opened(tmp_path / "run")
     (tmp_path / "run" / "recipe.json").write_text("{")
-    with pytest.raises(FolderError, match="recipe.json cannot be read"):
+    with pytest.raises(FolderError, match="recipe.json: cannot be read as the recipe of a run .*choose another folder"):
         opened(tmp_path / "run")
 
 
@@ -84,10 +84,10 @@ def test_the_plan_of_a_folder_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"format": 99, "data": "a"}', "got format 99; expected 1"),
-        ("7", "no plan.json that can be read"),
-        ("{}", "no plan.json that can be read"),
-        ('{"format": 1, "data": "a"}', "no plan.json that can be read"),
+        ('{"format": 99, "data": "a"}', "got format 99; expected 1; use the version of redense that wrote it"),
+        ("7", "plan.json: cannot be read as the plan of a run .got 7; expected a mapping"),
+        ("{}", "plan.json: cannot be read as the plan of a run .format is missing"),
+        ('{"format": 1, "data": "a"}', "plan.json: cannot be read as the plan of a run .architecture is missing"),
         (None, "no plan.json that can be read .*the same `redense run` command writes it"),
     ],
 )
