@@ -121,8 +121,9 @@ def fields(kind: type[T], values: Any, **made: Any) -> T:
     ...
     redense.reading.Unfit: remedy: got 7; expected a string
     """
-    given, hints = mapping(values), _hints(kind)
+    given = mapping(values)
     of_kind: Any = kind
+    hints = _hints(of_kind)
     expected = {one.name: one for one in dataclasses.fields(of_kind) if one.init and one.name not in made}
     for name in given:
         if name not in expected:

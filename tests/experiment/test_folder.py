@@ -9,6 +9,7 @@ from redense.errors import FolderError
 from redense.experiment.folder import LOCK_FILE, open_folder, read_plan, write_plan
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
+from redense.experiment.run import run
 
 RECIPE = Recipe()
 
@@ -50,6 +51,14 @@ def test_somebody_elses_folder_is_left_alone(tmp_path):
 def test_a_folder_that_cannot_be_written():
     with pytest.raises(FolderError, match="cannot be written|not writable"):
         opened(Path("/sys/kernel/redense/run"))
+
+
+def test_a_name_that_is_too_long_is_one_line(recipe, tmp_path):
+    """From the first look into the folder to its making."""
+    for path in (tmp_path / ("n" * 256), tmp_path / "run" / ("n" * 256)):
+        with pytest.raises(FolderError, match="File name too long.; choose a shorter name"):
+            run(recipe, path, workers=0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_too_little_disk_leaves_nothing(tmp_path):
