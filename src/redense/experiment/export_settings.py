@@ -62,8 +62,8 @@ class ExportSettings:
         for name, read in _READ.items():
             left = self._having(left, name, read)
         for name, pick in _DEFAULTS.items():
-            values = list(dict.fromkeys(_READ[name](row) for row in left))
-            if len(values) > 1:
+            values = [_READ[name](row) for row in left]
+            if len(set(values)) > 1:
                 chosen = method if name == "lineage" and method in values else pick(name, values)
                 left = [row for row in left if _READ[name](row) == chosen]
         return left[0]
@@ -73,7 +73,7 @@ class ExportSettings:
         value = getattr(self, name)
         if value is None:
             return rows
-        found = list(dict.fromkeys(read(row) for row in rows if read(row) is not None))
+        found = [read(row) for row in rows if read(row) is not None]
         having = [row for row in rows if read(row) == value or (name == "sparsity" and read(row) is None)]
         if not having:
             asked = f" for {self.phase}" if self.phase and name != "phase" else ""
@@ -103,7 +103,7 @@ def _none(name: str, values: list[Any]) -> Any:
 
 
 def _listed(values: list[Any]) -> str:
-    return ", ".join(map(str, values))
+    return ", ".join(map(str, dict.fromkeys(values)))
 
 
 _READ: dict[str, Callable[[Row], Any]] = {
@@ -123,4 +123,4 @@ _DEFAULTS: dict[str, Callable[[str, list[Any]], Any]] = {
     "round": _last,
     "seed": _first,
 }
-"""Which of several values is taken where none was asked for, in the order in which it is decided."""
+"""Which of the values of several rows is taken where none was asked for, in the order in which it is decided."""
