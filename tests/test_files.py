@@ -40,6 +40,86 @@ def test_a_place_that_is_no_folder_is_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("way", ["to a file", "to nothing yet", "to a link", "to another folder"])
+def test_a_link_stays_and_its_file_is_written(way, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "target"
+    link = tmp_path / "link"
+    if way != "to nothing yet":
+        target.write_text("old")
+    if way == "to a link":
+        (tmp_path / "between").symlink_to(target)
+    link.symlink_to({"to a link": "between", "to another folder": "elsewhere/target"}.get(way, target))
+    write_whole(link, "new")
+    assert link.is_symlink()
+    assert (target.read_text(), target.is_symlink()) == ("new", False)
+    assert [entry.name for entry in target.parent.iterdir()] == ["target"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o755, 0o440])
+def test_a_file_keeps_its_mode(mode, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(mode)
+    write_whole(path, "new")
+    assert (path.read_text(), path.stat().st_mode & 0o7777) == ("new", mode)
+
+
+def test_a_new_file_has_the_mode_that_new_files_have(tmp_path):
+    (tmp_path / "plain").write_text("")
+    write_whole(tmp_path / "whole", "")
+    assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def looping(folder):
+    (folder / "loop").symlink_to("loop")
+    return folder / "loop"
+
+
+def below_a_file(folder):
+    (folder / "file").write_text("")
+    return folder / "file" / "below"
+
+
+@pytest.mark.parametrize(
+    ("place", "advice"),
+    [
+        (lambda folder: folder / ("n" * 256), "File name too long.; choose a shorter name"),
+        (lambda folder: folder / ("n" * 256) / "file", "File name too long.; choose a shorter name"),
+        (lambda folder: folder, "Is a directory.; expected the name of a file"),
+        (lambda folder: folder / "nowhere" / "file", "No such file or directory.; make its folder first"),
+        (below_a_file, "Not a directory.; a part of it is a file"),
+        (looping, "symbolic links.; a link there leads to itself"),
+    ],
+)
+def test_the_advice_fits_the_cause(place, advice, tmp_path):
+    path = place(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(FolderError, match=f"cannot be written .*{advice}"):
+        write_whole(path, "new")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EACCES, "where you may write"),
+        (errno.EROFS, "where you may write"),
+        (errno.EMFILE, "ulimit"),
+        (errno.EIO, "choose another place"),
+    ],
+)
+def test_the_advice_fits_what_the_system_says(number, advice, tmp_path, monkeypatch):
+    def failing(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(FolderError, match=f"{os.strerror(number)}.; .*{advice}"):
+        write_whole(tmp_path / "file", "new")
+
+
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

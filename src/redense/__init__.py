@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from redense.errors import RedenseError as RedenseError
     from redense.errors import TrainingError as TrainingError
     from redense.experiment.export import export as export
+    from redense.experiment.export_settings import ExportSettings as ExportSettings
     from redense.experiment.recipe import Recipe as Recipe
     from redense.experiment.resources import Resources as Resources
     from redense.experiment.results import Results as Results
@@ -69,6 +70,7 @@ _HOMES = {
     "DSD": "redense.dsd",
     "DataError": "redense.errors",
     "Evidence": "redense.auditing.evidence",
+    "ExportSettings": "redense.experiment.export_settings",
     "FolderError": "redense.errors",
     "Interrupted": "redense.errors",
     "LeakFound": "redense.errors",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import stat
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +15,71 @@ from redense.errors import FolderError
 
 TEMPORARY = ".writing-"
 """What names of files and folders begin with that are not whole yet."""
+_ROOM = "free some space or choose another place"
+_MAY_NOT = "choose a place where you may write"
+_OPEN_FILES = "close files or raise their limit (ulimit -n)"
+_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _MAY_NOT,
+    errno.EPERM: _MAY_NOT,
+    errno.EROFS: _MAY_NOT,
+    errno.EISDIR: "expected the name of a file",
+    errno.ENOENT: "make its folder first or choose another place",
+    errno.ENOTDIR: "a part of it is a file, no folder; choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "a link there leads to itself; choose another place",
+    errno.EMFILE: _OPEN_FILES,
+    errno.ENFILE: _OPEN_FILES,
+}
+"""What to do when a file cannot be written, by the system's reason."""
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file that is either the old or the new one, whole, even after a power failure.
 
-    The content goes to a temporary file beside it, to the disk, and then takes its name. A device or a pipe is written
-    to and stays what it is. Raises `FolderError` when that cannot be done; then there is no file, or the old one.
+    The content goes to a temporary file beside it, to the disk, and then takes its name and its mode. A link stays, and
+    the file that it leads to is written; a device or a pipe is written to and stays what it is. Raises `FolderError`
+    when that cannot be done; then there is no file, or the old one.
     """
     data = content.encode() if isinstance(content, str) else content
+    try:
+        mode = _mode(path)
+        if mode is None or stat.S_ISREG(mode):
+            _replace(Path(os.path.realpath(path)), data, mode)
+        else:
+            path.write_bytes(data)
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be written {why(error)}") from error
+
+
+def why(error: OSError) -> str:
+    """Say why something cannot be written, and what to do about it.
+
+    >>> why(OSError(errno.ENAMETOOLONG, "File name too long"))
+    '(File name too long); choose a shorter name'
+    """
+    return f"({error.strerror}); {_ADVICE.get(error.errno or 0, 'choose another place')}"
+
+
+def _mode(path: Path) -> int | None:
+    """Return the type and permissions of what a path leads to, None where there is nothing."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: Path, content: bytes, mode: int | None) -> None:
     temporary = temporary_beside(path)
     try:
-        if path.exists() and not path.is_file():
-            path.write_bytes(data)
-            return
-        write_synced(temporary, data)
+        write_synced(temporary, content)
+        if mode is not None:
+            temporary.chmod(stat.S_IMODE(mode))
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FolderError(
-            f"{path}: cannot be written ({error.strerror}); free some space or choose another place"
-        ) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to tell; this one follows from it
+            temporary.unlink()
         raise
 
 

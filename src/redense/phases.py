@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from redense.errors import RecipeError
+from redense.reading import field, fields
 from redense.text import percent
 
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
@@ -71,8 +72,8 @@ class Phase:
 
     @classmethod
     def from_columns(cls, row: Mapping[str, Any]) -> Phase:
-        """Undo `to_columns`; other columns of the row are left alone."""
-        return cls(**{"kind" if name == "phase" else name: row[name] for name in COLUMNS})
+        """Undo `to_columns`; other columns of the row are left alone. Raises `redense.reading.Unfit`."""
+        return fields(cls, {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS})
 
 
 COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")

@@ -174,8 +174,14 @@ def test_a_result_survives_json_and_shows_in_all_forms(tmp_path):
 def test_a_result_of_another_format_is_refused():
     model, members, nonmembers = leaky()
     written = json.loads(redense.audit(model, members=members, nonmembers=nonmembers).to_json())
-    for other in ({**written, "format": 99}, {name: value for name, value in written.items() if name != "format"}):
-        with pytest.raises(DataError, match=f"got format {other.get('format')}; expected 1; audit again"):
+    without = {name: value for name, value in written.items() if name != "format"}
+    for other, message in (
+        ({**written, "format": 99}, "got format 99; expected 1; use the version of redense that wrote it"),
+        ({**written, "format": 0}, "got format 0; expected 1; audit again"),
+        (without, "format is missing.; audit again"),
+        ({"format": 2, "rows": [written]}, "got the audits of a run, .* read_rows"),
+    ):
+        with pytest.raises(DataError, match=message):
             AuditResult.from_json(json.dumps(other))
 
 

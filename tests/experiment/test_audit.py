@@ -294,8 +294,8 @@ def test_the_rows_of_an_audit_are_read_back(out, tmp_path):
     written = json.loads((tmp_path / "audit.json").read_text())
     for text, message in (
         (json.dumps({**written, "format": 99}), "got format 99; expected 2"),
-        ("7", "cannot be read as an audit"),
-        (json.dumps({"format": 2, "rows": [{}]}), "cannot be read as an audit"),
+        ("7", "cannot be read as the audits of a run .got 7"),
+        (json.dumps({"format": 2, "rows": [{}]}), "cannot be read as the audits of a run .rows: 0: history is missing"),
     ):
         (tmp_path / "audit.json").write_text(text)
         with pytest.raises(FolderError, match=message):

@@ -9,6 +9,7 @@ from redense.errors import FolderError
 from redense.experiment.folder import LOCK_FILE, open_folder, read_plan, write_plan
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
+from redense.experiment.run import run
 
 RECIPE = Recipe()
 
@@ -52,6 +53,14 @@ def test_a_folder_that_cannot_be_written():
         opened(Path("/sys/kernel/redense/run"))
 
 
+def test_a_name_that_is_too_long_is_one_line(recipe, tmp_path):
+    """From the first look into the folder to its making."""
+    for path in (tmp_path / ("n" * 256), tmp_path / "run" / ("n" * 256)):
+        with pytest.raises(FolderError, match="File name too long.; choose a shorter name"):
+            run(recipe, path, workers=0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_little_disk_leaves_nothing(tmp_path):
     with pytest.raises(FolderError, match="GB are free there"):
         opened(tmp_path / "run", needed=10**18)
@@ -71,7 +80,7 @@ def test_two_runs_exclude_each_other(tmp_path):
 def test_a_damaged_recipe_is_reported(tmp_path):
     opened(tmp_path / "run")
     (tmp_path / "run" / "recipe.json").write_text("{")
-    with pytest.raises(FolderError, match="recipe.json cannot be read"):
+    with pytest.raises(FolderError, match="recipe.json: cannot be read as the recipe of a run .*choose another folder"):
         opened(tmp_path / "run")
 
 
@@ -84,10 +93,10 @@ def test_the_plan_of_a_folder_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"format": 99, "data": "a"}', "got format 99; expected 1"),
-        ("7", "no plan.json that can be read"),
-        ("{}", "no plan.json that can be read"),
-        ('{"format": 1, "data": "a"}', "no plan.json that can be read"),
+        ('{"format": 99, "data": "a"}', "got format 99; expected 1; use the version of redense that wrote it"),
+        ("7", "plan.json: cannot be read as the plan of a run .got 7; expected a mapping"),
+        ("{}", "plan.json: cannot be read as the plan of a run .format is missing"),
+        ('{"format": 1, "data": "a"}', "plan.json: cannot be read as the plan of a run .architecture is missing"),
         (None, "no plan.json that can be read .*the same `redense run` command writes it"),
     ],
 )

@@ -62,11 +62,11 @@ def test_what_a_run_returns_is_what_it_writes(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"format": 99}', "got results of format 99; expected 2: the same `redense run` command"),
-        ('{"format": 1, "rows": []}', "got results of format 1; expected 2"),
-        ("[]", "cannot be read as results"),
-        ("7", "cannot be read as results"),
-        ('{"format": 2, "rows": [{}]}', "cannot be read as results"),
+        ('{"format": 99}', "got format 99; expected 2; use the version of redense that wrote it, or a newer one"),
+        ('{"format": 1, "rows": []}', "got format 1; expected 2; the same `redense run` command"),
+        ("[]", "cannot be read as the results of a run"),
+        ("7", "cannot be read as the results of a run"),
+        ('{"format": 2, "rows": [{}]}', "cannot be read as the results of a run .recipe is missing"),
     ],
 )
 def test_results_of_another_format_are_refused(text, message, tmp_path):

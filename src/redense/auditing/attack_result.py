@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -19,6 +22,7 @@ from redense.metrics.intervals import (
     split_halves,
 )
 from redense.metrics.roc import Array, Halves, Members, Roc
+from redense.reading import fields, mapping
 
 FPRS = (0.1, 0.01, 0.001, 0.0001)
 FEWEST_FALSE_POSITIVES = 10
@@ -37,6 +41,14 @@ class RateAt:
     fpr: float
     point: OperatingPoint | None
     refusal: str | None
+
+    @classmethod
+    def from_mapping(cls, values: Any) -> RateAt:
+        """Make one of values of JSON, which has None for an infinite threshold."""
+        point = mapping(values).get("point")
+        if isinstance(point, Mapping) and "threshold" in point and point["threshold"] is None:
+            point = {**point, "threshold": math.inf}
+        return fields(cls, {**values, "point": point} if "point" in values else values)
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from redense.auditing.attack_result import AttackResult, RateAt
+from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import FORMER, Protocol
 from redense.errors import DataError
-from redense.metrics.intervals import OperatingPoint
+from redense.reading import Written, field, fields
 from redense.text import csv_text
 
 FORMAT = 1
+SOURCE = "audit result"
+_WRITTEN = Written("the result of an audit", FORMAT, "audit again with this version of redense", DataError)
 FEWEST = 50
 """Members and non-members that a verdict needs."""
 
@@ -81,7 +84,7 @@ class AuditResult:
     classes: tuple[ClassRisk, ...]
     warnings: tuple[str, ...]
     curves: dict[str, tuple[list[float], list[float]]]
-    risks: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def attack(self, name: str) -> AttackResult:
         """Return one attack's figures.
@@ -114,31 +117,28 @@ class AuditResult:
         return json.dumps(self.to_mapping(), indent=1) + "\n"
 
     @classmethod
-    def from_mapping(cls, values: dict[str, Any]) -> AuditResult:
-        """Undo `to_mapping`, also after a passage through JSON; raise `DataError` for another format than this one."""
-        if values.get("format") != FORMAT:
+    def from_mapping(cls, values: Mapping[str, Any]) -> AuditResult:
+        """Undo `to_mapping`, also after a passage through JSON.
+
+        Raises `DataError` for what is no audit's result and for one of another format.
+        """
+        if isinstance(values, Mapping) and "rows" in values:
             raise DataError(
-                f"audit result: got format {values.get('format')!r}; expected {FORMAT}; audit again with this version "
-                "of redense, or read it with the version that wrote it"
+                f"{SOURCE}: got the audits of a run, a row a phase; expected one audit; read all with "
+                "redense.experiment.audit_rows.read_rows(folder), or take the result of one of the rows"
             )
-        plain = {name: value for name, value in values.items() if name != "format"}
-        return cls(
-            **{
-                **plain,
-                "protocol": FORMER.get(plain["protocol"], plain["protocol"]),
-                "attacks": tuple(_attack_result(attack) for attack in plain["attacks"]),
-                "verdict": Verdict(**plain["verdict"]),
-                "exposed": tuple(Exposed(**example) for example in plain["exposed"]),
-                "classes": tuple(ClassRisk(**_pairs(risk, "auc_interval")) for risk in plain["classes"]),
-                "warnings": tuple(plain["warnings"]),
-                "curves": {name: (curve[0], curve[1]) for name, curve in plain["curves"].items()},
-            }
-        )
+        return _WRITTEN.take(values, SOURCE, cls._from_values)
 
     @classmethod
     def from_json(cls, text: str) -> AuditResult:
-        """Undo `to_json`; raise `DataError` for another format than this one."""
-        return cls.from_mapping(json.loads(text))
+        """Undo `to_json`; raises what `from_mapping` does."""
+        return cls.from_mapping(_WRITTEN.values(text, SOURCE))
+
+    @classmethod
+    def _from_values(cls, values: Mapping[str, Any]) -> AuditResult:
+        given = field(values, "protocol")
+        protocol = FORMER.get(given, given) if isinstance(given, str) else given
+        return fields(cls, {**values, "protocol": protocol}, risks=None)
 
     def to_csv(self) -> str:
         """Write one line an attack; each interval takes two columns, a refused rate is empty."""
@@ -173,21 +173,3 @@ def flat_attack(result: AttackResult) -> dict[str, Any]:
         tpr = (point.tpr, *point.tpr_interval) if point else ("", "", "")
         flat |= dict(zip((f"tpr_at_{rate.fpr:g}{end}" for end in ("", "_low", "_high")), tpr, strict=True))
     return flat
-
-
-def _attack_result(values: dict[str, Any]) -> AttackResult:
-    intervals = _pairs(values, "auc_interval", "accuracy_interval", "oracle_interval")
-    rates = tuple(RateAt(**{**rate, "point": _point(rate["point"])}) for rate in values["rates"])
-    return AttackResult(**{**intervals, "rates": rates})
-
-
-def _point(values: dict[str, Any] | None) -> OperatingPoint | None:
-    if values is None:
-        return None
-    threshold = values["threshold"] if values["threshold"] is not None else math.inf
-    return OperatingPoint(**{**_pairs(values, "tpr_interval", "fpr_interval"), "threshold": threshold})
-
-
-def _pairs(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Make pairs of the named lists, which JSON has for tuples."""
-    return {**values, **{name: tuple(values[name]) if values[name] is not None else None for name in names}}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from redense.auditing.attacks import FAMILIES
 from redense.commands.console import console
 from redense.errors import RecipeError
+from redense.experiment.resources import Device
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +56,7 @@ class Audit:
     ] = ()
     delta: float = 0.0
     """Delta of the differential privacy that the epsilons are about."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to evaluate the model."""
     out: Path | None = None
     """A folder for audit.json, audit.csv, audit.png and audit.html; a run's audit is written into the run."""

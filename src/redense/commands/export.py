@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import tyro
+
+from redense.experiment.export_settings import ExportSettings
 
 
 @dataclass(frozen=True)
@@ -15,24 +17,11 @@ class Export:
 
     run: tyro.conf.Positional[Path]
     """The run's folder."""
-    phase: Literal["dense", "sparse", "redense"] = "redense"
-    """Which phase."""
-    sparsity: float | None = None
-    """Which sparsity; not needed where the run has one."""
-    seed: int | None = None
-    """Which seed, by default the first."""
-    round: int | None = None
-    """Which round, by default the last."""
-    format: Literal["safetensors", "bitmask", "onnx"] = "safetensors"
-    """A plain state_dict, bitmask and values (see redense.load_sparse), or ONNX (needs redense[onnx])."""
-    out: Path | None = None
-    """The file, by default in the run's folder."""
-    data_root: Path | None = None
-    """For ONNX: where named data lie."""
+    settings: Annotated[ExportSettings, tyro.conf.arg(name="")] = field(default_factory=ExportSettings)
 
     def execute(self) -> None:
         """Write the file and say where it is and how large."""
         from redense.experiment.export import export
 
-        path = export(**vars(self))
+        path = export(self.run, **vars(self.settings))
         print(f"Written: {path}, {path.stat().st_size:,} bytes")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 from redense.attacks.references import Array
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult, flat_attack
-from redense.errors import DataError, FolderError
 from redense.experiment.equal_accuracy import Trace
 from redense.files import write_whole
 from redense.metrics.roc import Members
+from redense.phases import COLUMNS as PHASE_COLUMNS
 from redense.phases import Phase
+from redense.reading import Written, build, field, fields, mapping
 from redense.text import csv_lines, csv_text
 
 FILE = "audit.json"
@@ -43,8 +45,8 @@ class AuditRow:
     test_accuracy: float
     trace: Trace
     result: AuditResult
-    risks: Array = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
-    members: Members = field(default_factory=lambda: np.empty(0, dtype=bool), compare=False, repr=False)
+    risks: Array = dataclasses.field(default_factory=lambda: np.empty(0), compare=False, repr=False)
+    members: Members = dataclasses.field(default_factory=lambda: np.empty(0, dtype=bool), compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -66,17 +68,11 @@ class AuditRow:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> AuditRow:
-        """Undo `to_mapping`, also after a passage through JSON."""
-        history = tuple((test, inference) for test, inference in values["history"])
-        return cls(
-            protocol=values["protocol"],
-            phase=Phase.from_columns(values),
-            seed=values["seed"],
-            checkpoint=values["checkpoint"],
-            test_accuracy=values["test_accuracy"],
-            trace=Trace(history, values["held_out"]),
-            result=AuditResult.from_mapping(values["result"]),
-        )
+        """Undo `to_mapping`, also after a passage through JSON; raise `redense.reading.Unfit` for anything else."""
+        trace = fields(Trace, {"points": field(mapping(values), "history"), "held_out": field(values, "held_out")})
+        elsewhere = ("history", "held_out", *PHASE_COLUMNS)
+        own = {name: value for name, value in values.items() if name not in elsewhere}
+        return fields(cls, own, phase=Phase.from_columns(values), trace=trace)
 
 
 def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -> None:
@@ -103,15 +99,8 @@ def read_rows(folder: Path) -> list[AuditRow]:
 
     Raises `FolderError` where there is no audit, or one of another format.
     """
-    path = folder / FILE
-    try:
-        values = json.loads(path.read_text())
-        found = values["format"]
-        if found == FORMAT:
-            return [AuditRow.from_mapping(row) for row in values["rows"]]
-    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-        raise FolderError(f"{path}: cannot be read as an audit ({error}); run `redense audit {folder}` anew") from None
-    raise FolderError(f"{path}: got format {found}; expected {FORMAT}; run `redense audit {folder}` anew")
+    written = Written("the audits of a run", FORMAT, f"run `redense audit {folder}` anew")
+    return written.read(folder / FILE, lambda values: build(list[AuditRow], field(values, "rows"), "rows"))
 
 
 def _risks_csv(rows: Sequence[AuditRow], training_examples: int) -> str:

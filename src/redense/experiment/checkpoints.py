@@ -23,7 +23,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from redense.errors import FolderError
-from redense.files import TEMPORARY, temporary_beside, write_synced
+from redense.files import TEMPORARY, temporary_beside, why, write_synced
 from redense.signals import Signals
 from redense.sparsity.bits import pack_bits, unpack_bits
 
@@ -171,7 +171,7 @@ class Store:
             shutil.rmtree(self._progress(key))
 
     def _guarded(self, folder: Path, read: Callable[[Path], T]) -> T | None:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # unlike Path.is_dir, also where the name is too long
             return None
         try:
             return read(folder)
@@ -288,8 +288,7 @@ def _whole_folder(target: Path, synced: bool) -> Iterator[Path]:
 
 def _unwritable(folder: Path, error: OSError) -> FolderError:
     return FolderError(
-        f"{folder}: cannot be written ({error.strerror}); what is finished stays, and once there is room "
-        "the same command goes on"
+        f"{folder}: cannot be written {why(error)}; what is finished stays, and the same command goes on"
     )
 
 

@@ -12,6 +12,7 @@ from redense.methods import Method, control_of
 from redense.metrics.paired import holm, mcnemar, t_interval, t_test, wilcoxon
 from redense.metrics.roc import Members
 from redense.phases import Phase
+from redense.reading import fields, mapping
 
 SIGNIFICANT = 0.05
 Quantity = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc"]
@@ -87,12 +88,8 @@ class Comparison:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Comparison:
-        """Undo `to_mapping`, also after a passage through JSON."""
-        given = {name: value for name, value in values.items() if name != "verdict"}
-        given |= {name: Phase(**given[name]) for name in ("first", "second")}
-        given |= {name: PValue(**given[name]) for name in ("t", "wilcoxon", "mcnemar") if given[name]}
-        given |= {name: tuple(given[name]) for name in ("interval", "test_accuracies") if given[name]}
-        return cls(**given)
+        """Undo `to_mapping`, also after a passage through JSON; raise `redense.reading.Unfit` for anything else."""
+        return fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
 
 
 def compare_phases(

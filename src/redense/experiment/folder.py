@@ -10,18 +10,28 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from redense.errors import FolderError, RecipeError
+from redense.errors import FolderError
 from redense.experiment.checkpoints import Store
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
-from redense.files import write_whole
+from redense.files import why, write_whole
+from redense.reading import Written, fields
 
 RECIPE_FILE = "recipe.json"
 PLAN_FILE = "plan.json"
 PLAN_FORMAT = 1
 LOCK_FILE = "lock"
+_RECIPE = Written(
+    "the recipe of a run", None, "restore it (results.json has the same under recipe) or choose another folder"
+)
+_PLAN = Written(
+    "the plan of a run",
+    PLAN_FORMAT,
+    "the same `redense run` command writes it, and trains nothing that is trained already",
+)
 
 EXTENSIBLE = ("sparsities", "seeds", "controls", "audit", "references", "protocols")
 """Settings that may differ from the recipe a folder began with: they add jobs and change none."""
@@ -49,9 +59,9 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int) -> Iterator[RunFo
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        if created is not None and created.exists():
+        if created is not None and os.path.exists(created):
             shutil.rmtree(created)
-        raise FolderError(f"--out {path}: cannot be written ({error.strerror}); choose another folder") from None
+        raise FolderError(f"--out {path}: cannot be written {why(error)}") from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,11 +79,7 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int) -> Iterator[RunFo
 
 def read_recipe(folder: Path) -> Recipe:
     """Return the recipe of a run's folder; raise `FolderError` where there is none."""
-    path = folder / RECIPE_FILE
-    try:
-        return Recipe.from_mapping(json.loads(path.read_text()), source=str(path))
-    except (OSError, ValueError) as error:
-        raise FolderError(f"{folder}: no {RECIPE_FILE} that can be read ({error}); expected a run's folder") from None
+    return _RECIPE.read(folder / RECIPE_FILE, Recipe.from_written)
 
 
 def write_plan(folder: Path, fingerprints: Fingerprints) -> None:
@@ -83,30 +89,19 @@ def write_plan(folder: Path, fingerprints: Fingerprints) -> None:
 
 def read_plan(folder: Path) -> Fingerprints:
     """Return what `write_plan` recorded; raise `FolderError` where nothing was, or in another format."""
-    path = folder / PLAN_FILE
-    try:
-        values = json.loads(path.read_text())
-        found = values.pop("format")
-        if found == PLAN_FORMAT:
-            return Fingerprints(**values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FolderError(
-            f"{folder}: no {PLAN_FILE} that can be read ({error}); the same `redense run` command writes it, and "
-            "trains nothing that is trained already"
-        ) from None
-    raise FolderError(f"{path}: got format {found}; expected {PLAN_FORMAT}; use the version of redense that wrote it")
+    return _PLAN.read(folder / PLAN_FILE, partial(fields, Fingerprints))
 
 
 def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:
     """Raise `FolderError` for everything that can be known about the folder without touching it."""
-    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    existing = next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
     if not existing.is_dir():
         raise FolderError(f"--out {path}: {existing} is a file; expected a folder or a name that is not taken")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise FolderError(f"--out {path}: {existing} is not writable; choose another folder")
-    if (path / RECIPE_FILE).exists():
+    if os.path.exists(path / RECIPE_FILE):
         _check_same_recipe(path, recipe)
-    elif path.exists() and any(entry.name != LOCK_FILE for entry in path.iterdir()):
+    elif os.path.exists(path) and any(entry.name != LOCK_FILE for entry in path.iterdir()):
         raise FolderError(f"--out {path}: holds files that are not a run's; choose an empty or a new folder")
     free = shutil.disk_usage(existing).free
     if free < needed_bytes:
@@ -117,11 +112,7 @@ def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:
 
 
 def _check_same_recipe(path: Path, recipe: Recipe) -> None:
-    try:
-        former = Recipe.from_mapping(json.loads((path / RECIPE_FILE).read_text()), source=RECIPE_FILE).to_mapping()
-    except (ValueError, RecipeError) as error:
-        raise FolderError(f"--out {path}: {RECIPE_FILE} cannot be read ({error}); choose another folder") from None
-    wanted = recipe.to_mapping()
+    former, wanted = read_recipe(path).to_mapping(), recipe.to_mapping()
     differing = [name for name in wanted if wanted[name] != former[name] and name not in EXTENSIBLE]
     if differing:
         what = ", ".join(f"{name} was {former[name]!r} and is now {wanted[name]!r}" for name in differing)
@@ -129,5 +120,5 @@ def _check_same_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def _first_missing(path: Path) -> Path | None:
-    missing = [place for place in (path, *path.absolute().parents) if not place.exists()]
+    missing = [place for place in (path, *path.absolute().parents) if not os.path.exists(place)]
     return missing[-1] if missing else None

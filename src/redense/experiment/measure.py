@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
-from redense.errors import TrainingError
 from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
@@ -20,17 +17,25 @@ from redense.sparsity.select import prunable
 from redense.sparsity.zeros import fraction_of_zeros
 
 
-def measure(prepared: Prepared, store: Store) -> Results:
-    """Return the rows of all phases that are finished, and the comparisons that they allow."""
+def measure(prepared: Prepared, store: Store) -> tuple[Results, dict[Phase, Masks]]:
+    """Read every finished phase's checkpoint, once.
+
+    Returns the rows and the comparisons that they allow, and the masks of the first seed's sparse phases.
+    """
     names = list(prunable(prepared.model, prepared.recipe.exclude))
-    rows = []
+    rows: list[Row] = []
+    masks: dict[Phase, Masks] = {}
+    correct: dict[str, Members] = {}
     for job in prepared.jobs:
         checkpoint = store.load(job.key) if job.member_set is None else None
         if checkpoint is not None:
             rows.append(row_of(job, checkpoint, fraction_of_zeros([checkpoint.model[name] for name in names])))
+            correct[job.key] = checkpoint.test.correct
+            if job.pruning is not None and job.seed == prepared.recipe.seeds[0]:
+                masks[job.phase] = checkpoint.masks
     dataset = prepared.dataset
     results = Results(prepared.recipe, len(dataset.y_train), len(dataset.y_test), tuple(rows))
-    return results.compared(partial(_correct, store, len(dataset.y_train)))
+    return results.compared(correct.__getitem__), masks
 
 
 def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
@@ -49,22 +54,3 @@ def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
         checkpoint=job.key,
         history=Trace.of(checkpoint.history, len(checkpoint.test.phi)).points,
     )
-
-
-def masks_by_phase(prepared: Prepared, store: Store) -> dict[Phase, Masks]:
-    """Return the masks of the first seed's sparse phases."""
-    found: dict[Phase, Masks] = {}
-    for job in prepared.jobs:
-        if job.pruning is not None and job.member_set is None and job.seed == prepared.recipe.seeds[0]:
-            checkpoint = store.load(job.key)
-            if checkpoint is not None:
-                found[job.phase] = checkpoint.masks
-    return found
-
-
-def _correct(store: Store, training_examples: int, key: str) -> Members:
-    """Read which test examples a finished job's network classifies correctly."""
-    signals = store.load_signals(key)
-    if signals is None:
-        raise TrainingError(f"checkpoint {key} is gone or damaged; run the recipe again")
-    return signals.correct[training_examples:]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.errors import RecipeError
 from redense.methods import CONTROLS, METHODS, Method, Phases
 from redense.phases import Phase
+from redense.reading import field as setting_of
+from redense.reading import mapping
 from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean
 
@@ -57,7 +60,7 @@ class Recipe:
     method: str = "dsd"
     """Which phases follow each other: dsd is dense, sparse, re-dense."""
     sparsities: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
-    """Fractions of weights to prune, each from 0 to 1."""
+    """Fractions of weights to prune, each at least 0 and below 1."""
     epochs: tuple[int, int, int] = (20, 20, 20)
     """Epochs of the dense, sparse and re-dense phase."""
     seeds: tuple[int, ...] = (0,)
@@ -173,6 +176,16 @@ class Recipe:
         except RecipeError as error:
             raise RecipeError(f"{source}: {error}") from None
 
+    @classmethod
+    def from_written(cls, settings: Any) -> Recipe:
+        """Undo `to_mapping`; raise `redense.reading.Unfit` unless every setting is there, `RecipeError` for wrong ones.
+
+        A setting that comes to be after folders were written without it must be let off here.
+        """
+        for each in dataclasses.fields(cls):
+            setting_of(mapping(settings), each.name)
+        return cls.from_mapping(settings, source="recipe")
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         return {
@@ -238,7 +251,9 @@ def _check_type(name: str, value: Any, default: Any) -> None:
 def _is_a(value: Any, kind: type) -> bool:
     if isinstance(value, bool):
         return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+    if kind is float and isinstance(value, int):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, kind)
 
 
 _KINDS = {

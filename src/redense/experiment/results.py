@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redense.errors import FolderError
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.recipe import Recipe
 from redense.metrics.roc import Members
+from redense.phases import COLUMNS as PHASE_COLUMNS
 from redense.phases import Phase
+from redense.reading import Written, field, fields, mapping
 from redense.text import csv_text
 
 FORMAT = 2
@@ -26,6 +27,11 @@ COLUMNS = (
     *("epochs", "seconds", "checkpoint", "history"),
 )
 """What a row holds in JSON: its own fields and those of its phase."""
+_WRITTEN = Written(
+    "the results of a run",
+    FORMAT,
+    "the same `redense run` command with this version writes them anew, and trains nothing that is trained already",
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,11 @@ class Row:
     `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95% interval; `seconds` the
     time spent in training; `checkpoint` the job's key; `history` holds (test accuracy, inference accuracy) after each
     epoch, the latter measured on the test examples and as many of the training examples.
+
+    >>> from redense import Phase
+    >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, (0.55, 0.57), 42.0, "key")
+    >>> row.phase.label, row.test_accuracy, Row.from_mapping(row.to_mapping()) == row
+    ('dense', 0.91, True)
     """
 
     phase: Phase
@@ -56,11 +67,9 @@ class Row:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Row:
-        """Undo `to_mapping`, also after a passage through JSON."""
-        own = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.name != "phase"}
-        own["inference_interval"] = tuple(own["inference_interval"])
-        own["history"] = tuple((test, inference) for test, inference in own["history"])
-        return cls(phase=Phase.from_columns(values), **own)
+        """Undo `to_mapping`, also after a passage through JSON; raise `redense.reading.Unfit` for anything else."""
+        own = {name: value for name, value in mapping(values).items() if name not in PHASE_COLUMNS}
+        return fields(cls, own, phase=Phase.from_columns(values))
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,12 @@ class Results:
 
     `comparisons` tells which phase is better than which and gives away more, `at_equal_accuracy` what phases give away
     at epochs of equal test accuracy.
+
+    >>> from redense import Phase
+    >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, (0.55, 0.57), 42.0, "key")
+    >>> results = Results(Recipe(epochs=(10, 10, 10)), members=60_000, nonmembers=10_000, rows=(row,))
+    >>> Results.from_json(results.to_json()) == results
+    True
     """
 
     recipe: Recipe
@@ -126,24 +141,7 @@ class Results:
 
         Raises `FolderError` for what is no JSON of results and for results of another format.
         """
-        try:
-            values = json.loads(text)
-            found = values["format"]
-            if found == FORMAT:
-                return cls(
-                    Recipe.from_mapping(values["recipe"], source=source),
-                    values["members"],
-                    values["nonmembers"],
-                    tuple(Row.from_mapping(row) for row in values["rows"]),
-                    tuple(Comparison.from_mapping(each) for each in values["comparisons"]),
-                    tuple(Comparison.from_mapping(each) for each in values["at_equal_accuracy"]),
-                )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FolderError(f"{source}: cannot be read as results ({error}); expected a finished run's") from None
-        raise FolderError(
-            f"{source}: got results of format {found}; expected {FORMAT}: the same `redense run` command with this "
-            "version writes them anew, and trains nothing that is trained already"
-        )
+        return _WRITTEN.parse(text, source, cls._from_values)
 
     @classmethod
     def load(cls, folder: str | Path) -> Results:
@@ -151,12 +149,12 @@ class Results:
 
         Raises `FolderError` where there are none, or of another format.
         """
-        path = Path(folder) / FILE
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise FolderError(f"{folder}: no {FILE} that can be read ({error}); expected a run's folder") from None
-        return cls.from_json(text, str(path))
+        return _WRITTEN.read(Path(folder) / FILE, cls._from_values)
+
+    @classmethod
+    def _from_values(cls, values: Mapping[str, Any]) -> Results:
+        own = {name: value for name, value in values.items() if name != "recipe"}
+        return fields(cls, own, recipe=Recipe.from_written(field(values, "recipe")))
 
     def to_csv(self) -> str:
         """Write the rows as CSV, without their histories; the interval takes two columns."""

@@ -40,6 +40,13 @@ def run(
 
     Raises a `RedenseError`: `RecipeError`, `DataError`, `ModelError` or `FolderError` before anything is written;
     `TrainingError` when jobs failed and `Interrupted` on Ctrl-C, when all that is finished stays.
+
+    >>> import tempfile
+    >>> recipe = Recipe(model="mlp", sparsities=(0.5,), epochs=(1, 1, 1), batch_size=256)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     results = run(recipe, folder, workers=0)
+    >>> [row.phase.label for row in results.rows]
+    ['dense', 'sparse 50%', 're-dense 50%']
     """
     out = Path(out)
     console = console or Console(quiet=True)
@@ -55,14 +62,14 @@ def run(
         folder.store.discard_unfinished_writes()
         for note in folder.store.set_aside:
             console.print(note, highlight=False)
-        results = measure(prepared, folder.store)
+        results, masks = measure(prepared, folder.store)
         written = write_results(results, out)
         if results.rows:  # or what another engine trained here would be forgotten
             write_plan(out, prepared.fingerprints)
         _refuse_interrupted(outcome, prepared, results)
         if results.rows:
             written += write_pictures(results, out)
-            show_results(prepared, folder.store, results, console)
+            show_results(prepared, results, masks, console)
         if recipe.audit and results.rows and not outcome.failures:
             from redense.experiment.audit import audit_prepared
 

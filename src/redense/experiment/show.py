@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 
-from redense.experiment.checkpoints import Store
-from redense.experiment.measure import masks_by_phase
 from redense.experiment.prepare import Prepared
 from redense.experiment.report.comparisons import comparisons_table, leakage_sentences
 from redense.experiment.report.layers import kept_table, layer_table
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
-from redense.phases import NAMES
+from redense.phases import NAMES, Phase
+from redense.sparsity.masks import Masks
 
 
 def show_network(prepared: Prepared, console: Console) -> None:
@@ -25,11 +26,11 @@ def show_engine(prepared: Prepared, console: Console) -> None:
     console.print(f"Engine: {choice.name} on {choice.device} ({choice.reason})", highlight=False, soft_wrap=True)
 
 
-def show_results(prepared: Prepared, store: Store, results: Results, console: Console) -> None:
-    """Print the tables of a run that has any rows, and what they amount to."""
+def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Masks], console: Console) -> None:
+    """Print the tables of a run that has any rows, and what they amount to; `masks` are those of its sparse phases."""
     kinds = dict.fromkeys(phase.kind for phase in prepared.recipe.phases(0.0) if phase.kind != "sparse")
     without_masks = ", ".join(NAMES[kind] for kind in kinds)
-    console.print(kept_table(prepared.model, masks_by_phase(prepared, store), without_masks))
+    console.print(kept_table(prepared.model, masks, without_masks))
     console.print(results_table(results, prepared.model_name))
     console.print(comparisons_table(results), soft_wrap=True, highlight=False)
     for sentence in leakage_sentences(results):

@@ -1,0 +1,211 @@
+"""Whatever stands in a file that redense wrote, reading it gives what was written there or one error of one line."""
+
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import redense
+from redense.auditing.protocols import PROTOCOLS
+from redense.auditing.result import AuditResult
+from redense.errors import DataError, FolderError, RedenseError
+from redense.experiment.audit_rows import AuditRow, read_rows, write_rows
+from redense.experiment.equal_accuracy import Trace
+from redense.experiment.folder import read_plan, read_recipe, write_plan
+from redense.experiment.plan import Fingerprints
+from redense.experiment.results import Results
+from redense.files import write_whole
+from redense.phases import Phase
+
+ROOT = Path(__file__).parents[1]
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(), st.text(max_size=5)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+READERS = {
+    "results.json": Results.load,
+    "audit.json": read_rows,
+    "recipe.json": read_recipe,
+    "plan.json": read_plan,
+    "one audit": lambda folder: AuditResult.from_json((folder / "one audit").read_text()),
+}
+TYPES = {
+    "results.json": Results,
+    "audit.json": list[AuditRow],
+    "recipe.json": redense.Recipe,
+    "plan.json": Fingerprints,
+    "one audit": AuditResult,
+}
+
+
+@pytest.fixture(scope="module")
+def written(undisturbed, tmp_path_factory):
+    """A folder with one valid file of each kind."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("written")
+    for name in ("results.json", "recipe.json"):
+        (folder / name).write_bytes((undisturbed / name).read_bytes())
+    write_plan(folder, Fingerprints("data", "architecture", "cpu"))
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(240, 4, generator=generator), torch.arange(240) % 2
+    result = redense.audit(torch.nn.Linear(4, 2), members=(x[:120], y[:120]), nonmembers=(x[120:], y[120:]))
+    assert any(rate.point is None for attack in result.attacks for rate in attack.rates)
+    phase = Phase("control", 2, 0.1, None, 1, "control-longer", "sparse")
+    trace = Trace(((0.5, 0.5), (0.75, 0.5)), 120)
+    row = AuditRow("half", phase, 3, "key", 0.5, trace, result, result.risks, (x[:, 0] > 0).numpy())
+    write_rows([row], 120, folder)
+    write_whole(folder / "one audit", result.to_json())
+    return folder
+
+
+def is_a(kind, value):
+    """Tell whether a value has the type that an annotation names, all the way down; an oracle beside the reader."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return type(value) is str and value in arguments
+    if origin in (typing.Annotated,):
+        return is_a(arguments[0], value)
+    if origin in (typing.Union, types.UnionType):
+        return any(is_a(each, value) for each in arguments)
+    if origin is tuple and arguments[1:] != (...,):
+        return type(value) is tuple and len(value) == len(arguments) and all(map(is_a, arguments, value))
+    if origin in (tuple, list):
+        return type(value) is origin and all(is_a(arguments[0], each) for each in value)
+    if origin is dict:
+        return type(value) is dict and all(is_a(arguments[0], key) and is_a(arguments[1], value[key]) for key in value)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        compared = [field.name for field in dataclasses.fields(kind) if field.compare]
+        return type(value) is kind and all(is_a(hints[name], getattr(value, name)) for name in compared)
+    return type(value) is kind
+
+
+def places(value, path=()):
+    """Yield the path of every value inside a value of JSON, itself included."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inside:
+        yield from places(each, (*path, key))
+
+
+def changed(value, path, change):
+    """Return a value of JSON with what stands at a path changed."""
+    if not path:
+        return change(value)
+    copy = value.copy()
+    copy[path[0]] = changed(value[path[0]], path[1:], change)
+    return copy
+
+
+def without(value, key):
+    return {name: each for name, each in value.items() if name != key}
+
+
+def read_or_refused(name, folder):
+    """Return what is read, or None where that is refused as it should be."""
+    refusal = None
+    try:
+        found = READERS[name](folder)
+    except RedenseError as error:
+        refusal = error
+    if refusal is None:
+        assert is_a(TYPES[name], found)
+        return found
+    assert type(refusal) is (DataError if name == "one audit" else FolderError)
+    assert len(str(refusal).splitlines()) == 1
+    return None
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_was_written_is_read(name, written):
+    assert read_or_refused(name, written) is not None
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=60)
+@given(data=st.data())
+def test_any_value_in_place_of_another_is_read_or_refused(name, written, tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp()
+    values = json.loads((written / name).read_text())
+    path = data.draw(st.sampled_from(list(places(values))))
+    (folder / name).write_text(json.dumps(changed(values, path, lambda _: data.draw(JSON))))
+    read_or_refused(name, folder)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_value_of_another_kind_is_refused_wherever_it_stands(name, written, tmp_path):
+    """None of the types that files hold takes an empty mapping inside a list."""
+    values = json.loads((written / name).read_text())
+    for path in {path[:3]: path for path in places(values)}.values():
+        if "verdict" in path and name == "results.json":
+            continue  # words that are made anew of the figures
+        (tmp_path / name).write_text(json.dumps(changed(values, path, lambda _: [{}])))
+        assert read_or_refused(name, tmp_path) is None, path
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_missing_key_is_refused(name, written, tmp_path):
+    values = json.loads((written / name).read_text())
+    for key in values:
+        if name == "results.json" and key in ("comparisons", "at_equal_accuracy"):
+            continue  # results may have none
+        (tmp_path / name).write_text(json.dumps(without(values, key)))
+        assert read_or_refused(name, tmp_path) is None, key
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"null", b"7", b"[]", b"{}", b'"text"', b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5000, b"\xff\xfe{"],
+    ids=lambda content: content[:8].decode("latin1"),
+)
+def test_what_is_none_of_ours_is_refused(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    if name == "one audit" and content[:1] == b"\xff":
+        return  # a text cannot hold that
+    assert read_or_refused(name, tmp_path) is None
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name != "one audit"])
+def test_no_file_or_a_folder_in_its_place_is_refused(name, tmp_path):
+    with pytest.raises(FolderError, match=f"no {name} that can be read .No such file"):
+        READERS[name](tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(FolderError, match=f"no {name} that can be read .Is a directory"):
+        READERS[name](tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name != "recipe.json"])
+def test_older_formats_are_written_anew_and_newer_ones_need_their_version(name, written, tmp_path):
+    values = json.loads((written / name).read_text())
+    for change, advice in (
+        (-1, "again|anew|the same"),
+        (1, "use the version of redense that wrote it, or a newer one"),
+    ):
+        other = values["format"] + change
+        (tmp_path / name).write_text(json.dumps({**values, "format": other}))
+        with pytest.raises(RedenseError, match=f"got format {other}; expected {values['format']}; .*{advice}"):
+            READERS[name](tmp_path)
+
+
+def test_an_infinite_threshold_and_a_protocols_former_name_are_read(written):
+    values = json.loads((written / "one audit").read_text())
+    point = {"threshold": None, "tpr": 0.0, "tpr_interval": [0, 0.1], "fpr": 0.0, "fpr_interval": [0, 0.1]}
+    values["attacks"][0]["rates"][0]["point"] = point
+    result = AuditResult.from_mapping({**values, "protocol": "reference"})
+    assert result.attacks[0].rates[0].point.threshold == float("inf")
+    assert result.protocol in PROTOCOLS
+    assert AuditResult.from_mapping(result.to_mapping()) == result
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_published_results_are_read_and_written_alike(path):
+    text = path.read_text()
+    assert json.loads(Results.from_json(text).to_json()) == json.loads(text)
