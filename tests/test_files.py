@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from redense.errors import FolderError
-from redense.files import TEMPORARY, write_whole
+from redense.files.writing import TEMPORARY, write_whole
 
 
 def test_a_file_is_the_old_or_the_new_one(tmp_path):

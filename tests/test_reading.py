@@ -19,7 +19,7 @@ from redense.experiment.equal_accuracy import Trace
 from redense.experiment.folder import read_plan, read_recipe, write_plan
 from redense.experiment.plan import Fingerprints
 from redense.experiment.results import Results
-from redense.files import write_whole
+from redense.files.writing import write_whole
 from redense.phases import Phase
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from redense.errors import RecipeError
-from redense.reading import field, fields
+from redense.files.reading import field, fields
 from redense.text import percent
 
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
@@ -72,7 +72,7 @@ class Phase:
 
     @classmethod
     def from_columns(cls, row: Mapping[str, Any]) -> Phase:
-        """Undo `to_columns`; other columns of the row are left alone. Raises `redense.reading.Unfit`."""
+        """Undo `to_columns`; other columns of the row are left alone. Raises `redense.files.reading.Unfit`."""
         return fields(cls, {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS})
 
 

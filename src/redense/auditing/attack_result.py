@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import hypergeom
 
+from redense.files.reading import fields, mapping
 from redense.metrics.epsilon import epsilon_of_curve, held_out_epsilon
 from redense.metrics.intervals import (
     OperatingPoint,
@@ -22,7 +23,6 @@ from redense.metrics.intervals import (
     split_halves,
 )
 from redense.metrics.roc import Array, Halves, Members, Roc
-from redense.reading import fields, mapping
 
 FPRS = (0.1, 0.01, 0.001, 0.0001)
 FEWEST_FALSE_POSITIVES = 10

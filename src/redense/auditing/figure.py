@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redense.auditing.attacks import PICTURED
-from redense.files import png_bytes, write_png
+from redense.files.writing import png_bytes, write_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

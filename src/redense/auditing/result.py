@@ -16,7 +16,7 @@ import numpy.typing as npt
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import FORMER, Protocol
 from redense.errors import DataError
-from redense.reading import Written, field, fields
+from redense.files.reading import Written, field, fields
 from redense.text import csv_text
 
 FORMAT = 1
@@ -147,7 +147,7 @@ class AuditResult:
     def to_html(self, path: str | Path) -> None:
         """Write a page that needs nothing beside it: verdict, table, ROC picture, classes and exposed examples."""
         from redense.auditing.page import audit_html
-        from redense.files import write_whole
+        from redense.files.writing import write_whole
 
         write_whole(Path(path), audit_html([("", self)], "Privacy audit"))
 

@@ -18,7 +18,7 @@ from redense.data.layout import images
 from redense.data.loading import sides
 from redense.data.npz import held, read_npz
 from redense.errors import DataError, FolderError
-from redense.files import write_whole
+from redense.files.writing import write_whole
 from redense.models.evaluation import evaluating
 from redense.models.registry import build, load_weights
 from redense.signals import Signals, image_queries

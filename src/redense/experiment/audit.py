@@ -21,7 +21,7 @@ from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.report.audits import audit_summary, save_audit_traces
 from redense.experiment.resources import Resources
-from redense.files import write_whole
+from redense.files.writing import write_whole
 
 
 def check_audit(prepared: Prepared) -> None:

@@ -15,11 +15,11 @@ from redense.attacks.references import Array
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult, flat_attack
 from redense.experiment.equal_accuracy import Trace
-from redense.files import write_whole
+from redense.files.reading import Written, build, field, fields, mapping
+from redense.files.writing import write_whole
 from redense.metrics.roc import Members
 from redense.phases import COLUMNS as PHASE_COLUMNS
 from redense.phases import Phase
-from redense.reading import Written, build, field, fields, mapping
 from redense.text import csv_lines, csv_text
 
 FILE = "audit.json"
@@ -68,7 +68,7 @@ class AuditRow:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> AuditRow:
-        """Undo `to_mapping`, also after a passage through JSON; raise `redense.reading.Unfit` for anything else."""
+        """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
         trace = fields(Trace, {"points": field(mapping(values), "history"), "held_out": field(values, "held_out")})
         elsewhere = ("history", "held_out", *PHASE_COLUMNS)
         own = {name: value for name, value in values.items() if name not in elsewhere}

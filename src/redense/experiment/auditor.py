@@ -30,7 +30,7 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
-from redense.files import write_whole
+from redense.files.writing import write_whole
 from redense.metrics.roc import Members
 from redense.models.registry import rebuild
 from redense.signals import Signals, image_queries

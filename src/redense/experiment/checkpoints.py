@@ -23,7 +23,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from redense.errors import FolderError
-from redense.files import TEMPORARY, temporary_beside, why, write_synced
+from redense.files.writing import TEMPORARY, temporary_beside, why, write_synced
 from redense.signals import Signals
 from redense.sparsity.bits import pack_bits, unpack_bits
 

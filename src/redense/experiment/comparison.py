@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from redense.files.reading import fields, mapping
 from redense.methods import Method, control_of
 from redense.metrics.paired import holm, mcnemar, t_interval, t_test, wilcoxon
 from redense.metrics.roc import Members
 from redense.phases import Phase
-from redense.reading import fields, mapping
 
 SIGNIFICANT = 0.05
 Quantity = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc"]
@@ -88,7 +88,7 @@ class Comparison:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Comparison:
-        """Undo `to_mapping`, also after a passage through JSON; raise `redense.reading.Unfit` for anything else."""
+        """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
         return fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
 
 

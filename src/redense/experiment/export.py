@@ -16,7 +16,7 @@ from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.export_settings import ExportSettings, file_name
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
-from redense.files import write_whole
+from redense.files.writing import write_whole
 from redense.models.evaluation import evaluation_mode
 from redense.models.registry import rebuild, resolve
 from redense.sparsity.storage import save_sparse

@@ -17,8 +17,8 @@ from redense.errors import FolderError
 from redense.experiment.checkpoints import Store
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
-from redense.files import why, write_whole
-from redense.reading import Written, fields
+from redense.files.reading import Written, fields
+from redense.files.writing import why, write_whole
 
 RECIPE_FILE = "recipe.json"
 PLAN_FILE = "plan.json"

@@ -21,10 +21,10 @@ from typing_extensions import Doc
 from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.errors import RecipeError
+from redense.files.reading import field as setting_of
+from redense.files.reading import mapping
 from redense.methods import CONTROLS, METHODS, Method, Phases
 from redense.phases import Phase
-from redense.reading import field as setting_of
-from redense.reading import mapping
 from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean
 
@@ -178,7 +178,7 @@ class Recipe:
 
     @classmethod
     def from_written(cls, settings: Any) -> Recipe:
-        """Undo `to_mapping`; raise `redense.reading.Unfit` unless every setting is there, `RecipeError` for wrong ones.
+        """Undo `to_mapping`; raise `Unfit` unless every setting is there, `RecipeError` for wrong ones.
 
         A setting that comes to be after folders were written without it must be let off here.
         """

@@ -12,10 +12,10 @@ from typing import Any
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.recipe import Recipe
+from redense.files.reading import Written, field, fields, mapping
 from redense.metrics.roc import Members
 from redense.phases import COLUMNS as PHASE_COLUMNS
 from redense.phases import Phase
-from redense.reading import Written, field, fields, mapping
 from redense.text import csv_text
 
 FORMAT = 2
@@ -67,7 +67,7 @@ class Row:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Row:
-        """Undo `to_mapping`, also after a passage through JSON; raise `redense.reading.Unfit` for anything else."""
+        """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
         own = {name: value for name, value in mapping(values).items() if name not in PHASE_COLUMNS}
         return fields(cls, own, phase=Phase.from_columns(values))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from redense.experiment.report.figures import save_table_figure
 from redense.experiment.report.traces import save_results_traces
 from redense.experiment.results import FILE, Results
-from redense.files import write_whole
+from redense.files.writing import write_whole
 
 
 def write_results(results: Results, folder: Path) -> list[str]:

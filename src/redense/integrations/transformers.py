@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from redense.dsd import DSD
 from redense.errors import TrainingError
-from redense.files import write_whole
+from redense.files.writing import write_whole
 from redense.phases import check_fill
 
 try:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from redense.files import write_png
+from redense.files.writing import write_png
 from redense.sparsity.masks import Selection, check_selection, choose_masks, lasting
 from redense.sparsity.select import several
 from redense.text import percent

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import nn
 
 from redense.errors import ModelError
-from redense.files import write_whole
+from redense.files.writing import write_whole
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.keys import INTEGER
 from redense.sparsity.shards import is_sharded

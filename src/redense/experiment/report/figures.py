@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from redense.files import write_png
+from redense.files.writing import write_png
 from redense.methods import CONTROLS, control_of
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.spread import Spread

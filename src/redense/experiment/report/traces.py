@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.report.figures import colour
-from redense.files import write_png
+from redense.files.writing import write_png
 from redense.phases import Phase
 from redense.text import percent
 

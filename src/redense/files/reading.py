@@ -119,7 +119,7 @@ def fields(kind: type[T], values: Any, **made: Any) -> T:
     >>> fields(Written, {"what": "a plan", "format": 1, "remedy": 7})
     Traceback (most recent call last):
     ...
-    redense.reading.Unfit: remedy: got 7; expected a string
+    redense.files.reading.Unfit: remedy: got 7; expected a string
     """
     given = mapping(values)
     of_kind: Any = kind
