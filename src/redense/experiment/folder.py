@@ -25,7 +25,9 @@ PLAN_FILE = "plan.json"
 PLAN_FORMAT = 1
 LOCK_FILE = "lock"
 _RECIPE = Written(
-    "the recipe of a run", None, "restore it (results.json has the same under recipe) or choose another folder"
+    "the recipe of a run",
+    None,
+    "expected a run's folder; choose another folder, or restore the file (results.json has the same under recipe)",
 )
 _PLAN = Written(
     "the plan of a run",
