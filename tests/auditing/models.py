@@ -25,7 +25,7 @@ class Lookup(nn.Module):
 
 def numbers(x):
     """The numbers [n] of examples."""
-    return torch.from_numpy(np.argsort(CODES))[x.flatten(1)[:, 0].long()]
+    return torch.from_numpy(np.argsort(CODES))[x.flatten(1)[:, 0].round().long()]
 
 
 def numbered(first, count, classes=3):

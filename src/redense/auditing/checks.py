@@ -161,8 +161,9 @@ def of_accuracy(evidence: Evidence) -> list[str]:
             f"the model is right about {100 * inside:.1f}% of the members, and guessing the largest class about "
             f"{100 * guess:.1f}%: it hardly knows what it was trained on; {REMEDY}"
         )
-    error = math.sqrt(inside * (1 - inside) / members + outside * (1 - outside) / nonmembers)
-    if inside < outside - ERRORS * error:
+    # one right and one wrong answer more on each side, for an accuracy of 1 is not sure (Agresti & Caffo 2000)
+    low, high = (inside * members + 1) / (members + 2), (outside * nonmembers + 1) / (nonmembers + 2)
+    if low < high - ERRORS * math.sqrt(low * (1 - low) / (members + 2) + high * (1 - high) / (nonmembers + 2)):
         found.append(
             f"the model is right about {100 * inside:.1f}% of the members and {100 * outside:.1f}% of the non-members: "
             f"it should know its members better; check that the sides are not exchanged, and {REMEDY}"
