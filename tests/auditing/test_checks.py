@@ -231,7 +231,7 @@ def test_the_hook_is_gone_and_a_norm_that_has_learnt_nothing_is_passed_over():
 def sound(seed):
     """Evidence of a model that is right about 60 to 100% of its members, and about as many others or fewer."""
     generator = np.random.default_rng(seed)
-    classes, members, nonmembers = int(generator.integers(2, 20)), *map(int, generator.integers(60, 800, 2))
+    classes, members, nonmembers = int(generator.integers(2, 20)), *map(int, generator.integers(60, 400, 2))
     is_member = np.arange(members + nonmembers) < members
     labels = generator.integers(0, classes, len(is_member))
     z = generator.normal(size=(len(is_member), classes))

@@ -62,9 +62,10 @@ def compare_sides(members: Described, nonmembers: Described) -> list[Told]:
     two-sample tests", ICLR 2017).
 
     Inputs are summarised and reduced to their `COMPONENTS` principal components, which a linear classifier and boosted
-    trees see. Both are judged on examples that they have not learnt from, in `FOLDS` folds; equal inputs fall into one
-    fold.
+    trees see. Both are judged on examples that they have not learnt from, in `FOLDS` folds. Equal inputs of one side
+    count once, those of both sides fall into one fold.
     """
+    members, nonmembers = members.distinct(), nonmembers.distinct()
     features, weights = _features(members, nonmembers)
     is_member = np.arange(len(features)) < len(members)
     fold = (np.concatenate([members.groups, nonmembers.groups]) % FOLDS).astype(np.int64)

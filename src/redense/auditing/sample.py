@@ -40,6 +40,11 @@ class Described:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def distinct(self) -> Described:
+        """Return the first of all equal inputs: copies are no further evidence of anything."""
+        first = np.sort(np.unique(self.groups, return_index=True)[1])
+        return Described(self.values[first], self.features[first], self.labels[first], self.groups[first])
+
 
 class Sample:
     """At most `most` of the examples that are added batch by batch, each with the same chance, in one pass.
