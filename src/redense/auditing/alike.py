@@ -213,7 +213,8 @@ def _classes(labels: npt.NDArray[np.int64]) -> Array:
     """Tell the commonest classes apart, a column each."""
     known, counts = np.unique(labels, return_counts=True)
     common = known[np.argsort(-counts, kind="stable")[:CLASSES]]
-    return (labels[:, None] == common).astype(np.float64)
+    told: Array = (labels[:, None] == common).astype(np.float64)
+    return told
 
 
 def _standard(columns: Array) -> Array:
