@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import shutil
 
@@ -9,14 +10,17 @@ from rich.console import Console
 
 import redense
 from redense.attacks import ShadowClassifier
+from redense.auditing.alike import sides_alike
 from redense.data.members import MemberSet
 from redense.errors import DataError, FolderError, RecipeError
+from redense.experiment import auditor as auditor_module
 from redense.experiment.audit import RunAuditor, audit_run
 from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.audit_rows import read_rows, write_rows
 from redense.experiment.checkpoints import Store
 from redense.experiment.plan import identities
 from redense.experiment.prepare import prepare
+from redense.experiment.report.audits import audit_summary
 from redense.experiment.resources import Resources
 from redense.methods import METHODS
 from redense.metrics import auc
@@ -173,8 +177,45 @@ def test_an_unpaired_reference_is_left_out(out):
         _, rows = rows_of(out)
         assert [row.result.references for row in rows if row.phase.kind == "dense"] == [2, 2]
         assert [row.result.references for row in rows if row.phase.kind == "sparse"] == [4, 4]
+        for row in rows:
+            lost = [warning for warning in row.result.warnings if "reference models of this phase" in warning]
+            assert [warning.split(" are left out")[0] for warning in lost] == (
+                ["2 of 4 reference models of this phase"] if row.phase.kind == "dense" else []
+            )
     finally:
         (out / "hidden").rename(hidden)
+
+
+def test_attacks_that_were_asked_for_and_not_made_are_named(out, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(out, folder)
+    auditor, _ = rows_of(folder)
+    for job in auditor.jobs:
+        if job.member_set and job.member_set.role == "reference" and job.phase.kind == "dense":
+            shutil.rmtree(folder / "checkpoints" / job.key)
+    _, rows = rows_of(folder, attacks=("threshold", "label-only", "lira", "rmia"))
+    for row in rows:
+        named = {warning.split(":")[0] for warning in row.result.warnings if "asked for and left out" in warning}
+        assert named == ({"label-only", "lira", "rmia"} if row.phase.kind == "dense" else {"label-only"})
+        assert (row.result.members_accuracy, row.result.nonmembers_accuracy) != (None, None)
+    printed = Console(width=400, file=io.StringIO())
+    printed.print(audit_summary(rows, METHODS["dsd"]))
+    assert "Warning: lira: asked for and left out, for there are no reference models." in printed.file.getvalue()
+    assert "accuracy on non-members, %" in printed.file.getvalue()
+
+
+def test_the_sides_are_compared_once_for_all_phases(out, tmp_path, monkeypatch):
+    times = []
+    monkeypatch.setattr(auditor_module, "sides_alike", lambda *sides: times.append(1) or sides_alike(*sides))
+    shutil.copytree(out, tmp_path / "run", ignore=shutil.ignore_patterns("audit"))
+    _, rows = rows_of(tmp_path / "run")
+    assert times == [1]
+    assert {row.result.alike.unchecked for row in rows if row.protocol == "half"} == {
+        "members were drawn at random from all examples"
+    }
+    assert {row.result.alike.unchecked for row in rows if row.protocol == "all"} == {
+        "there are fewer than 50 examples on a side"
+    }
 
 
 def test_targets_share_reference_models():

@@ -45,10 +45,12 @@ def checked_references(
     included: npt.ArrayLike,
     *,
     needs: tuple[str, ...] = ("IN", "OUT"),
+    fewest: int = 2,
 ) -> tuple[Array, Array, Included]:
     """Return target [n, q], references [m, n, q] and included [m, n], or raise ValueError with what is wrong.
 
-    Target and references may come without q. `needs` says which kinds of reference model every example must have.
+    Target and references may come without q. `needs` says which kinds of reference model every example must have,
+    `fewest` how many models there must be.
     """
     own = np.asarray(target, dtype=np.float64)
     others = np.asarray(references, dtype=np.float64)
@@ -61,8 +63,8 @@ def checked_references(
         )
     if member.shape != others.shape[:2]:
         raise ValueError(f"included: got {member.shape}; expected {others.shape[:2]}, one for each model and example")
-    if len(others) < 2:
-        raise ValueError(f"got {len(others)} reference model(s); expected at least 2")
+    if len(others) < fewest:
+        raise ValueError(f"got {len(others)} reference model(s); expected at least {fewest}")
     for name, values in (("target", own), ("references", others)):
         wrong = np.count_nonzero(~np.isfinite(values))
         if wrong:

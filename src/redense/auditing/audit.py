@@ -9,16 +9,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from redense.attacks.lira import Variance
 from redense.attacks.references import Array
+from redense.attacks.threshold import Labels
+from redense.auditing.alike import Told, compare_answers, not_comparable, sides_alike, surest, warned
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
-from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, possible_attacks, queried
+from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
+from redense.auditing.checks import Answers, accuracies, first_norm, of_accuracy, of_signs
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
+from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import Protocol
-from redense.auditing.result import AuditResult, ClassRisk, Exposed
+from redense.auditing.result import FEWEST, Alike, AuditResult, ClassRisk, Exposed
+from redense.auditing.sample import Sample
 from redense.auditing.verdict import judge
 from redense.data.loading import sides
 from redense.errors import DataError, RecipeError
@@ -29,6 +35,8 @@ from redense.metrics.roc import Roc, roc
 from redense.signals import Query, Signals
 from redense.text import did_you_mean
 
+NO_INPUTS = "only signals were given, no inputs"
+DRAWN = "members were drawn at random from all examples"
 MOST_EXPOSED = 20
 FEWEST_IN_CLASS = 20
 MOST_OVERLAP = 0.01
@@ -99,10 +107,16 @@ def audit(
         batch_size=batch_size,
         device=device,
     )
-    read = [ask(members, "members"), ask(nonmembers, "nonmembers")]
+    watched = [Side("members"), Side("nonmembers")]
+    warnings = [*read_twice(members, "members"), *read_twice(nonmembers, "nonmembers")]
+    with first_norm(model) as norms:
+        read = [ask(members, "members", watch=watched[0])]
+    read.append(ask(nonmembers, "nonmembers", watch=watched[1]))
     examples = Examples.join(read)
     is_member = np.arange(len(examples.labels)) < len(read[0].labels)
-    warnings = repeated(examples.digests, is_member)
+    warnings += repeated(examples.digests, is_member)
+    warnings += [warning for side in watched for warning in side.answers.warnings()]
+    warnings += [warning for norm in norms for warning in norm.warnings()]
     evidence = Evidence(
         target=examples.signals[0],
         labels=examples.labels,
@@ -112,7 +126,13 @@ def audit(
         noisy=examples.noisy[0] if examples.noisy else None,
     )
     return audit_evidence(
-        evidence, attacks=attacks, variance=variance, confidence=confidence, delta=delta, warnings=warnings
+        evidence,
+        attacks=attacks,
+        variance=variance,
+        confidence=confidence,
+        delta=delta,
+        warnings=warnings,
+        sides=sides_alike(*(side.sample.described() for side in watched)),
     )
 
 
@@ -126,10 +146,12 @@ def audit_evidence(
     protocol: Protocol = "given",
     warnings: Sequence[str] = (),
     learnt: Learnt | None = None,
+    sides: Sequence[Told] | str = NO_INPUTS,
 ) -> AuditResult:
     """Audit from signals alone: no model is needed. Arguments are as in `audit`.
 
     `learnt` keeps what attacks learn from the reference models, for audits of other targets with the same ones.
+    `sides` is how well inputs and labels alone tell members from non-members, or why that was not looked at.
 
     Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models.
 
@@ -167,11 +189,15 @@ def audit_evidence(
             f"attacks: none of {', '.join(attacks)} can be made with what is given; add "
             f"{' or '.join(PLAIN_FAMILIES)}, or reference models"
         )
+    alike = _alike(sides, evidence, protocol)
+    lower_ends = [auc_interval_of(curve, 1 - (1 - confidence) / len(curves))[0] for curve in curves.values()]
+    unlike = not_comparable(alike, lower_ends)
     primary = next((name for name in PRIMARY if name in scores), found[-1].attack)
     risks = shares_below(scores[primary], members)
     one_run = None
-    if protocol == "half":
+    if protocol == "half" and unlike is None:
         one_run = one_run_epsilon_of_scores(scores[primary], members, delta=delta, confidence=confidence)
+    inside, outside = accuracies(evidence)
     return AuditResult(
         protocol=protocol,
         members=int(members.sum()),
@@ -181,14 +207,47 @@ def audit_evidence(
         delta=delta,
         attacks=tuple(found),
         primary=primary,
-        verdict=judge(found, members.sum(), (~members).sum(), confidence),
+        verdict=unlike or judge(found, members.sum(), (~members).sum(), confidence),
         one_run_epsilon=one_run,
         exposed=_exposed(risks, evidence),
         classes=_classes(scores[primary], evidence, confidence),
-        warnings=(*warnings, *_telling_counts(evidence)),
+        warnings=(
+            *warnings,
+            *of_accuracy(evidence),
+            *of_signs(curves),
+            *warned(alike, lower_ends),
+            *_telling_counts(evidence),
+            *left_out(attacks, evidence),
+        ),
+        members_accuracy=inside,
+        nonmembers_accuracy=outside,
+        alike=alike,
         curves={name: thinned(curve) for name, curve in curves.items()},
         risks=risks,
     )
+
+
+class Side:
+    """What is noticed of one side's batches as they pass."""
+
+    def __init__(self, what: str) -> None:
+        self.sample = Sample()
+        self.answers = Answers(what)
+
+    def __call__(self, inputs: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor) -> None:
+        """Take note of a batch."""
+        self.sample.add(inputs, labels, digests)
+        self.answers.add(logits, labels)
+
+
+def _alike(sides: Sequence[Told] | str, evidence: Evidence, protocol: Protocol) -> Alike:
+    """Put together what tells the sides apart; a random half needs no check."""
+    if protocol == "half":
+        return Alike(unchecked=DRAWN)
+    if min(evidence.members.sum(), (~evidence.members).sum()) < FEWEST:
+        return Alike(unchecked=f"there are fewer than {FEWEST} examples on a side")
+    of_inputs, unchecked = ([], sides) if isinstance(sides, str) else (list(sides), "")
+    return surest([*of_inputs, *compare_answers(evidence)], unchecked)
 
 
 def check_settings(attacks: Sequence[str], delta: float = 0.0) -> None:

@@ -24,14 +24,38 @@ SOURCE = "audit result"
 _WRITTEN = Written("the result of an audit", FORMAT, "audit again with this version of redense", DataError)
 FEWEST = 50
 """Members and non-members that a verdict needs."""
+SURE = 0.01
+"""Sides that are alike are told apart so often at most."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`kind`: whether a leak was shown; `sentence`: the same for somebody who has never heard of an ROC curve."""
 
-    kind: Literal["leak", "none shown", "too few"]
+    kind: Literal["leak", "none shown", "too few", "not comparable"]
     sentence: str
+
+
+@dataclass(frozen=True)
+class Alike:
+    """How well members and non-members are told apart without the model under audit.
+
+    `auc` is the largest area that was reached, by `by`: classifiers on inputs and labels alone, or the answers of
+    reference models that saw neither. 0.5 means alike. `interval` holds in 95%, over all that was tried;
+    `p_value` is of "the two sides are alike", over all that was tried. All three are None where nothing was tried.
+    `unchecked` says why inputs and labels were not looked at; it is empty where they were.
+    """
+
+    auc: float | None = None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    by: str = ""
+    unchecked: str = ""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the two sides differ beyond chance."""
+        return self.p_value is not None and self.p_value < SURE
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,9 @@ class AuditResult:
     half, the other half being non-members) or ``given`` (the user's own members and non-members). `primary` names the
     attack, chosen beforehand, that `exposed`, `classes` and per-example risks rest on. `one_run_epsilon` is what the
     run proves when every example was a member with probability 1/2, independently (``half`` only, else None).
+    `members_accuracy` and `nonmembers_accuracy` in [0, 1] are those of the audited model, None where only the
+    probability of the true class is known. `alike` says how well the two sides are told apart without the model.
+    `warnings` is what should be known before any of it is believed.
     `curves` holds (FPR, TPR) points of every attack. `risks` [n] is the risk of every example, members or not, in the
     order in which they were given; it is not written to JSON.
     """
@@ -84,6 +111,9 @@ class AuditResult:
     classes: tuple[ClassRisk, ...]
     warnings: tuple[str, ...]
     curves: dict[str, tuple[list[float], list[float]]]
+    members_accuracy: float | None = None
+    nonmembers_accuracy: float | None = None
+    alike: Alike = Alike()
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def attack(self, name: str) -> AttackResult:

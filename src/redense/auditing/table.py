@@ -12,7 +12,7 @@ from redense.auditing.attack_result import FPRS, RateAt
 from redense.auditing.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
-    from redense.auditing.result import AuditResult
+    from redense.auditing.result import Alike, AuditResult
 
 WIDTH = 150
 
@@ -58,6 +58,8 @@ def notes(result: AuditResult) -> list[str]:
     return [
         f"{result.members:,} members, {result.nonmembers:,} non-members{references}; "
         f"protocol {result.protocol}: {PROTOCOLS[result.protocol]}.",
+        accuracy_text(result),
+        *note(result.alike),
         "accuracy: balanced (50% = guessing), thresholds learnt on other examples or reference models; oracle: "
         "the best threshold for these examples.",
         f"Intervals hold in {sure} of audits; ε: what an attack proves with {sure} confidence (delta "
@@ -66,6 +68,14 @@ def notes(result: AuditResult) -> list[str]:
         *refused,
         *(f"Warning: {warning}." for warning in result.warnings),
     ]
+
+
+def accuracy_text(result: AuditResult) -> str:
+    """Say how often the model is right about each side."""
+    inside, outside = result.members_accuracy, result.nonmembers_accuracy
+    if inside is None or outside is None:
+        return "The model's accuracy is not known: only the probability of the true class was given."
+    return f"The model is right about {100 * inside:.2f}% of the members and {100 * outside:.2f}% of the non-members."
 
 
 def _most_exposed(result: AuditResult) -> list[str]:
@@ -79,6 +89,22 @@ def _most_exposed(result: AuditResult) -> list[str]:
         ]
         lines.append(f"AUC of {result.primary} by class: from {ends[1]} to {ends[0]}.")
     return lines
+
+
+def note(alike: Alike) -> list[str]:
+    """Say what was found, or why nothing was looked for."""
+    found = []
+    if alike.auc is not None:
+        found = [f"Without the model, {alike.by} tell members from non-members with an AUC of {figure(alike)}."]
+    if alike.unchecked:
+        found.append(f"Not checked whether members and non-members are alike in inputs: {alike.unchecked}.")
+    return found
+
+
+def figure(alike: Alike) -> str:
+    """Write the area with its interval."""
+    low, high = alike.interval or (0.0, 1.0)
+    return f"{alike.auc:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def interval_text(interval: tuple[float, float], factor: float, digits: int) -> str:

@@ -15,12 +15,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from redense.attacks.references import Array
+from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
-from redense.auditing.attacks import Learnt, Query, queried
-from redense.auditing.audit import audit_evidence, repeated
+from redense.auditing.attacks import Learnt, Query, not_made, queried
+from redense.auditing.audit import DRAWN, audit_evidence, repeated
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult
+from redense.auditing.sample import Sample
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import MemberSet, included
@@ -33,6 +35,7 @@ from redense.experiment.plan import Job
 from redense.files.writing import write_whole
 from redense.metrics.roc import Members
 from redense.models.registry import rebuild
+from redense.phases import Phase
 from redense.signals import Signals, image_queries
 
 T = TypeVar("T")
@@ -62,10 +65,26 @@ class RunAuditor:
             references = [job for job in of_phase if job.member_set and job.member_set.role == "reference"]
             # an unpaired model would leave examples without an IN or an OUT
             references = _paired(references)
-            shared = _OfPhase(self, references)
+            shared = _OfPhase(self, references, self._planned(phase))
             for job in of_phase:
                 if job.member_set is None or job.member_set.role == "target":
                     yield self._row(job, shared)
+
+    def _planned(self, phase: Phase) -> int:
+        sets = (job.member_set for job in self.jobs if job.phase == phase)
+        return sum(member_set is not None and member_set.role == "reference" for member_set in sets)
+
+    @cached_property
+    def sides(self) -> list[Told] | str:
+        """How well inputs and labels alone tell the training from the test data, found once for all phases."""
+        samples = Sample(), Sample()
+        first = len(self.data.y_train)
+        for sample, x, part in (
+            (samples[0], self.data.x_train, slice(first)),
+            (samples[1], self.data.x_test, slice(first, None)),
+        ):
+            sample.add(x, self.labels[part], self.digests[part])
+        return sides_alike(*(sample.described() for sample in samples))
 
     def check(self) -> None:
         """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
@@ -128,6 +147,7 @@ class RunAuditor:
         protocol: Protocol = "all" if job.member_set is None else "half"
         key = self._key(job, shared.references)
         result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
+        result = replace(result, warnings=(*result.warnings, *shared.left_out(result)))
         checkpoint = _present(job, self.store.load(job.key))
         correct = np.concatenate([checkpoint.train.correct, checkpoint.test.correct])
         accuracy = float(correct[~members].mean())
@@ -156,6 +176,7 @@ class RunAuditor:
             protocol=protocol,
             warnings=repeated(self.digests, members),
             learnt=shared.learnt,
+            sides=self.sides if protocol == "all" else DRAWN,
         )
         assert result.risks is not None
         folder = self.store.root / "audit"
@@ -181,6 +202,20 @@ class _OfPhase:
 
     auditor: RunAuditor
     references: Sequence[Job]
+    planned: int
+
+    def left_out(self, result: AuditResult) -> list[str]:
+        """Say which reference models are missing, and which attacks asked for were not made."""
+        used = len(self.references)
+        lost = [
+            f"{self.planned - used} of {self.planned} reference models of this phase are left out: they, or the models "
+            "of their complementary halves, are not finished; run the recipe again"
+        ]
+        made = [attack.attack for attack in result.attacks]
+        return [
+            *(lost if used < self.planned else []),
+            *not_made(self.auditor.attacks, made, references=bool(self.references)),
+        ]
 
     @cached_property
     def evidence(self) -> References | None:

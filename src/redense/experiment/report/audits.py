@@ -11,7 +11,7 @@ from rich.table import Table
 
 from redense.auditing.attack_result import AttackResult, RateAt
 from redense.auditing.protocols import PROTOCOLS
-from redense.auditing.table import interval_text
+from redense.auditing.table import interval_text, note
 from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.traces import save_traces_figure
@@ -34,7 +34,16 @@ def audit_summary(rows: Sequence[AuditRow], method: Method) -> RenderableType:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
     comparisons = [*compare_audits(rows, method), *compare_audits_at_equal_accuracy(rows, method)]
-    return Group(*parts, *(comparison.sentence for comparison in comparisons))
+    return Group(*parts, *(comparison.sentence for comparison in comparisons), *_said(rows))
+
+
+def _said(rows: Sequence[AuditRow]) -> list[str]:
+    """Return what was found of the sides, and every warning once, with the rows that it is about."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for line in (*note(row.result.alike), *(f"Warning: {warning}." for warning in row.result.warnings)):
+            about.setdefault(line, []).append(row.name)
+    return [f"{line} ({names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)})" for line, names in about.items()]
 
 
 def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
@@ -71,6 +80,10 @@ def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float
         table.add_row(attack, *line)
     test = [Spread.of(100 * row.test_accuracy for row in group) for group in groups]
     table.add_row("test accuracy, %", *(_spread(spread, 2) for spread in test), style="dim")
+    for name in ("members", "nonmembers"):
+        found = [[getattr(row.result, f"{name}_accuracy") for row in group] for group in groups]
+        spreads = [_spread(Spread.of(100 * value for value in values), 2) for values in found]
+        table.add_row(f"accuracy on {name}, %".replace("nonm", "non-m"), *spreads, style="dim")
     return table
 
 
