@@ -52,18 +52,6 @@ def normal_interval(difference: float, error: float, confidence: float = 0.95) -
     return difference - reach, difference + reach
 
 
-def mean_interval(
-    differences: Sequence[float], errors: Sequence[float], confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """Return the interval of the mean difference: over seeds where there are several, else over examples.
-
-    `differences` has one value a seed, `errors` the standard error of each over examples.
-    """
-    if len(differences) > 1:
-        return t_interval(differences, confidence)
-    return normal_interval(differences[0], errors[0], confidence)
-
-
 def t_test(differences: Sequence[float]) -> float | None:
     """Return the two-sided p-value of "the mean difference is 0"; None where the differences do not vary.
 
