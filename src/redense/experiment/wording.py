@@ -108,7 +108,7 @@ def _figure(comparison: Comparison, *, signed: bool) -> str:
 def _rests_on(comparison: Comparison) -> str:
     if comparison.p is None:
         return ", the same in every seed" if comparison.seeds > 1 else ""
-    over = "" if comparison.claims is None else f" over {comparison.claims} claims"
+    over = "" if comparison.claims is None else f" over {comparison.claims} claim{'s' * (comparison.claims > 1)}"
     return f", {p_text(comparison.p)}{over}"
 
 

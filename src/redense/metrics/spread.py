@@ -55,17 +55,13 @@ class Spread:
         (0.57, 0.5)
         """
         of_best, of_cross_fitted = cls.of(best), cls.of(cross_fitted)
-        if of_best.deviation is None:
-            return cls(of_best.mean, None, None)
+        if of_best.interval is None or of_cross_fitted.interval is None:
+            return of_best
         below = statistics.fmean(value - low for value, (low, _) in zip(cross_fitted, intervals, strict=True))
         above = statistics.fmean(high - value for value, (_, high) in zip(best, intervals, strict=True))
-        low = of_cross_fitted.mean - math.hypot(_reach(of_cross_fitted), below)
-        high = of_best.mean + math.hypot(_reach(of_best), above)
+        low = of_cross_fitted.mean - math.hypot(of_cross_fitted.mean - of_cross_fitted.interval[0], below)
+        high = of_best.mean + math.hypot(of_best.interval[1] - of_best.mean, above)
         return cls(of_best.mean, of_best.deviation, _within((low, high), (0.5, 1.0)))
-
-
-def _reach(spread: Spread) -> float:
-    return 0.0 if spread.interval is None else spread.interval[1] - spread.mean
 
 
 def _within(interval: Range, possible: Range) -> Range:
