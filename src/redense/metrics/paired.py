@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
-from scipy.stats import binomtest, ttest_1samp
+from scipy.special import ndtri, stdtr, stdtrit
+from scipy.stats import binomtest
 from scipy.stats import wilcoxon as wilcoxon_signed_rank
 
 from redense.metrics.roc import Array, Members
@@ -60,7 +60,10 @@ def t_test(differences: Sequence[float]) -> float | None:
     >>> round(t_test([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]), 6)
     0.002833
     """
-    return float(ttest_1samp(differences, 0.0).pvalue) if vary(differences) else None
+    if not vary(differences):
+        return None
+    t = statistics.fmean(differences) / (statistics.stdev(differences) / math.sqrt(len(differences)))
+    return 2 * float(stdtr(len(differences) - 1, -abs(t)))
 
 
 def wilcoxon(differences: Sequence[float]) -> float:
