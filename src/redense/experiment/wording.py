@@ -98,11 +98,11 @@ def _figure(comparison: Comparison, *, signed: bool) -> str:
     factor, digits = (100, 2) if points else (1, 4)
     difference = factor * (comparison.difference or 0.0)
     turn = -1 if difference < 0 and not signed else 1
-    text = f"{turn * difference:{'+' if signed else ''}.{digits}f}{' points' * points}"
+    text = f"{turn * difference:{'+' if signed else ''}z.{digits}f}{' points' * points}"
     if comparison.interval is None:
         return text
     low, high = sorted(turn * factor * end for end in comparison.interval)
-    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{text} [{low:z.{digits}f}, {high:z.{digits}f}]"
 
 
 def _rests_on(comparison: Comparison) -> str:

@@ -64,7 +64,7 @@ def _table(title: str, comparisons: list[Comparison]) -> Table:
     for comparison in comparisons:
         if several:
             low_high = comparison.interval
-            interval = "-" if low_high is None else r"\[{:+.2f}, {:+.2f}]".format(*(100 * end for end in low_high))
+            interval = "-" if low_high is None else r"\[{:+z.2f}, {:+z.2f}]".format(*(100 * end for end in low_high))
             wilcoxon = comparison.wilcoxon
             cells = [interval, _p(comparison.p), _p(None if wilcoxon is None else wilcoxon.raw)]
         else:
@@ -77,7 +77,7 @@ def _table(title: str, comparisons: list[Comparison]) -> Table:
         else:
             verdict = "networks differ" if comparison.networks_differ else ""
         name = f"{comparison.second.label} - {comparison.first.label}"
-        table.add_row(name, f"{100 * difference:+.2f}", *cells, verdict)
+        table.add_row(name, f"{100 * difference:+z.2f}", *cells, verdict)
     return table
 
 
