@@ -207,7 +207,10 @@ def strings(path):
 def test_no_other_module_names_an_attack():
     """Ordinary words that are names of attacks, too, may stand within sentences, and where they name something else."""
     ordinary = {"threshold", "confidence", "loss", "entropy", "gap"}
-    elsewhere = {"threshold": {"attack_result.py", "result.py"}, "loss": {"saved.py", "inline.py", "local.py", "ray.py"}}
+    elsewhere = {
+        "threshold": {"attack_result.py", "result.py"},
+        "loss": {"saved.py", "inline.py", "local.py", "ray.py"},
+    }
     elsewhere["loss"] |= {"vectorized.py", "phase_training.py"}
     told = "|".join(re.escape(name) for name in {*NAMES, *FAMILIES} - ordinary)
     found = []

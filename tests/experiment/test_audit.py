@@ -15,7 +15,7 @@ from redense.data.members import MemberSet
 from redense.errors import DataError, FolderError, RecipeError
 from redense.experiment import auditor as auditor_module
 from redense.experiment.audit import RunAuditor, audit_run
-from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
+from redense.experiment.audit_comparison import compare_audits
 from redense.experiment.audit_rows import read_rows, write_rows
 from redense.experiment.checkpoints import Store
 from redense.experiment.plan import identities
@@ -24,6 +24,7 @@ from redense.experiment.report.audits import audit_summary
 from redense.experiment.resources import Resources
 from redense.methods import METHODS
 from redense.metrics import auc
+from redense.metrics.paired import holm
 
 RECIPE = {
     "data": "factories:data",
@@ -267,7 +268,8 @@ def test_data_that_overlap_are_refused_before_anything_is_trained(tmp_path):
 
 def test_phases_are_compared_pairwise(out):
     _, rows = rows_of(out)
-    found = compare_audits(rows, METHODS["dsd"])
+    compared = compare_audits(rows, METHODS["dsd"])
+    found = [one for one in compared if one.quantity == "auc"]
     pairs = [("sparse 50%", "re-dense 50%"), ("dense", "re-dense 50%"), ("dense", "sparse 50%")]
     assert [(one.protocol, one.first.label, one.second.label) for one in found] == [
         (protocol, *pair) for protocol in ("all", "half") for pair in pairs
@@ -281,12 +283,29 @@ def test_phases_are_compared_pairwise(out):
         auc(redense_row.risks, dense.members) - auc(dense.risks, dense.members), abs=1e-12
     )
     assert all(one.interval[0] <= one.difference <= one.interval[1] for one in found)
-    for equal in compare_audits_at_equal_accuracy(rows, METHODS["dsd"]):
-        if equal.difference is None:
-            assert abs(equal.test_accuracies[0] - equal.test_accuracies[1]) > 0.005
-            assert "no epochs of equal test accuracy" in equal.sentence
-        else:
-            assert abs(equal.test_accuracies[0] - equal.test_accuracies[1]) <= 0.005 + 1e-12
+    # the curves of the protocol `all` are those of the run's own rows
+    curves = [one for one in compared if one.quantity != "auc"]
+    assert [(one.protocol, one.first.label, one.second.label) for one in curves] == [("half", *pair) for pair in pairs]
+    assert not any("leaks more than" in one.verdict or "gives away more than" in one.verdict for one in compared)
+
+
+def test_what_audits_compare_joins_the_claims_of_the_run(tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    settings = {"seeds": (0, 1), "audit": ("lira",), "protocols": ("all", "half")}
+    redense.run(recipe(**settings), tmp_path / "run", workers=0, console=console)
+    results = redense.Results.load(tmp_path / "run")
+    claims = [*results.comparisons, *results.at_equal_accuracy, *results.audits]
+    # three contrasts: two accuracies, curves, AUC of two protocols, curves of `half`
+    assert len(claims) == 3 * 6 == {one.claims for one in claims}.pop()
+    p_values = [(one.t.raw, one.t.holm) if one.t else (1.0, 1.0) for one in claims]
+    assert [corrected for _, corrected in p_values] == holm([raw for raw, _ in p_values])
+    said = " ".join(console.file.getvalue().split())
+    assert "correction over all 18 claims of this run" in said
+    assert said.count("over all") == 1  # nothing is shown with fewer
+    assert all(" ".join(one.sentence.split()) in said for one in results.audits)
+    again = redense.run(recipe(**settings | {"audit": ()}), tmp_path / "run", workers=0)
+    assert again.audits == results.audits
+    assert again.comparisons == results.comparisons
 
 
 def test_controls_are_audited_with_references_of_their_own(tmp_path_factory):

@@ -14,13 +14,17 @@ from redense.auditing.figure import save_roc_figure
 from redense.auditing.page import audit_html
 from redense.auditing.protocols import PROTOCOLS
 from redense.errors import FolderError
+from redense.experiment.audit_comparison import compare_audits
 from redense.experiment.audit_rows import AuditRow, write_rows
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.folder import read_plan, read_recipe
+from redense.experiment.measure import measure
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.report.audits import audit_summary, save_audit_traces
 from redense.experiment.resources import Resources
+from redense.experiment.show import show_comparisons
+from redense.experiment.write import write_results
 from redense.files.writing import write_whole
 
 
@@ -43,6 +47,7 @@ def audit_run(
 def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: tuple[str, ...] = ()) -> list[AuditRow]:
     """Audit every finished phase, print what was found and write it into the folder.
 
+    What audits claim about phases joins the run's other claims, in results.json, and all are corrected together.
     Without `attacks` the families are those that the recipe names, and those that need nothing but plain answers.
     """
     auditor = _auditor(prepared, store, attacks or (*PLAIN_FAMILIES, *prepared.recipe.audit))
@@ -59,9 +64,14 @@ def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: 
     first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]
     save_roc_figure(first, store.root / "audit.png")
     save_audit_traces(rows, store.root / "audit-accuracy.png")
-    console.print(audit_summary(rows, prepared.recipe.chosen_method))
+    console.print(audit_summary(rows))
+    compared = compare_audits(rows, prepared.recipe.chosen_method)
+    results = measure(prepared, store)[0].joined(compared)
+    write_results(results, store.root)
+    show_comparisons(results, console)
     console.print(
-        f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html",
+        f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html, and "
+        "the comparisons into results.json",
         highlight=False,
     )
     return rows

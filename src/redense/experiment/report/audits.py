@@ -1,4 +1,4 @@
-"""The audits of a run side by side: attacks down, phases across, and what changed from phase to phase."""
+"""The audits of a run side by side: attacks down, phases across."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from rich.table import Table
 from redense.auditing.attack_result import AttackResult, RateAt
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import interval_text, note
-from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.traces import save_traces_figure
-from redense.methods import Method
 from redense.metrics.spread import Spread
 
 Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off an attack's result."""
 
 
-def audit_summary(rows: Sequence[AuditRow], method: Method) -> RenderableType:
-    """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown, then the comparisons."""
+def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
+    """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown."""
     parts: list[RenderableType] = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
         of_protocol = [row for row in rows if row.protocol == protocol]
@@ -33,8 +31,7 @@ def audit_summary(rows: Sequence[AuditRow], method: Method) -> RenderableType:
         if lowest is not None:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
-    comparisons = [*compare_audits(rows, method), *compare_audits_at_equal_accuracy(rows, method)]
-    return Group(*parts, *(comparison.sentence for comparison in comparisons), *_said(rows))
+    return Group(*parts, *_said(rows))
 
 
 def _said(rows: Sequence[AuditRow]) -> list[str]:
