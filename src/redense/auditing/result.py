@@ -7,39 +7,33 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from redense.auditing.attack_result import AttackResult, RateAt
 from redense.auditing.protocols import FORMER, Protocol
+from redense.auditing.verdict import Verdict
 from redense.errors import DataError
 from redense.metrics.intervals import OperatingPoint
 from redense.text import csv_text
 
-FORMAT = 1
-FEWEST = 50
-"""Members and non-members that a verdict needs."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`kind`: whether a leak was shown; `sentence`: the same for somebody who has never heard of an ROC curve."""
-
-    kind: Literal["leak", "none shown", "too few"]
-    sentence: str
+FORMAT = 2
+"""Format 1 had an epsilon for every attack that no proof covers, and verdicts without size."""
 
 
 @dataclass(frozen=True)
 class Exposed:
-    """A member that stands out: its place among the audited examples, its class, and its `risk`.
+    """A member that stands out: its place among the audited examples, its name, its class, and its `risk`.
 
+    `name` is the file's or the user's own, else the place, from 0 in the order in which examples were given.
     `risk` in [0, 1] is the share of non-members with a lower score: at 0.999 an attacker who picks this example
     accuses at most 1 in 1,000 non-members with it.
     """
 
     example: int
+    name: str
     label: int
     risk: float
 
@@ -61,8 +55,8 @@ class AuditResult:
 
     `protocol` is ``all`` (trained on all training data, test data as non-members), ``half`` (trained on a random
     half, the other half being non-members) or ``given`` (the user's own members and non-members). `primary` names the
-    attack, chosen beforehand, that `exposed`, `classes` and per-example risks rest on. `one_run_epsilon` is what the
-    run proves when every example was a member with probability 1/2, independently (``half`` only, else None).
+    attack, chosen beforehand, that `exposed`, `classes`, per-example risks and an epsilon rest on. `exposed` is empty
+    unless a leak was shown, by a primary attack that compares every example with reference models trained without it.
     `curves` holds (FPR, TPR) points of every attack. `risks` [n] is the risk of every example, members or not, in the
     order in which they were given; it is not written to JSON.
     """
@@ -76,7 +70,6 @@ class AuditResult:
     attacks: tuple[AttackResult, ...]
     primary: str
     verdict: Verdict
-    one_run_epsilon: float | None
     exposed: tuple[Exposed, ...]
     classes: tuple[ClassRisk, ...]
     warnings: tuple[str, ...]
@@ -127,7 +120,7 @@ class AuditResult:
                 **plain,
                 "protocol": FORMER.get(plain["protocol"], plain["protocol"]),
                 "attacks": tuple(_attack_result(attack) for attack in plain["attacks"]),
-                "verdict": Verdict(**plain["verdict"]),
+                "verdict": Verdict(**_pairs(plain["verdict"], "interval")),
                 "exposed": tuple(Exposed(**example) for example in plain["exposed"]),
                 "classes": tuple(ClassRisk(**_pairs(risk, "auc_interval")) for risk in plain["classes"]),
                 "warnings": tuple(plain["warnings"]),
