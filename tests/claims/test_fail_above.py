@@ -44,7 +44,7 @@ def test_a_limit_that_is_not_exceeded_in_few_calls(shift):
 
 
 def test_a_limit_that_is_exceeded_in_few_calls():
-    # a true power of 80% gives fewer than 52 of 60 in 92 of 100 such tests, one of 95% in 3
+    # a true power of 80% gives fewer than 52 of 60 in 87 of 100 such tests, one of 95% in fewer than 1
     assert calls_that_fail(60, 2_000, 0.5, targets=1, above=0.05) >= 52
 
 

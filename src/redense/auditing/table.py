@@ -95,9 +95,9 @@ def _epsilon(result: AuditResult) -> str:
             "ε: -, because one training proves none unless an independent fair coin put every example in (randomized)."
         )
     return (
-        f"ε: what this one training proves of differential privacy (delta {result.delta:g}, {100 * result.confidence:g}% "
-        f"confidence) by {result.primary}, chosen beforehand, if an independent fair coin put every example in, as "
-        "was said."
+        f"ε: what this one training proves of differential privacy (delta {result.delta:g}, confidence "
+        f"{100 * result.confidence:g}%) by {result.primary}, chosen beforehand, if an independent fair coin put every "
+        "example in, as was said."
     )
 
 

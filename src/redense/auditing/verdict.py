@@ -90,7 +90,7 @@ def simultaneous(attack: AttackResult, tests: int, confidence: float) -> tuple[f
 
 
 def _picked_out(attack: AttackResult) -> str:
-    """Say how many members are picked out at the lowest false-positive rate shown, where that is more than by chance."""
+    """Say how many members are picked out at the lowest false-positive rate shown, if more than by chance."""
     shown = [rate for rate in attack.rates if rate.point is not None]
     if not shown or shown[-1].point is None or shown[-1].point.tpr_interval[0] <= shown[-1].fpr:
         return ""
