@@ -59,16 +59,18 @@ def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
         axes.set_yscale("log")
         axes.set_xlim(least, 1)
         axes.set_ylim(least, 1)
-        axes.set_xlabel("false-positive rate")
-        axes.set_ylabel("true-positive rate")
+        axes.set_xlabel("non-members wrongly accused (false-positive rate)")
+        axes.set_ylabel("members found (true-positive rate)")
         thick = f"thick: {strongest}, the strongest" if strongest else ""
         axes.set_title("\n".join(line for line in (title, thick) if line), fontsize=11)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     handles = {line.get_label(): line for axes in panels for line in axes.get_lines()}
-    figure.legend(
+    legend = figure.legend(
         handles.values(), handles.keys(), frameon=False, loc="outside lower center", ncols=2 + 2 * (width > 1)
     )
+    for line in legend.get_lines():  # an attack may be thick in some panels only
+        line.set_linewidth(1.5)
     return figure
 
 

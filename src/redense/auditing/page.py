@@ -9,7 +9,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from redense.auditing.figure import roc_png
-from redense.auditing.table import exposed_line, marked, notes
+from redense.auditing.table import explanations, exposed_line, marked, notes
+from redense.auditing.verdict import p_text
 from redense.text import interval_text, percent
 
 if TYPE_CHECKING:
@@ -35,7 +36,14 @@ def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
         }
         for name, result in results
     ]
-    return template.render(title=title, parts=parts, percent=percent, interval=interval_text)
+    return template.render(
+        title=title,
+        parts=parts,
+        percent=percent,
+        interval=interval_text,
+        p_text=p_text,
+        explanations=explanations(results[0][1].confidence),
+    )
 
 
 def _picture(title: str, result: AuditResult) -> str:

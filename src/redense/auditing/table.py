@@ -42,7 +42,14 @@ def audit_table(result: AuditResult) -> RenderableType:
             "-" if attack.epsilon is None else f"{attack.epsilon:.2f}",
         )
     return Group(
-        result.verdict.sentence, "", table, "", *notes(result), exposed_line(result, EXPOSED), *_by_class(result)
+        result.verdict.sentence,
+        "",
+        table,
+        "",
+        *notes(result),
+        exposed_line(result, EXPOSED),
+        *_by_class(result),
+        *explanations(result.confidence),
     )
 
 
@@ -55,7 +62,7 @@ def plain_audit(result: AuditResult) -> str:
 
 
 def notes(result: AuditResult) -> list[str]:
-    """Explain the columns and say what is left out, and why."""
+    """Say what an audit is about, what is left out and why, and what to know before believing it."""
     references = f", {result.references} reference models" if result.references else ", no reference models"
     refused = [
         f"TPR at {100 * rate.fpr:g}% FPR: - ({rate.refusal})" for rate in result.attacks[0].rates if rate.point is None
@@ -63,41 +70,42 @@ def notes(result: AuditResult) -> list[str]:
     return [
         f"{result.members:,} members, {result.nonmembers:,} non-members{references}; "
         f"protocol {result.protocol}: {PROTOCOLS[result.protocol]}.",
-        "An attack gives every example a score, and guesses that those with high scores were trained on. accuracy: "
-        "how often its guesses are right, members and non-members weighing alike (50%: as good as guessing; 100%: "
-        "everything is given away), with thresholds learnt on other examples or reference models; oracle: with the "
-        "threshold that happens to be best for these examples, which no attacker knows.",
-        "AUC: how often a member's score is higher than a non-member's (0.5: as good as guessing). TPR at 1%: the "
-        "share of the members that are found when 1% of the non-members are wrongly accused.",
-        *_sureness(result),
         _epsilon(result),
         *refused,
         *(f"Warning: {warning}." for warning in result.warnings),
     ]
 
 
-def _sureness(result: AuditResult) -> list[str]:
-    """Say what the intervals promise, which attack is marked, and how the verdict weighs its words."""
-    lines = [f"Intervals, in brackets, hold in {100 * result.confidence:g}% of audits, each by itself."]
-    if result.verdict.attack is not None:
-        grades = ", ".join(f'"{grade}" from {100 * least:g}%' for grade, least in GRADES if least)
-        lines.append(
-            f"{MARK}: the strongest attack. The verdict's interval is wider, so that those of all attacks hold "
-            f'together; its lower end chooses the word: {grades}, else "{GRADES[-1][0]}".'
-        )
-    return lines
+def explanations(confidence: float) -> list[str]:
+    """Explain verdict and columns to somebody who has never heard of an ROC curve."""
+    sure = f"{100 * confidence:g}%"
+    grades = ", ".join(f'"{grade}" from {100 * least:g}%' for grade, least in GRADES if least)
+    return [
+        "Members are examples that the model was trained on, non-members others like them. An attack gives every "
+        "example a score and guesses that those with high scores are members; the more often it is right, the more "
+        "the model gives away.",
+        "accuracy: how often the guesses are right, members and non-members weighing alike (50%: as good as guessing; "
+        "100%: everything is given away), with thresholds learnt on other examples or reference models; oracle: with "
+        "the threshold that happens to be best for these examples, which no attacker knows.",
+        "AUC: how often a member's score is higher than a non-member's (0.5: as good as guessing). TPR at 1%: the "
+        "share of the members that are found when 1% of the non-members are wrongly accused. ε: the privacy loss "
+        "(differential privacy) that is proven.",
+        f"Intervals, in brackets, hold the true figure in {sure} of audits, each by itself. The verdict's is wider: "
+        f"those of all attacks hold together in {sure}. Its lower end chooses the word: {grades}, else "
+        f'"{GRADES[-1][0]}". '
+        f"p: how often chance alone would look like a leak at least as clear. {MARK}: the strongest attack, which the "
+        "verdict names.",
+    ]
 
 
 def _epsilon(result: AuditResult) -> str:
-    epsilon = result.attack(result.primary).epsilon
-    if epsilon is None:
+    if result.attack(result.primary).epsilon is None:
         return (
             "ε: -, because one training proves none unless an independent fair coin put every example in (randomized)."
         )
     return (
-        f"ε: what this one training proves of differential privacy (delta {result.delta:g}, confidence "
-        f"{100 * result.confidence:g}%) by {result.primary}, chosen beforehand, if an independent fair coin put every "
-        "example in, as was said."
+        f"ε: what this one training proves (delta {result.delta:g}, confidence {100 * result.confidence:g}%) by "
+        f"{result.primary}, chosen beforehand, where an independent fair coin put every example in."
     )
 
 

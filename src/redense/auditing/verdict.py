@@ -58,7 +58,7 @@ def judge(found: Sequence[AttackResult], members: int, nonmembers: int, confiden
         ((simultaneous(attack, len(found), confidence), attack) for attack in found),
         key=lambda ranked: (ranked[0], ranked[1].accuracy),
     )
-    probability = "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.4f}"
+    probability = f"p {'' if p_value < 1e-4 else '= '}{p_text(p_value)}"
     rank = f"the strongest of {len(found)} attacks" if len(found) > 1 else "the only attack made"
     size = (
         f"{best.attack!r}, {rank}, is right in "
@@ -104,6 +104,15 @@ def _ranked(found: Sequence[AttackResult]) -> str:
     """Say what shows a leak where no accuracy does."""
     surest = min(found, key=lambda attack: (attack.p_value, -attack.auc))
     return f" What shows it is not how often guesses are right but which examples {surest.attack!r} ranks highest."
+
+
+def p_text(p_value: float) -> str:
+    """Write a p-value with as many digits as anybody reads.
+
+    >>> p_text(0.0123), p_text(3e-9)
+    ('0.0123', '< 0.0001')
+    """
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"
 
 
 def why_unnamed(verdict: Verdict, primary: AttackResult, confidence: float) -> str | None:
