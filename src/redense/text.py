@@ -29,6 +29,16 @@ def p_text(p: float) -> str:
     return f"p = {p:.2f}" if p > 0.995 else f"p = {p:.2g}".replace("0.", ".", 1)
 
 
+def interval_text(interval: tuple[float, float], factor: float, digits: int) -> str:
+    """Write both ends, times a factor.
+
+    >>> interval_text((0.1, 0.25), 100, 1)
+    '[10.0, 25.0]'
+    """
+    low, high = (factor * end for end in interval)
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Suggest the nearest of the choices, or nothing.
 

@@ -11,6 +11,7 @@ from rich.console import Console
 import redense
 from redense.attacks import ShadowClassifier
 from redense.auditing.alike import sides_alike
+from redense.auditing.result import AuditResult
 from redense.data.members import MemberSet
 from redense.errors import DataError, FolderError, RecipeError
 from redense.experiment import auditor as auditor_module
@@ -134,6 +135,38 @@ def test_a_result_of_another_format_is_made_again(out):
     rows_of(out)
     assert len(before) == 6
     assert {path: path.read_text() for path in (out / "audit").glob("*.json")} == before
+
+
+def test_audits_of_format_1_are_refused_and_made_again_by_the_same_command(out):
+    """Their statistics do not hold: no folder may go on printing them."""
+    before = {path: path.read_text() for path in [*(out / "audit").glob("*.json"), out / "audit.json"]}
+    for path in (out / "audit").glob("*.json"):
+        old = json.loads(path.read_text())
+        old["verdict"] = {name: old["verdict"][name] for name in ("kind", "sentence")}
+        old |= {"format": 1, "one_run_epsilon": 9.0, "attacks": [one | {"epsilon": 9.0} for one in old["attacks"]]}
+        path.write_text(json.dumps(old))
+        with pytest.raises(DataError, match="got format 1; expected 2; audit again with this version"):
+            AuditResult.from_json(path.read_text())
+    (out / "audit.json").write_text(json.dumps(json.loads(before[out / "audit.json"]) | {"format": 2}))
+    with pytest.raises(FolderError, match="got format 2; expected 3; run `redense audit"):
+        read_rows(out)
+    redense.run(recipe(), out=out, workers=0)
+    assert {path: path.read_text() for path in before} == before
+
+
+def test_only_the_halves_that_coins_drew_prove_an_epsilon(out):
+    for row in read_rows(out):
+        epsilons = {attack.attack: attack.epsilon for attack in row.result.attacks}
+        assert (epsilons.pop("LiRA online") is not None) == (row.protocol == "half")
+        assert set(epsilons.values()) == {None}
+
+
+def test_exposed_members_are_called_by_their_places_in_the_data(out):
+    auditor, rows = rows_of(out)
+    assert auditor.names[0] == "train 0"
+    assert auditor.names[96:98] == ["test 0", "test 1"]
+    for row in rows:
+        assert all(one.name == auditor.names[one.example] for one in row.result.exposed)
 
 
 def test_more_references_train_only_the_new_ones(out):
@@ -353,9 +386,9 @@ def test_the_rows_of_an_audit_are_read_back(out, tmp_path):
     assert {row.phase.rate for row in read_rows(tmp_path)} == {1.0, 0.1}
     written = json.loads((tmp_path / "audit.json").read_text())
     for text, message in (
-        (json.dumps({**written, "format": 99}), "got format 99; expected 2"),
+        (json.dumps({**written, "format": 99}), "got format 99; expected 3"),
         ("7", "cannot be read as the audits of a run .got 7"),
-        (json.dumps({"format": 2, "rows": [{}]}), "cannot be read as the audits of a run .rows: 0: history is missing"),
+        (json.dumps({"format": 3, "rows": [{}]}), "cannot be read as the audits of a run .rows: 0: history is missing"),
     ):
         (tmp_path / "audit.json").write_text(text)
         with pytest.raises(FolderError, match=message):

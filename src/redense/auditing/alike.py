@@ -16,9 +16,10 @@ from threadpoolctl import threadpool_limits
 
 from redense.attacks.references import Array, mean_of_chosen
 from redense.auditing.evidence import Evidence
-from redense.auditing.result import FEWEST, Alike, Verdict
+from redense.auditing.result import Alike
 from redense.auditing.sample import Described
 from redense.auditing.table import figure
+from redense.auditing.verdict import FEWEST, Verdict
 from redense.metrics.intervals import auc_error
 from redense.metrics.roc import Members, roc
 

@@ -12,7 +12,6 @@ from scipy.special import ndtri
 from scipy.stats import hypergeom
 
 from redense.files.reading import fields, mapping
-from redense.metrics.epsilon import epsilon_of_curve, held_out_epsilon
 from redense.metrics.intervals import (
     OperatingPoint,
     auc_interval_and_p_value,
@@ -59,8 +58,8 @@ class AttackResult:
     - `accuracy`: balanced accuracy at thresholds learnt on reference models or on the other half of the examples;
     - `oracle_accuracy`: at the best threshold for these very examples, and `advantage` = 2 oracle_accuracy - 1;
     - `rates`: true-positive rates at low false-positive rates;
-    - `epsilon`: what the best of several thresholds proves, corrected for the choice; `epsilon_held_out`: what a
-      threshold chosen on half of the examples proves on the other half;
+    - `epsilon`: of differential privacy, what this one training proves (`one_run_epsilon_of_scores`); None unless an
+      independent fair coin put each example in, and for all but the audit's `primary` attack, chosen beforehand;
     - `p_value`: of no leak, over the area and the top hundredth of scores, Bonferroni's correction included.
     """
 
@@ -73,8 +72,7 @@ class AttackResult:
     oracle_interval: tuple[float, float]
     advantage: float
     rates: tuple[RateAt, ...]
-    epsilon: float
-    epsilon_held_out: float
+    epsilon: float | None
     p_value: float
 
 
@@ -85,13 +83,13 @@ def evaluate(
     *,
     decides: bool,
     first: Members | None = None,
-    delta: float = 0.0,
     confidence: float = 0.95,
 ) -> tuple[AttackResult, Roc]:
     """Hold an attack's scores [n] against members bool [n]; return its figures and its ROC curve.
 
     With `decides`, 0 is the attack's own threshold. `first` bool [n] parts the examples into halves, one of which
-    judges thresholds that are chosen on the other; by default as `split_halves` does.
+    judges thresholds that are chosen on the other; by default as `split_halves` does. Whether the scores prove an
+    epsilon depends on how members were drawn, so it is None here.
     """
     halves = Halves.of(scores, members, split_halves(members) if first is None else first)
     curve = halves.whole
@@ -114,8 +112,7 @@ def evaluate(
         oracle_interval=balanced_accuracy_interval_of(halves, confidence),
         advantage=2 * curve.balanced_accuracy - 1,
         rates=tuple(rate_at(curve, fpr, confidence) for fpr in FPRS),
-        epsilon=epsilon_of_curve(curve, delta=delta, confidence=confidence),
-        epsilon_held_out=held_out_epsilon(halves, delta=delta, confidence=confidence),
+        epsilon=None,
         p_value=min(1.0, TESTS * min(auc_p_value, top_p_value(curve))),
     )
     return result, curve

@@ -35,8 +35,9 @@ class Attack:
     `family` is the name by which it is asked for, with others like it; `name` stands in results. `score` is given the
     evidence, what the attack has learnt, and those of the audit's settings that `settings` names. `learn` is given
     reference models and the classes of the examples [n]; what it returns serves all targets. Where it `decides`, 0 is
-    the attack's own threshold: at 0 and above it guesses "member". `primary` ranks it among those that risks rest on,
-    `pictured` among those whose curves are drawn; 1 comes first, None never.
+    the attack's own threshold: at 0 and above it guesses "member". `calibrated` ones compare a score with what
+    reference models say of that very example, so that what is merely easy does not stand out. `primary` ranks it among
+    those that risks rest on, `pictured` among those whose curves are drawn; 1 comes first, None never.
     """
 
     family: str
@@ -46,6 +47,7 @@ class Attack:
     learn: Callable[[References, Labels], Any] | None = None
     decides: Decides = lambda _: False
     settings: tuple[str, ...] = ()
+    calibrated: bool = False
     primary: int | None = None
     pictured: int | None = None
 
@@ -252,11 +254,25 @@ ATTACKS = (
         decides=_always,
         pictured=4,
     ),
-    Attack("rmia", "RMIA offline", _rmia("offline"), ("references", "OUT")),
-    Attack("rmia", "RMIA online", _rmia("online"), ("references", *_BOTH), primary=2, pictured=2),
-    Attack("lira", "LiRA offline", _lira("offline"), ("references", "several", "OUT"), settings=("variance",)),
+    Attack("rmia", "RMIA offline", _rmia("offline"), ("references", "OUT"), calibrated=True),
+    Attack("rmia", "RMIA online", _rmia("online"), ("references", *_BOTH), calibrated=True, primary=2, pictured=2),
     Attack(
-        "lira", "LiRA online", _lira("online"), ("references", *_BOTH), settings=("variance",), primary=1, pictured=1
+        family="lira",
+        name="LiRA offline",
+        score=_lira("offline"),
+        needs=("references", "several", "OUT"),
+        settings=("variance",),
+        calibrated=True,
+    ),
+    Attack(
+        family="lira",
+        name="LiRA online",
+        score=_lira("online"),
+        needs=("references", *_BOTH),
+        settings=("variance",),
+        calibrated=True,
+        primary=1,
+        pictured=1,
     ),
 )
 """All attacks, weakest first: results list them in this order."""
@@ -277,6 +293,8 @@ def _by_rank(ranks: Iterable[int | None]) -> tuple[str, ...]:
 
 PRIMARY = _by_rank(attack.primary for attack in ATTACKS)
 """The attack that risks rest on: the first of these that is made, chosen before anything is seen."""
+CALIBRATED = tuple(attack.name for attack in ATTACKS if attack.calibrated)
+"""The attacks that can tell which members are exposed."""
 PICTURED = _by_rank(attack.pictured for attack in ATTACKS)
 """The attacks whose curves are drawn, the first as far as there is room."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.stats import binomtest
 from torch import nn
 
 from redense.attacks.lira import Variance
@@ -23,10 +24,11 @@ from redense.auditing.checks import Answers, accuracies, first_norm, of_accuracy
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import Protocol
-from redense.auditing.result import FEWEST, Alike, AuditResult, ClassRisk, Exposed
+from redense.auditing.result import Alike, AuditResult, ClassRisk, Exposed
 from redense.auditing.sample import Sample
-from redense.auditing.verdict import judge
+from redense.auditing.verdict import FEWEST, judge, why_unnamed
 from redense.data.loading import sides
+from redense.data.names import names_of
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of, split_halves
@@ -40,6 +42,8 @@ DRAWN = "members were drawn at random from all examples"
 MOST_EXPOSED = 20
 FEWEST_IN_CLASS = 20
 MOST_OVERLAP = 0.01
+UNLIKELY = 1e-4
+"""Of fair coins: numbers of members and non-members so uneven are taken for a mistake."""
 
 
 def audit(
@@ -56,6 +60,8 @@ def audit(
     device: str | None = None,
     confidence: float = 0.95,
     delta: float = 0.0,
+    randomized: bool = False,
+    names: Sequence[str] | None = None,
 ) -> AuditResult:
     """Attack a model with all that is at hand and say what it gives away about its training data.
 
@@ -83,10 +89,16 @@ def audit(
         batch_size: examples evaluated at once where a data set or arrays are given.
         device: where to evaluate, by default where the model's parameters are.
         confidence: of all intervals.
-        delta: of the differential privacy that the epsilons are about.
+        delta: of the differential privacy that an epsilon is about.
+        randomized: whether an independent fair coin put each of all these examples into the training data or not; then
+            the audit's `primary` attack has an `epsilon` that this one training proves. Nobody but you knows: a
+            training and a test set that somebody else drew, or halves of exactly the same size, are not randomized.
+        names: what reports call the examples, members first; by default the files' names where examples are images in
+            folders, else their places.
 
-    Raises `DataError` when examples, logits or references are unusable, `ModelError` when the model refuses the inputs,
-    `RecipeError` for unknown attacks.
+    Raises `DataError` when examples, logits or references are unusable, or when the numbers of members and non-members
+    contradict `randomized`; `ModelError` when the model refuses the inputs; `RecipeError` for unknown attacks and a
+    confidence or delta out of range.
 
     >>> import torch
     >>> x, y = torch.randn(200, 4), torch.randint(0, 2, (200,))
@@ -94,7 +106,7 @@ def audit(
     >>> result.members, result.nonmembers, result.attacks[0].attack
     (100, 100, 'gap')
     """
-    check_settings(attacks, delta)
+    check_settings(attacks, delta, confidence)
     members, nonmembers = sides(members, nonmembers)
     if references:
         refuse_shuffled(members, "members")
@@ -124,6 +136,7 @@ def audit(
         references=_references(examples, included),
         augmented=examples.augmented,
         noisy=examples.noisy[0] if examples.noisy else None,
+        names=names if names is not None else names_of((members, nonmembers), [len(one.labels) for one in read]),
     )
     return audit_evidence(
         evidence,
@@ -131,6 +144,7 @@ def audit(
         variance=variance,
         confidence=confidence,
         delta=delta,
+        randomized=randomized,
         warnings=warnings,
         sides=sides_alike(*(side.sample.described() for side in watched)),
     )
@@ -143,6 +157,7 @@ def audit_evidence(
     variance: Variance = "shrunk",
     confidence: float = 0.95,
     delta: float = 0.0,
+    randomized: bool = False,
     protocol: Protocol = "given",
     warnings: Sequence[str] = (),
     learnt: Learnt | None = None,
@@ -153,7 +168,8 @@ def audit_evidence(
     `learnt` keeps what attacks learn from the reference models, for audits of other targets with the same ones.
     `sides` is how well inputs and labels alone tell members from non-members, or why that was not looked at.
 
-    Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models.
+    Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models and
+    when the numbers of members and non-members contradict `randomized`.
 
     >>> phi = np.random.default_rng(0).normal(size=400) + np.repeat([1.0, 0.0], 200)
     >>> signals = Signals.of_phi(phi)
@@ -161,8 +177,10 @@ def audit_evidence(
     >>> audit_evidence(evidence).verdict.kind
     'leak'
     """
-    check_settings(attacks, delta)
+    check_settings(attacks, delta, confidence)
     members = evidence.members
+    if randomized:
+        check_coins(int(members.sum()), int((~members).sum()))
     learnt = learnt or Learnt(evidence.references, evidence.labels)
     if learnt.references is not evidence.references:
         raise DataError("learnt: got what was learnt from other reference models; expected those of the evidence")
@@ -179,7 +197,6 @@ def audit_evidence(
             members,
             decides=attack.decides(evidence),
             first=first,
-            delta=delta,
             confidence=confidence,
         )
         found.append(result)
@@ -194,9 +211,13 @@ def audit_evidence(
     unlike = not_comparable(alike, lower_ends)
     primary = next((name for name in PRIMARY if name in scores), found[-1].attack)
     risks = shares_below(scores[primary], members)
-    one_run = None
-    if protocol == "half" and unlike is None:
-        one_run = one_run_epsilon_of_scores(scores[primary], members, delta=delta, confidence=confidence)
+    telling = _telling_counts(evidence)
+    if randomized and not telling and unlike is None:
+        # of the primary attack alone: it was chosen beforehand, and its scores do not know who is a member
+        epsilon = one_run_epsilon_of_scores(scores[primary], members, delta=delta, confidence=confidence)
+        found = [replace(one, epsilon=epsilon) if one.attack == primary else one for one in found]
+    verdict = unlike or judge(found, members.sum(), (~members).sum(), confidence)
+    unnamed = why_unnamed(verdict, next(one for one in found if one.attack == primary), confidence)
     inside, outside = accuracies(evidence)
     return AuditResult(
         protocol=protocol,
@@ -207,16 +228,15 @@ def audit_evidence(
         delta=delta,
         attacks=tuple(found),
         primary=primary,
-        verdict=unlike or judge(found, members.sum(), (~members).sum(), confidence),
-        one_run_epsilon=one_run,
-        exposed=_exposed(risks, evidence),
+        verdict=verdict,
+        exposed=() if unnamed else _exposed(scores[primary], risks, evidence),
         classes=_classes(scores[primary], evidence, confidence),
         warnings=(
             *warnings,
             *of_accuracy(evidence),
             *of_signs(curves),
             *warned(alike, lower_ends),
-            *_telling_counts(evidence),
+            *telling,
             *left_out(attacks, evidence),
         ),
         members_accuracy=inside,
@@ -250,8 +270,10 @@ def _alike(sides: Sequence[Told] | str, evidence: Evidence, protocol: Protocol) 
     return surest([*of_inputs, *compare_answers(evidence)], unchecked)
 
 
-def check_settings(attacks: Sequence[str], delta: float = 0.0) -> None:
-    """Raise `RecipeError` for attacks that do not exist and a delta that is no probability below 1."""
+def check_settings(attacks: Sequence[str], delta: float = 0.0, confidence: float = 0.95) -> None:
+    """Raise `RecipeError` for attacks that do not exist, and for a delta or confidence out of range."""
+    if not 0 < confidence < 1:
+        raise RecipeError(f"confidence: got {confidence:g}; expected a share between 0 and 1, such as 0.95")
     if not 0 <= delta < 1:
         raise RecipeError(f"delta: got {delta:g}; expected a probability from 0 to below 1")
     for name in attacks:
@@ -259,6 +281,16 @@ def check_settings(attacks: Sequence[str], delta: float = 0.0) -> None:
             raise RecipeError(
                 f"attacks: got {name!r}{did_you_mean(name, FAMILIES)}; expected some of {', '.join(FAMILIES)}"
             )
+
+
+def check_coins(members: int, nonmembers: int) -> None:
+    """Raise `DataError` when fair coins would hardly give such numbers (two-sided binomial test, `UNLIKELY`)."""
+    if binomtest(members, members + nonmembers).pvalue < UNLIKELY:
+        raise DataError(
+            f"randomized: got {members:,} members and {nonmembers:,} non-members; fair coins give numbers so uneven in "
+            f"fewer than 1 of {1 / UNLIKELY:,.0f} cases; give all examples for which a coin was thrown, or leave "
+            "randomized out: then no epsilon can be proven"
+        )
 
 
 def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) -> list[str]:
@@ -324,10 +356,14 @@ def _sampled(references: References, examples: Examples) -> SampledAnswers:
     return SampledAnswers(model, example, NoisyAnswers.join(of_models))
 
 
-def _exposed(risks: Array, evidence: Evidence) -> tuple[Exposed, ...]:
+def _exposed(scores: Array, risks: Array, evidence: Evidence) -> tuple[Exposed, ...]:
     places = np.flatnonzero(evidence.members)
-    highest = places[np.argsort(-risks[places], kind="stable")[:MOST_EXPOSED]]
-    return tuple(Exposed(int(place), int(evidence.labels[place]), float(risks[place])) for place in highest)
+    # many members may be above all non-members: scores tell them apart where risks do not
+    highest = places[np.argsort(-scores[places], kind="stable")[:MOST_EXPOSED]]
+    names = evidence.names if evidence.names is not None else range(len(risks))
+    return tuple(
+        Exposed(int(place), str(names[place]), int(evidence.labels[place]), float(risks[place])) for place in highest
+    )
 
 
 def _classes(scores: Array, evidence: Evidence, confidence: float) -> tuple[ClassRisk, ...]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from redense.auditing.evidence import Evidence
-from redense.auditing.result import FEWEST
+from redense.auditing.verdict import FEWEST
 from redense.metrics.intervals import auc_interval_of
 from redense.metrics.roc import Roc
 

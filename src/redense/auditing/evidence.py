@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,7 +101,7 @@ class Evidence:
     `labels` are the true classes, `members` bool. `augmented` holds whether the target's answers to q augmented queries
     about each example were right, bool [n, q]; `noisy` what it says to noisy queries, [n, classes]. With `phi_only`
     nothing is known but the probability of the true class (`Signals.of_phi`, `Signals.of_loss`). Attacks that need what
-    is not there are left out.
+    is not there are left out. `names` [n] are what reports call the examples, by default their places from 0.
     """
 
     target: Signals
@@ -111,6 +111,7 @@ class Evidence:
     augmented: npt.NDArray[np.bool_] | None = None
     noisy: NoisyAnswers | None = None
     phi_only: bool = False
+    names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.target)
@@ -128,6 +129,8 @@ class Evidence:
             raise DataError(f"augmented: got {self.augmented.shape}; expected ({n}, queries)")
         if self.noisy is not None and len(self.noisy.probabilities) != n:
             raise DataError(f"noisy: got {self.noisy.probabilities.shape}; expected ({n}, classes)")
+        if self.names is not None and len(self.names) != n:
+            raise DataError(f"names: got {len(self.names)}; expected {n}, one for each example, members and others")
         refuse_unreal("the target", self.target)
         if self.references is not None:
             if self.references.included.shape[1] != n:

@@ -8,32 +8,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import FORMER, Protocol
+from redense.auditing.verdict import Verdict
 from redense.errors import DataError
 from redense.files.reading import Written, field, fields
 from redense.text import csv_text
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had an epsilon for every attack that no proof covers, verdicts without size, and no check of the sides."""
 SOURCE = "audit result"
 _WRITTEN = Written("the result of an audit", FORMAT, "audit again with this version of redense", DataError)
-FEWEST = 50
-"""Members and non-members that a verdict needs."""
 SURE = 0.01
 """Sides that are alike are told apart so often at most."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`kind`: whether a leak was shown; `sentence`: the same for somebody who has never heard of an ROC curve."""
-
-    kind: Literal["leak", "none shown", "too few", "not comparable"]
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -60,13 +52,15 @@ class Alike:
 
 @dataclass(frozen=True)
 class Exposed:
-    """A member that stands out: its place among the audited examples, its class, and its `risk`.
+    """A member that stands out: its place among the audited examples, its name, its class, and its `risk`.
 
+    `name` is the file's or the user's own, else the place, from 0 in the order in which examples were given.
     `risk` in [0, 1] is the share of non-members with a lower score: at 0.999 an attacker who picks this example
     accuses at most 1 in 1,000 non-members with it.
     """
 
     example: int
+    name: str
     label: int
     risk: float
 
@@ -88,8 +82,8 @@ class AuditResult:
 
     `protocol` is ``all`` (trained on all training data, test data as non-members), ``half`` (trained on a random
     half, the other half being non-members) or ``given`` (the user's own members and non-members). `primary` names the
-    attack, chosen beforehand, that `exposed`, `classes` and per-example risks rest on. `one_run_epsilon` is what the
-    run proves when every example was a member with probability 1/2, independently (``half`` only, else None).
+    attack, chosen beforehand, that `exposed`, `classes`, per-example risks and an epsilon rest on. `exposed` is empty
+    unless a leak was shown, by a primary attack that compares every example with reference models trained without it.
     `members_accuracy` and `nonmembers_accuracy` in [0, 1] are those of the audited model, None where only the
     probability of the true class is known. `alike` says how well the two sides are told apart without the model.
     `warnings` is what should be known before any of it is believed.
@@ -106,7 +100,6 @@ class AuditResult:
     attacks: tuple[AttackResult, ...]
     primary: str
     verdict: Verdict
-    one_run_epsilon: float | None
     exposed: tuple[Exposed, ...]
     classes: tuple[ClassRisk, ...]
     warnings: tuple[str, ...]

@@ -107,6 +107,12 @@ class RunAuditor:
         return np.concatenate([self.dataset.y_train, self.dataset.y_test])
 
     @cached_property
+    def names(self) -> list[str]:
+        """What reports call the examples: train 0, train 1, ..., test 0, ..."""
+        parts = (("train", self.dataset.y_train), ("test", self.dataset.y_test))
+        return [f"{part} {place}" for part, labels in parts for place in range(len(labels))]
+
+    @cached_property
     def data(self) -> TensorData:
         """The examples as tensors."""
         return TensorData.of(self.dataset, self.device)
@@ -174,6 +180,7 @@ class RunAuditor:
             self._evidence(job, members, shared.evidence),
             attacks=self.attacks,
             protocol=protocol,
+            randomized=protocol == "half",  # a target's member set throws a fair coin for each example
             warnings=repeated(self.digests, members),
             learnt=shared.learnt,
             sides=self.sides if protocol == "all" else DRAWN,
@@ -187,7 +194,7 @@ class RunAuditor:
 
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:
         signals = _present(job, self.store.load_signals(job.key))
-        evidence = Evidence(signals, self.labels, members, references)
+        evidence = Evidence(signals, self.labels, members, references, names=self.names)
         augmented = self.queried("augmented", references is not None) and len(self.dataset.input_shape) == 3
         noisy = self.queried("noisy", references is not None)
         if not augmented and not noisy:

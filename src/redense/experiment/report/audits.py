@@ -11,10 +11,11 @@ from rich.table import Table
 
 from redense.auditing.attack_result import AttackResult, RateAt
 from redense.auditing.protocols import PROTOCOLS
-from redense.auditing.table import interval_text, note
+from redense.auditing.table import note
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.traces import save_traces_figure
 from redense.metrics.spread import Spread
+from redense.text import interval_text
 
 Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off an attack's result."""
