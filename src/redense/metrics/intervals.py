@@ -30,7 +30,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     """
     if not 0 <= k <= n or n < 1:
         raise ValueError(f"got {k} of {n}; expected 0 to n of at least 1")
-    _check_confidence(confidence)
+    check_confidence(confidence)
     tail = (1 - confidence) / 2
     low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
     high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
@@ -51,8 +51,8 @@ class OperatingPoint:
 def operating_point(curve: Roc, index: int, confidence: float = 0.95) -> OperatingPoint:
     """Describe one point of a curve; `Roc.index_at_fpr` finds one.
 
-    The intervals are those of a threshold fixed beforehand. One chosen for its false-positive rate on these examples
-    has the other rate unbiased but for one example in the number of non-members.
+    The intervals are those of a threshold fixed beforehand. For one chosen for its false-positive rate on these
+    examples, `point_at_fpr` has the interval of the true-positive rate that counts the threshold's noise.
 
     >>> from redense.metrics import roc
     >>> curve = roc([4.0, 3.0, 2.0, 1.0], [True, True, False, False])
@@ -96,7 +96,7 @@ def auc_interval_and_p_value(curve: Roc, confidence: float = 0.95) -> tuple[tupl
     The p-value is Brunner & Munzel's, with an example more at either extreme on both sides, so that a handful of
     examples never looks sure.
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     versions = (curve,) if min(curve.members, curve.nonmembers) >= MANY else (curve, _padded(curve))
     errors = [auc_error(version) for version in versions]
     lows, highs = zip(*(_logit_interval(*error, confidence) for error in errors), strict=True)
@@ -197,7 +197,7 @@ def halves_of(scores: Array, members: Members) -> Halves:
 
 def balanced_accuracy_interval_of(halves: Halves, confidence: float = 0.95) -> tuple[float, float]:
     """Return `balanced_accuracy_interval` of sorted scores."""
-    _check_confidence(confidence)
+    check_confidence(confidence)
     curve = halves.whole
     best = curve.best
     z = float(norm.ppf(0.5 + confidence / 2))
@@ -243,6 +243,7 @@ def balanced_accuracy_error(tpr: Array | float, fpr: Array | float, members: int
     return math.sqrt(variance) / 2
 
 
-def _check_confidence(confidence: float) -> None:
+def check_confidence(confidence: float) -> None:
+    """Raise ValueError unless `confidence` lies between 0 and 1."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: got {confidence}; expected a share between 0 and 1, such as 0.95")
