@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import hypergeom
 
-from redense.metrics.accuracy import accuracy_interval, cross_fitted_counts
+from redense.metrics.accuracy import accuracy_interval, balanced_accuracy_interval_of, cross_fitted_counts
 from redense.metrics.epsilon import epsilon_of_curve, held_out_epsilon
 from redense.metrics.intervals import (
     OperatingPoint,
     auc_interval_and_p_value,
-    balanced_accuracy_interval_of,
     cross_fitted_accuracy,
     split_halves,
 )

@@ -1,6 +1,6 @@
 """Membership metrics on arrays: scores float [n] (higher = more likely a member), members bool [n]."""
 
-from redense.metrics.accuracy import accuracy_interval
+from redense.metrics.accuracy import accuracy_interval, balanced_accuracy_interval
 from redense.metrics.bootstrap import Bootstrap, bootstrap
 from redense.metrics.epsilon import (
     epsilon_lower_bound,
@@ -13,7 +13,6 @@ from redense.metrics.epsilon import (
 from redense.metrics.intervals import (
     OperatingPoint,
     auc_interval,
-    balanced_accuracy_interval,
     balanced_accuracy_of_noise,
     clopper_pearson,
     operating_point,

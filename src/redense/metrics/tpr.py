@@ -61,14 +61,8 @@ def tpr_interval_of(curve: Roc, fpr: float, confidence: float = 0.95) -> tuple[f
     if not 0 <= fpr <= 1:
         raise ValueError(f"fpr: got {fpr}; expected a rate from 0 to 1")
     check_confidence(confidence)
-    radius = radius_of(confidence)
-    passed = _plausible(curve.nonmembers, fpr, radius)
-    at_least, at_most = (_mid_tail(passed, curve.nonmembers, fpr, upper=upper) for upper in (True, False))
-    # were so many non-members above the true threshold, no more members than these would be
-    high = _end(curve, passed, np.maximum(0.0, -ndtri(at_least)), radius, sign=1)
-    # were so many at or just below it, no fewer members than those above all of these would be
-    low = _end(curve, passed - 1, np.maximum(0.0, -ndtri(at_most)), radius, sign=-1)
-    return low, high
+    low, high = _reaches(curve.nonmembers, fpr, radius_of(confidence))
+    return _end(curve, *low, sign=-1), _end(curve, *high, sign=1)
 
 
 @lru_cache(maxsize=16)
@@ -88,10 +82,21 @@ def radius_of(confidence: float) -> float:
     return high
 
 
-def _plausible(n: int, rate: float, radius: float) -> Counts:
-    """Return the numbers of n non-members that may exceed a threshold of that rate, and some more on either side."""
+@lru_cache(maxsize=64)
+def _reaches(n: int, rate: float, radius: float) -> tuple[tuple[Counts, Array], tuple[Counts, Array]]:
+    """Say for the low and for the high end how many of n non-members may lie above a threshold that stands for the one
+    of that rate, and by how many standard errors the members may deviate each time. Kept: attacks share both numbers.
+    """
     middle, reach = n * rate, (radius + 1) * math.sqrt(n * rate * (1 - rate)) + 2 * radius**2
-    return np.arange(max(0, math.floor(middle - reach)), min(n, math.ceil(middle + reach)) + 1)
+    passed = np.arange(max(0, math.floor(middle - reach)), min(n, math.ceil(middle + reach)) + 1)
+    ends = []
+    # were so many at or just below the true threshold, no fewer members would be above it than above all of these; were
+    # so many above it, no more members than these would be
+    for counts, upper in ((passed - 1, False), (passed, True)):
+        deviation = np.maximum(0.0, -ndtri(_mid_tail(passed, n, rate, upper=upper)))
+        possible = deviation <= radius
+        ends.append((counts[possible], np.sqrt(radius**2 - deviation[possible] ** 2)))
+    return ends[0], ends[1]
 
 
 def _mid_tail(counts: Counts, n: int, rate: float, *, upper: bool) -> Array:
@@ -103,14 +108,12 @@ def _mid_tail(counts: Counts, n: int, rate: float, *, upper: bool) -> Array:
     return np.asarray((at_most + fewer) / 2)
 
 
-def _end(curve: Roc, passed: Counts, deviation: Array, radius: float, sign: int) -> float:
-    """Return an end of the interval: the farthest over so many non-members `passed` at such deviations each.
+def _end(curve: Roc, passed: Counts, left: Array, sign: int) -> float:
+    """Return an end of the interval: the farthest over so many non-members `passed`, with `left` for the members.
 
-    What is left of the circle's radius is for the members. Their number at the last point of the curve with no more
-    than so many non-members gives a Jeffreys limit; which is the farthest, Wilson's closed form tells.
+    Their number at the last point of the curve with no more than so many non-members gives a Jeffreys limit; which is
+    the farthest, Wilson's closed form tells.
     """
-    possible = deviation <= radius
-    passed, left = passed[possible], np.sqrt(radius**2 - deviation[possible] ** 2)
     places = np.searchsorted(curve.false_positives, passed, side="right") - 1
     found = np.where(passed >= 0, curve.true_positives[places], 0)
     n = curve.members
