@@ -51,12 +51,17 @@ class Tally:
     def __init__(self):
         self.runs = self.leaks = self.one_run = 0
         self.held, self.epsilons, self.held_out = {}, {}, {}
+        self.accuracies = {}
 
     def add(self, result):
         self.runs += 1
         self.leaks += result.verdict.kind == "leak"
         self.one_run += bool(result.one_run_epsilon)
         for measured in result.attacks:
+            for figure in ("accuracy", "oracle"):
+                low, high = getattr(measured, f"{figure}_interval")
+                key = f"{measured.attack}, {figure}"
+                self.accuracies[key] = self.accuracies.get(key, 0) + (low <= 0.5 <= high)
             low, high = measured.auc_interval
             for counts, value in (
                 (self.held, low <= 0.5 <= high),
@@ -67,7 +72,7 @@ class Tally:
 
     def check(self):
         """Fail when a share is beyond what it promises by more than chance (99.9%) allows."""
-        for attack, held in self.held.items():
+        for attack, held in (*self.held.items(), *self.accuracies.items()):
             assert binomtest(held, self.runs).proportion_ci(0.999).high >= 0.95, f"{attack}: {held} of {self.runs}"
         for name, counts in (("best", self.epsilons), ("held out", self.held_out)):
             for attack, claimed in counts.items():

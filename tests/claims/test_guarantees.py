@@ -144,8 +144,8 @@ def prove(found, make):
 
 
 @pytest.mark.evidence
-@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{sizes[0]}+{sizes[1]}")
 @pytest.mark.parametrize("world", worlds(), ids=lambda world: f"{world.name}, {world.shift:g}")
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{sizes[0]}+{sizes[1]}")
 def test_intervals_hold(sizes, world, results):
     cell = (world.name, world.shift, *sizes)
     found = [row for row in read_all(results) if (row.scores, row.shift, row.members, row.nonmembers) == cell]
