@@ -54,19 +54,23 @@ class Tally:
 
     def __init__(self):
         self.runs = self.leaks = self.epsilons = 0
-        self.held = {}
+        self.held, self.accuracies = {}, {}
 
     def add(self, result):
         self.runs += 1
         self.leaks += result.verdict.kind == "leak"
         self.epsilons += bool(result.attack(result.primary).epsilon)
         for measured in result.attacks:
+            for figure in ("accuracy", "oracle"):
+                low, high = getattr(measured, f"{figure}_interval")
+                key = f"{measured.attack}, {figure}"
+                self.accuracies[key] = self.accuracies.get(key, 0) + (low <= 0.5 <= high)
             low, high = measured.auc_interval
             self.held[measured.attack] = self.held.get(measured.attack, 0) + (low <= 0.5 <= high)
 
     def check(self):
         """Fail when a share is beyond what it promises by more than chance (99.9%) allows."""
-        for attack, held in self.held.items():
+        for attack, held in (*self.held.items(), *self.accuracies.items()):
             assert binomtest(held, self.runs).proportion_ci(0.999).high >= 0.95, f"{attack}: {held} of {self.runs}"
         assert binomtest(self.leaks, self.runs).proportion_ci(0.999).low <= 0.05, f"verdicts of a leak: {self.leaks}"
         assert binomtest(self.epsilons, self.runs).proportion_ci(0.999).low <= 0.05, f"epsilon: {self.epsilons}"

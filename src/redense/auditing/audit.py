@@ -367,15 +367,18 @@ def _exposed(scores: Array, risks: Array, evidence: Evidence) -> tuple[Exposed, 
 
 
 def _classes(scores: Array, evidence: Evidence, confidence: float) -> tuple[ClassRisk, ...]:
-    classes = []
+    """Measure each class; the intervals hold all at once, so that the highest class's does too (Bonferroni)."""
     by_class = np.argsort(evidence.labels, kind="stable")
     bounds = np.flatnonzero(np.diff(evidence.labels[by_class])) + 1
-    for of_class in np.split(by_class, bounds):
-        inside = evidence.members[of_class]
-        members, nonmembers = int(inside.sum()), int((~inside).sum())
+    classes = [(of_class, evidence.members[of_class]) for of_class in np.split(by_class, bounds)]
+    enough = [min(inside.sum(), (~inside).sum()) >= FEWEST_IN_CLASS for _, inside in classes]
+    each = 1 - (1 - confidence) / max(1, sum(enough))
+    risks = []
+    for (of_class, inside), measured in zip(classes, enough, strict=True):
         auc = interval = None
-        if min(members, nonmembers) >= FEWEST_IN_CLASS:
+        if measured:
             curve = roc(scores[of_class], inside)
-            auc, interval = curve.auc, auc_interval_of(curve, confidence)
-        classes.append(ClassRisk(int(evidence.labels[of_class[0]]), members, nonmembers, auc, interval))
-    return tuple(classes)
+            auc, interval = curve.auc, auc_interval_of(curve, each)
+        label, members = int(evidence.labels[of_class[0]]), int(inside.sum())
+        risks.append(ClassRisk(label, members, len(inside) - members, auc, interval))
+    return tuple(risks)

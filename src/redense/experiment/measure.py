@@ -9,7 +9,8 @@ from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
 from redense.experiment.prepare import Prepared
 from redense.experiment.results import Results, Row
-from redense.metrics.intervals import balanced_accuracy_interval_of, cross_fitted_accuracy, halves_of
+from redense.metrics.accuracy import balanced_accuracy_interval_of
+from redense.metrics.intervals import cross_fitted_accuracy, halves_of
 from redense.metrics.roc import Members
 from redense.phases import Phase
 from redense.sparsity.masks import Masks
