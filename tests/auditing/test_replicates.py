@@ -41,12 +41,7 @@ def attack(name):
 
 def without(references, models):
     keep = np.setdiff1d(np.arange(len(references.included)), models)
-    signals = {name: values[keep] for name, values in references.signals.arrays().items()}
-    return References(Signals(**signals), references.included[keep])
-
-
-def as_target(references, model):
-    return Signals(**{name: values[model] for name, values in references.signals.arrays().items()})
+    return References(references.signals[keep], references.included[keep])
 
 
 def test_every_attack_finds_on_each_model_what_an_audit_of_it_by_the_others_finds():
@@ -55,7 +50,7 @@ def test_every_attack_finds_on_each_model_what_an_audit_of_it_by_the_others_find
     found = replicate(references, labels, attacks)
     for model in range(8):
         others = without(references, [model, model ^ 1])
-        evidence = Evidence(as_target(references, model), labels, references.included[model], others)
+        evidence = Evidence(references.signals[model], labels, references.included[model], others)
         result = audit_evidence(evidence, attacks=[one for one in FAMILIES if one not in ("shadow", "samia")])
         assert [one.attack for one in result.attacks] == list(found)
         for one in result.attacks:
@@ -80,16 +75,13 @@ def test_attacks_are_chosen_by_what_they_need():
 def test_without_pairs_is_what_each_model_gives_away_to_those_that_are_left(seed, models, name):
     references, labels = evidence_of(seed, models, 220, leak=1.0)
     shuffled = np.random.default_rng(seed).permutation(models)
-    mixed = References(
-        Signals(**{field: values[shuffled] for field, values in references.signals.arrays().items()}),
-        references.included[shuffled],
-    )
+    mixed = References(references.signals[shuffled], references.included[shuffled])
     found = replicate_without_pairs(mixed, labels, attack(name))
     pairs = complementary_pairs(mixed.included)
     for target, pair in product(range(models), range(models // 2)):
         model = pairs.ravel()[target]
         left = without(mixed, [*pairs[target // 2], *pairs[pair]])
-        evidence = Evidence(as_target(mixed, model), labels, mixed.included[model], left)
+        evidence = Evidence(mixed.signals[model], labels, mixed.included[model], left)
         scores = attack(name).score(evidence, None, **({"variance": "shrunk"} if attack(name).settings else {}))
         assert found["auc"][target, pair] == auc(scores, mixed.included[model])
         assert found["tpr_at_0.1"][target, pair] == tpr_at_fpr(scores, mixed.included[model], 0.1)

@@ -23,7 +23,6 @@ from redense.errors import DataError
 from redense.metrics.intervals import cross_fitted_accuracy, halves_of
 from redense.metrics.jackknife import FEWEST_PAIRS
 from redense.metrics.roc import allowed_at
-from redense.signals import Signals
 
 Figures = Mapping[str, Array]
 """Arrays by name: ``auc``, ``accuracy``, and ``tpr_at_...`` for each false-positive rate with enough non-members."""
@@ -99,16 +98,11 @@ def _attacked(references: References, labels: Labels, pairs: set[int]) -> Iterat
 
 
 def _evidence(references: References, labels: Labels, target: int, others: References) -> Evidence:
-    signals = references.signals.arrays()
-    own = Signals(**{name: values[target] for name, values in signals.items()})
-    return Evidence(own, labels, references.included[target], others)
+    return Evidence(references.signals[target], labels, references.included[target], others)
 
 
 def _chosen(references: References, models: npt.NDArray[np.int64]) -> References:
-    signals = references.signals.arrays()
-    return References(
-        Signals(**{name: values[models] for name, values in signals.items()}), references.included[models]
-    )
+    return References(references.signals[models], references.included[models])
 
 
 def _figures(attack: Attack, evidence: Evidence, variance: Variance) -> dict[str, float]:

@@ -33,6 +33,7 @@ from redense.experiment.plan import Job
 from redense.files import write_whole
 from redense.metrics.roc import Members
 from redense.models.registry import rebuild
+from redense.phases import Phase
 from redense.signals import Signals, image_queries
 
 T = TypeVar("T")
@@ -57,15 +58,18 @@ class RunAuditor:
 
         Targets and reference models that are not finished are left out.
         """
-        for phase in dict.fromkeys(job.phase for job in self.finished):
-            of_phase = [job for job in self.finished if job.phase == phase]
-            references = [job for job in of_phase if job.member_set and job.member_set.role == "reference"]
-            # an unpaired model would leave examples without an IN or an OUT
-            references = _paired(references)
-            shared = _OfPhase(self, references)
-            for job in of_phase:
-                if job.member_set is None or job.member_set.role == "target":
+        for phase in self.phases:
+            shared = self.of_phase(phase)
+            for job in self.finished:
+                if job.phase == phase and (job.member_set is None or job.member_set.role == "target"):
                     yield self._row(job, shared)
+
+    def of_phase(self, phase: Phase) -> _OfPhase:
+        """Return the reference models of a phase, in complementary pairs; they are read when they are needed."""
+        of_phase = [job for job in self.finished if job.phase == phase]
+        references = [job for job in of_phase if job.member_set and job.member_set.role == "reference"]
+        # an unpaired model would leave examples without an IN or an OUT
+        return _OfPhase(self, _paired(references))
 
     def check(self) -> None:
         """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
@@ -81,6 +85,11 @@ class RunAuditor:
     def finished(self) -> list[Job]:
         """The jobs that have a checkpoint."""
         return [job for job in self.jobs if self.store.finished_folder(job.key).is_dir()]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases that have a finished model, in the plan's order."""
+        return list(dict.fromkeys(job.phase for job in self.finished))
 
     @cached_property
     def labels(self) -> Any:

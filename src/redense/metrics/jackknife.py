@@ -91,4 +91,4 @@ def _checked(values: Array) -> int:
     wrong = int(np.count_nonzero(~np.isfinite(values)))
     if wrong:
         raise ValueError(f"values: {wrong} of {values.size} are NaN or infinite; expected numbers")
-    return values.shape[1]
+    return int(values.shape[1])
