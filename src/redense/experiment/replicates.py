@@ -186,12 +186,17 @@ def write_replicates(
     ]
     write_whole(folder / "replicates.csv", csv_text(lines))
     means = [
-        {**one.phase.to_columns(), "attack": one.primary, "figure": figure, **dataclasses.asdict(one.mean(figure))}
+        {**one.phase.to_columns(), "attack": one.primary, "figure": figure, **_of_one_phase(one.mean(figure))}
         for one in replicates
         for figure in one.left_out
     ]
     values = {"format": FORMAT, "means": means, "differences": [one.to_mapping() for one in differences]}
     write_whole(folder / "replicates.json", json.dumps(values) + "\n")
+
+
+def _of_one_phase(found: ReplicatedMean) -> dict[str, Any]:
+    """Return all but the p-value, which is about differences: a mean of 0 is no question about one phase."""
+    return {name: value for name, value in dataclasses.asdict(found).items() if name != "p"}
 
 
 def _made(references: References, labels: Labels, families: Sequence[str]) -> dict[str, Any]:
