@@ -14,7 +14,7 @@ from redense.auditing.replicates import replicate
 from redense.experiment.audit import RunAuditor, audit_run
 from redense.experiment.checkpoints import Store
 from redense.experiment.prepare import prepare
-from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases
+from redense.experiment.replicates import PhaseReplicates, compare_replicates, corrected_together, replicate_phases
 from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
 from redense.methods import METHODS
@@ -124,7 +124,7 @@ def phases(models, step=0.012):
 
 def test_phases_are_compared_model_by_model_and_corrected_over_all():
     dense, sparse, redense_ = phases(16)
-    found = compare_replicates([dense, sparse, redense_], METHODS["dsd"])
+    found = corrected_together(compare_replicates([dense, sparse, redense_], METHODS["dsd"]))
     pairs = [("redense", "sparse"), ("redense", "dense"), ("sparse", "dense")]
     assert [(one.second.kind, one.first.kind, one.figure) for one in found] == [
         (*pair, figure) for pair in pairs for figure in ("auc", "tpr_at_0.01")
@@ -134,8 +134,18 @@ def test_phases_are_compared_model_by_model_and_corrected_over_all():
     assert min(one.corrected for one in found) == pytest.approx(min(1, 6 * smallest))
 
 
+def test_other_claims_of_the_run_join_the_correction():
+    found = compare_replicates(phases(16), METHODS["dsd"])
+    alone = corrected_together(found)
+    joined = corrected_together(found, [0.9] * 10)
+    smallest = min(range(6), key=lambda place: found[place].found.p)
+    assert all(one.corrected is None and not one.shown for one in found)
+    assert alone[smallest].corrected == pytest.approx(min(1, 6 * found[smallest].found.p))
+    assert joined[smallest].corrected == pytest.approx(min(1, 16 * found[smallest].found.p))
+
+
 def test_the_words_of_a_claim():
-    found = compare_replicates(phases(16), METHODS["dsd"])[2]
+    found = corrected_together(compare_replicates(phases(16), METHODS["dsd"]))[2]
     assert found.shown
     low, high = (f"{end:+.3f}".replace("0.", ".") for end in found.found.interval)
     first, last = (f"{end:+.3f}".replace("0.", ".") for end in found.found.prediction)
@@ -149,13 +159,13 @@ def test_the_words_of_a_claim():
 
 
 def test_what_is_not_shown_is_not_claimed():
-    found = compare_replicates(phases(16, step=0.0), METHODS["dsd"])[2]
+    found = corrected_together(compare_replicates(phases(16, step=0.0), METHODS["dsd"]))[2]
     assert not found.shown
     assert "no difference in LiRA online's AUC between re-dense 50% and dense that they can show" in found.sentence
 
 
 def test_eight_models_describe_and_claim_nothing():
-    for one in compare_replicates(phases(8, step=0.5), METHODS["dsd"]):
+    for one in corrected_together(compare_replicates(phases(8, step=0.5), METHODS["dsd"])):
         assert one.corrected is None
         assert not one.shown
         assert "Over 8 models trained on random halves (fewer than the 16 that a claim needs): " in one.sentence
@@ -170,7 +180,8 @@ def test_only_models_that_went_through_both_phases_are_compared():
 
 def test_models_that_do_not_vary_give_neither_interval_nor_claim():
     values = np.full(16, 0.75)
-    (one, _) = compare_replicates([phase_of(DENSE, values), phase_of(SPARSE, values + 0.1)], METHODS["dsd"])
+    both = [phase_of(DENSE, values), phase_of(SPARSE, values + 0.1)]
+    one, _ = corrected_together(compare_replicates(both, METHODS["dsd"]))
     assert one.found.interval is None
     assert not one.shown
     assert "+.100" in one.sentence

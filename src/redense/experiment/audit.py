@@ -19,7 +19,7 @@ from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.prepare import Prepared, prepare
-from redense.experiment.replicates import compare_replicates, replicate_phases, write_replicates
+from redense.experiment.replicates import compare_replicates, corrected_together, replicate_phases, write_replicates
 from redense.experiment.report.audits import audit_summary, save_audit_traces
 from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
@@ -54,11 +54,6 @@ def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: 
         for row in auditor.rows():
             rows.append(row)
             progress.update(task, advance=1, description=f"audit: {row.name}")
-        replicates = []
-        for one in replicate_phases(auditor):
-            replicates.append(one)
-            progress.update(task, description=f"replicates: {one.phase.label}")
-    differences = compare_replicates(replicates, prepared.recipe.chosen_method)
     rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
     write_rows(rows, len(prepared.dataset.y_train), store.root)
     titled = [(row.name, row.result) for row in rows]
@@ -66,16 +61,29 @@ def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: 
     first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]
     save_roc_figure(first, store.root / "audit.png")
     save_audit_traces(rows, store.root / "audit-accuracy.png")
-    console.print(audit_summary(rows, prepared.recipe.chosen_method, differences))
-    if replicates:
-        write_replicates(replicates, differences, store.root)
-        console.print(replicates_summary(replicates, differences))
+    console.print(audit_summary(rows, prepared.recipe.chosen_method))
     console.print(
-        f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html"
-        f"{', replicates.json, replicates.csv' if replicates else ''}",
+        f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html",
         highlight=False,
     )
+    _replicate(prepared, auditor, console)
     return rows
+
+
+def _replicate(prepared: Prepared, auditor: RunAuditor, console: Console) -> None:
+    """Make the reference models targets in turn, print what is found and write it into the folder."""
+    with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
+        task = progress.add_task("replicates", total=len(auditor.phases))
+        replicates = []
+        for one in replicate_phases(auditor):
+            replicates.append(one)
+            progress.update(task, advance=1, description=f"replicates: {one.phase.label}")
+    if not replicates:
+        return
+    differences = corrected_together(compare_replicates(replicates, prepared.recipe.chosen_method))
+    write_replicates(replicates, differences, auditor.store.root)
+    console.print(replicates_summary(replicates, differences), soft_wrap=True, highlight=False)
+    console.print(f"Written: {auditor.store.root / 'replicates.json'}, replicates.csv", highlight=False)
 
 
 def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:

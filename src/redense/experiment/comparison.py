@@ -12,7 +12,6 @@ from redense.methods import Method, control_of
 from redense.metrics.paired import holm, mcnemar, t_interval, t_test, wilcoxon
 from redense.metrics.roc import Members
 from redense.phases import Phase
-from redense.text import p_text
 
 SIGNIFICANT = 0.05
 Quantity = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc"]
@@ -183,7 +182,7 @@ def _tested_words(comparison: Comparison, better: str, worse: str) -> str:
     name, other = comparison.second.label, _spoken(comparison.first)
     difference, interval = 100 * (comparison.difference or 0.0), comparison.interval
     assert comparison.p is not None
-    p, seeds = p_text(comparison.p), _seeds(comparison.seeds)
+    p, seeds = _written(comparison.p), _seeds(comparison.seeds)
     if not comparison.shown:
         quantity = comparison.quantity.replace("_", " ")
         what = f"{quantity} {difference:+.2f} points{_bracketed(interval, 100, '.2f')}, {p}"
@@ -249,3 +248,14 @@ def _bracketed(interval: tuple[float, float] | None, factor: float, form: str) -
         return ""
     low, high = (format(factor * end, form) for end in interval)
     return f" [{low}, {high}]"
+
+
+def _written(p: float) -> str:
+    """Write a p-value as journals do.
+
+    >>> _written(0.0123), _written(0.00001), _written(1.0)
+    ('p = .012', 'p < .001', 'p = 1.00')
+    """
+    if p < 0.001:
+        return "p < .001"
+    return f"p = {p:.2f}" if p > 0.995 else f"p = {p:.2g}".replace("0.", ".", 1)

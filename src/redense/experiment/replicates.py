@@ -65,8 +65,8 @@ class PhaseReplicates:
 class ReplicatedDifference:
     """How far the phase `second` is above `first` in a figure of an attack: the mean over models on random halves.
 
-    `found` has its 95% interval, that of one further training, and p; `corrected` is p after Holm's correction over all
-    such differences of the run, None where the models do not vary or are too few for claims.
+    `found` has its 95% interval, that of one further training, and p; `corrected` is p after Holm's correction, None
+    before it, and where the models do not vary or are too few for claims.
     """
 
     first: Phase
@@ -155,7 +155,7 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
 def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) -> list[ReplicatedDifference]:
     """Compare the phases that the method compares, paired by model, where the same models have gone through both.
 
-    One test decides: the jackknife over complementary pairs, corrected (Holm) over all that is compared.
+    p-values are not corrected yet, and so nothing is claimed.
     """
     known = {one.phase: one for one in replicates}
     found = []
@@ -166,7 +166,25 @@ def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) ->
         for figure in one.compared:
             values = other.left_out[figure] - one.left_out[figure]
             found.append(ReplicatedDifference(first, second, one.primary, figure, pair_jackknife(values)))
-    return _corrected(found)
+    return found
+
+
+def corrected_together(
+    differences: Sequence[ReplicatedDifference], others: Sequence[float] = ()
+) -> list[ReplicatedDifference]:
+    """Apply Holm's correction over all differences that there are enough models to claim, and `others`.
+
+    One test decides, fixed beforehand: the jackknife over complementary pairs. `others` are uncorrected p-values of the
+    run's other claims about phases. A difference that does not vary has no test, and counts like one with p = 1.
+    """
+    tested = [place for place, one in enumerate(differences) if one.found.replicates >= FEWEST_FOR_CLAIMS]
+    raw = [differences[place].found.p for place in tested]
+    p_values = holm([1.0 if p is None else p for p in raw] + list(others))
+    changed = list(differences)
+    for place, p, corrected in zip(tested, raw, p_values, strict=False):
+        if p is not None:
+            changed[place] = dataclasses.replace(changed[place], corrected=corrected)
+    return changed
 
 
 def write_replicates(
@@ -229,14 +247,3 @@ def _lists(figures: Figures) -> dict[str, Any]:
 
 def _arrays(lists: Mapping[str, Any]) -> Figures:
     return {name: np.array(values) for name, values in lists.items()}
-
-
-def _corrected(differences: Sequence[ReplicatedDifference]) -> list[ReplicatedDifference]:
-    """Apply Holm's correction over all differences that there are enough models to claim."""
-    tested = {
-        place: one.found.p
-        for place, one in enumerate(differences)
-        if one.found.p is not None and one.found.replicates >= FEWEST_FOR_CLAIMS
-    }
-    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
-    return [dataclasses.replace(one, corrected=corrected.get(place)) for place, one in enumerate(differences)]

@@ -14,7 +14,6 @@ from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import interval_text
 from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
 from redense.experiment.audit_rows import AuditRow
-from redense.experiment.replicates import ReplicatedDifference
 from redense.experiment.report.traces import save_traces_figure
 from redense.methods import Method
 from redense.metrics.spread import Spread
@@ -23,14 +22,8 @@ Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off an attack's result."""
 
 
-def audit_summary(
-    rows: Sequence[AuditRow], method: Method, replicated: Sequence[ReplicatedDifference] = ()
-) -> RenderableType:
-    """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown, then the comparisons.
-
-    Phases whose difference on random halves was `replicated` often enough for a claim are not compared there by the
-    targets, too: one test decides.
-    """
+def audit_summary(rows: Sequence[AuditRow], method: Method) -> RenderableType:
+    """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown, then the comparisons."""
     parts: list[RenderableType] = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
         of_protocol = [row for row in rows if row.protocol == protocol]
@@ -40,11 +33,7 @@ def audit_summary(
         if lowest is not None:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
-    decided = {(one.first, one.second) for one in replicated if one.corrected is not None}
-    over_seeds = [
-        one for one in compare_audits(rows, method) if one.protocol != "half" or (one.first, one.second) not in decided
-    ]
-    comparisons = [*over_seeds, *compare_audits_at_equal_accuracy(rows, method)]
+    comparisons = [*compare_audits(rows, method), *compare_audits_at_equal_accuracy(rows, method)]
     return Group(*parts, *(comparison.sentence for comparison in comparisons))
 
 

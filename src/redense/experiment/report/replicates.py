@@ -30,7 +30,7 @@ def replicates_summary(
 
 _NOTE = (
     "Models trained on random halves of all examples, each attacked by the others but the one trained on the other "
-    "half. Where phases differ, p is corrected (Holm) over all lines below, each interval is for one of them."
+    "half. p is corrected (Holm) over all claims; each interval is for one comparison by itself."
 )
 
 
