@@ -187,4 +187,4 @@ def test_models_that_do_not_vary_give_neither_interval_nor_claim():
     assert "+.100" in one.sentence
     text = io.StringIO()
     Console(file=text, width=200).print(replicates_summary([phase_of(DENSE, values)], [one]))
-    assert "0.7500" in text.getvalue()
+    assert "0.750" in text.getvalue()
