@@ -151,12 +151,14 @@ class Tally:
         self.further.append(further)
 
     def shares(self):
-        """The shares of groups whose intervals hold the mean over all groups and the further training."""
+        """The shares of groups whose intervals hold the mean of all and the further training; a plain t-interval's."""
         expected = np.mean([one.mean for one in self.found])
+        printed = [place for place, one in enumerate(self.found) if one.interval]  # models may be equal by chance
+        found = [self.found[place] for place in printed]
         low, high = ttest_1samp(self.each, 0.0, axis=1).confidence_interval()
         plain = np.mean((low <= expected) & (expected <= high))
-        runs = len(self.found)
-        return held(self.found, expected) / runs, predicted(self.found, self.further) / runs, plain
+        further = predicted(found, [self.further[place] for place in printed])
+        return held(found, expected) / len(found), further / len(found), plain
 
 
 def measured(name, models, runs, world):
@@ -193,5 +195,5 @@ def test_the_attacks_that_decide_hold(name, models, runs):
     for key, tally in measured(name, models, runs, World(200)).items():
         share, further, plain = tally.shares()
         print(f"{name}, {models} models, {key}: {share:.4f}, one further {further:.4f}, plain t {plain:.4f}")
-        assert share >= 0.94
-        assert further >= 0.94
+        for found in (share, further):
+            assert round(found * runs) >= binom.ppf(0.01, runs, 0.94), "below 94% by more than chance"
