@@ -3,6 +3,7 @@
 import ast
 import csv
 import hashlib
+import inspect
 import io
 import sys
 from dataclasses import asdict, dataclass, fields
@@ -14,10 +15,9 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from redense.attacks.threshold import score_by_other_half
-from redense.auditing import attack_result
 from redense.auditing.attack_result import FPRS, judged, rate_at
-from redense.auditing.audit import _classes
 from redense.auditing.evidence import Evidence
+from redense.auditing.standing_out import by_class
 from redense.metrics import accuracy, clopper_pearson, intervals, tpr
 from redense.metrics.accuracy import balanced_accuracy_interval_of
 from redense.metrics.intervals import auc_interval_of, split_halves
@@ -57,8 +57,9 @@ class Row:
 def fingerprint():
     """Return a hash of the code, docstrings apart, that the results depend on."""
     text = ""
-    for module in (accuracy, attack_result, intervals, sys.modules[Halves.__module__], tpr):
-        tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    sources = [inspect.getsource(module) for module in (accuracy, intervals, sys.modules[Halves.__module__], tpr)]
+    for source in (*sources, *map(inspect.getsource, (judged, rate_at, by_class))):
+        tree = ast.parse(source)
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
@@ -186,7 +187,7 @@ def class_experiments(classes, each, shift, repeats, confidence=0.95, seed=0):
     for _ in range(repeats):
         count.repeats += 1
         scores = generator.normal(size=len(labels)) + shifts[labels] * is_member
-        ends = np.array([risk.auc_interval for risk in _classes(scores, evidence, confidence)])
+        ends = np.array([risk.auc_interval for risk in by_class(scores, evidence, confidence)])
         held = bool(((ends[:, 0] <= truths) & (truths <= ends[:, 1])).all())
         width = float((ends[:, 1] - ends[:, 0]).mean())
         count.add("classes", "all", (0.0, width) if held else (2.0, 2.0 + width), 0.0)

@@ -39,6 +39,31 @@ def sample_pairs(included: Included, most: int, seed: int) -> tuple[npt.NDArray[
     return model, example
 
 
+def complementary_pairs(included: Included) -> npt.NDArray[np.int64]:
+    """Return m models two by two, [m / 2, 2]: every example is in the training data of one of either two.
+
+    `included` is bool [m, n]. Raises ValueError where a model's complement is missing.
+
+    >>> complementary_pairs(np.array([[True, False], [True, True], [False, True], [False, False]])).tolist()
+    [[0, 2], [1, 3]]
+    """
+    waiting: dict[bytes, list[int]] = {}
+    pairs = []
+    for model, half in enumerate(included):
+        others = waiting.get(np.packbits(~half).tobytes())
+        if others:
+            pairs.append((others.pop(0), model))
+        else:
+            waiting.setdefault(np.packbits(half).tobytes(), []).append(model)
+    alone = sorted(model for models in waiting.values() for model in models)
+    if alone:
+        raise ValueError(
+            f"{len(alone)} of {len(included)} reference models (first: {alone[0]}) have no complement, trained on "
+            "exactly the other examples; expected complementary pairs: draw a half for the first of each pair"
+        )
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+
+
 def checked_references(
     target: npt.ArrayLike,
     references: npt.ArrayLike,

@@ -55,6 +55,11 @@ class Attack:
         """Tell whether the evidence has all that the attack needs."""
         return all(_HAS[need](evidence) for need in self.needs)
 
+    @property
+    def on_stored_signals(self) -> bool:
+        """Whether plain answers that were kept are enough, and nothing is learnt from reference models beforehand."""
+        return self.learn is None and not {*self.needs} & {"augmented", "noisy"}
+
 
 class Learnt:
     """What attacks have learnt from reference models (None: there are none) that were asked about examples of classes

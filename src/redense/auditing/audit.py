@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import binomtest
 from torch import nn
 
 from redense.attacks.lira import Variance
@@ -20,12 +19,22 @@ from redense.auditing.alike import Told, compare_answers, not_comparable, sides_
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
 from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
-from redense.auditing.checks import Answers, accuracies, first_norm, of_accuracy, of_signs
+from redense.auditing.checks import (
+    Answers,
+    accuracies,
+    check_coins,
+    first_norm,
+    of_accuracy,
+    of_signs,
+    repeated,
+    telling_counts,
+)
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import Protocol
-from redense.auditing.result import Alike, AuditResult, ClassRisk, Exposed
+from redense.auditing.result import Alike, AuditResult
 from redense.auditing.sample import Sample
+from redense.auditing.standing_out import by_class, exposed
 from redense.auditing.verdict import FEWEST, judge, why_unnamed
 from redense.data.loading import sides
 from redense.data.names import names_of
@@ -33,17 +42,12 @@ from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of, split_halves
 from redense.metrics.paired import shares_below
-from redense.metrics.roc import Roc, roc
+from redense.metrics.roc import Roc
 from redense.signals import Query, Signals
 from redense.text import did_you_mean
 
 NO_INPUTS = "only signals were given, no inputs"
 DRAWN = "members were drawn at random from all examples"
-MOST_EXPOSED = 20
-FEWEST_IN_CLASS = 20
-MOST_OVERLAP = 0.01
-UNLIKELY = 1e-4
-"""Of fair coins: numbers of members and non-members so uneven are taken for a mistake."""
 
 
 def audit(
@@ -211,7 +215,7 @@ def audit_evidence(
     unlike = not_comparable(alike, lower_ends)
     primary = next((name for name in PRIMARY if name in scores), found[-1].attack)
     risks = shares_below(scores[primary], members)
-    telling = _telling_counts(evidence)
+    telling = telling_counts(evidence)
     if randomized and not telling and unlike is None:
         # of the primary attack alone: it was chosen beforehand, and its scores do not know who is a member
         epsilon = one_run_epsilon_of_scores(scores[primary], members, delta=delta, confidence=confidence)
@@ -229,8 +233,8 @@ def audit_evidence(
         attacks=tuple(found),
         primary=primary,
         verdict=verdict,
-        exposed=() if unnamed else _exposed(scores[primary], risks, evidence),
-        classes=_classes(scores[primary], evidence, confidence),
+        exposed=() if unnamed else exposed(scores[primary], risks, evidence),
+        classes=by_class(scores[primary], evidence, confidence),
         warnings=(
             *warnings,
             *of_accuracy(evidence),
@@ -283,57 +287,6 @@ def check_settings(attacks: Sequence[str], delta: float = 0.0, confidence: float
             )
 
 
-def check_coins(members: int, nonmembers: int) -> None:
-    """Raise `DataError` when fair coins would hardly give such numbers (two-sided binomial test, `UNLIKELY`)."""
-    if binomtest(members, members + nonmembers).pvalue < UNLIKELY:
-        raise DataError(
-            f"randomized: got {members:,} members and {nonmembers:,} non-members; fair coins give numbers so uneven in "
-            f"fewer than 1 of {1 / UNLIKELY:,.0f} cases; give all examples for which a coin was thrown, or leave "
-            "randomized out: then no epsilon can be proven"
-        )
-
-
-def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) -> list[str]:
-    """Find examples that are members and non-members at once, or members twice, by the digests of their contents.
-
-    Returns warnings with the counts; raises `DataError` when more than 1% of the smaller side overlap.
-    """
-    warnings = []
-    mine, times = np.unique(digests[is_member], return_counts=True)
-    theirs = np.unique(digests[~is_member])
-    overlap = len(np.intersect1d(mine, theirs, assume_unique=True))
-    smaller = min(is_member.sum(), (~is_member).sum())
-    if overlap > MOST_OVERLAP * smaller:
-        raise DataError(
-            f"{overlap} examples are among the members and among the non-members, more than 1% of {smaller}; expected "
-            "two separate sets: take the common ones out"
-        )
-    if overlap:
-        warnings.append(f"{overlap} examples are among the members and among the non-members")
-    again = int((times - 1).sum())
-    if again:
-        warnings.append(f"{again} of {int(is_member.sum())} members are repetitions of others")
-    return warnings
-
-
-def _telling_counts(evidence: Evidence) -> list[str]:
-    """Warn when the numbers of IN models alone tell members from non-members: attacks would read them, not the model.
-
-    That happens when reference sets are balanced with the target counted in.
-    """
-    if evidence.references is None:
-        return []
-    counts = evidence.references.included.sum(0).astype(np.float64)
-    low, high = auc_interval_of(roc(counts, evidence.members), 0.999)
-    if low <= 0.5 <= high:
-        return []
-    means = [counts[side].mean() for side in (evidence.members, ~evidence.members)]
-    return [
-        f"members are in the training data of {means[0]:.2f} reference models on average, non-members of "
-        f"{means[1]:.2f}: these counts give membership away; draw reference sets independently of the target"
-    ]
-
-
 def _references(examples: Examples, included: npt.ArrayLike | None) -> References | None:
     """Put what the models after the target say together with what they were trained on."""
     if included is None:
@@ -354,31 +307,3 @@ def _sampled(references: References, examples: Examples) -> SampledAnswers:
         for number, asked in enumerate(examples.noisy[1:])
     ]
     return SampledAnswers(model, example, NoisyAnswers.join(of_models))
-
-
-def _exposed(scores: Array, risks: Array, evidence: Evidence) -> tuple[Exposed, ...]:
-    places = np.flatnonzero(evidence.members)
-    # many members may be above all non-members: scores tell them apart where risks do not
-    highest = places[np.argsort(-scores[places], kind="stable")[:MOST_EXPOSED]]
-    names = evidence.names if evidence.names is not None else range(len(risks))
-    return tuple(
-        Exposed(int(place), str(names[place]), int(evidence.labels[place]), float(risks[place])) for place in highest
-    )
-
-
-def _classes(scores: Array, evidence: Evidence, confidence: float) -> tuple[ClassRisk, ...]:
-    """Measure each class; the intervals hold all at once, so that the highest class's does too (Bonferroni)."""
-    by_class = np.argsort(evidence.labels, kind="stable")
-    bounds = np.flatnonzero(np.diff(evidence.labels[by_class])) + 1
-    classes = [(of_class, evidence.members[of_class]) for of_class in np.split(by_class, bounds)]
-    enough = [min(inside.sum(), (~inside).sum()) >= FEWEST_IN_CLASS for _, inside in classes]
-    each = 1 - (1 - confidence) / max(1, sum(enough))
-    risks = []
-    for (of_class, inside), measured in zip(classes, enough, strict=True):
-        auc = interval = None
-        if measured:
-            curve = roc(scores[of_class], inside)
-            auc, interval = curve.auc, auc_interval_of(curve, each)
-        label, members = int(evidence.labels[of_class[0]]), int(inside.sum())
-        risks.append(ClassRisk(label, members, len(inside) - members, auc, interval))
-    return tuple(risks)

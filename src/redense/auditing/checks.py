@@ -9,18 +9,24 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.stats import binomtest
 from torch import nn
 
 from redense.auditing.evidence import Evidence
 from redense.auditing.verdict import FEWEST
+from redense.errors import DataError
 from redense.metrics.intervals import auc_interval_of
-from redense.metrics.roc import Roc
+from redense.metrics.roc import Roc, roc
 
 ERRORS = 3
 """Standard errors from which an accuracy differs."""
 NEARBY = (0, 1, -1)
 ROUNDING = 1e-3
 """How far sums of probabilities may lie from 1 (float16)."""
+MOST_OVERLAP = 0.01
+"""Of the smaller side: more common examples are an error."""
+UNLIKELY = 1e-4
+"""Of fair coins: numbers of members and non-members so uneven are taken for a mistake."""
 LEAST_SURE = 0.99
 """Confidence, over all attacks, from which one is called worse than guessing."""
 MOST_SHIFT = 1.0
@@ -183,4 +189,55 @@ def of_signs(curves: Mapping[str, Roc]) -> list[str]:
         f"members score lower than non-members in {', '.join(worse)} ({worst}: AUC {curves[worst].auc:.3f} [{low:.3f}, "
         f"{high:.3f}]): a wrong sign, exchanged sides, or members that are harder; scores have to be higher for likely "
         "members (a scaled logit, not a loss)"
+    ]
+
+
+def check_coins(members: int, nonmembers: int) -> None:
+    """Raise `DataError` when fair coins would hardly give such numbers (two-sided binomial test, `UNLIKELY`)."""
+    if binomtest(members, members + nonmembers).pvalue < UNLIKELY:
+        raise DataError(
+            f"randomized: got {members:,} members and {nonmembers:,} non-members; fair coins give numbers so uneven in "
+            f"fewer than 1 of {1 / UNLIKELY:,.0f} cases; give all examples for which a coin was thrown, or leave "
+            "randomized out: then no epsilon can be proven"
+        )
+
+
+def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) -> list[str]:
+    """Find examples that are members and non-members at once, or members twice, by the digests of their contents.
+
+    Returns warnings with the counts; raises `DataError` when more than 1% of the smaller side overlap.
+    """
+    warnings = []
+    mine, times = np.unique(digests[is_member], return_counts=True)
+    theirs = np.unique(digests[~is_member])
+    overlap = len(np.intersect1d(mine, theirs, assume_unique=True))
+    smaller = min(is_member.sum(), (~is_member).sum())
+    if overlap > MOST_OVERLAP * smaller:
+        raise DataError(
+            f"{overlap} examples are among the members and among the non-members, more than 1% of {smaller}; expected "
+            "two separate sets: take the common ones out"
+        )
+    if overlap:
+        warnings.append(f"{overlap} examples are among the members and among the non-members")
+    again = int((times - 1).sum())
+    if again:
+        warnings.append(f"{again} of {int(is_member.sum())} members are repetitions of others")
+    return warnings
+
+
+def telling_counts(evidence: Evidence) -> list[str]:
+    """Warn when the numbers of IN models alone tell members from non-members: attacks would read them, not the model.
+
+    That happens when reference sets are balanced with the target counted in.
+    """
+    if evidence.references is None:
+        return []
+    counts = evidence.references.included.sum(0).astype(np.float64)
+    low, high = auc_interval_of(roc(counts, evidence.members), 0.999)
+    if low <= 0.5 <= high:
+        return []
+    means = [counts[side].mean() for side in (evidence.members, ~evidence.members)]
+    return [
+        f"members are in the training data of {means[0]:.2f} reference models on average, non-members of "
+        f"{means[1]:.2f}: these counts give membership away; draw reference sets independently of the target"
     ]

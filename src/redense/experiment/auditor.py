@@ -18,7 +18,8 @@ from redense.attacks.references import Array
 from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
 from redense.auditing.attacks import Learnt, Query, not_made, queried
-from redense.auditing.audit import DRAWN, audit_evidence, repeated
+from redense.auditing.audit import DRAWN, audit_evidence
+from redense.auditing.checks import repeated
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult
@@ -60,15 +61,18 @@ class RunAuditor:
 
         Targets and reference models that are not finished are left out.
         """
-        for phase in dict.fromkeys(job.phase for job in self.finished):
-            of_phase = [job for job in self.finished if job.phase == phase]
-            references = [job for job in of_phase if job.member_set and job.member_set.role == "reference"]
-            # an unpaired model would leave examples without an IN or an OUT
-            references = _paired(references)
-            shared = _OfPhase(self, references, self._planned(phase))
-            for job in of_phase:
-                if job.member_set is None or job.member_set.role == "target":
+        for phase in self.phases:
+            shared = self.of_phase(phase)
+            for job in self.finished:
+                if job.phase == phase and (job.member_set is None or job.member_set.role == "target"):
                     yield self._row(job, shared)
+
+    def of_phase(self, phase: Phase) -> _OfPhase:
+        """Return the reference models of a phase, in complementary pairs; they are read when they are needed."""
+        of_phase = [job for job in self.finished if job.phase == phase]
+        references = [job for job in of_phase if job.member_set and job.member_set.role == "reference"]
+        # an unpaired model would leave examples without an IN or an OUT
+        return _OfPhase(self, _paired(references), self._planned(phase))
 
     def _planned(self, phase: Phase) -> int:
         sets = (job.member_set for job in self.jobs if job.phase == phase)
@@ -100,6 +104,11 @@ class RunAuditor:
     def finished(self) -> list[Job]:
         """The jobs that have a checkpoint."""
         return [job for job in self.jobs if self.store.finished_folder(job.key).is_dir()]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases that have a finished model, in the plan's order."""
+        return list(dict.fromkeys(job.phase for job in self.finished))
 
     @cached_property
     def labels(self) -> Any:

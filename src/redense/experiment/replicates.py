@@ -1,0 +1,249 @@
+"""Does a phase give away more than another? Over a run's reference models, each the target in turn.
+
+They have gone through the same phases as the targets and are many, so they say what one trained target cannot: whether
+the next training would find the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from redense.attacks.threshold import Labels
+from redense.auditing.attacks import PRIMARY
+from redense.auditing.evidence import References
+from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
+from redense.experiment.auditor import RunAuditor
+from redense.files.writing import write_whole
+from redense.methods import Method
+from redense.metrics.jackknife import ReplicatedMean, pair_jackknife
+from redense.metrics.paired import holm
+from redense.phases import Phase
+from redense.text import csv_text, p_text, percent
+
+FORMAT = 1
+FEWEST = 8
+"""Reference models that are described."""
+FEWEST_FOR_CLAIMS = 16
+"""Reference models from which it is claimed that a phase gives away more than another."""
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class PhaseReplicates:
+    """What is found on R reference models of a phase, each attacked by all others but its complement.
+
+    `models` are the numbers of their halves, pair by pair. `figures` has each attack's figures, float [R] by name;
+    `left_out` those of `primary`, the attack that decides, chosen beforehand, without each pair: float [R, R/2].
+    """
+
+    phase: Phase
+    models: tuple[int, ...]
+    figures: Mapping[str, Figures]
+    primary: str
+    left_out: Figures
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The figures that phases are compared by: ``auc``, and the true-positive rate at the lowest rate shown."""
+        rates = [name for name in self.left_out if name.startswith("tpr_at_")]
+        return ("auc", *rates[-1:])
+
+    def mean(self, figure: str) -> ReplicatedMean:
+        """Return the mean of a figure of the attack that decides."""
+        return pair_jackknife(self.left_out[figure])
+
+
+@dataclass(frozen=True)
+class ReplicatedDifference:
+    """How far the phase `second` is above `first` in a figure of an attack: the mean over models on random halves.
+
+    `found` has its 95% interval, that of one further training, and p; `corrected` is p after Holm's correction, None
+    before it, and where the models do not vary or are too few for claims.
+    """
+
+    first: Phase
+    second: Phase
+    attack: str
+    figure: str
+    found: ReplicatedMean
+    corrected: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether a difference is claimed."""
+        return self.corrected is not None and self.corrected < SIGNIFICANT
+
+    @property
+    def sentence(self) -> str:
+        """What the models show, in words."""
+        found, enough = self.found, self.found.replicates >= FEWEST_FOR_CLAIMS
+        few = "" if enough else f" (fewer than the {FEWEST_FOR_CLAIMS} that a claim needs)"
+        what, size = f"{self.attack}'s {figure_name(self.figure)}", _with_interval(found.mean, found.interval)
+        name, other = self.second.label, self.first.label
+        if self.shown:
+            assert self.corrected is not None
+            way = "higher" if found.mean > 0 else "lower"
+            says = f"{what} is {size} {way} in {name} than in {other} ({p_text(self.corrected)})"
+        elif enough:
+            p = "" if self.corrected is None else f", {p_text(self.corrected)}"
+            says = f"no difference in {what} between {name} and {other} that they can show ({size}{p})"
+        else:
+            says = f"{what} in {name}, less that in {other}, is {size}"
+        further = f"; one further training: {_range(found.prediction)}" if found.prediction else ""
+        return f"Over {found.replicates} models trained on random halves{few}: {says}{further}."
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return it as plain JSON values, with its sentence."""
+        return {**dataclasses.asdict(self), "sentence": self.sentence}
+
+
+def figure_name(figure: str) -> str:
+    """Write a figure's name for people.
+
+    >>> figure_name("auc"), figure_name("tpr_at_0.001")
+    ('AUC', 'TPR at 0.1% FPR')
+    """
+    rate = figure.removeprefix("tpr_at_")
+    return f"TPR at {percent(float(rate))} FPR" if rate != figure else {"auc": "AUC"}.get(figure, figure)
+
+
+def _with_interval(value: float, interval: tuple[float, float] | None) -> str:
+    return _signed(value) + (f" {_range(interval)}" if interval else "")
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return f"[{_signed(ends[0])}, {_signed(ends[1])}]"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("0.", ".", 1)
+
+
+def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
+    """Make the reference models of each phase targets in turn; what was made is kept in the folder's ``audit``.
+
+    Phases with fewer than `FEWEST` finished reference models, and runs without an attack that can be repeated, are left
+    out.
+    """
+    for phase in auditor.phases:
+        shared = auditor.of_phase(phase)
+        if len(shared.references) < FEWEST:
+            continue
+        determinants = ["replicates", FORMAT, [job.key for job in shared.references], auditor.attacks]
+        key = hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
+        path = auditor.store.root / "audit" / f"replicates-{key}.json"
+        found = _kept(path)
+        if found is None:
+            assert shared.evidence is not None
+            found = _made(shared.evidence, auditor.labels, auditor.attacks)
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, json.dumps(found))
+        if found["primary"] is not None:
+            models = tuple(job.member_set.index for job in shared.references if job.member_set)
+            figures = {attack: _arrays(each) for attack, each in found["figures"].items()}
+            yield PhaseReplicates(phase, models, figures, found["primary"], _arrays(found["left_out"]))
+
+
+def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) -> list[ReplicatedDifference]:
+    """Compare the phases that the method compares, paired by model, where the same models have gone through both.
+
+    p-values are not corrected yet, and so nothing is claimed.
+    """
+    known = {one.phase: one for one in replicates}
+    found = []
+    for first, second in method.compared(known):
+        one, other = known[first], known[second]
+        if one.models != other.models or one.primary != other.primary:
+            continue
+        for figure in one.compared:
+            values = other.left_out[figure] - one.left_out[figure]
+            found.append(ReplicatedDifference(first, second, one.primary, figure, pair_jackknife(values)))
+    return found
+
+
+def corrected_together(
+    differences: Sequence[ReplicatedDifference], others: Sequence[float] = ()
+) -> list[ReplicatedDifference]:
+    """Apply Holm's correction over all differences that there are enough models to claim, and `others`.
+
+    One test decides, fixed beforehand: the jackknife over complementary pairs. `others` are uncorrected p-values of the
+    run's other claims about phases. A difference that does not vary has no test, and counts like one with p = 1.
+    """
+    tested = [place for place, one in enumerate(differences) if one.found.replicates >= FEWEST_FOR_CLAIMS]
+    raw = [differences[place].found.p for place in tested]
+    p_values = holm([1.0 if p is None else p for p in raw] + list(others))
+    changed = list(differences)
+    for place, p, corrected in zip(tested, raw, p_values, strict=False):
+        if p is not None:
+            changed[place] = dataclasses.replace(changed[place], corrected=corrected)
+    return changed
+
+
+def write_replicates(
+    replicates: Sequence[PhaseReplicates], differences: Sequence[ReplicatedDifference], folder: Path
+) -> None:
+    """Write ``replicates.csv``, a line a phase, attack and model, and ``replicates.json``: means and differences."""
+    lines = [
+        {
+            **one.phase.to_columns(),
+            "attack": attack,
+            "reference": model,
+            **{name: float(values[place]) for name, values in figures.items()},
+        }
+        for one in replicates
+        for attack, figures in one.figures.items()
+        for place, model in enumerate(one.models)
+    ]
+    write_whole(folder / "replicates.csv", csv_text(lines))
+    means = [
+        {**one.phase.to_columns(), "attack": one.primary, "figure": figure, **_of_one_phase(one.mean(figure))}
+        for one in replicates
+        for figure in one.left_out
+    ]
+    values = {"format": FORMAT, "means": means, "differences": [one.to_mapping() for one in differences]}
+    write_whole(folder / "replicates.json", json.dumps(values) + "\n")
+
+
+def _of_one_phase(found: ReplicatedMean) -> dict[str, Any]:
+    """Return all but the p-value, which is about differences: a mean of 0 is no question about one phase."""
+    return {name: value for name, value in dataclasses.asdict(found).items() if name != "p"}
+
+
+def _made(references: References, labels: Labels, families: Sequence[str]) -> dict[str, Any]:
+    """Make every attack that can be repeated, the one that decides without each pair, too: plain JSON values."""
+    attacks = replicable(references, labels, families)
+    figures = replicate(references, labels, attacks)
+    primary = next((name for name in PRIMARY if name in figures), None)
+    left_out: Figures = {}
+    for attack in attacks:
+        if attack.name == primary:
+            left_out = replicate_without_pairs(references, labels, attack)
+    return {
+        "figures": {attack: _lists(each) for attack, each in figures.items()},
+        "primary": primary,
+        "left_out": _lists(left_out),
+    }
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None  # not made yet, or damaged: made again
+    return kept
+
+
+def _lists(figures: Figures) -> dict[str, Any]:
+    return {name: values.tolist() for name, values in figures.items()}
+
+
+def _arrays(lists: Mapping[str, Any]) -> Figures:
+    return {name: np.array(values) for name, values in lists.items()}
