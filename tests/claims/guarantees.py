@@ -3,6 +3,7 @@
 import ast
 import csv
 import hashlib
+import inspect
 import io
 import sys
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +15,6 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from redense.attacks.threshold import score_by_other_half
-from redense.auditing import attack_result
 from redense.auditing.attack_result import FPRS, judged, rate_at
 from redense.auditing.audit import _classes
 from redense.auditing.evidence import Evidence
@@ -57,8 +57,8 @@ class Row:
 def fingerprint():
     """Return a hash of the code, docstrings apart, that the results depend on."""
     text = ""
-    for module in (accuracy, attack_result, intervals, sys.modules[Halves.__module__], tpr):
-        tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    for part in (accuracy, intervals, sys.modules[Halves.__module__], tpr, judged, rate_at, _classes):
+        tree = ast.parse(inspect.getsource(part))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
