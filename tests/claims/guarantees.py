@@ -57,9 +57,8 @@ class Row:
 def fingerprint():
     """Return a hash of the code, docstrings apart, that the results depend on."""
     text = ""
-    sources = [inspect.getsource(module) for module in (accuracy, intervals, sys.modules[Halves.__module__], tpr)]
-    for source in (*sources, *map(inspect.getsource, (judged, rate_at, by_class))):
-        tree = ast.parse(source)
+    for part in (accuracy, intervals, sys.modules[Halves.__module__], tpr, judged, rate_at, by_class):
+        tree = ast.parse(inspect.getsource(part))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
@@ -163,12 +162,12 @@ def _add_accuracies(count, world, scores, is_member, halves, confidence, generat
     learnt = [half.thresholds[half.best] for half in (halves.first, halves.second)]
     count.add("accuracy", "cross-fitted", interval, world.accuracy(learnt).mean())
     labels = generator.integers(0, CLASSES, len(scores))
-    by_class = score_by_other_half(scores, is_member, labels, per_class=True)
-    _, interval = judged(halves, is_member, by_class >= 0, confidence)
+    per_class = score_by_other_half(scores, is_member, labels, per_class=True)
+    _, interval = judged(halves, is_member, per_class >= 0, confidence)
     # every example shows the threshold that its class has in its half; halves and classes weigh alike
     half_and_class = labels + CLASSES * split_halves(is_member)
     _, shown = np.unique(half_and_class, return_index=True)
-    count.add("accuracy", "per class", interval, world.accuracy(scores[shown] - by_class[shown]).mean())
+    count.add("accuracy", "per class", interval, world.accuracy(scores[shown] - per_class[shown]).mean())
 
 
 def class_experiments(classes, each, shift, repeats, confidence=0.95, seed=0):
