@@ -67,12 +67,12 @@ def measure(folder, groups):
     outside = [further(all_of[group], all_of[(group + 1) % groups]) for group in range(groups)]
     shares = {}
     for place, contrast in enumerate(found[0]):
-        of_groups = [one[place].found for one in found]
-        means = np.array([one.mean for one in of_groups])
+        of_groups = [one[place] for one in found]
+        means = np.array([one.difference for one in of_groups])
         others = (means.sum() - means) / (groups - 1)
         held = sum(one.interval[0] <= value <= one.interval[1] for one, value in zip(of_groups, others, strict=True))
         predicted = None
-        if contrast.figure == "auc":
+        if contrast.quantity == "auc":
             differences = [one[contrast.second] - one[contrast.first] for one in outside]
             inside = [
                 (one.prediction[0] <= values) & (values <= one.prediction[1])

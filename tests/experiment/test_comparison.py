@@ -49,7 +49,7 @@ def test_one_seed_is_compared_on_the_test_examples():
     assert (paired.only_first, paired.only_second, paired.seeds) == (0, 10, 1)
     assert paired.mcnemar.raw == pytest.approx(2 / 2**10)
     assert paired.networks_differ
-    assert (paired.p, paired.shown, paired.over_seeds) == (None, False, False)
+    assert (paired.p, paired.shown, paired.claimed) == (None, False, False)
     assert paired.verdict == (
         "these two networks differ, re-dense 50% from sparse 50% (test accuracy +10.00 points, p = .002); "
         "one seed cannot tell which phase is better"

@@ -82,7 +82,7 @@ def test_seeds_in_which_the_curves_do_not_meet_are_told():
     none = compare_traces(DENSE, SPARSE, [high, high])
     assert (none.seeds, none.apart, none.difference, none.interval) == (0, 2, None, None)
     assert none.verdict == "sparse 50% and dense have no test accuracy in common in any of 2 seeds"
-    assert none.over_seeds
+    assert none.claimed
     assert compare_traces(DENSE, SPARSE, [high]).sentence == "Sparse 50% and dense have no test accuracy in common."
 
 

@@ -13,14 +13,17 @@ from redense.auditing.evidence import References
 from redense.auditing.replicates import replicate
 from redense.experiment.audit import RunAuditor, audit_run
 from redense.experiment.checkpoints import Store
+from redense.experiment.comparison import over_seeds
+from redense.experiment.family import corrected
 from redense.experiment.prepare import prepare
-from redense.experiment.replicates import PhaseReplicates, compare_replicates, corrected_together, replicate_phases
+from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases
 from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
 from redense.methods import METHODS
 from redense.metrics.jackknife import pair_jackknife
 from redense.phases import Phase
 from redense.signals import Signals
+from redense.text import p_text
 
 RECIPE = redense.Recipe(
     data="factories:data",
@@ -74,8 +77,8 @@ def test_they_are_written(out):
     assert float(line["auc"]) == found[2].figures["LiRA online"]["auc"][0]
     written = json.loads((out / "replicates.json").read_text())
     differences = compare_replicates(found, METHODS["dsd"])
-    assert [one["sentence"] for one in written["differences"]] == [one.sentence for one in differences]
-    assert [one["found"]["mean"] for one in written["differences"]] == [one.found.mean for one in differences]
+    kept = [one for one in redense.Results.load(out).audits if one.replicates]
+    assert [(one.difference, one.interval) for one in kept] == [(one.difference, one.interval) for one in differences]
     assert {(one["phase"], one["figure"]) for one in written["means"]} >= {("dense", "auc"), ("redense", "accuracy")}
 
 
@@ -122,54 +125,46 @@ def phases(models, step=0.012):
     ]
 
 
-def test_phases_are_compared_model_by_model_and_corrected_over_all():
+def test_phases_are_compared_model_by_model_and_corrected_with_all_claims():
     dense, sparse, redense_ = phases(16)
-    found = corrected_together(compare_replicates([dense, sparse, redense_], METHODS["dsd"]))
+    found = compare_replicates([dense, sparse, redense_], METHODS["dsd"])
     pairs = [("redense", "sparse"), ("redense", "dense"), ("sparse", "dense")]
-    assert [(one.second.kind, one.first.kind, one.figure) for one in found] == [
-        (*pair, figure) for pair in pairs for figure in ("auc", "tpr_at_0.01")
+    assert [(one.second.kind, one.first.kind, one.quantity, one.fpr) for one in found] == [
+        (*pair, *figure) for pair in pairs for figure in (("auc", None), ("tpr", 0.01))
     ]
-    assert found[2].found == pair_jackknife(redense_.left_out["auc"] - dense.left_out["auc"])
-    smallest = min(one.found.p for one in found)
-    assert min(one.corrected for one in found) == pytest.approx(min(1, 6 * smallest))
-
-
-def test_other_claims_of_the_run_join_the_correction():
-    found = compare_replicates(phases(16), METHODS["dsd"])
-    alone = corrected_together(found)
-    joined = corrected_together(found, [0.9] * 10)
-    smallest = min(range(6), key=lambda place: found[place].found.p)
-    assert all(one.corrected is None and not one.shown for one in found)
-    assert alone[smallest].corrected == pytest.approx(min(1, 6 * found[smallest].found.p))
-    assert joined[smallest].corrected == pytest.approx(min(1, 16 * found[smallest].found.p))
+    expected = pair_jackknife(redense_.left_out["auc"] - dense.left_out["auc"])
+    assert (found[2].difference, found[2].interval, found[2].t.raw) == (expected.mean, expected.interval, expected.p)
+    others = [over_seeds("test_accuracy", DENSE, SPARSE, differences) for differences in ([0.01, -0.01, 0.02],) * 10]
+    smallest = min(range(6), key=lambda place: found[place].t.raw)
+    for together, claims in ((found, 6), ([*found, *others], 16)):
+        one = corrected(together)[smallest]
+        assert (one.claims, one.p) == (claims, pytest.approx(min(1, claims * one.t.raw)))
 
 
 def test_the_words_of_a_claim():
-    found = corrected_together(compare_replicates(phases(16), METHODS["dsd"]))[2]
+    found = corrected(compare_replicates(phases(16), METHODS["dsd"]))[2]
     assert found.shown
-    low, high = (f"{end:+.3f}".replace("0.", ".") for end in found.found.interval)
-    first, last = (f"{end:+.3f}".replace("0.", ".") for end in found.found.prediction)
-    size = f"{found.found.mean:+.3f}".replace("0.", ".")
-    p = f"{found.corrected:.2g}".replace("0.", ".")
-    p = "p < .001" if found.corrected < 0.001 else f"p = {p}"
+    low, high, first, last = (f"{end:.4f}" for end in (*found.interval, *found.prediction))
     assert found.sentence == (
-        f"Over 16 models trained on random halves: LiRA online's AUC is {size} [{low}, {high}] higher in re-dense 50% "
-        f"than in dense ({p}); one further training: [{first}, {last}]."
+        f"Over 16 models trained on random halves, re-dense 50% leaks more than dense (AUC of LiRA online "
+        f"{found.difference:+.4f} [{low}, {high}], {p_text(found.p)} over 6 claims); one further training: "
+        f"[{float(first):+.4f}, {float(last):+.4f}]."
     )
 
 
 def test_what_is_not_shown_is_not_claimed():
-    found = corrected_together(compare_replicates(phases(16, step=0.0), METHODS["dsd"]))[2]
+    found = corrected(compare_replicates(phases(16, step=0.0), METHODS["dsd"]))[2]
     assert not found.shown
-    assert "no difference in LiRA online's AUC between re-dense 50% and dense that they can show" in found.sentence
+    assert "re-dense 50% and dense: no difference that they can show (AUC of LiRA online" in found.sentence
 
 
 def test_eight_models_describe_and_claim_nothing():
-    for one in corrected_together(compare_replicates(phases(8, step=0.5), METHODS["dsd"])):
-        assert one.corrected is None
+    for one in corrected(compare_replicates(phases(8, step=0.5), METHODS["dsd"])):
+        assert one.claims is None
         assert not one.shown
-        assert "Over 8 models trained on random halves (fewer than the 16 that a claim needs): " in one.sentence
-        assert "higher" not in one.sentence
+        assert "Over 8 models trained on random halves (fewer than the 16 that a claim needs), " in one.sentence
+        assert "leaks" not in one.sentence
+        assert "p =" not in one.sentence
 
 
 def test_only_models_that_went_through_both_phases_are_compared():
@@ -181,10 +176,10 @@ def test_only_models_that_went_through_both_phases_are_compared():
 def test_models_that_do_not_vary_give_neither_interval_nor_claim():
     values = np.full(16, 0.75)
     both = [phase_of(DENSE, values), phase_of(SPARSE, values + 0.1)]
-    one, _ = corrected_together(compare_replicates(both, METHODS["dsd"]))
-    assert one.found.interval is None
+    one, _ = corrected(compare_replicates(both, METHODS["dsd"]))
+    assert one.interval is None
     assert not one.shown
-    assert "+.100" in one.sentence
+    assert "+0.1000" in one.sentence
     text = io.StringIO()
-    Console(file=text, width=200).print(replicates_summary([phase_of(DENSE, values)], [one]))
+    Console(file=text, width=200).print(replicates_summary([phase_of(DENSE, values)]))
     assert "0.750" in text.getvalue()

@@ -21,7 +21,7 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.measure import measure
 from redense.experiment.prepare import Prepared, prepare
-from redense.experiment.replicates import compare_replicates, corrected_together, replicate_phases, write_replicates
+from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases, write_replicates
 from redense.experiment.report.audits import audit_summary, save_audit_traces
 from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
@@ -67,7 +67,9 @@ def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: 
     save_roc_figure(first, store.root / "audit.png")
     save_audit_traces(rows, store.root / "audit-accuracy.png")
     console.print(audit_summary(rows))
-    compared = compare_audits(rows, prepared.recipe.chosen_method)
+    replicates = _replicate(auditor, console)
+    method = prepared.recipe.chosen_method
+    compared = [*compare_audits(rows, method), *compare_replicates(replicates, method)]
     results = measure(prepared, store)[0].joined(compared)
     write_results(results, store.root)
     show_comparisons(results, console)
@@ -76,24 +78,23 @@ def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: 
         "the comparisons into results.json",
         highlight=False,
     )
-    _replicate(prepared, auditor, console)
+    if replicates:
+        console.print(f"Written: {store.root / 'replicates.json'}, replicates.csv", highlight=False)
     return rows
 
 
-def _replicate(prepared: Prepared, auditor: RunAuditor, console: Console) -> None:
+def _replicate(auditor: RunAuditor, console: Console) -> list[PhaseReplicates]:
     """Make the reference models targets in turn, print what is found and write it into the folder."""
+    replicates = []
     with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
         task = progress.add_task("replicates", total=len(auditor.phases))
-        replicates = []
         for one in replicate_phases(auditor):
             replicates.append(one)
             progress.update(task, advance=1, description=f"replicates: {one.phase.label}")
-    if not replicates:
-        return
-    differences = corrected_together(compare_replicates(replicates, prepared.recipe.chosen_method))
-    write_replicates(replicates, differences, auditor.store.root)
-    console.print(replicates_summary(replicates, differences), soft_wrap=True, highlight=False)
-    console.print(f"Written: {auditor.store.root / 'replicates.json'}, replicates.csv", highlight=False)
+    if replicates:
+        write_replicates(replicates, auditor.store.root)
+        console.print(replicates_summary(replicates), soft_wrap=True, highlight=False)
+    return replicates
 
 
 def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from redense.experiment.wording import verdict
+from redense.experiment.wording import FEWEST_REPLICATES, verdict
 from redense.files.reading import fields, mapping
 from redense.methods import Method
 from redense.metrics.paired import mcnemar, t_interval, t_test, wilcoxon
@@ -16,7 +16,7 @@ from redense.metrics.roc import Members
 from redense.phases import Phase
 
 SIGNIFICANT = 0.05
-Quantity = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc"]
+Quantity = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc", "tpr"]
 Tested = Literal["test_accuracy", "inference_accuracy"]
 TESTED: tuple[Tested, ...] = ("test_accuracy", "inference_accuracy")
 """Quantities of a finished phase that are compared."""
@@ -47,7 +47,7 @@ class Comparison:
     - ``inference_accuracy_at_equal_test_accuracy``: between the two curves of inference against test accuracy, where
       these meet, at the test accuracies between the two of `test_accuracy_range`. In `apart` further seeds the curves
       do not meet; `difference` is None where they meet in no seed.
-    - ``auc``: of the `attack` in an audit of targets of one `protocol`.
+    - ``auc``: of the `attack` in an audit of targets of one `protocol`; ``tpr``: at the false-positive rate `fpr`.
 
     Over several seeds Student's paired t-test decides, `t`, corrected over the `claims` of the run that are tested;
     `wilcoxon` is shown beside it and decides nothing. `interval` is the 95% interval (Student's t) of this comparison
@@ -73,17 +73,22 @@ class Comparison:
     apart: int = 0
     protocol: str | None = None
     attack: str | None = None
+    fpr: float | None = None
+    replicates: int | None = None
+    prediction: tuple[float, float] | None = None
     claims: int | None = None
 
     @property
-    def over_seeds(self) -> bool:
-        """Whether several seeds were asked, so that something about phases may be claimed."""
+    def claimed(self) -> bool:
+        """Whether enough trainings were asked, over seeds or replicates, for a claim about phases."""
+        if self.replicates is not None:
+            return self.replicates >= FEWEST_REPLICATES
         return self.seeds + self.apart > 1
 
     @property
     def p(self) -> float | None:
-        """The corrected p-value that decides about phases: the t-test's; None without one."""
-        return None if self.t is None else self.t.holm
+        """The corrected p-value that decides about phases: the t-test's; None without a claim."""
+        return None if self.t is None or not self.claimed else self.t.holm
 
     @property
     def shown(self) -> bool:

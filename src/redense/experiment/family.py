@@ -1,6 +1,7 @@
-"""All that a run claims about phases over its seeds: one family of claims, corrected together.
+"""All that a run claims about phases, over its seeds and its replicates: one family of claims, corrected together.
 
-Which test decides, and how it is corrected, was fixed before any result: Student's paired t-test over seeds, and Holm's
+Which test decides, and how it is corrected, was fixed before any result: Student's paired t-test over seeds (over
+replicates the jackknife's), and Holm's
 correction ("A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979) over
 every claim of the run, whatever its quantity, contrast or sparsity. It holds however the claims depend on each other:
 in at most 5% of runs is any claim false, whether there is nothing to find or something.
@@ -27,11 +28,11 @@ from redense.metrics.paired import holm
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Correct the p-values of all comparisons of a run; they stay in their order.
 
-    Claims over seeds are one family. One whose differences do not vary has no test, and counts among the `claims` like
-    one with p = 1. McNemar's tests, which say something about two networks alone, are a family of their own. A
+    Claims over seeds and replicates are one family. One whose differences do not vary has no test, and counts among the
+    `claims` like one with p = 1. McNemar's tests, which say something about two networks alone, are a family of their own. A
     comparison may have been corrected before, with fewer others: only its uncorrected p-values are used.
     """
-    claims = [place for place, comparison in enumerate(comparisons) if comparison.over_seeds]
+    claims = [place for place, comparison in enumerate(comparisons) if comparison.claimed]
     networks = [place for place, comparison in enumerate(comparisons) if comparison.mcnemar is not None]
     changed = list(comparisons)
     for place in claims:

@@ -21,19 +21,16 @@ from redense.auditing.attacks import PRIMARY
 from redense.auditing.evidence import References
 from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
 from redense.experiment.auditor import RunAuditor
+from redense.experiment.comparison import Comparison, PValue
 from redense.files.writing import write_whole
 from redense.methods import Method
 from redense.metrics.jackknife import ReplicatedMean, pair_jackknife
-from redense.metrics.paired import holm
 from redense.phases import Phase
-from redense.text import csv_text, p_text, percent
+from redense.text import csv_text, percent
 
 FORMAT = 1
 FEWEST = 8
 """Reference models that are described."""
-FEWEST_FOR_CLAIMS = 16
-"""Reference models from which it is claimed that a phase gives away more than another."""
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,70 +58,20 @@ class PhaseReplicates:
         return pair_jackknife(self.left_out[figure])
 
 
-@dataclass(frozen=True)
-class ReplicatedDifference:
-    """How far the phase `second` is above `first` in a figure of an attack: the mean over models on random halves.
-
-    `found` has its 95% interval, that of one further training, and p; `corrected` is p after Holm's correction, None
-    before it, and where the models do not vary or are too few for claims.
-    """
-
-    first: Phase
-    second: Phase
-    attack: str
-    figure: str
-    found: ReplicatedMean
-    corrected: float | None = None
-
-    @property
-    def shown(self) -> bool:
-        """Whether a difference is claimed."""
-        return self.corrected is not None and self.corrected < SIGNIFICANT
-
-    @property
-    def sentence(self) -> str:
-        """What the models show, in words."""
-        found, enough = self.found, self.found.replicates >= FEWEST_FOR_CLAIMS
-        few = "" if enough else f" (fewer than the {FEWEST_FOR_CLAIMS} that a claim needs)"
-        what, size = f"{self.attack}'s {figure_name(self.figure)}", _with_interval(found.mean, found.interval)
-        name, other = self.second.label, self.first.label
-        if self.shown:
-            assert self.corrected is not None
-            way = "higher" if found.mean > 0 else "lower"
-            says = f"{what} is {size} {way} in {name} than in {other} ({p_text(self.corrected)})"
-        elif enough:
-            p = "" if self.corrected is None else f", {p_text(self.corrected)}"
-            says = f"no difference in {what} between {name} and {other} that they can show ({size}{p})"
-        else:
-            says = f"{what} in {name}, less that in {other}, is {size}"
-        further = f"; one further training: {_range(found.prediction)}" if found.prediction else ""
-        return f"Over {found.replicates} models trained on random halves{few}: {says}{further}."
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return it as plain JSON values, with its sentence."""
-        return {**dataclasses.asdict(self), "sentence": self.sentence}
-
-
 def figure_name(figure: str) -> str:
     """Write a figure's name for people.
 
     >>> figure_name("auc"), figure_name("tpr_at_0.001")
     ('AUC', 'TPR at 0.1% FPR')
     """
+    rate = _rate_of(figure)
+    return {"auc": "AUC"}.get(figure, figure) if rate is None else f"TPR at {percent(rate)} FPR"
+
+
+def _rate_of(figure: str) -> float | None:
+    """Return the false-positive rate that a figure is a true-positive rate at; None for other figures."""
     rate = figure.removeprefix("tpr_at_")
-    return f"TPR at {percent(float(rate))} FPR" if rate != figure else {"auc": "AUC"}.get(figure, figure)
-
-
-def _with_interval(value: float, interval: tuple[float, float] | None) -> str:
-    return _signed(value) + (f" {_range(interval)}" if interval else "")
-
-
-def _range(ends: tuple[float, float]) -> str:
-    return f"[{_signed(ends[0])}, {_signed(ends[1])}]"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("0.", ".", 1)
+    return None if rate == figure else float(rate)
 
 
 def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
@@ -152,10 +99,10 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
             yield PhaseReplicates(phase, models, figures, found["primary"], _arrays(found["left_out"]))
 
 
-def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) -> list[ReplicatedDifference]:
+def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) -> list[Comparison]:
     """Compare the phases that the method compares, paired by model, where the same models have gone through both.
 
-    p-values are not corrected yet, and so nothing is claimed.
+    One test decides, fixed beforehand: the jackknife over complementary pairs. p-values are not corrected yet.
     """
     known = {one.phase: one for one in replicates}
     found = []
@@ -164,33 +111,28 @@ def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) ->
         if one.models != other.models or one.primary != other.primary:
             continue
         for figure in one.compared:
-            values = other.left_out[figure] - one.left_out[figure]
-            found.append(ReplicatedDifference(first, second, one.primary, figure, pair_jackknife(values)))
+            mean = pair_jackknife(other.left_out[figure] - one.left_out[figure])
+            found.append(
+                Comparison(
+                    "auc" if figure == "auc" else "tpr",
+                    first,
+                    second,
+                    seeds=0,
+                    difference=mean.mean,
+                    interval=mean.interval,
+                    t=PValue.of(mean.p),
+                    protocol="half",
+                    attack=one.primary,
+                    fpr=_rate_of(figure),
+                    replicates=mean.replicates,
+                    prediction=mean.prediction,
+                )
+            )
     return found
 
 
-def corrected_together(
-    differences: Sequence[ReplicatedDifference], others: Sequence[float] = ()
-) -> list[ReplicatedDifference]:
-    """Apply Holm's correction over all differences that there are enough models to claim, and `others`.
-
-    One test decides, fixed beforehand: the jackknife over complementary pairs. `others` are uncorrected p-values of the
-    run's other claims about phases. A difference that does not vary has no test, and counts like one with p = 1.
-    """
-    tested = [place for place, one in enumerate(differences) if one.found.replicates >= FEWEST_FOR_CLAIMS]
-    raw = [differences[place].found.p for place in tested]
-    p_values = holm([1.0 if p is None else p for p in raw] + list(others))
-    changed = list(differences)
-    for place, p, corrected in zip(tested, raw, p_values, strict=False):
-        if p is not None:
-            changed[place] = dataclasses.replace(changed[place], corrected=corrected)
-    return changed
-
-
-def write_replicates(
-    replicates: Sequence[PhaseReplicates], differences: Sequence[ReplicatedDifference], folder: Path
-) -> None:
-    """Write ``replicates.csv``, a line a phase, attack and model, and ``replicates.json``: means and differences."""
+def write_replicates(replicates: Sequence[PhaseReplicates], folder: Path) -> None:
+    """Write ``replicates.csv``, a line a phase, attack and model, and ``replicates.json``: means over models."""
     lines = [
         {
             **one.phase.to_columns(),
@@ -208,8 +150,7 @@ def write_replicates(
         for one in replicates
         for figure in one.left_out
     ]
-    values = {"format": FORMAT, "means": means, "differences": [one.to_mapping() for one in differences]}
-    write_whole(folder / "replicates.json", json.dumps(values) + "\n")
+    write_whole(folder / "replicates.json", json.dumps({"format": FORMAT, "means": means}) + "\n")
 
 
 def _of_one_phase(found: ReplicatedMean) -> dict[str, Any]:

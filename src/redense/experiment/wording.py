@@ -7,27 +7,33 @@ from typing import TYPE_CHECKING
 
 from redense.methods import control_of
 from redense.phases import Phase
-from redense.text import p_text
+from redense.text import p_text, percent
 
 if TYPE_CHECKING:
     from redense.experiment.comparison import Comparison
+
+FEWEST_REPLICATES = 16
+"""Reference models, each the target in turn, from which something is claimed about phases."""
 
 WORDS = {
     "test_accuracy": ("beats", "falls behind"),
     "inference_accuracy": ("gives away more than", "gives away less than"),
     "inference_accuracy_at_equal_test_accuracy": ("gives away more than", "gives away less than"),
     "auc": ("leaks more than", "leaks less than"),
+    "tpr": ("leaks more than", "leaks less than"),
 }
 """What a phase does that is above another in a quantity, or below, where several seeds show it."""
 
 
 def verdict(comparison: Comparison) -> str:
     """Put a comparison into words; only several seeds can say that one phase does better or worse than another."""
+    if comparison.replicates is not None:
+        return _over_replicates(comparison)
     if comparison.difference is None:
         seeds = "" if comparison.apart == 1 else f" in any of {_seeds(comparison.apart)}"
         name, other = comparison.second.label, _spoken(comparison.first)
         return f"{name} and {other} have no test accuracy in common{_protocol(comparison)}{seeds}"
-    return _claim(comparison) if comparison.over_seeds else _DESCRIPTIONS[comparison.quantity](comparison)
+    return _claim(comparison) if comparison.claimed else _DESCRIPTIONS[comparison.quantity](comparison)
 
 
 def _claim(comparison: Comparison) -> str:
@@ -41,6 +47,30 @@ def _claim(comparison: Comparison) -> str:
     does = WORDS[comparison.quantity][difference < 0]
     by = f"{_quantity(comparison)} " if comparison.quantity == "auc" else ""
     return f"{where}{name} {does} {other} by {by}{_figure(comparison, signed=False)}{rests}"
+
+
+def _over_replicates(comparison: Comparison) -> str:
+    """Say what reference models show, each the target in turn."""
+    name, other = comparison.second.label, _spoken(comparison.first)
+    few = "" if comparison.claimed else f" (fewer than the {FEWEST_REPLICATES} that a claim needs)"
+    over = f"over {comparison.replicates} models trained on random halves{few}, "
+    what = f"{_quantity(comparison)} {_figure(comparison, signed=True)}{_rests_on(comparison)}"
+    if comparison.shown:
+        says = f"{name} {WORDS[comparison.quantity][(comparison.difference or 0.0) < 0]} {other} ({what})"
+    elif comparison.claimed:
+        says = f"{name} and {other}: no difference that they can show ({what})"
+    else:
+        says = f"{name} against {other}: {what}"
+    if comparison.prediction is None:
+        return f"{over}{says}"
+    low, high = (_number(comparison, end) for end in comparison.prediction)
+    return f"{over}{says}; one further training: [{low}, {high}]"
+
+
+def _number(comparison: Comparison, value: float) -> str:
+    """Write a difference in the quantity's unit, with its sign."""
+    factor, digits = (1, 4) if comparison.quantity == "auc" else (100, 2)
+    return f"{factor * value:+z.{digits}f}"
 
 
 def _networks(comparison: Comparison) -> str:
@@ -89,6 +119,8 @@ def _where(comparison: Comparison) -> str:
 def _quantity(comparison: Comparison) -> str:
     if comparison.quantity == "auc":
         return f"AUC of {comparison.attack}"
+    if comparison.quantity == "tpr":
+        return f"TPR of {comparison.attack} at {percent(comparison.fpr or 0.0)} FPR"
     return comparison.quantity.removesuffix("_at_equal_test_accuracy").replace("_", " ")
 
 

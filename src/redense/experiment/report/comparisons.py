@@ -55,7 +55,7 @@ def audit_sentences(results: Results) -> list[str]:
 
 
 def _table(title: str, comparisons: list[Comparison]) -> Table:
-    several = any(comparison.over_seeds for comparison in comparisons)
+    several = any(comparison.claimed for comparison in comparisons)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(title, no_wrap=True)
     names = ("95% interval", "p", "Wilcoxon p, alone") if several else ("only A right", "only B right", "McNemar p")
@@ -72,7 +72,7 @@ def _table(title: str, comparisons: list[Comparison]) -> Table:
             p = None if mcnemar is None else mcnemar.holm
             cells = [str(comparison.only_second), str(comparison.only_first), _p(p)]
         difference = comparison.difference or 0.0
-        if comparison.over_seeds:
+        if comparison.claimed:
             verdict = ("higher" if difference > 0 else "lower") if comparison.shown else ""
         else:
             verdict = "networks differ" if comparison.networks_differ else ""
@@ -83,7 +83,7 @@ def _table(title: str, comparisons: list[Comparison]) -> Table:
 
 def _note(results: Results) -> str:
     compared = (*results.comparisons, *results.at_equal_accuracy, *results.audits)
-    claims = sum(comparison.over_seeds for comparison in compared)
+    claims = sum(comparison.claimed for comparison in compared)
     if not claims:
         return (
             "One seed: McNemar's exact test compares these two networks on these test examples (p after Holm's "

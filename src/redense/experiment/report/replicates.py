@@ -7,22 +7,20 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from redense.experiment.replicates import PhaseReplicates, ReplicatedDifference, figure_name
+from redense.experiment.replicates import PhaseReplicates, figure_name
 from redense.metrics.jackknife import ReplicatedMean
 from redense.text import interval_text
 
 
-def replicates_summary(
-    replicates: Sequence[PhaseReplicates], differences: Sequence[ReplicatedDifference]
-) -> RenderableType:
-    """Draw the mean over models and the range of one further training, a line a phase and figure; then sentences."""
+def replicates_summary(replicates: Sequence[PhaseReplicates]) -> RenderableType:
+    """Draw the mean over models and the range of one further training, a line a phase and figure."""
     models = sorted({len(one.models) for one in replicates})
     heading = (
         f"{replicates[0].primary} on {' or '.join(map(str, models))} reference models in turn: each was trained on a "
         "random half of all examples, and is attacked by the others but the one trained on the other half. Intervals "
-        "are 95%, each for one figure by itself; p is corrected (Holm) over all claims."
+        "are 95%, each for one figure by itself."
     )
-    return Group("", heading, _table(replicates), "", *(one.sentence for one in differences))
+    return Group("", heading, _table(replicates), "")
 
 
 def _table(replicates: Sequence[PhaseReplicates]) -> Table:
