@@ -29,8 +29,8 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Correct the p-values of all comparisons of a run; they stay in their order.
 
     Claims over seeds and replicates are one family. One whose differences do not vary has no test, and counts among the
-    `claims` like one with p = 1. McNemar's tests, which say something about two networks alone, are a family of their own. A
-    comparison may have been corrected before, with fewer others: only its uncorrected p-values are used.
+    `claims` like one with p = 1. McNemar's tests, which say something about two networks alone, are a family of their
+    own. A comparison may have been corrected before, with fewer others: only its uncorrected p-values are used.
     """
     claims = [place for place, comparison in enumerate(comparisons) if comparison.claimed]
     networks = [place for place, comparison in enumerate(comparisons) if comparison.mcnemar is not None]
