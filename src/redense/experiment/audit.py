@@ -43,7 +43,9 @@ def audit_run(
     Raises `FolderError` when the folder holds no finished phase of a run.
     """
     check_settings(attacks)
-    return audit_prepared(_prepared_as_trained(folder, data_root, device), Store(folder), console, attacks)
+    return audit_prepared(
+        _prepared_as_trained(folder, data_root, device), Store(folder, reads_only=True), console, attacks
+    )
 
 
 def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: tuple[str, ...] = ()) -> list[AuditRow]:

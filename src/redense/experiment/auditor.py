@@ -33,7 +33,7 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
-from redense.files.writing import write_whole
+from redense.files.writing import make_folder, write_whole
 from redense.metrics.roc import Members
 from redense.models.registry import rebuild
 from redense.phases import Phase
@@ -177,8 +177,9 @@ class RunAuditor:
     def _kept(self, key: str) -> tuple[AuditResult, Array] | None:
         folder = self.store.root / "audit"
         try:
-            result = AuditResult.from_json((folder / f"{key}.json").read_text())
-            return result, load_file(folder / f"{key}.safetensors")["risks"]
+            kept = json.loads((folder / f"{key}.json").read_text())
+            risks = load_file(folder / f"{key}.safetensors")[f"risks {key}"]
+            return (AuditResult.from_mapping(kept["result"]), risks) if kept["key"] == key else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, DataError):
             return None  # not made yet, damaged, or of another format: made again
 
@@ -196,9 +197,9 @@ class RunAuditor:
         )
         assert result.risks is not None
         folder = self.store.root / "audit"
-        folder.mkdir(exist_ok=True)
-        write_whole(folder / f"{key}.safetensors", save({"risks": result.risks}))
-        write_whole(folder / f"{key}.json", result.to_json())
+        make_folder(folder)
+        write_whole(folder / f"{key}.safetensors", save({f"risks {key}": result.risks}))
+        write_whole(folder / f"{key}.json", json.dumps({"key": key, "result": result.to_mapping()}))
         return result, result.risks
 
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:

@@ -22,7 +22,7 @@ from redense.auditing.evidence import References
 from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.comparison import Comparison, PValue
-from redense.files.writing import write_whole
+from redense.files.writing import make_folder, write_whole
 from redense.methods import Method
 from redense.metrics.jackknife import ReplicatedMean, pair_jackknife
 from redense.phases import Phase
@@ -91,7 +91,7 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
         if found is None:
             assert shared.evidence is not None
             found = _made(shared.evidence, auditor.labels, auditor.attacks)
-            path.parent.mkdir(exist_ok=True)
+            make_folder(path.parent)
             write_whole(path, json.dumps(found))
         if found["primary"] is not None:
             models = tuple(job.member_set.index for job in shared.references if job.member_set)
