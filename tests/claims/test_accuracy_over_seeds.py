@@ -5,7 +5,8 @@ import pytest
 from claims.repeated import FEW, check, line
 from scipy.stats import norm
 
-from redense.metrics.intervals import balanced_accuracy_interval_of, cross_fitted_accuracy, halves_of
+from redense.metrics.accuracy import balanced_accuracy_interval_of
+from redense.metrics.intervals import cross_fitted_accuracy, halves_of
 from redense.metrics.spread import Spread
 
 

@@ -107,9 +107,9 @@ class AuditResult:
     classes: tuple[ClassRisk, ...]
     warnings: tuple[str, ...]
     curves: dict[str, tuple[list[float], list[float]]]
-    members_accuracy: float | None = None
-    nonmembers_accuracy: float | None = None
-    alike: Alike = Alike()
+    members_accuracy: float | None
+    nonmembers_accuracy: float | None
+    alike: Alike
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def attack(self, name: str) -> AttackResult:
