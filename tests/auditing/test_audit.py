@@ -179,7 +179,7 @@ def test_a_result_of_another_format_is_refused():
         ({**written, "format": 99}, "got format 99; expected 1; use the version of redense that wrote it"),
         ({**written, "format": 0}, "got format 0; expected 1; audit again"),
         (without, "format is missing.; audit again"),
-        ({"format": 2, "rows": [written]}, "got the audits of a run, .* read_rows"),
+        ({"format": 2, "rows": [written]}, "got the audits of a run, .*read_rows"),
     ):
         with pytest.raises(DataError, match=message):
             AuditResult.from_json(json.dumps(other))
