@@ -403,7 +403,7 @@ SETTINGS = {"sparsity": 0.5, "epochs": (1, 1, 1)}
         ({"epochs": (1, 1, 0.5)}, "epochs: got .* expected three integers"),
         ({"steps": (1, 1, 1)}, "got both or neither of epochs and steps"),
         ({"epochs": None}, "got both or neither of epochs and steps"),
-        ({"rounds": 0}, "rounds: got 0; expected at least 1"),
+        ({"rounds": 0}, "rounds: got 0; expected 1 to 10,000"),
         ({"rates": (1, 1, -0.1)}, "rates: got .* expected three finite factors"),
         ({"moments": "forget"}, "moments: got 'forget'; expected reset or keep"),
         ({"exclude": ["wieght"]}, "exclude: the pattern 'wieght' matches no layer; did you mean 'weight'?"),

@@ -116,7 +116,7 @@ def test_an_untrained_model_with_members_that_look_different_is_not_comparable()
     torch.manual_seed(0)
     result = redense.audit(network(), members=(x[:300], y[:300]), nonmembers=(x[300:], y[300:]))
     assert result.verdict.kind == "not comparable"
-    assert result.one_run_epsilon is None
+    assert result.attack(result.primary).epsilon is None
     assert result.alike.auc > 0.95
     sentence = result.verdict.sentence
     assert sentence.startswith(
