@@ -123,7 +123,7 @@ def test_an_untrained_model_with_members_that_look_different_is_not_comparable()
         "Not comparable: members and non-members are told apart by inputs and labels alone, with an"
     )
     assert all(remedy in sentence for remedy in ("random split", "protocol half", "reference models"))
-    assert "gives away" not in str(result)
+    assert "gives away" not in result.verdict.sentence
 
 
 def different(n=300, shift=0.3):
