@@ -32,7 +32,7 @@ def verdict(comparison: Comparison) -> str:
     if comparison.difference is None:
         seeds = "" if comparison.apart == 1 else f" in any of {_seeds(comparison.apart)}"
         name, other = comparison.second.label, _spoken(comparison.first)
-        return f"{name} and {other} have no test accuracy in common{_protocol(comparison)}{seeds}"
+        return f"{name} and {other} have no test accuracy in common{seeds}{_protocol(comparison)}"
     return _claim(comparison) if comparison.claimed else _DESCRIPTIONS[comparison.quantity](comparison)
 
 
