@@ -137,7 +137,7 @@ def test_moments_at_the_boundaries(moments, expected):
 
 def test_moments_a_user_brings_along_survive_the_start():
     model, optimizer, dsd = linear()
-    del dsd
+    dsd.remove()
     train_step(model, optimizer, 0)
     next(DSD(model, optimizer, **SETTINGS).epochs())
     assert optimizer.state
@@ -331,7 +331,9 @@ def test_a_step_before_the_loop_is_an_error_as_long_as_somebody_wants_the_loop()
     with pytest.raises(TrainingError, match="DSD's loop has not begun; expected training in the body of `for epoch in"):
         train_step(model, optimizer, 0)
     del dsd
-    train_step(model, optimizer, 0)
+    with pytest.warns(UserWarning, match="a DSD was made for this optimizer and thrown away before its loop began"):
+        train_step(model, optimizer, 0)
+    train_step(model, optimizer, 1)  # said once
     model, optimizer, dsd = linear()
     train_step(model, optimizer, next(dsd.epochs()))
     again, optimizer, resumed = linear()
@@ -401,7 +403,7 @@ SETTINGS = {"sparsity": 0.5, "epochs": (1, 1, 1)}
         ({"epochs": (1, 1, 0.5)}, "epochs: got .* expected three integers"),
         ({"steps": (1, 1, 1)}, "got both or neither of epochs and steps"),
         ({"epochs": None}, "got both or neither of epochs and steps"),
-        ({"rounds": 0}, "rounds: got 0; expected at least 1"),
+        ({"rounds": 0}, "rounds: got 0; expected 1 to 10,000"),
         ({"rates": (1, 1, -0.1)}, "rates: got .* expected three finite factors"),
         ({"moments": "forget"}, "moments: got 'forget'; expected reset or keep"),
         ({"exclude": ["wieght"]}, "exclude: the pattern 'wieght' matches no layer; did you mean 'weight'?"),
@@ -453,6 +455,9 @@ def test_states_that_do_not_fit():
     state = dsd.state_dict()
     cases = [
         ({**state, "format": 9}, "got format 9; expected 2"),
+        ([], "got format list; expected 2"),
+        ({"format": 2, "plan": state["plan"]}, "got a state without progress, started, over, told, masks"),
+        ({**state, "progress": -5}, "got progress -5; expected 0 to 3 epochs"),
         ({**state, "plan": "dense 5 epochs"}, "got a state of dense 5 epochs; expected dense 1, sparse 50% 1"),
         ({**state, "masks": {"other": torch.zeros(1)}}, "another model; other, weight not in both"),
         ({**state, "masks": {"weight": torch.zeros(2, 5, dtype=torch.uint8)}}, "masks of another shape for weight"),
@@ -535,6 +540,30 @@ def test_the_end_of_a_phase_comes_before_anything_changes(unit):
     for number in dsd.epochs() if unit == "epochs" else range(4):
         train_step(model, optimizer, number)
     assert ended == [("dense", 0, 0, True), ("sparse", 10, 1, True), ("redense", 0, 0, True)]
+
+
+@pytest.mark.parametrize("unit", ["epochs", "steps"])
+def test_a_state_taken_at_the_end_of_a_phase_goes_on_with_the_next_one(unit):
+    """Saved where the guide says that the dense model may be saved."""
+    options = {unit: (2, 2, 2)}
+    whole, optimizer, dsd = linear(**options)
+    for number in dsd.epochs() if unit == "epochs" else range(6):
+        train_step(whole, optimizer, number)
+
+    states, told = [], []
+    model, optimizer, dsd = linear(**options, on_phase_end=lambda dsd: states.append(state_of(model, optimizer, dsd)))
+    for number in dsd.epochs() if unit == "epochs" else range(2):
+        train_step(model, optimizer, number)
+        if number == 2:
+            break
+    again, optimizer_again, resumed = linear(seed=1, **options, on_phase_end=lambda dsd: told.append(dsd.phase.kind))
+    resumed.load_state_dict(states[0]["dsd"])
+    again.load_state_dict(states[0]["model"])
+    optimizer_again.load_state_dict(states[0]["optimizer"])
+    for number in resumed.epochs() if unit == "epochs" else resumed.steps():
+        train_step(again, optimizer_again, number)
+    assert torch.equal(whole.weight, again.weight)
+    assert told == ["sparse", "redense"], "the end of the dense phase was told already"
 
 
 def test_a_layer_frozen_on_the_way_stays_in_the_state():

@@ -77,6 +77,7 @@ def test_labels_of_phases_are_distinct():
         ({"rates": (1.0, 1.0, 0.0)}, "three finite factors above 0"),
         ({"rates": (1.0, 1.0, float("inf"))}, "three finite factors above 0"),
         ({"rounds": 0}, "rounds: got 0"),
+        ({"rounds": 10**7}, "rounds: got 10000000; expected 1 to 10,000"),
     ],
 )
 def test_settings_that_make_no_phases(settings, message):

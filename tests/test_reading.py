@@ -141,20 +141,23 @@ def test_any_value_in_place_of_another_is_read_or_refused(name, written, tmp_pat
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_value_of_another_kind_is_refused_wherever_it_stands(name, written, tmp_path):
-    """None of the types that files hold takes an empty mapping inside a list."""
+    """None of the types that files hold takes an empty mapping inside a list; a huge integer only those of integers."""
     values = json.loads((written / name).read_text())
     for path in {path[:3]: path for path in places(values)}.values():
         if "verdict" in path and name == "results.json":
             continue  # words that are made anew of the figures
         (tmp_path / name).write_text(json.dumps(changed(values, path, lambda _: [{}])))
         assert read_or_refused(name, tmp_path) is None, path
+        for huge in (10**400, [10**400, 10**400]):
+            (tmp_path / name).write_text(json.dumps(changed(values, path, lambda _, huge=huge: huge)))
+            read_or_refused(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_missing_key_is_refused(name, written, tmp_path):
     values = json.loads((written / name).read_text())
     for key in values:
-        if name == "results.json" and key in ("comparisons", "at_equal_accuracy"):
+        if name == "results.json" and key in ("comparisons", "at_equal_accuracy", "audits"):
             continue  # results may have none
         (tmp_path / name).write_text(json.dumps(without(values, key)))
         assert read_or_refused(name, tmp_path) is None, key

@@ -14,6 +14,8 @@ from redense.phases import Phase, PhaseKind, total
 from redense.sparsity.checks import check_sparsity
 
 Phases = tuple[Phase, ...]
+MOST_ROUNDS = 10_000
+"""Phases are listed one by one, so a mistyped number must not list millions."""
 
 
 def dsd(
@@ -30,7 +32,7 @@ def dsd(
         sparsity: fraction of zeros, in [0, 1).
         epochs: lengths of dense (0 for a model already trained), sparse and re-dense.
         rates: factors on the learning rate in the three, finite and above 0.
-        rounds: how often sparse and re-dense are repeated.
+        rounds: how often sparse and re-dense are repeated, at most `MOST_ROUNDS` times.
         unit: what the lengths count, named in errors.
 
     Raises `RecipeError` for settings that make no sense.
@@ -43,8 +45,8 @@ def dsd(
     _check_lengths(unit, epochs)
     if len(rates) != 3 or not all(rate > 0 and math.isfinite(rate) for rate in rates):
         raise RecipeError(f"rates: got {tuple(rates)}; expected three finite factors above 0 (dense, sparse, re-dense)")
-    if rounds < 1:
-        raise RecipeError(f"rounds: got {rounds}; expected at least 1")
+    if not 1 <= rounds <= MOST_ROUNDS:
+        raise RecipeError(f"rounds: got {rounds}; expected 1 to {MOST_ROUNDS:,}")
     dense = Phase("dense", epochs[0], rates[0], None, 0)
     repeated = [
         phase

@@ -56,6 +56,16 @@ class Signals:
     def __len__(self) -> int:
         return len(self.phi)
 
+    def __getitem__(self, places: int | npt.NDArray[np.int64]) -> Signals:
+        """Choose along the first axis, of [m, n] the signals of some models or of one."""
+        return Signals(
+            self.phi[places],
+            self.entropy[places],
+            self.modified_entropy[places],
+            self.margin[places],
+            self.correct[places],
+        )
+
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the fields by name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

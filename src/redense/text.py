@@ -18,6 +18,27 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.10g}%"
 
 
+def p_text(p: float) -> str:
+    """Write a p-value as journals do.
+
+    >>> p_text(0.0123), p_text(0.00001), p_text(1.0)
+    ('p = .012', 'p < .001', 'p = 1.00')
+    """
+    if p < 0.001:
+        return "p < .001"
+    return f"p = {p:.2f}" if p > 0.995 else f"p = {p:.2g}".replace("0.", ".", 1)
+
+
+def interval_text(interval: tuple[float, float], factor: float, digits: int) -> str:
+    """Write both ends, times a factor.
+
+    >>> interval_text((0.1, 0.25), 100, 1)
+    '[10.0, 25.0]'
+    """
+    low, high = (factor * end for end in interval)
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Suggest the nearest of the choices, or nothing.
 

@@ -1,19 +1,25 @@
 import dataclasses
 import json
+import os
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
-from auditing.models import Lookup, leaky, numbered, with_references
+from auditing.models import CODES, Lookup, leaky, numbered, numbers, with_references
+from claims.noise import noise
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import redense
-from redense.auditing.audit import audit_evidence
+from redense.attacks import LiRA
+from redense.auditing.attacks import FAMILIES
+from redense.auditing.audit import audit_evidence, check_coins
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
 from redense.errors import DataError, ModelError, RecipeError
-from redense.metrics import auc
+from redense.metrics import auc, one_run_epsilon_of_scores
 from redense.metrics.paired import shares_below
 from redense.signals import Signals, flip, image_queries, shift
 
@@ -176,10 +182,10 @@ def test_a_result_of_another_format_is_refused():
     written = json.loads(redense.audit(model, members=members, nonmembers=nonmembers).to_json())
     without = {name: value for name, value in written.items() if name != "format"}
     for other, message in (
-        ({**written, "format": 99}, "got format 99; expected 1; use the version of redense that wrote it"),
-        ({**written, "format": 0}, "got format 0; expected 1; audit again"),
+        ({**written, "format": 99}, "got format 99; expected 2; use the version of redense that wrote it"),
+        ({**written, "format": 0}, "got format 0; expected 2; audit again"),
         (without, "format is missing.; audit again"),
-        ({"format": 2, "rows": [written]}, "got the audits of a run, .*read_rows"),
+        ({"format": 3, "rows": [written]}, "got the audits of a run, .*read_rows"),
     ):
         with pytest.raises(DataError, match=message):
             AuditResult.from_json(json.dumps(other))
@@ -198,18 +204,90 @@ def test_json_has_no_number_that_is_none():
     assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["members"] == 120
 
 
-def test_the_most_exposed_and_every_examples_risk():
+def test_every_examples_risk():
     model, members, nonmembers = leaky()
     result = redense.audit(model, members=members, nonmembers=nonmembers)
     sureness = model.sureness.numpy()
     for example, risk in enumerate(result.risks):
         assert risk == pytest.approx((sureness[120:] < sureness[example]).mean() + (example >= 120) / 240)
-    assert result.exposed[0].risk == max(result.risks[:120])
-    assert [one.risk for one in result.exposed] == sorted(result.risks[:120], reverse=True)[:20]
-    assert all(one.label == one.example % 3 for one in result.exposed)
+    assert result.exposed == (), "without reference models the easiest examples would be named"
+    assert "none are named, because confidence ranks easy examples highest" in str(result)
     assert [(risk.label, risk.members, risk.nonmembers) for risk in result.classes] == [(c, 40, 40) for c in range(3)]
     of_class = np.arange(240) % 3 == 1
     assert result.classes[1].auc == pytest.approx(auc(sureness[of_class], (np.arange(240) < 120)[of_class]))
+
+
+def test_the_most_exposed_are_chosen_by_an_attack_that_knows_how_difficult_examples_are(tmp_path):
+    model, members, nonmembers, references, included = with_references()
+    given = {"members": members, "nonmembers": nonmembers, "references": references, "included": included}
+    result = redense.audit(model, **given)
+    scores = LiRA(variance="shrunk").score(
+        model.sureness.numpy().astype(np.float64),
+        np.stack([reference.sureness.numpy() for reference in references]).astype(np.float64),
+        included,
+    )
+    assert [one.example for one in result.exposed] == np.argsort(-scores[:120])[:20].tolist()
+    assert [one.risk for one in result.exposed] == sorted(result.risks[:120], reverse=True)[:20]
+    assert all(one.label == one.example % 3 and one.name == str(one.example) for one in result.exposed)
+    named = redense.audit(model, **given, names=[f"person {number}" for number in range(240)])
+    assert [one.name for one in named.exposed] == [f"person {one.example}" for one in result.exposed]
+    first = f"Most exposed members by LiRA online: person {named.exposed[0].example} (class {named.exposed[0].label})"
+    assert first in " ".join(str(named).split())
+    named.to_html(tmp_path / "audit.html")
+    assert all(f"{one.name} <small>" in (tmp_path / "audit.html").read_text() for one in named.exposed)
+    with pytest.raises(DataError, match="names: got 3; expected 240"):
+        redense.audit(model, **given, names=["a", "b", "c"])
+
+
+def test_nobody_is_exposed_where_no_leak_is_shown():
+    model, members, nonmembers, references, included = with_references(shift=0.0)
+    result = redense.audit(model, members=members, nonmembers=nonmembers, references=references, included=included)
+    assert result.verdict.kind == "none shown"
+    assert result.exposed == ()
+    assert "none are named, because no leak is shown" in str(result)
+
+
+def test_images_in_folders_keep_their_files_names(tmp_path):
+    sides = {}
+    for side, count in (("in", 60), ("out", 60)):
+        for number in range(count):
+            folder = tmp_path / side / "ab"[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = np.full((4, 4, 3), 2 * number + (side == "out"), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{side}{number}.png")
+        sides[side] = str(tmp_path / side)
+    generator = np.random.default_rng(0)
+    first = generator.random((4, 120)) < 0.5
+    included = np.concatenate([first, ~first])
+
+    def model(inside):
+        table = np.zeros(256)
+        for place, surer in enumerate(inside):  # folders are read class by class, in the order of their files' names
+            table[order[place]] = generator.normal() + 4 * surer
+        return Broken(lambda x: _by_pixel(x, table))
+
+    def _by_pixel(x, table):
+        pixel = (255 * x[:, 0, 0, 0]).round().long()
+        own = torch.from_numpy(table)[pixel].float()
+        label = (pixel // 2) % 2
+        return torch.stack([own * (label == 0), own * (label == 1)], dim=1)
+
+    order = [
+        2 * number + (side == "out")
+        for side in ("in", "out")
+        for parity in (0, 1)
+        for number in sorted(range(parity, 60, 2), key=lambda number: f"{number}.png")
+    ]
+    result = redense.audit(
+        model(np.arange(120) < 60),
+        members=sides["in"],
+        nonmembers=sides["out"],
+        references=[model(inside) for inside in included],
+        included=included,
+    )
+    assert result.verdict.kind == "leak"
+    numbers = [order[one.example] // 2 for one in result.exposed]
+    assert [one.name for one in result.exposed] == [os.path.join("ab"[n % 2], f"in{n}.png") for n in numbers]
 
 
 def test_risks_count_equal_scores_half():
@@ -244,7 +322,7 @@ class Broken(nn.Module):
 
 def nan_for_seven(x):
     z = torch.zeros(len(x), 3)
-    z[x[:, 0] == 7] = torch.nan
+    z[numbers(x) == 7] = torch.nan
     return z
 
 
@@ -278,16 +356,15 @@ def test_unusable_answers_are_errors(answer, error, message):
         ({"members": [1.0, 2.0]}, DataError, "got batches of Tensor"),
         ({"references": [nn.Linear(2, 3)]}, DataError, "included: got none"),
         ({"included": np.zeros((1, 240), bool)}, DataError, "got some, but no references"),
-        ({"references": [nn.Linear(2, 3)], "included": np.zeros((1, 240), bool)}, DataError, "expected at least 2"),
         (
             {"references": [nn.Linear(2, 3)] * 2, "included": np.zeros((2, 239), bool)},
             DataError,
             r"got membership \(2, 239\)",
         ),
         (
-            {"references": [nn.Linear(2, 3)] * 2, "included": np.ones((2, 240), bool)},
+            {"references": [nn.Linear(2, 3)] * 2, "included": np.ones((2, 240), int)},
             DataError,
-            "240 of 240 examples",
+            "included: got int64; expected bool",
         ),
         ({"attacks": ("lyra",)}, RecipeError, "did you mean 'lira'"),
         ({"attacks": ("lira",)}, RecipeError, "none of lira can be made with what is given; add threshold.*, or"),
@@ -333,15 +410,80 @@ def test_losses_alone_get_the_attacks_that_need_no_more():
     assert result.attacks[0].auc == pytest.approx(auc(phi, np.arange(300) < 150))
 
 
-def test_one_run_is_audited_where_membership_was_a_coin_toss():
+def coins(n=2000, shift=3.0):
     generator = np.random.default_rng(0)
-    members = generator.random(2000) < 0.5
-    signals = Signals.of_phi(generator.normal(size=2000) + 3 * members)
-    evidence = Evidence(signals, np.zeros(2000, dtype=int), members, phi_only=True)
-    assert audit_evidence(evidence).one_run_epsilon is None
-    result = audit_evidence(evidence, protocol="half")
-    assert result.one_run_epsilon > 1
-    assert "One training run proves" in str(result)
+    members = generator.random(n) < 0.5
+    signals = Signals.of_phi(generator.normal(size=n) + shift * members)
+    return Evidence(signals, np.zeros(n, dtype=int), members, phi_only=True)
+
+
+@pytest.mark.parametrize("protocol", ["given", "all", "half"])
+def test_one_training_proves_an_epsilon_only_where_membership_was_a_coin_toss(protocol):
+    plain = audit_evidence(coins(), protocol=protocol)
+    assert [attack.epsilon for attack in plain.attacks] == [None, None]
+    assert "ε: -, because one training proves none" in str(plain)
+    assert [line.split()[-1] for line in str(plain).splitlines() if line.startswith(("confidence", "loss"))] == [
+        "-",
+        "-",
+    ]
+    assert AuditResult.from_json(plain.to_json()) == plain
+    result = audit_evidence(coins(), protocol=protocol, randomized=True)
+    members = coins().members
+    bound = one_run_epsilon_of_scores(coins().target.phi, members)
+    assert [attack.epsilon for attack in result.attacks] == [bound, None], "of the attack chosen beforehand alone"
+    assert bound > 1
+    assert f"{bound:.2f}" in str(result)
+    assert audit_evidence(coins(), randomized=True, delta=1e-3).attack("confidence").epsilon < bound
+
+
+def test_the_attack_that_proves_an_epsilon_does_not_know_who_is_a_member():
+    """A threshold learnt on the other half of the examples does: such an attack is never the primary one."""
+    evidence = noise(0, 100, 100, 0)
+    for size in range(1, len(FAMILIES) + 1):
+        for families in combinations(FAMILIES, size):
+            if {"threshold", "label-only"} & set(families):
+                primary = audit_evidence(evidence, attacks=families).primary
+                assert primary in ("confidence", "label-only")
+
+
+def test_coins_that_cannot_have_been_fair_are_an_error():
+    model, members, nonmembers = leaky(n=300)
+    few = tuple(part[:100] for part in nonmembers)
+    with pytest.raises(DataError, match="randomized: got 300 members and 100 non-members; fair coins"):
+        redense.audit(model, members=members, nonmembers=few, randomized=True)
+    assert (
+        redense.audit(model, members=members, nonmembers=nonmembers, randomized=True).attack("confidence").epsilon > 0
+    )
+
+
+def test_fair_coins_are_hardly_ever_refused():
+    members = np.random.default_rng(0).binomial(500, 0.5, size=20_000)
+    refused = 0
+    for number, times in zip(*np.unique(members, return_counts=True), strict=True):
+        try:
+            check_coins(int(number), 500 - int(number))
+        except DataError:
+            refused += times
+    assert refused <= 8  # of 2 that are expected
+
+
+def test_counts_of_in_models_that_tell_prove_no_epsilon():
+    """Reference sets that were balanced with the target counted in give membership away without any model."""
+    generator = np.random.default_rng(0)
+    included = generator.random((8, 2000)).argsort(axis=0) < 4
+    members, included = included[0], included[1:]
+    signals = [Signals.of_phi(generator.normal(size=2000)) for _ in range(8)]
+    references = References(Signals.stack(signals[1:]), included)
+    evidence = Evidence(signals[0], np.zeros(2000, dtype=int), members, references, phi_only=True)
+    result = audit_evidence(evidence, attacks=("lira",), randomized=True)
+    assert "counts give membership away" in str(result)
+    assert result.attack("LiRA online").epsilon is None
+
+
+@pytest.mark.parametrize("confidence", [95, 0, -1, 1.0])
+def test_a_confidence_that_is_none_is_refused(confidence):
+    with pytest.raises(RecipeError, match="confidence: got"):
+        audit_evidence(coins(), confidence=confidence)
 
 
 def test_pixels_of_bytes_are_scaled():
@@ -356,4 +498,4 @@ def test_pixels_of_bytes_are_scaled():
 
 
 def test_the_lookup_model_is_what_the_tests_say():
-    assert Lookup([5.0, 1.0])(torch.tensor([[1.0, 0.0]])).tolist() == [[0.0, 1.0, 0.0]]
+    assert Lookup([5.0, 1.0])(torch.tensor([[float(CODES[1]), 0.0]])).tolist() == [[0.0, 1.0, 0.0]]

@@ -106,7 +106,8 @@ def test_counts_that_give_membership_away_are_warned_of():
     assert auc(-counts, evidence.members) == 1.0, "the trap: members are in one model fewer, always"
     warnings = audit_evidence(evidence, attacks=("lira",)).warnings
     assert any("these counts give membership away" in warning for warning in warnings)
-    assert audit_evidence(noise(0, 300, 200, 8), attacks=("lira",)).warnings == ()
+    fair = audit_evidence(noise(0, 300, 200, 8), attacks=("lira",)).warnings
+    assert not any("these counts" in warning for warning in fair)
 
 
 def test_the_trap_springs_on_an_attack_and_our_draws_avoid_it():

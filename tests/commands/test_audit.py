@@ -232,6 +232,41 @@ def test_logits_with_reference_models_in_one_file(tmp_path, capsys):
     assert "shadow classifier" in printed
 
 
+def test_too_few_examples_never_pass_a_limit(tmp_path, capsys):
+    members = np.arange(80) < 40
+    np.savez(tmp_path / "few.npz", members=members, phi=9.0 * members + np.arange(80) % 7)
+    assert exit_code(["audit", "--signals", str(tmp_path / "few.npz"), "--fail-above", "0.6"]) == 2
+    error = capsys.readouterr().err
+    assert "--fail-above 0.6: No verdict: 40 members and 40 non-members are too few" in error
+    assert error.count("\n") == 1
+
+
+def test_coins_prove_an_epsilon_and_names_are_the_users_own(tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    members = generator.random(600) < 0.5
+    first = generator.random((4, 600)) < 0.5
+    included = np.concatenate([first, ~first])
+    np.savez(
+        tmp_path / "signals.npz",
+        members=members,
+        phi=generator.normal(size=600) + 4 * members,
+        reference_phi=generator.normal(size=(8, 600)) + 4 * included,
+        included=included,
+        names=[f"person-{number}" for number in range(600)],
+    )
+    arguments = ["audit", "--signals", str(tmp_path / "signals.npz"), "--out", str(tmp_path)]
+    found = []
+    for flags in ([], ["--randomized"]):
+        main([*arguments, *flags])
+        result = json.loads((tmp_path / "audit.json").read_text())
+        found.append({attack["attack"]: attack["epsilon"] for attack in result["attacks"]})
+        assert result["exposed"][0]["name"] == f"person-{result['exposed'][0]['example']}"
+        assert result["exposed"][0]["name"] in capsys.readouterr().out
+    assert not any(found[0].values())
+    assert found[1].pop("LiRA online") > 1
+    assert not any(found[1].values())
+
+
 @pytest.mark.parametrize(("limit", "code"), [("0.6", 1), ("0.95", None)])
 def test_a_leak_above_the_limit_exits_with_one(tmp_path, capsys, limit, code):
     arguments = ["audit", "--signals", str(signals(tmp_path / "signals.npz", shift=2.0)), "--fail-above", limit]
@@ -249,6 +284,7 @@ def test_a_leak_above_the_limit_exits_with_one(tmp_path, capsys, limit, code):
         (["--model", "mlp"], "--model also needs --weights, --members, --nonmembers"),
         (["--signals", "none.npz"], "none.npz: cannot be read as NPZ"),
         (["nowhere"], "expected a run's folder"),
+        (["nowhere", "--randomized"], "randomized: a run knows which of its targets are"),
         (["nowhere", "--signals", "x.npz"], "got run and signals; expected one of"),
         (["--signals", "x.npz", "--attacks", "lyra"], "did you mean 'lira'"),
         (["--signals", "x.npz", "--delta", "2"], "delta: got 2"),
@@ -275,6 +311,7 @@ def test_wrong_arguments_are_one_line(arguments, message, capsys, tmp_path, monk
         ({"members": np.arange(4) < 2, "phi": np.array([0.1, np.nan, 0, 2])}, "NaN or infinite for 1 of 4"),
         ({"members": np.arange(4) < 2, "phi": np.zeros(4), "reference_phi": np.zeros((2, 4))}, "no included"),
         ({"members": np.arange(4) < 2, "phi": np.float64(1)}, "phi is a single value"),
+        ({"members": np.arange(4) < 2, "phi": np.zeros(4), "names": ["a"] * 3}, "names: got 3; expected 4"),
         (
             {
                 "members": np.arange(4) < 2,

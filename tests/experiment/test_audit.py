@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import shutil
 
@@ -9,17 +10,22 @@ from rich.console import Console
 
 import redense
 from redense.attacks import ShadowClassifier
+from redense.auditing.alike import sides_alike
+from redense.auditing.result import AuditResult
 from redense.data.members import MemberSet
 from redense.errors import DataError, FolderError, RecipeError
+from redense.experiment import auditor as auditor_module
 from redense.experiment.audit import RunAuditor, audit_run
-from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
+from redense.experiment.audit_comparison import compare_audits
 from redense.experiment.audit_rows import read_rows, write_rows
 from redense.experiment.checkpoints import Store
 from redense.experiment.plan import identities
 from redense.experiment.prepare import prepare
+from redense.experiment.report.audits import audit_summary
 from redense.experiment.resources import Resources
 from redense.methods import METHODS
 from redense.metrics import auc
+from redense.metrics.paired import holm
 
 RECIPE = {
     "data": "factories:data",
@@ -131,6 +137,38 @@ def test_a_result_of_another_format_is_made_again(out):
     assert {path: path.read_text() for path in (out / "audit").glob("*.json")} == before
 
 
+def test_audits_of_format_1_are_refused_and_made_again_by_the_same_command(out):
+    """Their statistics do not hold: no folder may go on printing them."""
+    before = {path: path.read_text() for path in [*(out / "audit").glob("*.json"), out / "audit.json"]}
+    for path in (out / "audit").glob("*.json"):
+        old = json.loads(path.read_text())
+        old["verdict"] = {name: old["verdict"][name] for name in ("kind", "sentence")}
+        old |= {"format": 1, "one_run_epsilon": 9.0, "attacks": [one | {"epsilon": 9.0} for one in old["attacks"]]}
+        path.write_text(json.dumps(old))
+        with pytest.raises(DataError, match="got format 1; expected 2; audit again with this version"):
+            AuditResult.from_json(path.read_text())
+    (out / "audit.json").write_text(json.dumps(json.loads(before[out / "audit.json"]) | {"format": 2}))
+    with pytest.raises(FolderError, match="got format 2; expected 3; run `redense audit"):
+        read_rows(out)
+    redense.run(recipe(), out=out, workers=0)
+    assert {path: path.read_text() for path in before} == before
+
+
+def test_only_the_halves_that_coins_drew_prove_an_epsilon(out):
+    for row in read_rows(out):
+        epsilons = {attack.attack: attack.epsilon for attack in row.result.attacks}
+        assert (epsilons.pop("LiRA online") is not None) == (row.protocol == "half")
+        assert set(epsilons.values()) == {None}
+
+
+def test_exposed_members_are_called_by_their_places_in_the_data(out):
+    auditor, rows = rows_of(out)
+    assert auditor.names[0] == "train 0"
+    assert auditor.names[96:98] == ["test 0", "test 1"]
+    for row in rows:
+        assert all(one.name == auditor.names[one.example] for one in row.result.exposed)
+
+
 def test_more_references_train_only_the_new_ones(out):
     before = {path.name: path.stat().st_mtime_ns for path in (out / "checkpoints").iterdir()}
     redense.run(recipe(references=6), out=out, workers=0)
@@ -173,8 +211,45 @@ def test_an_unpaired_reference_is_left_out(out):
         _, rows = rows_of(out)
         assert [row.result.references for row in rows if row.phase.kind == "dense"] == [2, 2]
         assert [row.result.references for row in rows if row.phase.kind == "sparse"] == [4, 4]
+        for row in rows:
+            lost = [warning for warning in row.result.warnings if "reference models of this phase" in warning]
+            assert [warning.split(" are left out")[0] for warning in lost] == (
+                ["2 of 4 reference models of this phase"] if row.phase.kind == "dense" else []
+            )
     finally:
         (out / "hidden").rename(hidden)
+
+
+def test_attacks_that_were_asked_for_and_not_made_are_named(out, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(out, folder)
+    auditor, _ = rows_of(folder)
+    for job in auditor.jobs:
+        if job.member_set and job.member_set.role == "reference" and job.phase.kind == "dense":
+            shutil.rmtree(folder / "checkpoints" / job.key)
+    _, rows = rows_of(folder, attacks=("threshold", "label-only", "lira", "rmia"))
+    for row in rows:
+        named = {warning.split(":")[0] for warning in row.result.warnings if "asked for and left out" in warning}
+        assert named == ({"label-only", "lira", "rmia"} if row.phase.kind == "dense" else {"label-only"})
+        assert (row.result.members_accuracy, row.result.nonmembers_accuracy) != (None, None)
+    printed = Console(width=400, file=io.StringIO())
+    printed.print(audit_summary(rows))
+    assert "Warning: lira: asked for and left out, for there are no reference models." in printed.file.getvalue()
+    assert "accuracy on non-members, %" in printed.file.getvalue()
+
+
+def test_the_sides_are_compared_once_for_all_phases(out, tmp_path, monkeypatch):
+    times = []
+    monkeypatch.setattr(auditor_module, "sides_alike", lambda *sides: times.append(1) or sides_alike(*sides))
+    shutil.copytree(out, tmp_path / "run", ignore=shutil.ignore_patterns("audit"))
+    _, rows = rows_of(tmp_path / "run")
+    assert times == [1]
+    assert {row.result.alike.unchecked for row in rows if row.protocol == "half"} == {
+        "members were drawn at random from all examples"
+    }
+    assert {row.result.alike.unchecked for row in rows if row.protocol == "all"} == {
+        "there are fewer than 50 examples on a side"
+    }
 
 
 def test_targets_share_reference_models():
@@ -226,7 +301,8 @@ def test_data_that_overlap_are_refused_before_anything_is_trained(tmp_path):
 
 def test_phases_are_compared_pairwise(out):
     _, rows = rows_of(out)
-    found = compare_audits(rows, METHODS["dsd"])
+    compared = compare_audits(rows, METHODS["dsd"])
+    found = [one for one in compared if one.quantity == "auc"]
     pairs = [("sparse 50%", "re-dense 50%"), ("dense", "re-dense 50%"), ("dense", "sparse 50%")]
     assert [(one.protocol, one.first.label, one.second.label) for one in found] == [
         (protocol, *pair) for protocol in ("all", "half") for pair in pairs
@@ -240,12 +316,29 @@ def test_phases_are_compared_pairwise(out):
         auc(redense_row.risks, dense.members) - auc(dense.risks, dense.members), abs=1e-12
     )
     assert all(one.interval[0] <= one.difference <= one.interval[1] for one in found)
-    for equal in compare_audits_at_equal_accuracy(rows, METHODS["dsd"]):
-        if equal.difference is None:
-            assert abs(equal.test_accuracies[0] - equal.test_accuracies[1]) > 0.005
-            assert "no epochs of equal test accuracy" in equal.sentence
-        else:
-            assert abs(equal.test_accuracies[0] - equal.test_accuracies[1]) <= 0.005 + 1e-12
+    # the curves of the protocol `all` are those of the run's own rows
+    curves = [one for one in compared if one.quantity != "auc"]
+    assert [(one.protocol, one.first.label, one.second.label) for one in curves] == [("half", *pair) for pair in pairs]
+    assert not any("leaks more than" in one.verdict or "gives away more than" in one.verdict for one in compared)
+
+
+def test_what_audits_compare_joins_the_claims_of_the_run(tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    settings = {"seeds": (0, 1), "audit": ("lira",), "protocols": ("all", "half")}
+    redense.run(recipe(**settings), tmp_path / "run", workers=0, console=console)
+    results = redense.Results.load(tmp_path / "run")
+    claims = [*results.comparisons, *results.at_equal_accuracy, *results.audits]
+    # three contrasts: two accuracies, curves, AUC of two protocols, curves of `half`
+    assert len(claims) == 3 * 6 == {one.claims for one in claims}.pop()
+    p_values = [(one.t.raw, one.t.holm) if one.t else (1.0, 1.0) for one in claims]
+    assert [corrected for _, corrected in p_values] == holm([raw for raw, _ in p_values])
+    said = " ".join(console.file.getvalue().split())
+    assert "correction over all 18 claims of this run" in said
+    assert said.count("over all") == 1  # nothing is shown with fewer
+    assert all(" ".join(one.sentence.split()) in said for one in results.audits)
+    again = redense.run(recipe(**settings | {"audit": ()}), tmp_path / "run", workers=0)
+    assert again.audits == results.audits
+    assert again.comparisons == results.comparisons
 
 
 def test_controls_are_audited_with_references_of_their_own(tmp_path_factory):
@@ -293,9 +386,9 @@ def test_the_rows_of_an_audit_are_read_back(out, tmp_path):
     assert {row.phase.rate for row in read_rows(tmp_path)} == {1.0, 0.1}
     written = json.loads((tmp_path / "audit.json").read_text())
     for text, message in (
-        (json.dumps({**written, "format": 99}), "got format 99; expected 2"),
+        (json.dumps({**written, "format": 99}), "got format 99; expected 3"),
         ("7", "cannot be read as the audits of a run .got 7"),
-        (json.dumps({"format": 2, "rows": [{}]}), "cannot be read as the audits of a run .rows: 0: history is missing"),
+        (json.dumps({"format": 3, "rows": [{}]}), "cannot be read as the audits of a run .rows: 0: history is missing"),
     ):
         (tmp_path / "audit.json").write_text(text)
         with pytest.raises(FolderError, match=message):

@@ -17,7 +17,8 @@ from redense.experiment.run import run
 
 ROW = [
     "lineage", "phase", "sparsity", "measured_sparsity", "rate", "beside", "round", "seed", "train_accuracy",
-    "test_accuracy", "inference_accuracy", "inference_interval", "epochs", "seconds", "checkpoint",
+    "test_accuracy", "inference_accuracy", "inference_accuracy_cross_fitted", "inference_interval", "epochs",
+    "seconds", "checkpoint",
 ]  # fmt: skip
 """What the public contract promises, in its order."""
 
@@ -41,7 +42,7 @@ def test_rows_come_in_the_tables_order(results):
 
 def test_results_json_has_the_promised_schema(results, tmp_path):
     values = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert values["format"] == 2
+    assert values["format"] == 3
     assert values["recipe"]["epochs"] == [2, 2, 2]
     for row in values["rows"]:
         assert list(row) == [*ROW, "history"]
@@ -62,11 +63,11 @@ def test_what_a_run_returns_is_what_it_writes(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"format": 99}', "got format 99; expected 2; use the version of redense that wrote it, or a newer one"),
-        ('{"format": 1, "rows": []}', "got format 1; expected 2; the same `redense run` command"),
+        ('{"format": 99}', "got format 99; expected 3; use the version of redense that wrote it, or a newer one"),
+        ('{"format": 1, "rows": []}', "got format 1; expected 3; the same `redense run` command"),
         ("[]", "cannot be read as the results of a run"),
         ("7", "cannot be read as the results of a run"),
-        ('{"format": 2, "rows": [{}]}', "cannot be read as the results of a run .recipe is missing"),
+        ('{"format": 3, "rows": [{}]}', "cannot be read as the results of a run .recipe is missing"),
     ],
 )
 def test_results_of_another_format_are_refused(text, message, tmp_path):

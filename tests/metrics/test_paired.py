@@ -10,7 +10,6 @@ from redense.metrics.paired import (
     auc_difference,
     holm,
     mcnemar,
-    mean_interval,
     normal_interval,
     shares_below,
     t_interval,
@@ -75,14 +74,11 @@ def test_differences_that_do_not_vary_get_no_interval_and_no_t_test(value, numbe
     same[0] += rounding
     assert t_interval(same) is None
     assert t_test(same) is None
-    assert mean_interval(same, [0.1] * number) is None
     assert normal_interval(value, 0.0) is None
-    assert mean_interval([value], [0.0]) is None
 
 
-def test_with_one_seed_the_interval_is_over_examples():
-    assert mean_interval([0.5], [0.1]) == pytest.approx((0.5 - 0.1 * 1.959964, 0.5 + 0.1 * 1.959964))
-    assert mean_interval([1.0, 2.0, 3.0], [9.0, 9.0, 9.0]) == t_interval([1.0, 2.0, 3.0])
+def test_one_value_has_an_interval_over_examples_and_none_over_seeds():
+    assert normal_interval(0.5, 0.1) == pytest.approx((0.5 - 0.1 * 1.959964, 0.5 + 0.1 * 1.959964))
     assert t_interval([0.5]) is None
 
 

@@ -158,7 +158,7 @@ def data_parallel(folder):
         train_step(model, optimizer, 100 * number + dist.get_rank(), clip=True)
         pruned_are_zero(model, optimizer, dsd.masks)
         for name, mask in dsd.masks.items():
-            assert not model.get_parameter(name).grad[~mask].any() or dsd.progress == 2
+            assert not model.module.get_parameter(name).grad[~mask].any() or dsd.progress == 2
             everyone = [torch.empty_like(mask, dtype=torch.uint8) for _ in range(dist.get_world_size())]
             dist.all_gather(everyone, mask.to(torch.uint8))
             assert all(torch.equal(other, everyone[0]) for other in everyone)

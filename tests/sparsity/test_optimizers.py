@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn, optim
 
-from redense import DSD, ModelError, magnitude_masks, masked
+from redense import DSD, ModelError, TrainingError, magnitude_masks, masked
 
 
 class SAM(optim.Optimizer):
@@ -67,26 +67,55 @@ def test_sam_is_sparse_at_both_its_points(base, moments):
     assert zeros(model) == [0, 0]
 
 
-@pytest.mark.parametrize("steps", [False, True])
-def test_several_optimizers(steps):
+def turn(model, optimizers, number, order):
+    """Train a turn; return how far each optimizer has moved its layer's biases, whose gradients are 1."""
+    before = [model[layer].bias.detach().clone() for layer in (0, 2)]
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    backward(model, number)
+    for layer in (0, 2):
+        model[layer].bias.grad = torch.ones_like(model[layer].bias)
+    for place in order:
+        optimizers[place].step()
+    return tuple(
+        round(float((old - model[layer].bias.detach())[0]), 4) for old, layer in zip(before, (0, 2), strict=True)
+    )
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("unit", ["epochs", "steps", "no loop"])
+def test_phases_change_for_all_optimizers_at_once(unit, order):
     model = network()
-    first, second = optim.SGD(model[0].parameters(), 1.0), optim.AdamW(model[2].parameters(), 0.01)
-    lengths = {"steps": (2, 3, 2)} if steps else {"epochs": (2, 3, 2)}
-    dsd = DSD(model, [first, second], sparsity=0.5, **lengths)
-    seen = []
-    for number in range(7) if steps else dsd.epochs():
-        assert dsd.rates == pytest.approx([0.1, 0.001] if number > 4 else [1.0, 0.01])
-        backward(model, number)
-        second.step()  # phases in steps are counted by the first alone
-        first.step()
-        seen.append((dsd.phase.kind, *zeros(model)))
-        for optimizer in (first, second):
-            optimizer.zero_grad()
-    ahead = int(steps)  # the boundary is in the step itself
-    expected = [("dense", 0, 0)] * (2 - ahead) + [("sparse", 40, 8)] * 3 + [("redense", 0, 0)] * (2 + ahead)
-    assert [kind for kind, *_ in seen] == [kind for kind, *_ in expected]
-    assert seen[2 : 4 - ahead] == expected[2 : 4 - ahead]
-    assert dsd.finished or not steps
+    optimizers = [optim.SGD(model[layer].parameters(), 1.0) for layer in (0, 2)]
+    dsd = DSD(model, optimizers, sparsity=0.5, **{"epochs" if unit == "epochs" else "steps": (2, 3, 2)})
+    loops = {"epochs": dsd.epochs, "steps": dsd.steps, "no loop": lambda: range(7)}
+    moved, sparse = [], []
+    for number in loops[unit]():
+        assert dsd.rates == pytest.approx([0.1, 0.1] if number > 4 else [1.0, 1.0])
+        moved.append(turn(model, optimizers, number, order))
+        sparse.append(dsd.phase.kind)
+    assert moved == [(1.0, 1.0)] * 5 + [(0.1, 0.1)] * 2
+    assert dsd.finished
+
+
+def test_optimizers_that_do_not_step_in_every_turn():
+    """Of two networks, say, of which one is trained more often."""
+    model = network()
+    optimizers = [optim.SGD(model[layer].parameters(), 1.0) for layer in (0, 2)]
+    dsd = DSD(model, optimizers, sparsity=0.5, steps=(2, 3, 2))
+    moved = [turn(model, optimizers, number, (0, 1) if number % 3 == 0 else (0,)) for number in dsd.steps()]
+    assert [first for first, _ in moved] == [1.0] * 5 + [0.1] * 2
+    assert [second for _, second in moved] == [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.1]
+
+
+def test_a_first_optimizer_that_makes_no_step():
+    model = network()
+    optimizers = [optim.SGD(model[layer].parameters(), 1.0) for layer in (0, 2)]
+    DSD(model, optimizers, sparsity=0.5, steps=(2, 3, 2))
+    for number in range(7):
+        turn(model, optimizers, number, (1,))
+    with pytest.raises(TrainingError, match="the first optimizer, which has made none in 8 steps of the others"):
+        turn(model, optimizers, 7, (1,))
 
 
 def test_masked_by_several_optimizers():

@@ -37,8 +37,8 @@ def test_every_bit_comes_back(folder, dtype, values, rows):
     assert set(loaded) == set(state)
     for name, tensor in state.items():
         assert (loaded[name].dtype, loaded[name].shape) == (tensor.dtype, tensor.shape)
-        unsigned = torch.where(tensor == 0, torch.zeros_like(tensor), tensor)
-        assert bits(loaded[name]) == bits(unsigned)
+        found, expected = (torch.where(one == 0, torch.zeros_like(one), one) for one in (loaded[name], tensor))
+        assert bits(found) == bits(expected)
 
 
 def test_zeros_of_either_sign_take_a_bit(tmp_path):

@@ -39,16 +39,43 @@ def sample_pairs(included: Included, most: int, seed: int) -> tuple[npt.NDArray[
     return model, example
 
 
+def complementary_pairs(included: Included) -> npt.NDArray[np.int64]:
+    """Return m models two by two, [m / 2, 2]: every example is in the training data of one of either two.
+
+    `included` is bool [m, n]. Raises ValueError where a model's complement is missing.
+
+    >>> complementary_pairs(np.array([[True, False], [True, True], [False, True], [False, False]])).tolist()
+    [[0, 2], [1, 3]]
+    """
+    waiting: dict[bytes, list[int]] = {}
+    pairs = []
+    for model, half in enumerate(included):
+        others = waiting.get(np.packbits(~half).tobytes())
+        if others:
+            pairs.append((others.pop(0), model))
+        else:
+            waiting.setdefault(np.packbits(half).tobytes(), []).append(model)
+    alone = sorted(model for models in waiting.values() for model in models)
+    if alone:
+        raise ValueError(
+            f"{len(alone)} of {len(included)} reference models (first: {alone[0]}) have no complement, trained on "
+            "exactly the other examples; expected complementary pairs: draw a half for the first of each pair"
+        )
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+
+
 def checked_references(
     target: npt.ArrayLike,
     references: npt.ArrayLike,
     included: npt.ArrayLike,
     *,
     needs: tuple[str, ...] = ("IN", "OUT"),
+    fewest: int = 2,
 ) -> tuple[Array, Array, Included]:
     """Return target [n, q], references [m, n, q] and included [m, n], or raise ValueError with what is wrong.
 
-    Target and references may come without q. `needs` says which kinds of reference model every example must have.
+    Target and references may come without q. `needs` says which kinds of reference model every example must have,
+    `fewest` how many models there must be.
     """
     own = np.asarray(target, dtype=np.float64)
     others = np.asarray(references, dtype=np.float64)
@@ -61,8 +88,8 @@ def checked_references(
         )
     if member.shape != others.shape[:2]:
         raise ValueError(f"included: got {member.shape}; expected {others.shape[:2]}, one for each model and example")
-    if len(others) < 2:
-        raise ValueError(f"got {len(others)} reference model(s); expected at least 2")
+    if len(others) < fewest:
+        raise ValueError(f"got {len(others)} reference model(s); expected at least {fewest}")
     for name, values in (("target", own), ("references", others)):
         wrong = np.count_nonzero(~np.isfinite(values))
         if wrong:

@@ -68,8 +68,8 @@ class RMIA:
             included: whether each was trained on each example, bool [m, n].
             population: what to compare with; by default the n examples themselves.
 
-        Raises ValueError when shapes do not fit, values are no probabilities, there are fewer than two models, or an
-        example lacks a kind of reference model that the mode needs.
+        Raises ValueError when shapes do not fit, values are no probabilities, there are fewer than two models (offline:
+        none), or an example lacks a kind of reference model that the mode needs.
         """
         ratios = self.ratio(target, references, included)
         if population is None:
@@ -86,7 +86,8 @@ class RMIA:
         """Return r(x) [n], 0 or more: the score without the ties that population and gamma add."""
         nobody = self.mode == "online" and not np.any(included)
         needs = ("OUT",) if self.mode == "offline" or nobody else ("IN", "OUT")
-        own, others, member = checked_references(target, references, included, needs=needs)
+        fewest = 1 if self.mode == "offline" else 2
+        own, others, member = checked_references(target, references, included, needs=needs, fewest=fewest)
         for name, values in (("target", own), ("references", others)):
             if values.min() < 0 or values.max() > 1:
                 raise ValueError(f"{name}: values from {values.min():g} to {values.max():g}; expected probabilities")

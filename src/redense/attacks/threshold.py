@@ -81,7 +81,7 @@ def score_by_references(
     >>> score_by_references(target, references, included, np.array([0, 0])).tolist()
     [0.5, -2.5]
     """
-    checked_references(target, references, included, needs=())
+    checked_references(target, references, included, needs=(), fewest=1)
     m, classes = len(references), int(labels.max()) + 1
     of_class = np.tile(labels, m) if per_class else None
     return target - _spread(learn_thresholds(references.ravel(), included.ravel(), of_class, classes), labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,10 @@ NOISE = 0.001
 NOISY_QUERIES = 3
 NOISY_PAIRS = 12_000
 """Noisy queries are slow: reference models are asked about so many of all pairs (model, example)."""
+
+
+Watch = Callable[[Any, npt.NDArray[np.int64], npt.NDArray[np.bytes_], torch.Tensor], None]
+"""Is shown a batch as it passes: inputs, labels [b], fingerprints [b], the target's logits [b, classes]."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,12 @@ def read_examples(
     noisy: bool = False,
     batch_size: int = 500,
     device: str | None = None,
+    watch: Watch | None = None,
 ) -> Examples:
     """Read data once, a batch at a time, and ask all models about each batch; the first model is the target.
 
-    `name` stands in errors. With `noisy`, the models are also asked noisy queries. How each model takes the inputs is
-    found on the first batch: see `redense.auditing.asking.answer`.
+    `name` stands in errors. With `noisy`, the models are also asked noisy queries. `watch` is shown every batch. How
+    each model takes the inputs is found on the first batch: see `redense.auditing.asking.answer`.
 
     Raises `DataError` when there are no examples, labels do not fit the logits, or logits are not finite; `ModelError`
     when a model refuses the inputs or its output is no logits.
@@ -85,10 +90,13 @@ def read_examples(
             for z in logits:
                 _check(z, labels, name, before)
             before += len(labels)
+            fingerprints = digests(inputs)
+            if watch is not None:
+                watch(inputs, labels, fingerprints, logits[0])
             parts.append(
                 Examples(
                     labels=labels,
-                    digests=digests(inputs),
+                    digests=fingerprints,
                     signals=tuple(Signals.of_logits(z, labels) for z in logits),
                     augmented=_augmented(models[0], placed[0], labels, queries) if queries else None,
                     noisy=tuple(map(_noisy, models, placed, logits)) if noisy else (),

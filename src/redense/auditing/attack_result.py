@@ -8,21 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 from scipy.stats import hypergeom
 
 from redense.files.reading import fields, mapping
-from redense.metrics.epsilon import epsilon_of_curve, held_out_epsilon
+from redense.metrics.accuracy import accuracy_interval, balanced_accuracy_interval_of, cross_fitted_counts
 from redense.metrics.intervals import (
     OperatingPoint,
     auc_interval_and_p_value,
-    balanced_accuracy_error,
-    balanced_accuracy_interval_of,
     cross_fitted_accuracy,
-    operating_point,
     split_halves,
 )
 from redense.metrics.roc import Array, Halves, Members, Roc
+from redense.metrics.tpr import point_at_fpr
 
 FPRS = (0.1, 0.01, 0.001, 0.0001)
 FEWEST_FALSE_POSITIVES = 10
@@ -56,11 +53,12 @@ class AttackResult:
     """An attack's figures. Rates, areas and accuracies lie in [0, 1]; intervals hold the true value in 95% of audits.
 
     - `auc`: P(a member's score is higher than a non-member's), DeLong's interval;
-    - `accuracy`: balanced accuracy at thresholds learnt on reference models or on the other half of the examples;
+    - `accuracy`: balanced accuracy at thresholds learnt on reference models or on the other half of the examples; the
+      interval is about these very thresholds on fresh examples;
     - `oracle_accuracy`: at the best threshold for these very examples, and `advantage` = 2 oracle_accuracy - 1;
-    - `rates`: true-positive rates at low false-positive rates;
-    - `epsilon`: what the best of several thresholds proves, corrected for the choice; `epsilon_held_out`: what a
-      threshold chosen on half of the examples proves on the other half;
+    - `rates`: true-positive rates at low false-positive rates, the noise of the thresholds in their intervals;
+    - `epsilon`: of differential privacy, what this one training proves (`one_run_epsilon_of_scores`); None unless an
+      independent fair coin put each example in, and for all but the audit's `primary` attack, chosen beforehand;
     - `p_value`: of no leak, over the area and the top hundredth of scores, Bonferroni's correction included.
     """
 
@@ -73,8 +71,7 @@ class AttackResult:
     oracle_interval: tuple[float, float]
     advantage: float
     rates: tuple[RateAt, ...]
-    epsilon: float
-    epsilon_held_out: float
+    epsilon: float | None
     p_value: float
 
 
@@ -85,40 +82,52 @@ def evaluate(
     *,
     decides: bool,
     first: Members | None = None,
-    delta: float = 0.0,
     confidence: float = 0.95,
 ) -> tuple[AttackResult, Roc]:
     """Hold an attack's scores [n] against members bool [n]; return its figures and its ROC curve.
 
     With `decides`, 0 is the attack's own threshold. `first` bool [n] parts the examples into halves, one of which
-    judges thresholds that are chosen on the other; by default as `split_halves` does.
+    judges thresholds that are chosen on the other; by default as `split_halves` does. Whether the scores prove an
+    epsilon depends on how members were drawn, so it is None here.
     """
     halves = Halves.of(scores, members, split_halves(members) if first is None else first)
     curve = halves.whole
     auc_interval, auc_p_value = auc_interval_and_p_value(curve, confidence)
-    if decides:
-        guesses = scores >= 0
-        tpr, fpr = float(guesses[members].mean()), float(guesses[~members].mean())
-        accuracy = (tpr + 1 - fpr) / 2
-    else:
-        accuracy = cross_fitted_accuracy(halves)
-        tpr, fpr = float(curve.tpr[curve.best]), float(curve.fpr[curve.best])
-    reach = float(ndtri(0.5 + confidence / 2)) * balanced_accuracy_error(tpr, fpr, curve.members, curve.nonmembers)
+    accuracy, interval = judged(halves, members, scores >= 0 if decides else None, confidence)
     result = AttackResult(
         attack=attack,
         auc=curve.auc,
         auc_interval=auc_interval,
         accuracy=accuracy,
-        accuracy_interval=(max(0.0, accuracy - reach), min(1.0, accuracy + reach)),
+        accuracy_interval=interval,
         oracle_accuracy=curve.balanced_accuracy,
         oracle_interval=balanced_accuracy_interval_of(halves, confidence),
         advantage=2 * curve.balanced_accuracy - 1,
         rates=tuple(rate_at(curve, fpr, confidence) for fpr in FPRS),
-        epsilon=epsilon_of_curve(curve, delta=delta, confidence=confidence),
-        epsilon_held_out=held_out_epsilon(halves, delta=delta, confidence=confidence),
+        epsilon=None,
         p_value=min(1.0, TESTS * min(auc_p_value, top_p_value(curve))),
     )
     return result, curve
+
+
+def judged(
+    halves: Halves, members: Members, guesses: Members | None, confidence: float = 0.95
+) -> tuple[float, tuple[float, float]]:
+    """Return the balanced accuracy of learnt thresholds and its interval: see `accuracy_interval`.
+
+    `guesses` bool [n] are an attack's own; without them either half of the examples is judged by the best threshold of
+    the other, where both have members and non-members.
+    """
+    curve = halves.whole
+    if guesses is not None:
+        found, accused = int(guesses[members].sum()), int(guesses[~members].sum())
+        accuracy = (found / curve.members + 1 - accused / curve.nonmembers) / 2
+    elif halves.comparable:
+        found, accused = cross_fitted_counts(halves)
+        accuracy = cross_fitted_accuracy(halves)
+    else:
+        return 0.5, (0.0, 1.0)
+    return accuracy, accuracy_interval(found, curve.members, accused, curve.nonmembers, confidence)
 
 
 def rate_at(curve: Roc, fpr: float, confidence: float = 0.95) -> RateAt:
@@ -126,7 +135,7 @@ def rate_at(curve: Roc, fpr: float, confidence: float = 0.95) -> RateAt:
     needed = int(np.ceil(FEWEST_FALSE_POSITIVES / fpr * (1 - 1e-12)))
     if curve.nonmembers < needed:
         return RateAt(fpr, None, f"needs {needed:,} non-members, got {curve.nonmembers:,}")
-    return RateAt(fpr, operating_point(curve, curve.index_at_fpr(fpr), confidence), None)
+    return RateAt(fpr, point_at_fpr(curve, fpr, confidence), None)
 
 
 def top_p_value(curve: Roc) -> float:

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from redense.attacks.samia import FittedSAMIA
     from redense.attacks.shadow_classifier import FittedClassifier
     from redense.attacks.threshold import Labels
-    from redense.auditing.evidence import Evidence, References
+    from redense.auditing.evidence import Evidence, Kind, References
     from redense.signals import Signals
 
 Query = Literal["augmented", "noisy"]
-Need = Literal["signals", "classes", "references", "augmented", "noisy"]
+Need = Literal["signals", "classes", "references", "several", "taught", "IN", "OUT", "augmented", "noisy"]
 """What an attack may need beyond the probability of the true class: all signals of a plain answer, examples of several
-classes, reference models, the target's answers to augmented queries, or every model's answers to noisy queries."""
+classes, reference models, several of them, their answers about examples both IN and OUT, an IN or an OUT model for
+every example, the target's answers to augmented queries, or every model's answers to noisy queries."""
 Score = Callable[..., "Array"]
 """(evidence, what was learnt, settings by name) -> float64 [n], higher = member."""
 Decides = Callable[["Evidence"], bool]
@@ -34,8 +35,9 @@ class Attack:
     `family` is the name by which it is asked for, with others like it; `name` stands in results. `score` is given the
     evidence, what the attack has learnt, and those of the audit's settings that `settings` names. `learn` is given
     reference models and the classes of the examples [n]; what it returns serves all targets. Where it `decides`, 0 is
-    the attack's own threshold: at 0 and above it guesses "member". `primary` ranks it among those that risks rest on,
-    `pictured` among those whose curves are drawn; 1 comes first, None never.
+    the attack's own threshold: at 0 and above it guesses "member". `calibrated` ones compare a score with what
+    reference models say of that very example, so that what is merely easy does not stand out. `primary` ranks it among
+    those that risks rest on, `pictured` among those whose curves are drawn; 1 comes first, None never.
     """
 
     family: str
@@ -45,12 +47,18 @@ class Attack:
     learn: Callable[[References, Labels], Any] | None = None
     decides: Decides = lambda _: False
     settings: tuple[str, ...] = ()
+    calibrated: bool = False
     primary: int | None = None
     pictured: int | None = None
 
     def possible(self, evidence: Evidence) -> bool:
         """Tell whether the evidence has all that the attack needs."""
         return all(_HAS[need](evidence) for need in self.needs)
+
+    @property
+    def on_stored_signals(self) -> bool:
+        """Whether plain answers that were kept are enough, and nothing is learnt from reference models beforehand."""
+        return self.learn is None and not {*self.needs} & {"augmented", "noisy"}
 
 
 class Learnt:
@@ -79,10 +87,22 @@ def _with_references(evidence: Evidence) -> bool:
     return evidence.references is not None
 
 
+def _taught(evidence: Evidence) -> bool:
+    return evidence.references is not None and evidence.references.teach
+
+
+def _every(kind: Kind) -> Callable[[Evidence], bool]:
+    return lambda evidence: evidence.references is not None and not len(evidence.references.lacking(kind))
+
+
 _HAS: dict[Need, Callable[[Evidence], bool]] = {
     "signals": lambda evidence: not evidence.phi_only,
     "classes": lambda evidence: bool(evidence.labels.min() < evidence.labels.max()),
     "references": _with_references,
+    "several": lambda evidence: evidence.references is not None and len(evidence.references.included) > 1,
+    "taught": _taught,
+    "IN": _every("IN"),
+    "OUT": _every("OUT"),
     "augmented": lambda evidence: evidence.augmented is not None,
     "noisy": lambda evidence: (
         evidence.noisy is not None and (evidence.references is None or evidence.references.noisy is not None)
@@ -118,7 +138,7 @@ def _threshold(signal: Callable[[Signals], Array]) -> Score:
         from redense.attacks.threshold import score_by_references
 
         own, references = signal(evidence.target), evidence.references
-        if references is None:
+        if references is None or not references.teach:
             return own
         return score_by_references(own, signal(references.signals), references.included, evidence.labels)
 
@@ -132,7 +152,7 @@ def _class_thresholds(signal: Callable[[Signals], Array]) -> Score:
         from redense.attacks.threshold import score_by_other_half, score_by_references
 
         own, references, labels = signal(evidence.target), evidence.references, evidence.labels
-        if references is None:
+        if references is None or not references.teach:
             return score_by_other_half(own, evidence.members, labels, per_class=True)
         return score_by_references(own, signal(references.signals), references.included, labels, per_class=True)
 
@@ -203,12 +223,13 @@ def _lira(mode: Mode) -> Score:
     return score
 
 
+_BOTH: tuple[Need, ...] = ("several", "IN", "OUT")
 ATTACKS = (
     Attack("threshold", "gap", _gap, ("signals",), decides=_always, pictured=7),
-    Attack("threshold", "confidence", _threshold(_phi), decides=_with_references, primary=3, pictured=6),
-    Attack("threshold", "loss", _threshold(_loss), decides=_with_references),
-    Attack("threshold", "entropy", _threshold(_entropy), ("signals",), decides=_with_references),
-    Attack("threshold", "modified entropy", _threshold(_modified_entropy), ("signals",), decides=_with_references),
+    Attack("threshold", "confidence", _threshold(_phi), decides=_taught, primary=3, pictured=6),
+    Attack("threshold", "loss", _threshold(_loss), decides=_taught),
+    Attack("threshold", "entropy", _threshold(_entropy), ("signals",), decides=_taught),
+    Attack("threshold", "modified entropy", _threshold(_modified_entropy), ("signals",), decides=_taught),
     Attack("threshold", "confidence, per class", _class_thresholds(_phi), ("classes",), decides=_always, pictured=5),
     Attack("threshold", "loss, per class", _class_thresholds(_loss), ("classes",), decides=_always),
     Attack("threshold", "entropy, per class", _class_thresholds(_entropy), ("signals", "classes"), decides=_always),
@@ -224,16 +245,40 @@ ATTACKS = (
         family="shadow",
         name="shadow classifier",
         score=_shadow,
-        needs=("signals", "references"),
+        needs=("signals", "references", "taught"),
         learn=_learn_shadow,
         decides=_always,
         pictured=3,
     ),
-    Attack("samia", "SAMIA", _samia, ("references", "noisy"), learn=_learn_samia, decides=_always, pictured=4),
-    Attack("rmia", "RMIA offline", _rmia("offline"), ("references",)),
-    Attack("rmia", "RMIA online", _rmia("online"), ("references",), primary=2, pictured=2),
-    Attack("lira", "LiRA offline", _lira("offline"), ("references",), settings=("variance",)),
-    Attack("lira", "LiRA online", _lira("online"), ("references",), settings=("variance",), primary=1, pictured=1),
+    Attack(
+        family="samia",
+        name="SAMIA",
+        score=_samia,
+        needs=("references", "taught", "noisy"),
+        learn=_learn_samia,
+        decides=_always,
+        pictured=4,
+    ),
+    Attack("rmia", "RMIA offline", _rmia("offline"), ("references", "OUT"), calibrated=True),
+    Attack("rmia", "RMIA online", _rmia("online"), ("references", *_BOTH), calibrated=True, primary=2, pictured=2),
+    Attack(
+        family="lira",
+        name="LiRA offline",
+        score=_lira("offline"),
+        needs=("references", "several", "OUT"),
+        settings=("variance",),
+        calibrated=True,
+    ),
+    Attack(
+        family="lira",
+        name="LiRA online",
+        score=_lira("online"),
+        needs=("references", *_BOTH),
+        settings=("variance",),
+        calibrated=True,
+        primary=1,
+        pictured=1,
+    ),
 )
 """All attacks, weakest first: results list them in this order."""
 FAMILIES = tuple(dict.fromkeys(attack.family for attack in ATTACKS))
@@ -253,6 +298,8 @@ def _by_rank(ranks: Iterable[int | None]) -> tuple[str, ...]:
 
 PRIMARY = _by_rank(attack.primary for attack in ATTACKS)
 """The attack that risks rest on: the first of these that is made, chosen before anything is seen."""
+CALIBRATED = tuple(attack.name for attack in ATTACKS if attack.calibrated)
+"""The attacks that can tell which members are exposed."""
 PICTURED = _by_rank(attack.pictured for attack in ATTACKS)
 """The attacks whose curves are drawn, the first as far as there is room."""
 
@@ -261,6 +308,49 @@ def possible_attacks(families: Iterable[str], evidence: Evidence) -> list[Attack
     """Return the attacks of the families asked for that the evidence allows, weakest first."""
     chosen = set(families)
     return [attack for attack in ATTACKS if attack.family in chosen and attack.possible(evidence)]
+
+
+def left_out(families: Iterable[str], evidence: Evidence) -> list[str]:
+    """Say which attacks of the families asked for the reference models do not allow, and why; nothing without any."""
+    references, chosen = evidence.references, set(families)
+    if references is None:
+        return []
+    count, n = references.included.shape
+    all_or_none = "all" if references.included.any() else "none"
+    reasons: dict[Need, str] = {
+        "several": f"there is {count} reference model, and at least 2 are needed",
+        "taught": f"the reference models were trained on {all_or_none} of the examples",
+        "IN": f"{len(references.lacking('IN'))} of {n} examples are in no reference model's training data",
+        "OUT": f"{len(references.lacking('OUT'))} of {n} examples are in every reference model's training data",
+    }
+    by_reason: dict[str, list[str]] = {}
+    for attack in ATTACKS:
+        lacks = next((need for need in attack.needs if need in reasons and not _HAS[need](evidence)), None)
+        if attack.family in chosen and lacks is not None:
+            by_reason.setdefault(reasons[lacks], []).append(attack.name)
+    return [f"left out {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+
+
+def not_made(families: Iterable[str], made: Iterable[str], *, references: bool) -> list[str]:
+    """Say which families asked for have no attack among those made, and why; `references` says whether there are any.
+
+    >>> not_made(["threshold", "lira"], ["gap", "confidence"], references=False)
+    ['lira: asked for and left out, for there are no reference models']
+    """
+    present = {attack.family for attack in ATTACKS if attack.name in set(made)}
+    needs = {family: {need for one in ATTACKS if one.family == family for need in one.needs} for family in families}
+    return [
+        f"{family}: asked for and left out, for "
+        + (
+            "there are no reference models"
+            if "references" in wanted and not references
+            else "the inputs are no images"
+            if "augmented" in wanted
+            else "what it needs is not there"
+        )
+        for family, wanted in needs.items()
+        if family not in present
+    ]
 
 
 def queried(families: Iterable[str], query: Query, *, references: bool) -> bool:

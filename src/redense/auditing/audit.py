@@ -9,29 +9,45 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from redense.attacks.lira import Variance
 from redense.attacks.references import Array
+from redense.attacks.threshold import Labels
+from redense.auditing.alike import Told, compare_answers, not_comparable, sides_alike, surest, warned
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
-from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, possible_attacks, queried
+from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
+from redense.auditing.checks import (
+    Answers,
+    accuracies,
+    check_coins,
+    first_norm,
+    of_accuracy,
+    of_signs,
+    repeated,
+    telling_counts,
+)
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
+from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import Protocol
-from redense.auditing.result import AuditResult, ClassRisk, Exposed
-from redense.auditing.verdict import judge
+from redense.auditing.result import Alike, AuditResult
+from redense.auditing.sample import Sample
+from redense.auditing.standing_out import by_class, exposed
+from redense.auditing.verdict import FEWEST, judge, why_unnamed
 from redense.data.loading import sides
+from redense.data.names import names_of
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of, split_halves
 from redense.metrics.paired import shares_below
-from redense.metrics.roc import Roc, roc
+from redense.metrics.roc import Roc
 from redense.signals import Query, Signals
 from redense.text import did_you_mean
 
-MOST_EXPOSED = 20
-FEWEST_IN_CLASS = 20
-MOST_OVERLAP = 0.01
+NO_INPUTS = "only signals were given, no inputs"
+DRAWN = "members were drawn at random from all examples"
 
 
 def audit(
@@ -48,6 +64,8 @@ def audit(
     device: str | None = None,
     confidence: float = 0.95,
     delta: float = 0.0,
+    randomized: bool = False,
+    names: Sequence[str] | None = None,
 ) -> AuditResult:
     """Attack a model with all that is at hand and say what it gives away about its training data.
 
@@ -75,10 +93,16 @@ def audit(
         batch_size: examples evaluated at once where a data set or arrays are given.
         device: where to evaluate, by default where the model's parameters are.
         confidence: of all intervals.
-        delta: of the differential privacy that the epsilons are about.
+        delta: of the differential privacy that an epsilon is about.
+        randomized: whether an independent fair coin put each of all these examples into the training data or not; then
+            the audit's `primary` attack has an `epsilon` that this one training proves. Nobody but you knows: a
+            training and a test set that somebody else drew, or halves of exactly the same size, are not randomized.
+        names: what reports call the examples, members first; by default the files' names where examples are images in
+            folders, else their places.
 
-    Raises `DataError` when examples, logits or references are unusable, `ModelError` when the model refuses the inputs,
-    `RecipeError` for unknown attacks.
+    Raises `DataError` when examples, logits or references are unusable, or when the numbers of members and non-members
+    contradict `randomized`; `ModelError` when the model refuses the inputs; `RecipeError` for unknown attacks and a
+    confidence or delta out of range.
 
     >>> import torch
     >>> x, y = torch.randn(200, 4), torch.randint(0, 2, (200,))
@@ -86,7 +110,7 @@ def audit(
     >>> result.members, result.nonmembers, result.attacks[0].attack
     (100, 100, 'gap')
     """
-    check_settings(attacks, delta)
+    check_settings(attacks, delta, confidence)
     members, nonmembers = sides(members, nonmembers)
     if references:
         refuse_shuffled(members, "members")
@@ -99,10 +123,16 @@ def audit(
         batch_size=batch_size,
         device=device,
     )
-    read = [ask(members, "members"), ask(nonmembers, "nonmembers")]
+    watched = [Side("members"), Side("nonmembers")]
+    warnings = [*read_twice(members, "members"), *read_twice(nonmembers, "nonmembers")]
+    with first_norm(model) as norms:
+        read = [ask(members, "members", watch=watched[0])]
+    read.append(ask(nonmembers, "nonmembers", watch=watched[1]))
     examples = Examples.join(read)
     is_member = np.arange(len(examples.labels)) < len(read[0].labels)
-    warnings = repeated(examples.digests, is_member)
+    warnings += repeated(examples.digests, is_member)
+    warnings += [warning for side in watched for warning in side.answers.warnings()]
+    warnings += [warning for norm in norms for warning in norm.warnings()]
     evidence = Evidence(
         target=examples.signals[0],
         labels=examples.labels,
@@ -110,9 +140,17 @@ def audit(
         references=_references(examples, included),
         augmented=examples.augmented,
         noisy=examples.noisy[0] if examples.noisy else None,
+        names=names if names is not None else names_of((members, nonmembers), [len(one.labels) for one in read]),
     )
     return audit_evidence(
-        evidence, attacks=attacks, variance=variance, confidence=confidence, delta=delta, warnings=warnings
+        evidence,
+        attacks=attacks,
+        variance=variance,
+        confidence=confidence,
+        delta=delta,
+        randomized=randomized,
+        warnings=warnings,
+        sides=sides_alike(*(side.sample.described() for side in watched)),
     )
 
 
@@ -123,15 +161,19 @@ def audit_evidence(
     variance: Variance = "shrunk",
     confidence: float = 0.95,
     delta: float = 0.0,
+    randomized: bool = False,
     protocol: Protocol = "given",
     warnings: Sequence[str] = (),
     learnt: Learnt | None = None,
+    sides: Sequence[Told] | str = NO_INPUTS,
 ) -> AuditResult:
     """Audit from signals alone: no model is needed. Arguments are as in `audit`.
 
     `learnt` keeps what attacks learn from the reference models, for audits of other targets with the same ones.
+    `sides` is how well inputs and labels alone tell members from non-members, or why that was not looked at.
 
-    Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models.
+    Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models and
+    when the numbers of members and non-members contradict `randomized`.
 
     >>> phi = np.random.default_rng(0).normal(size=400) + np.repeat([1.0, 0.0], 200)
     >>> signals = Signals.of_phi(phi)
@@ -139,8 +181,10 @@ def audit_evidence(
     >>> audit_evidence(evidence).verdict.kind
     'leak'
     """
-    check_settings(attacks, delta)
+    check_settings(attacks, delta, confidence)
     members = evidence.members
+    if randomized:
+        check_coins(int(members.sum()), int((~members).sum()))
     learnt = learnt or Learnt(evidence.references, evidence.labels)
     if learnt.references is not evidence.references:
         raise DataError("learnt: got what was learnt from other reference models; expected those of the evidence")
@@ -157,7 +201,6 @@ def audit_evidence(
             members,
             decides=attack.decides(evidence),
             first=first,
-            delta=delta,
             confidence=confidence,
         )
         found.append(result)
@@ -167,11 +210,19 @@ def audit_evidence(
             f"attacks: none of {', '.join(attacks)} can be made with what is given; add "
             f"{' or '.join(PLAIN_FAMILIES)}, or reference models"
         )
+    alike = _alike(sides, evidence, protocol)
+    lower_ends = [auc_interval_of(curve, 1 - (1 - confidence) / len(curves))[0] for curve in curves.values()]
+    unlike = not_comparable(alike, lower_ends)
     primary = next((name for name in PRIMARY if name in scores), found[-1].attack)
     risks = shares_below(scores[primary], members)
-    one_run = None
-    if protocol == "half":
-        one_run = one_run_epsilon_of_scores(scores[primary], members, delta=delta, confidence=confidence)
+    telling = telling_counts(evidence)
+    if randomized and not telling and unlike is None:
+        # of the primary attack alone: it was chosen beforehand, and its scores do not know who is a member
+        epsilon = one_run_epsilon_of_scores(scores[primary], members, delta=delta, confidence=confidence)
+        found = [replace(one, epsilon=epsilon) if one.attack == primary else one for one in found]
+    verdict = unlike or judge(found, members.sum(), (~members).sum(), confidence)
+    unnamed = why_unnamed(verdict, next(one for one in found if one.attack == primary), confidence)
+    inside, outside = accuracies(evidence)
     return AuditResult(
         protocol=protocol,
         members=int(members.sum()),
@@ -181,18 +232,52 @@ def audit_evidence(
         delta=delta,
         attacks=tuple(found),
         primary=primary,
-        verdict=judge(found, members.sum(), (~members).sum(), confidence),
-        one_run_epsilon=one_run,
-        exposed=_exposed(risks, evidence),
-        classes=_classes(scores[primary], evidence, confidence),
-        warnings=(*warnings, *_telling_counts(evidence)),
+        verdict=verdict,
+        exposed=() if unnamed else exposed(scores[primary], risks, evidence),
+        classes=by_class(scores[primary], evidence, confidence),
+        warnings=(
+            *warnings,
+            *of_accuracy(evidence),
+            *of_signs(curves),
+            *warned(alike, lower_ends),
+            *telling,
+            *left_out(attacks, evidence),
+        ),
+        members_accuracy=inside,
+        nonmembers_accuracy=outside,
+        alike=alike,
         curves={name: thinned(curve) for name, curve in curves.items()},
         risks=risks,
     )
 
 
-def check_settings(attacks: Sequence[str], delta: float = 0.0) -> None:
-    """Raise `RecipeError` for attacks that do not exist and a delta that is no probability below 1."""
+class Side:
+    """What is noticed of one side's batches as they pass."""
+
+    def __init__(self, what: str) -> None:
+        self.sample = Sample()
+        self.answers = Answers(what)
+
+    def __call__(self, inputs: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor) -> None:
+        """Take note of a batch."""
+        self.sample.add(inputs, labels, digests)
+        self.answers.add(logits, labels)
+
+
+def _alike(sides: Sequence[Told] | str, evidence: Evidence, protocol: Protocol) -> Alike:
+    """Put together what tells the sides apart; a random half needs no check."""
+    if protocol == "half":
+        return Alike(unchecked=DRAWN)
+    if min(evidence.members.sum(), (~evidence.members).sum()) < FEWEST:
+        return Alike(unchecked=f"there are fewer than {FEWEST} examples on a side")
+    of_inputs, unchecked = ([], sides) if isinstance(sides, str) else (list(sides), "")
+    return surest([*of_inputs, *compare_answers(evidence)], unchecked)
+
+
+def check_settings(attacks: Sequence[str], delta: float = 0.0, confidence: float = 0.95) -> None:
+    """Raise `RecipeError` for attacks that do not exist, and for a delta or confidence out of range."""
+    if not 0 < confidence < 1:
+        raise RecipeError(f"confidence: got {confidence:g}; expected a share between 0 and 1, such as 0.95")
     if not 0 <= delta < 1:
         raise RecipeError(f"delta: got {delta:g}; expected a probability from 0 to below 1")
     for name in attacks:
@@ -200,47 +285,6 @@ def check_settings(attacks: Sequence[str], delta: float = 0.0) -> None:
             raise RecipeError(
                 f"attacks: got {name!r}{did_you_mean(name, FAMILIES)}; expected some of {', '.join(FAMILIES)}"
             )
-
-
-def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) -> list[str]:
-    """Find examples that are members and non-members at once, or members twice, by the digests of their contents.
-
-    Returns warnings with the counts; raises `DataError` when more than 1% of the smaller side overlap.
-    """
-    warnings = []
-    mine, times = np.unique(digests[is_member], return_counts=True)
-    theirs = np.unique(digests[~is_member])
-    overlap = len(np.intersect1d(mine, theirs, assume_unique=True))
-    smaller = min(is_member.sum(), (~is_member).sum())
-    if overlap > MOST_OVERLAP * smaller:
-        raise DataError(
-            f"{overlap} examples are among the members and among the non-members, more than 1% of {smaller}; expected "
-            "two separate sets: take the common ones out"
-        )
-    if overlap:
-        warnings.append(f"{overlap} examples are among the members and among the non-members")
-    again = int((times - 1).sum())
-    if again:
-        warnings.append(f"{again} of {int(is_member.sum())} members are repetitions of others")
-    return warnings
-
-
-def _telling_counts(evidence: Evidence) -> list[str]:
-    """Warn when the numbers of IN models alone tell members from non-members: attacks would read them, not the model.
-
-    That happens when reference sets are balanced with the target counted in.
-    """
-    if evidence.references is None:
-        return []
-    counts = evidence.references.included.sum(0).astype(np.float64)
-    low, high = auc_interval_of(roc(counts, evidence.members), 0.999)
-    if low <= 0.5 <= high:
-        return []
-    means = [counts[side].mean() for side in (evidence.members, ~evidence.members)]
-    return [
-        f"members are in the training data of {means[0]:.2f} reference models on average, non-members of "
-        f"{means[1]:.2f}: these counts give membership away; draw reference sets independently of the target"
-    ]
 
 
 def _references(examples: Examples, included: npt.ArrayLike | None) -> References | None:
@@ -263,24 +307,3 @@ def _sampled(references: References, examples: Examples) -> SampledAnswers:
         for number, asked in enumerate(examples.noisy[1:])
     ]
     return SampledAnswers(model, example, NoisyAnswers.join(of_models))
-
-
-def _exposed(risks: Array, evidence: Evidence) -> tuple[Exposed, ...]:
-    places = np.flatnonzero(evidence.members)
-    highest = places[np.argsort(-risks[places], kind="stable")[:MOST_EXPOSED]]
-    return tuple(Exposed(int(place), int(evidence.labels[place]), float(risks[place])) for place in highest)
-
-
-def _classes(scores: Array, evidence: Evidence, confidence: float) -> tuple[ClassRisk, ...]:
-    classes = []
-    by_class = np.argsort(evidence.labels, kind="stable")
-    bounds = np.flatnonzero(np.diff(evidence.labels[by_class])) + 1
-    for of_class in np.split(by_class, bounds):
-        inside = evidence.members[of_class]
-        members, nonmembers = int(inside.sum()), int((~inside).sum())
-        auc = interval = None
-        if min(members, nonmembers) >= FEWEST_IN_CLASS:
-            curve = roc(scores[of_class], inside)
-            auc, interval = curve.auc, auc_interval_of(curve, confidence)
-        classes.append(ClassRisk(int(evidence.labels[of_class[0]]), members, nonmembers, auc, interval))
-    return tuple(classes)

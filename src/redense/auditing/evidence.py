@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from redense.attacks.threshold import Labels
 from redense.errors import DataError
 from redense.metrics.roc import Members
 from redense.signals import Signals
+
+Kind = Literal["IN", "OUT"]
+"""A reference model that was trained on an example, or was not."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class SampledAnswers:
 class References:
     """What m reference models say about the same n examples: signals [m, n], and what each was trained on [m, n].
 
+    Attacks that need models of a kind which an example lacks, or more models than there are, are left out.
     `noisy` holds their answers to noisy queries about a sample of models and examples, where they were asked.
     """
 
@@ -71,20 +76,22 @@ class References:
     noisy: SampledAnswers | None = None
 
     def __post_init__(self) -> None:
-        if len(self.included) < 2:
-            raise DataError(f"got {len(self.included)} reference model(s); expected at least 2")
         if self.included.shape != self.signals.phi.shape:
             raise DataError(
                 f"references: got membership {self.included.shape} and signals {self.signals.phi.shape}; "
                 "expected [models, examples] for both"
             )
-        counts = self.included.sum(0)
-        lacking = np.flatnonzero((counts == 0) | (counts == len(self.included)))
-        if len(lacking):
-            raise DataError(
-                f"references: {len(lacking)} of {len(counts)} examples (first: {_first(lacking)}) were in the training "
-                "data of all or of none; expected each to be in some and not in others: draw complementary halves"
-            )
+        if self.included.dtype != np.bool_:
+            raise DataError(f"included: got {self.included.dtype}; expected bool, True = trained on the example")
+
+    @property
+    def teach(self) -> bool:
+        """Whether there are answers about examples that a model was trained on, and about such that it was not."""
+        return bool(self.included.any() and not self.included.all())
+
+    def lacking(self, kind: Kind) -> npt.NDArray[np.int64]:
+        """Return the examples that no model was trained on (``IN``) or that all were (``OUT``)."""
+        return np.flatnonzero(~(self.included if kind == "IN" else ~self.included).any(0))
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class Evidence:
     `labels` are the true classes, `members` bool. `augmented` holds whether the target's answers to q augmented queries
     about each example were right, bool [n, q]; `noisy` what it says to noisy queries, [n, classes]. With `phi_only`
     nothing is known but the probability of the true class (`Signals.of_phi`, `Signals.of_loss`). Attacks that need what
-    is not there are left out.
+    is not there are left out. `names` [n] are what reports call the examples, by default their places from 0.
     """
 
     target: Signals
@@ -104,6 +111,7 @@ class Evidence:
     augmented: npt.NDArray[np.bool_] | None = None
     noisy: NoisyAnswers | None = None
     phi_only: bool = False
+    names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.target)
@@ -121,6 +129,8 @@ class Evidence:
             raise DataError(f"augmented: got {self.augmented.shape}; expected ({n}, queries)")
         if self.noisy is not None and len(self.noisy.probabilities) != n:
             raise DataError(f"noisy: got {self.noisy.probabilities.shape}; expected ({n}, classes)")
+        if self.names is not None and len(self.names) != n:
+            raise DataError(f"names: got {len(self.names)}; expected {n}, one for each example, members and others")
         refuse_unreal("the target", self.target)
         if self.references is not None:
             if self.references.included.shape[1] != n:

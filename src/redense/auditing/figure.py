@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from redense.auditing.result import AuditResult
 
-COLOURS = ("#1b6ca8", "#d95f02", "#2a9d5c", "#7b3fa0", "#444444", "#b08900")
+COLOURS = ("#1b6ca8", "#d95f02", "#2a9d5c", "#7b3fa0", "#444444", "#b08900", "#c0397b", "#5b8a8a")
 MOST = 6
 """Curves that a panel has room for."""
 
@@ -30,35 +31,59 @@ def roc_png(results: Sequence[tuple[str, AuditResult]]) -> bytes:
 
 
 def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
-    """Draw a panel for each titled result, with the curves of up to six of its attacks; the diagonal is guessing."""
+    """Draw a panel for each titled result, with the curves of up to six of its attacks; the diagonal is guessing.
+
+    The strongest attack, which the verdict names, is always among them and drawn thick.
+    """
     from matplotlib.figure import Figure
 
     width = min(len(results), 3)
     height = -(-len(results) // width)
     figure = Figure(figsize=(1 + 4.4 * width, 0.4 + 4.2 * height), dpi=150, layout="constrained")
+    colours = _colours([result for _, result in results])
     panels = figure.subplots(height, width, squeeze=False).ravel()
     for axes in panels[len(results) :]:
         axes.set_visible(False)
     for axes, (title, result) in zip(panels, results, strict=False):
         least = 1 / result.nonmembers
         axes.plot([least, 1], [least, 1], color="#999999", linestyle=":", linewidth=1.2, label="guessing")
-        names = [name for name in PICTURED if name in result.curves] or list(result.curves)
-        for name, colour in zip(names[:MOST], COLOURS, strict=False):
+        strongest = result.verdict.attack
+        for name in _drawn(result):
             fpr, tpr = result.curves[name]
             steps = [(x, y) for x, y in zip(fpr, tpr, strict=True) if y > 0]
             x, y = [max(x, least) for x, _ in steps], [y for _, y in steps]
-            axes.plot(x, y, color=colour, linewidth=1.5, drawstyle="steps-post", label=name)
+            axes.plot(
+                x, y, color=colours[name], linewidth=3 if name == strongest else 1.2, drawstyle="steps-post", label=name
+            )
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(least, 1)
         axes.set_ylim(least, 1)
-        axes.set_xlabel("false-positive rate")
-        axes.set_ylabel("true-positive rate")
-        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("non-members wrongly accused (false-positive rate)")
+        axes.set_ylabel("members found (true-positive rate)")
+        thick = f"thick: {strongest}, the strongest" if strongest else ""
+        axes.set_title("\n".join(line for line in (title, thick) if line), fontsize=11)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     handles = {line.get_label(): line for axes in panels for line in axes.get_lines()}
-    figure.legend(
+    legend = figure.legend(
         handles.values(), handles.keys(), frameon=False, loc="outside lower center", ncols=2 + 2 * (width > 1)
     )
+    for line in legend.get_lines():  # an attack may be thick in some panels only
+        line.set_linewidth(1.5)
     return figure
+
+
+def _drawn(result: AuditResult) -> list[str]:
+    """Choose the attacks whose curves there is room for, the strongest among them."""
+    names = [name for name in PICTURED if name in result.curves] or list(result.curves)
+    strongest = result.verdict.attack
+    if strongest is None or strongest in names[:MOST]:
+        return names[:MOST]
+    return [*names[: MOST - 1], strongest]
+
+
+def _colours(results: Sequence[AuditResult]) -> dict[str, str]:
+    """Give every attack that is drawn the same colour in all panels."""
+    names = dict.fromkeys(name for result in results for name in _drawn(result))
+    return dict(zip(names, cycle(COLOURS)))  # as many as there are attacks

@@ -8,48 +8,69 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import FORMER, Protocol
+from redense.auditing.verdict import Verdict
 from redense.errors import DataError
 from redense.files.reading import Written, field, fields
 from redense.text import csv_text
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had an epsilon for every attack that no proof covers, verdicts without size, and no check of the sides."""
 SOURCE = "audit result"
 _WRITTEN = Written("the result of an audit", FORMAT, "audit again with this version of redense", DataError)
-FEWEST = 50
-"""Members and non-members that a verdict needs."""
+SURE = 0.01
+"""Sides that are alike are told apart so often at most."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """`kind`: whether a leak was shown; `sentence`: the same for somebody who has never heard of an ROC curve."""
+class Alike:
+    """How well members and non-members are told apart without the model under audit.
 
-    kind: Literal["leak", "none shown", "too few"]
-    sentence: str
+    `auc` is the largest area that was reached, by `by`: classifiers on inputs and labels alone, or the answers of
+    reference models that saw neither. 0.5 means alike. `interval` holds in 95%, over all that was tried;
+    `p_value` is of "the two sides are alike", over all that was tried. All three are None where nothing was tried.
+    `unchecked` says why inputs and labels were not looked at; it is empty where they were.
+    """
+
+    auc: float | None = None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    by: str = ""
+    unchecked: str = ""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the two sides differ beyond chance."""
+        return self.p_value is not None and self.p_value < SURE
 
 
 @dataclass(frozen=True)
 class Exposed:
-    """A member that stands out: its place among the audited examples, its class, and its `risk`.
+    """A member that stands out: its place among the audited examples, its name, its class, and its `risk`.
 
+    `name` is the file's or the user's own, else the place, from 0 in the order in which examples were given.
     `risk` in [0, 1] is the share of non-members with a lower score: at 0.999 an attacker who picks this example
     accuses at most 1 in 1,000 non-members with it.
     """
 
     example: int
+    name: str
     label: int
     risk: float
 
 
 @dataclass(frozen=True)
 class ClassRisk:
-    """How much the members of one class stand out among its examples: AUC with its interval, None with too few."""
+    """How much the members of one class stand out among its examples: AUC with its interval, None with too few.
+
+    The intervals hold together: none of them misses in 95% of audits, so that the highest class's holds too.
+    """
 
     label: int
     members: int
@@ -64,8 +85,11 @@ class AuditResult:
 
     `protocol` is ``all`` (trained on all training data, test data as non-members), ``half`` (trained on a random
     half, the other half being non-members) or ``given`` (the user's own members and non-members). `primary` names the
-    attack, chosen beforehand, that `exposed`, `classes` and per-example risks rest on. `one_run_epsilon` is what the
-    run proves when every example was a member with probability 1/2, independently (``half`` only, else None).
+    attack, chosen beforehand, that `exposed`, `classes`, per-example risks and an epsilon rest on. `exposed` is empty
+    unless a leak was shown, by a primary attack that compares every example with reference models trained without it.
+    `members_accuracy` and `nonmembers_accuracy` in [0, 1] are those of the audited model, None where only the
+    probability of the true class is known. `alike` says how well the two sides are told apart without the model.
+    `warnings` is what should be known before any of it is believed.
     `curves` holds (FPR, TPR) points of every attack. `risks` [n] is the risk of every example, members or not, in the
     order in which they were given; it is not written to JSON.
     """
@@ -79,11 +103,13 @@ class AuditResult:
     attacks: tuple[AttackResult, ...]
     primary: str
     verdict: Verdict
-    one_run_epsilon: float | None
     exposed: tuple[Exposed, ...]
     classes: tuple[ClassRisk, ...]
     warnings: tuple[str, ...]
     curves: dict[str, tuple[list[float], list[float]]]
+    members_accuracy: float | None
+    nonmembers_accuracy: float | None
+    alike: Alike
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def attack(self, name: str) -> AttackResult:

@@ -95,13 +95,14 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
 
     It holds ``members`` bool [n] and one of ``logits`` [n, classes] with ``labels`` [n], ``phi`` (scaled logits) [n] or
     ``loss`` [n]; for reference models the same with ``reference_`` before its name, [m, ...], and ``included`` bool
-    [m, n]. ``labels`` may come with any.
+    [m, n]. ``labels`` may come with any, and ``names`` [n], what reports call the examples.
     """
     arrays = read_npz(path, "signals", ("members",))
     kind = next((name for name in SIGNALS if name in arrays), None)
     if kind is None:
         raise DataError(f"{path}: holds {held(arrays)}; expected one of {', '.join(SIGNALS)}")
-    single = [name for name in ("members", kind, "labels", f"reference_{kind}", "included") if _is_single(arrays, name)]
+    of_examples = ("members", kind, "labels", f"reference_{kind}", "included", "names")
+    single = [name for name in of_examples if _is_single(arrays, name)]
     if single:
         raise DataError(f"{path}: {', '.join(single)} is a single value; expected one an example")
     if kind == "logits" and "labels" not in arrays:
@@ -128,6 +129,7 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
         arrays["members"],
         references=references,
         phi_only=kind != "logits",
+        names=arrays["names"].tolist() if "names" in arrays else None,
     )
     return audit_evidence(evidence, **options)
 

@@ -10,11 +10,16 @@ from rich.table import Table
 
 from redense.auditing.attack_result import FPRS, RateAt
 from redense.auditing.protocols import PROTOCOLS
+from redense.auditing.verdict import GRADES, why_unnamed
+from redense.text import interval_text
 
 if TYPE_CHECKING:
-    from redense.auditing.result import AuditResult
+    from redense.auditing.result import Alike, AuditResult
 
 WIDTH = 150
+EXPOSED = 8
+"""Members that the table names."""
+MARK = "*"
 
 
 def audit_table(result: AuditResult) -> RenderableType:
@@ -27,16 +32,25 @@ def audit_table(result: AuditResult) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     for attack in result.attacks:
         table.add_row(
-            attack.attack,
+            marked(attack.attack, result),
             f"{attack.auc:.4f}",
             interval_text(attack.auc_interval, 1, 4),
             f"{100 * attack.accuracy:.2f}",
             interval_text(attack.accuracy_interval, 100, 2),
             f"{100 * attack.oracle_accuracy:.2f}",
             *(_rate(rate) for rate in attack.rates if rate.fpr in shown),
-            f"{attack.epsilon:.2f}",
+            "-" if attack.epsilon is None else f"{attack.epsilon:.2f}",
         )
-    return Group(result.verdict.sentence, "", table, "", *notes(result), *_most_exposed(result))
+    return Group(
+        result.verdict.sentence,
+        "",
+        table,
+        "",
+        *notes(result),
+        exposed_line(result, EXPOSED),
+        *_by_class(result),
+        *explanations(result.confidence),
+    )
 
 
 def plain_audit(result: AuditResult) -> str:
@@ -48,47 +62,102 @@ def plain_audit(result: AuditResult) -> str:
 
 
 def notes(result: AuditResult) -> list[str]:
-    """Explain the columns and say what is left out, and why."""
-    sure = f"{100 * result.confidence:g}%"
+    """Say what an audit is about, what is left out and why, and what to know before believing it."""
     references = f", {result.references} reference models" if result.references else ", no reference models"
     refused = [
         f"TPR at {100 * rate.fpr:g}% FPR: - ({rate.refusal})" for rate in result.attacks[0].rates if rate.point is None
     ]
-    one_run = result.one_run_epsilon
     return [
         f"{result.members:,} members, {result.nonmembers:,} non-members{references}; "
         f"protocol {result.protocol}: {PROTOCOLS[result.protocol]}.",
-        "accuracy: balanced (50% = guessing), thresholds learnt on other examples or reference models; oracle: "
-        "the best threshold for these examples.",
-        f"Intervals hold in {sure} of audits; ε: what an attack proves with {sure} confidence (delta "
-        f"{result.delta:g}), corrected for choosing the threshold.",
-        *([f"One training run proves ε of at least {one_run:.2f} ({result.primary})."] if one_run is not None else []),
+        accuracy_text(result),
+        *note(result.alike),
+        _epsilon(result),
         *refused,
         *(f"Warning: {warning}." for warning in result.warnings),
     ]
 
 
-def _most_exposed(result: AuditResult) -> list[str]:
-    first = ", ".join(f"{one.example} (class {one.label})" for one in result.exposed[:8])
+def accuracy_text(result: AuditResult) -> str:
+    """Say how often the model is right about each side."""
+    inside, outside = result.members_accuracy, result.nonmembers_accuracy
+    if inside is None or outside is None:
+        return "The model's accuracy is not known: only the probability of the true class was given."
+    return f"The model is right about {100 * inside:.2f}% of the members and {100 * outside:.2f}% of the non-members."
+
+
+def note(alike: Alike) -> list[str]:
+    """Say what was found, or why nothing was looked for."""
+    found = []
+    if alike.auc is not None:
+        found = [f"Without the model, {alike.by} tell members from non-members with an AUC of {figure(alike)}."]
+    if alike.unchecked:
+        found.append(f"Not checked whether members and non-members are alike in inputs: {alike.unchecked}.")
+    return found
+
+
+def figure(alike: Alike) -> str:
+    """Write the area with its interval."""
+    low, high = alike.interval or (0.0, 1.0)
+    return f"{alike.auc:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def explanations(confidence: float) -> list[str]:
+    """Explain verdict and columns to somebody who has never heard of an ROC curve."""
+    sure = f"{100 * confidence:g}%"
+    grades = ", ".join(f'"{grade}" from {100 * least:g}%' for grade, least in GRADES if least)
+    return [
+        "Members are examples that the model was trained on, non-members others like them. An attack gives every "
+        "example a score and guesses that those with high scores are members; the more often it is right, the more "
+        "the model gives away.",
+        "accuracy: how often the guesses are right, members and non-members weighing alike (50%: as good as guessing; "
+        "100%: everything is given away), with thresholds learnt on other examples or reference models; oracle: with "
+        "the threshold that happens to be best for these examples, which no attacker knows.",
+        "AUC: how often a member's score is higher than a non-member's (0.5: as good as guessing). TPR at 1%: the "
+        "share of the members that are found when 1% of the non-members are wrongly accused. ε: the privacy loss "
+        "(differential privacy) that is proven.",
+        f"Intervals, in brackets, hold the true figure in {sure} of audits, each by itself. The verdict's is wider: "
+        f"those of all attacks hold together in {sure}. Its lower end chooses the word: {grades}, else "
+        f'"{GRADES[-1][0]}". '
+        f"p: how often chance alone would look like a leak at least as clear. {MARK}: the strongest attack, which the "
+        "verdict names.",
+    ]
+
+
+def _epsilon(result: AuditResult) -> str:
+    if result.attack(result.primary).epsilon is None:
+        return (
+            "ε: -, because one training proves none unless an independent fair coin put every example in (randomized)."
+        )
+    return (
+        f"ε: what this one training proves (delta {result.delta:g}, confidence {100 * result.confidence:g}%) by "
+        f"{result.primary}, chosen beforehand, where an independent fair coin put every example in."
+    )
+
+
+def marked(attack: str, result: AuditResult) -> str:
+    """Return an attack's name, marked if it is the strongest."""
+    return f"{attack} {MARK}" if attack == result.verdict.attack else attack
+
+
+def exposed_line(result: AuditResult, most: int) -> str:
+    """Name the most exposed members with their classes, or say why none are."""
+    unnamed = why_unnamed(result.verdict, result.attack(result.primary), result.confidence)
+    if unnamed:
+        return f"Most exposed members: none are named, because {unnamed}."
+    first = ", ".join(f"{one.name} (class {one.label})" for one in result.exposed[:most])
+    return f"Most exposed members by {result.primary}: {first}."
+
+
+def _by_class(result: AuditResult) -> list[str]:
     ranked = sorted((risk for risk in result.classes if risk.auc is not None), key=lambda risk: -(risk.auc or 0))
-    lines = [f"Most exposed members by {result.primary}: {first}."]
-    if len(ranked) > 1:
-        ends = [
-            f"class {risk.label} {risk.auc:.3f} {interval_text(risk.auc_interval or (0, 1), 1, 3)}"
-            for risk in (ranked[0], ranked[-1])
-        ]
-        lines.append(f"AUC of {result.primary} by class: from {ends[1]} to {ends[0]}.")
-    return lines
-
-
-def interval_text(interval: tuple[float, float], factor: float, digits: int) -> str:
-    """Write both ends, times a factor.
-
-    >>> interval_text((0.1, 0.25), 100, 1)
-    '[10.0, 25.0]'
-    """
-    low, high = (factor * end for end in interval)
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    if len(ranked) < 2:
+        return []
+    ends = [
+        f"class {risk.label} {risk.auc:.3f} {interval_text(risk.auc_interval or (0, 1), 1, 3)}"
+        for risk in (ranked[0], ranked[-1])
+    ]
+    return [f"AUC of {result.primary} by class: from {ends[1]} to {ends[0]}."]
 
 
 def _rate(rate: RateAt) -> str:

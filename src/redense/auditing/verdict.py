@@ -3,49 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from scipy.special import ndtri
 
 from redense.auditing.attack_result import AttackResult
-from redense.auditing.result import FEWEST, AuditResult, Verdict
-from redense.errors import LeakFound, RecipeError
+from redense.auditing.attacks import CALIBRATED
+from redense.errors import DataError, LeakFound, RecipeError
+from redense.text import interval_text
+
+if TYPE_CHECKING:
+    from redense.auditing.result import AuditResult
+
+GRADES = (("strongly", 0.75), ("clearly", 0.55), ("barely", 0.0))
+"""How much a leak is, and the least lower end of the strongest attack's accuracy, over all attacks, for saying so."""
+FEWEST = 50
+"""Members and non-members that a verdict needs."""
+JUDGED = ("leak", "none shown")
+"""Kinds of verdicts that say something about membership."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`kind`: whether a leak was shown; `sentence`: the same for somebody who has never heard of an ROC curve.
+
+    - `attack`: the strongest, whose accuracy has the highest lower end over all attacks made; `accuracy`: its balanced
+      accuracy, in [0, 1]; `interval`: of that, widened so that those of all attacks hold together;
+    - `p`: of no leak, corrected for the number of attacks;
+    - `grade`: of a leak, ``barely``, ``clearly`` or ``strongly``, by the interval's lower end (`GRADES`).
+
+    None where there is no verdict (`kind` is ``too few`` or ``not comparable``), and `grade` where no leak was shown.
+    """
+
+    kind: Literal["leak", "none shown", "too few", "not comparable"]
+    sentence: str
+    attack: str | None = None
+    accuracy: float | None = None
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    grade: str | None = None
 
 
 def judge(found: Sequence[AttackResult], members: int, nonmembers: int, confidence: float) -> Verdict:
-    """Judge by the smallest p-value, corrected for the number of attacks."""
+    """Judge by the smallest p-value, corrected for the number of attacks; name the strongest attack and its size."""
     if min(members, nonmembers) < FEWEST:
         return Verdict(
             "too few",
             f"No verdict: {members:,} members and {nonmembers:,} non-members are too few; at least {FEWEST} of each "
             "are needed.",
         )
-    best = min(found, key=lambda attack: (attack.p_value, -attack.auc))
-    p_value = min(1.0, best.p_value * len(found))
-    made = f"{len(found)} attack{'s' * (len(found) > 1)}"
-    if p_value >= 1 - confidence:
-        strongest = max(found, key=lambda attack: attack.accuracy)
-        return Verdict(
-            "none shown",
-            f"No leak that this audit can show: none of {made} on {members:,} members and {nonmembers:,} non-members "
-            f"does better than chance would (the best is right {100 * strongest.accuracy:.1f}% of the time, guessing "
-            "50%). Stronger attacks may exist.",
-        )
-    probability = "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.4f}"
-    return Verdict(
-        "leak",
-        f"This model gives away who was in its training data: the attack {best.attack!r} is right "
-        f"{100 * best.accuracy:.1f}% of the time where guessing is right 50%{_picked_out(best)} ({probability} over "
-        f"{made}).",
+    p_value = min(1.0, len(found) * min(attack.p_value for attack in found))
+    interval, best = max(
+        ((simultaneous(attack, len(found), confidence), attack) for attack in found),
+        key=lambda ranked: (ranked[0], ranked[1].accuracy),
     )
+    probability = f"p {'' if p_value < 1e-4 else '= '}{p_text(p_value)}"
+    rank = f"the strongest of {len(found)} attacks" if len(found) > 1 else "the only attack made"
+    size = (
+        f"{best.attack!r}, {rank}, is right in "
+        f"{100 * best.accuracy:.1f}% {interval_text(interval, 100, 1)} where guessing is right in 50%"
+    )
+    over = f"over all {len(found)} attacks, {probability}" if len(found) > 1 else probability
+    if p_value >= 1 - confidence:
+        sentence = (
+            f"No leak that this audit can show: with {members:,} members and {nonmembers:,} non-members, {size}, which "
+            f"chance alone may give ({over}). Stronger attacks may exist."
+        )
+        return Verdict("none shown", sentence, best.attack, best.accuracy, interval, p_value)
+    grade = next(grade for grade, least in GRADES if interval[0] >= least)
+    sentence = f"This model {grade} gives away who was in its training data: {size}{_picked_out(best)} ({over})."
+    if interval[0] <= 0.5:
+        sentence += _ranked(found)
+    return Verdict("leak", sentence, best.attack, best.accuracy, interval, p_value, grade)
+
+
+def simultaneous(attack: AttackResult, tests: int, confidence: float) -> tuple[float, float]:
+    """Widen the interval of an accuracy so that those of so many tests hold together, inside [0, 1].
+
+    Each may then err with a probability of (1 - `confidence`) / `tests` (Bonferroni); an end moves away from the
+    accuracy as the quantile of the normal distribution does. `confidence` is that of the attack's own interval.
+    """
+    wanted = float(ndtri(1 - (1 - confidence) / tests / 2) / ndtri(0.5 + confidence / 2))
+    low, high = (attack.accuracy + wanted * (end - attack.accuracy) for end in attack.accuracy_interval)
+    return max(0.0, low), min(1.0, high)
 
 
 def _picked_out(attack: AttackResult) -> str:
-    """Say how many members can be picked out at the lowest false-positive rate that is shown."""
+    """Say how many members are picked out at the lowest false-positive rate shown, if more than by chance."""
     shown = [rate for rate in attack.rates if rate.point is not None]
-    if not shown or shown[-1].point is None or shown[-1].point.tpr <= shown[-1].fpr:
+    if not shown or shown[-1].point is None or shown[-1].point.tpr_interval[0] <= shown[-1].fpr:
         return ""
     return (
         f", and picks out {100 * shown[-1].point.tpr:.2g}% of the members while accusing "
         f"{100 * shown[-1].fpr:g}% of the others"
     )
+
+
+def _ranked(found: Sequence[AttackResult]) -> str:
+    """Say what shows a leak where no accuracy does."""
+    surest = min(found, key=lambda attack: (attack.p_value, -attack.auc))
+    return f" What shows it is not how often guesses are right but which examples {surest.attack!r} ranks highest."
+
+
+def p_text(p_value: float) -> str:
+    """Write a p-value with as many digits as anybody reads.
+
+    >>> p_text(0.0123), p_text(3e-9)
+    ('0.0123', '< 0.0001')
+    """
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"
+
+
+def why_unnamed(verdict: Verdict, primary: AttackResult, confidence: float) -> str | None:
+    """Say why no members are named as the most exposed ones; None where the primary attack can tell them."""
+    if verdict.kind != "leak":
+        return "no leak is shown"
+    if primary.attack not in CALIBRATED:
+        return (
+            f"{primary.attack} ranks easy examples highest, whether members or not; reference models (LiRA, RMIA) can "
+            "tell who is exposed"
+        )
+    if primary.p_value >= 1 - confidence:
+        return f"{primary.attack}, by which they would be chosen, shows no leak itself"
+    return None
 
 
 def check_limit(fail_above: float | None) -> None:
@@ -54,12 +135,29 @@ def check_limit(fail_above: float | None) -> None:
         raise RecipeError(f"fail_above: got {fail_above:g}; expected a balanced accuracy from 0.5 to 1")
 
 
-def refuse_leak(results: Sequence[AuditResult], fail_above: float) -> None:
-    """Raise `LeakFound` when the lower end of an attack's interval is above the limit; it names the surest one."""
-    made = [attack for result in results for attack in result.attacks]
-    worst = max(made, key=lambda attack: attack.accuracy_interval[0])
-    if worst.accuracy_interval[0] > fail_above:
+def refuse_leak(results: Sequence[tuple[str, AuditResult]], fail_above: float) -> None:
+    """Raise `LeakFound` when an attack of these titled results is more accurate than the limit; it names the strongest.
+
+    The intervals are widened for all attacks of all results (`simultaneous`): where no attack is truly more accurate
+    than the limit, at most 5% of calls raise it. Raises `DataError` when a result has no verdict to go by.
+    """
+    judged = [(title, result) for title, result in results if result.verdict.kind in JUDGED]
+    tests = sum(len(result.attacks) for _, result in judged)
+    intervals = [
+        (simultaneous(attack, tests, result.confidence), title, attack)
+        for title, result in judged
+        for attack in result.attacks
+    ]
+    interval, title, worst = max(intervals, key=lambda found: found[0], default=((0.0, 0.0), "", None))
+    if worst is not None and interval[0] > fail_above:
         raise LeakFound(
-            f"{worst.attack} is right {100 * worst.accuracy:.2f}% of the time, at least "
-            f"{100 * worst.accuracy_interval[0]:.2f}% for certain: more than --fail-above {fail_above:g}"
+            f"{_titled(title)}{worst.attack} is right in {100 * worst.accuracy:.1f}% {interval_text(interval, 100, 1)} "
+            f"(over all {tests} attacks): more than --fail-above {fail_above:g}"
         )
+    for title, result in results:
+        if result.verdict.kind not in JUDGED:
+            raise DataError(f"--fail-above {fail_above:g}: {_titled(title)}{result.verdict.sentence}")
+
+
+def _titled(title: str) -> str:
+    return f"{title}: " if title else ""

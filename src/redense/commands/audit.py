@@ -55,13 +55,17 @@ class Audit:
         tyro.conf.arg(help=f"Of {', '.join(FAMILIES)}; by default a run's own, else all that can be made."),
     ] = ()
     delta: float = 0.0
-    """Delta of the differential privacy that the epsilons are about."""
+    """Delta of the differential privacy that an epsilon is about."""
+    randomized: bool = False
+    """An independent fair coin put each of these examples into the training data or not: then this one training proves
+    an epsilon. Of a run, the halves of the protocol `half` are known to be drawn so."""
     device: Device = "auto"
     """Where to evaluate the model."""
     out: Path | None = None
     """A folder for audit.json, audit.csv, audit.png and audit.html; a run's audit is written into the run."""
     fail_above: float | None = None
-    """Exit with 1 when an attack's accuracy is certainly above this, 0.5 to 1."""
+    """Exit with 1 when an attack's accuracy is above this, 0.5 to 1, by an interval that holds for all attacks made
+    together; with 2 when there is no verdict."""
     data_root: Path | None = None
     """Where named data lie; else $REDENSE_DATA, else the user's cache folder."""
 
@@ -76,7 +80,8 @@ class Audit:
         if self.fail_above is not None:
             refuse_leak(results, self.fail_above)
 
-    def _audit(self, console: Console) -> list[AuditResult]:
+    def _audit(self, console: Console) -> list[tuple[str, AuditResult]]:
+        """Return titled results."""
         source = self.source
         given = [name for name in ("run", "model", "signals") if getattr(source, name) is not None]
         if len(given) != 1:
@@ -85,10 +90,12 @@ class Audit:
                 "--weights, --members and --nonmembers, or --signals"
             )
         if source.run is not None:
+            if self.randomized:
+                raise RecipeError("randomized: a run knows which of its targets are; leave it out")
             from redense.experiment.audit import audit_run
 
             rows = audit_run(source.run, self.attacks, data_root=self.data_root, device=self.device, console=console)
-            return [row.result for row in rows]
+            return [(row.name, row.result) for row in rows]
         from redense.auditing.table import audit_table
 
         result = self._audit_saved()
@@ -98,13 +105,13 @@ class Audit:
 
             written = write_audit(result, self.out)
             console.print(f"Written: {', '.join(map(str, written))}", highlight=False)
-        return [result]
+        return [("", result)]
 
     def _audit_saved(self) -> AuditResult:
         from redense.auditing.saved import audit_files, audit_signals_file
 
         source = self.source
-        options: dict[str, Any] = {"delta": self.delta}
+        options: dict[str, Any] = {"delta": self.delta, "randomized": self.randomized}
         if self.attacks:
             options["attacks"] = self.attacks
         if source.signals is not None:

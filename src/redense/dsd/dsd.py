@@ -54,7 +54,8 @@ class DSD(Loop):
         moments: ``reset`` clears the optimizer's state between phases, ``keep`` only that of pruned weights.
         schedule: `redense.schedules.OneShot` or `Cubic`.
         on_phase_end: called with this object when a phase is over, before anything changes: to save the dense model,
-            for instance. Phases in steps call it within the optimizer's step.
+            for instance. Phases in steps call it within the optimizer's step; who resumes from a state that was taken
+            there iterates over `steps()` or calls `start` before training.
         verbose: whether to say a line at each boundary.
         selection: which weights are pruned: include, exclude, preset, distribution, saliency, pattern (see
             `choose_masks`).
@@ -110,6 +111,12 @@ class DSD(Loop):
         self.selection = lasting(selection)
         self._enforcement: Enforcement | None = None
         self._rehearsal = False
+        self._due = False
+        """Whether the first optimizer has made a step that is not counted yet, since others are to follow."""
+        self._seen: set[int] = set()
+        """Which optimizers have made a step since the last one was counted."""
+        self._others = 0
+        """Steps of the others since the first one's last."""
         self._hooks = [StepHooks(inner) for inner in self._optimizers.inner]
         self._check_model()
         if self.unit == "steps":
@@ -157,7 +164,8 @@ class DSD(Loop):
             "plan": self._plan(),
             "progress": self.progress,
             "started": self._started,
-            "over": self._stepped and not within_epoch,
+            "over": (self._stepped or self._due) and not within_epoch,
+            "told": self._told,
             "masks": packed({name: masks.get(name) for name in names}, parameters),
         }
 
@@ -169,12 +177,19 @@ class DSD(Loop):
         """
         if self._started:
             raise TrainingError("load_state_dict: got a DSD that is running; load into a new one, before it starts")
-        if state.get("format") != FORMAT:
-            raise TrainingError(f"load_state_dict: got format {state.get('format')}; expected {FORMAT}")
+        if not isinstance(state, Mapping) or state.get("format") != FORMAT:
+            found = state.get("format") if isinstance(state, Mapping) else type(state).__name__
+            raise TrainingError(f"load_state_dict: got format {found}; expected {FORMAT}")
+        missing = [name for name in ("plan", "progress", "started", "over", "told", "masks") if name not in state]
+        if missing:
+            raise TrainingError(
+                f"load_state_dict: got a state without {', '.join(missing)}; expected that of state_dict"
+            )
         if state["plan"] != self._plan():
             raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {self._plan()}")
         masks = self._unpacked(state["masks"])
-        if self._resume(state["progress"], started=state["started"], over=state["over"]):
+        place = {name: bool(state[name]) for name in ("started", "over", "told")}
+        if self._resume(state["progress"], **place):
             self._register()
             if self.phase.kind == "sparse":
                 self._enforcement = Enforcement(self.model, self._optimizers, masks)
@@ -248,6 +263,8 @@ class DSD(Loop):
             return 1.0
         self._refuse_early_step(optimizer)
         self.start()
+        if optimizer is self._optimizers.inner[0]:
+            self._end_turn()  # the others made no step
         if self._enforcement:
             self._enforcement.before_step()
         return self.phase.rate
@@ -259,7 +276,27 @@ class DSD(Loop):
             self._enforcement.after_step()
         if self._rehearsal:
             return
-        if self.unit == "epochs" or optimizer is self._optimizers.inner[0]:
+        if self.unit == "epochs":
+            self._count_step()
+        else:
+            self._note_step(self._optimizers.inner.index(optimizer))
+
+    def _note_step(self, number: int) -> None:
+        """Count the first optimizer's step once all have made theirs: a phase does not change between them."""
+        self._seen.add(number)
+        self._due = self._due or number == 0
+        self._others = 0 if number == 0 else self._others + 1
+        if self._others > self.total:
+            raise TrainingError(
+                f"steps are counted of the first optimizer, which has made none in {self._others} steps of the others; "
+                "expected the one first that makes a step in every turn"
+            )
+        if len(self._seen) == len(self._optimizers.inner):
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._due:
+            self._due, self._seen = False, set()
             self._count_step()
 
     def _check_model(self) -> None:

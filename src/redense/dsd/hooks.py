@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,11 @@ import torch
 from torch import optim
 
 from redense.sparsity.enforce import uncompiled
+
+FORGOTTEN = (
+    "a DSD was made for this optimizer and thrown away before its loop began: nothing is pruned; keep it "
+    "(dsd = redense.DSD(...)) and train in the body of `for epoch in dsd.epochs():`"
+)
 
 
 class StepHooks:
@@ -55,6 +61,9 @@ class StepHooks:
             alive = weak()
             if alive is not None:
                 alive(self.optimizer)
+            else:
+                warnings.warn(FORGOTTEN, stacklevel=3)
+                self.remove()
 
         self._handles.append(self.optimizer.register_step_pre_hook(uncompiled(before_step)))
 

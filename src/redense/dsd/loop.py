@@ -28,6 +28,8 @@ class Loop:
         """Whether the first phase has begun, here or before the state was taken that was loaded."""
         self._stepped = False
         """Whether the optimizer has made a step in this epoch."""
+        self._told = False
+        """Whether the end of the phase was told, though the epoch (or step) is not counted yet."""
         self._loaded = False
 
     @property
@@ -76,7 +78,10 @@ class Loop:
         if not self._started:
             self._started = True
             self._begin()
-        self._say()
+        if self.unit == "steps" and self._stepped:  # the state was taken at the end of a phase, within a step
+            self.advance()
+        else:
+            self._say()
 
     def advance(self) -> None:
         """Count an epoch (or step) as over and enter the next phase when its time has come.
@@ -87,10 +92,12 @@ class Loop:
             raise TrainingError(f"advance: got {self!r}; expected one that is running; call start first")
         phase, since = running(self.phases, self.progress)
         ends = since + 1 == phase.epochs
-        if ends:
+        self._stepped = True  # a state that is taken now counts this epoch (or step) as over
+        if ends and not self._told:
+            self._told = True
             self._end_phase()
         self.progress += 1
-        self._stepped = False
+        self._stepped = self._told = False
         self._moved(ends)
         if ends and not self.finished:
             self._say()
@@ -117,6 +124,9 @@ class Loop:
     def _moved(self, ended: bool) -> None:
         """Do what is due when an epoch (or step) was counted; `ended`: it was its phase's last."""
 
+    def _end_turn(self) -> None:
+        """Do what is due when a turn of the loop over steps is over."""
+
     def _say(self) -> None:
         """Say which phase begins."""
 
@@ -128,17 +138,17 @@ class Loop:
             self._stepped = True
 
     def _leave(self) -> None:
-        self._started = self.begun = self._stepped = False
+        self._started = self.begun = self._stepped = self._told = False
         self.progress = self.total
 
-    def _resume(self, progress: int, *, started: bool, over: bool) -> bool:
+    def _resume(self, progress: int, *, started: bool, over: bool, told: bool) -> bool:
         """Go on where another loop over the same phases was; `over`: the epoch it was in counts as over.
 
-        Returns whether a phase is running there.
+        `told`: the end of its phase was told. Returns whether a phase is running there.
         """
         if isinstance(progress, bool) or not isinstance(progress, int) or not 0 <= progress <= self.total:
             raise TrainingError(f"load_state_dict: got progress {progress!r}; expected 0 to {self.total} {self.unit}")
-        self.progress, self._stepped, self._loaded = progress, over, True
+        self.progress, self._stepped, self._told, self._loaded = progress, over, told, True
         self._started = started and not self.finished
         return self._started
 
@@ -179,4 +189,5 @@ class Loop:
         self.start()
         while not self.finished:
             yield self.progress
+            self._end_turn()
         self.remove()

@@ -14,13 +14,19 @@ from redense.auditing.figure import save_roc_figure
 from redense.auditing.page import audit_html
 from redense.auditing.protocols import PROTOCOLS
 from redense.errors import FolderError
+from redense.experiment.audit_comparison import compare_audits
 from redense.experiment.audit_rows import AuditRow, write_rows
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.folder import read_plan, read_recipe
+from redense.experiment.measure import measure
 from redense.experiment.prepare import Prepared, prepare
+from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases, write_replicates
 from redense.experiment.report.audits import audit_summary, save_audit_traces
+from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
+from redense.experiment.show import show_comparisons
+from redense.experiment.write import write_results
 from redense.files.writing import write_whole
 
 
@@ -37,12 +43,15 @@ def audit_run(
     Raises `FolderError` when the folder holds no finished phase of a run.
     """
     check_settings(attacks)
-    return audit_prepared(_prepared_as_trained(folder, data_root, device), Store(folder), console, attacks)
+    return audit_prepared(
+        _prepared_as_trained(folder, data_root, device), Store(folder, reads_only=True), console, attacks
+    )
 
 
 def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: tuple[str, ...] = ()) -> list[AuditRow]:
     """Audit every finished phase, print what was found and write it into the folder.
 
+    What audits claim about phases joins the run's other claims, in results.json, and all are corrected together.
     Without `attacks` the families are those that the recipe names, and those that need nothing but plain answers.
     """
     auditor = _auditor(prepared, store, attacks or (*PLAIN_FAMILIES, *prepared.recipe.audit))
@@ -59,12 +68,35 @@ def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: 
     first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]
     save_roc_figure(first, store.root / "audit.png")
     save_audit_traces(rows, store.root / "audit-accuracy.png")
-    console.print(audit_summary(rows, prepared.recipe.chosen_method))
+    console.print(audit_summary(rows))
+    replicates = _replicate(auditor, console)
+    method = prepared.recipe.chosen_method
+    compared = [*compare_audits(rows, method), *compare_replicates(replicates, method)]
+    results = measure(prepared, store)[0].joined(compared)
+    write_results(results, store.root)
+    show_comparisons(results, console)
     console.print(
-        f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html",
+        f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html, and "
+        "the comparisons into results.json",
         highlight=False,
     )
+    if replicates:
+        console.print(f"Written: {store.root / 'replicates.json'}, replicates.csv", highlight=False)
     return rows
+
+
+def _replicate(auditor: RunAuditor, console: Console) -> list[PhaseReplicates]:
+    """Make the reference models targets in turn, print what is found and write it into the folder."""
+    replicates = []
+    with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
+        task = progress.add_task("replicates", total=len(auditor.phases))
+        for one in replicate_phases(auditor):
+            replicates.append(one)
+            progress.update(task, advance=1, description=f"replicates: {one.phase.label}")
+    if replicates:
+        write_replicates(replicates, auditor.store.root)
+        console.print(replicates_summary(replicates), soft_wrap=True, highlight=False)
+    return replicates
 
 
 def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:

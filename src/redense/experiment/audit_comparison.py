@@ -1,15 +1,15 @@
-"""Does a phase leak more than another in a run's audits? Paired over the same examples, or over seeds."""
+"""Does a phase leak more than another in a run's audits? Over seeds; with one seed, how two networks differ."""
 
 from __future__ import annotations
 
-import statistics
+import dataclasses
 from collections.abc import Sequence
 
 from redense.experiment.audit_rows import AuditRow
-from redense.experiment.comparison import Comparison, contrasts_by_seed
+from redense.experiment.comparison import Comparison, contrasts_by_seed, over_seeds
 from redense.experiment.equal_accuracy import compare_traces
 from redense.methods import Method
-from redense.metrics.paired import auc_difference, mean_interval
+from redense.metrics.paired import auc_difference, normal_interval
 from redense.phases import Phase
 
 Pairs = list[tuple[AuditRow, AuditRow]]
@@ -17,35 +17,27 @@ Pairs = list[tuple[AuditRow, AuditRow]]
 
 
 def compare_audits(rows: Sequence[AuditRow], method: Method) -> list[Comparison]:
-    """Compare the AUC of the primary attack between the phases that the method compares, by protocol.
+    """Compare all audits of a run: the AUC of the primary attack, and what targets give away at equal test accuracy.
 
-    With one seed the interval is over examples, with several over seeds (Student's t).
+    Protocol by protocol, between the phases that the method compares; p-values are not corrected yet. Targets of the
+    protocol `all` are the run's own rows, whose curves are compared there.
     """
-    comparisons = []
-    for protocol, first, second, pairs in _pairs(rows, method):
-        found = [auc_difference(one.risks, other.risks, one.members) for one, other in pairs]
-        differences = [difference for difference, _ in found]
-        comparisons.append(
-            Comparison(
-                "auc",
-                first,
-                second,
-                len(pairs),
-                statistics.fmean(differences),
-                mean_interval(differences, [error for _, error in found]),
-                protocol=protocol,
-                attack=pairs[0][0].result.primary,
-            )
-        )
-    return comparisons
-
-
-def compare_audits_at_equal_accuracy(rows: Sequence[AuditRow], method: Method) -> list[Comparison]:
-    """Compare the confidence attack's inference accuracy at epochs of equal test accuracy."""
-    return [
-        compare_traces(first, second, [(one.trace, other.trace) for one, other in pairs], protocol)
-        for protocol, first, second, pairs in _pairs(rows, method)
+    pairs = _pairs(rows, method)
+    curves = [
+        compare_traces(first, second, [(one.trace, other.trace) for one, other in found], protocol)
+        for protocol, first, second, found in pairs
+        if protocol != "all"
     ]
+    return [*(_compare_auc(*each) for each in pairs), *curves]
+
+
+def _compare_auc(protocol: str, first: Phase, second: Phase, pairs: Pairs) -> Comparison:
+    """Compare the AUC of the primary attack: over seeds, or, of two networks, over examples."""
+    found = [auc_difference(one.risks, other.risks, one.members) for one, other in pairs]
+    comparison = over_seeds("auc", first, second, [difference for difference, _ in found])
+    interval = comparison.interval if len(found) > 1 else normal_interval(*found[0])
+    attack = pairs[0][0].result.primary
+    return dataclasses.replace(comparison, interval=interval, protocol=protocol, attack=attack)
 
 
 def _pairs(rows: Sequence[AuditRow], method: Method) -> list[tuple[str, Phase, Phase, Pairs]]:

@@ -25,8 +25,9 @@ from redense.text import csv_lines, csv_text
 FILE = "audit.json"
 NOT_FLAT = ("held_out", "history", "result")
 """What of a row is not in the CSV files."""
-FORMAT = 2
-"""Of audit.json. Format 1 did not record rates and epochs of phases, and called the protocol `all` otherwise."""
+FORMAT = 3
+"""Of audit.json. Format 1 did not record rates and epochs of phases, and called the protocol `all` otherwise; format 2
+held results of format 1."""
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from redense.attacks.references import Array
+from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
-from redense.auditing.attacks import Learnt, Query, queried
-from redense.auditing.audit import audit_evidence, repeated
+from redense.auditing.attacks import Learnt, Query, not_made, queried
+from redense.auditing.audit import DRAWN, audit_evidence
+from redense.auditing.checks import repeated
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult
+from redense.auditing.sample import Sample
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import MemberSet, included
@@ -30,9 +33,10 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
-from redense.files.writing import write_whole
+from redense.files.writing import make_folder, write_whole
 from redense.metrics.roc import Members
 from redense.models.registry import rebuild
+from redense.phases import Phase
 from redense.signals import Signals, image_queries
 
 T = TypeVar("T")
@@ -57,15 +61,34 @@ class RunAuditor:
 
         Targets and reference models that are not finished are left out.
         """
-        for phase in dict.fromkeys(job.phase for job in self.finished):
-            of_phase = [job for job in self.finished if job.phase == phase]
-            references = [job for job in of_phase if job.member_set and job.member_set.role == "reference"]
-            # an unpaired model would leave examples without an IN or an OUT
-            references = _paired(references)
-            shared = _OfPhase(self, references)
-            for job in of_phase:
-                if job.member_set is None or job.member_set.role == "target":
+        for phase in self.phases:
+            shared = self.of_phase(phase)
+            for job in self.finished:
+                if job.phase == phase and (job.member_set is None or job.member_set.role == "target"):
                     yield self._row(job, shared)
+
+    def of_phase(self, phase: Phase) -> _OfPhase:
+        """Return the reference models of a phase, in complementary pairs; they are read when they are needed."""
+        of_phase = [job for job in self.finished if job.phase == phase]
+        references = [job for job in of_phase if job.member_set and job.member_set.role == "reference"]
+        # an unpaired model would leave examples without an IN or an OUT
+        return _OfPhase(self, _paired(references), self._planned(phase))
+
+    def _planned(self, phase: Phase) -> int:
+        sets = (job.member_set for job in self.jobs if job.phase == phase)
+        return sum(member_set is not None and member_set.role == "reference" for member_set in sets)
+
+    @cached_property
+    def sides(self) -> list[Told] | str:
+        """How well inputs and labels alone tell the training from the test data, found once for all phases."""
+        samples = Sample(), Sample()
+        first = len(self.data.y_train)
+        for sample, x, part in (
+            (samples[0], self.data.x_train, slice(first)),
+            (samples[1], self.data.x_test, slice(first, None)),
+        ):
+            sample.add(x, self.labels[part], self.digests[part])
+        return sides_alike(*(sample.described() for sample in samples))
 
     def check(self) -> None:
         """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
@@ -82,10 +105,21 @@ class RunAuditor:
         """The jobs that have a checkpoint."""
         return [job for job in self.jobs if self.store.finished_folder(job.key).is_dir()]
 
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases that have a finished model, in the plan's order."""
+        return list(dict.fromkeys(job.phase for job in self.finished))
+
     @cached_property
     def labels(self) -> Any:
         """The classes of the training, then the test examples."""
         return np.concatenate([self.dataset.y_train, self.dataset.y_test])
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What reports call the examples: train 0, train 1, ..., test 0, ..."""
+        parts = (("train", self.dataset.y_train), ("test", self.dataset.y_test))
+        return [f"{part} {place}" for part, labels in parts for place in range(len(labels))]
 
     @cached_property
     def data(self) -> TensorData:
@@ -128,6 +162,7 @@ class RunAuditor:
         protocol: Protocol = "all" if job.member_set is None else "half"
         key = self._key(job, shared.references)
         result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
+        result = replace(result, warnings=(*result.warnings, *shared.left_out(result)))
         checkpoint = _present(job, self.store.load(job.key))
         correct = np.concatenate([checkpoint.train.correct, checkpoint.test.correct])
         accuracy = float(correct[~members].mean())
@@ -142,8 +177,9 @@ class RunAuditor:
     def _kept(self, key: str) -> tuple[AuditResult, Array] | None:
         folder = self.store.root / "audit"
         try:
-            result = AuditResult.from_json((folder / f"{key}.json").read_text())
-            return result, load_file(folder / f"{key}.safetensors")["risks"]
+            kept = json.loads((folder / f"{key}.json").read_text())
+            risks = load_file(folder / f"{key}.safetensors")[f"risks {key}"]
+            return (AuditResult.from_mapping(kept["result"]), risks) if kept["key"] == key else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, DataError):
             return None  # not made yet, damaged, or of another format: made again
 
@@ -154,19 +190,21 @@ class RunAuditor:
             self._evidence(job, members, shared.evidence),
             attacks=self.attacks,
             protocol=protocol,
+            randomized=protocol == "half",  # a target's member set throws a fair coin for each example
             warnings=repeated(self.digests, members),
             learnt=shared.learnt,
+            sides=self.sides if protocol == "all" else DRAWN,
         )
         assert result.risks is not None
         folder = self.store.root / "audit"
-        folder.mkdir(exist_ok=True)
-        write_whole(folder / f"{key}.safetensors", save({"risks": result.risks}))
-        write_whole(folder / f"{key}.json", result.to_json())
+        make_folder(folder)
+        write_whole(folder / f"{key}.safetensors", save({f"risks {key}": result.risks}))
+        write_whole(folder / f"{key}.json", json.dumps({"key": key, "result": result.to_mapping()}))
         return result, result.risks
 
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:
         signals = _present(job, self.store.load_signals(job.key))
-        evidence = Evidence(signals, self.labels, members, references)
+        evidence = Evidence(signals, self.labels, members, references, names=self.names)
         augmented = self.queried("augmented", references is not None) and len(self.dataset.input_shape) == 3
         noisy = self.queried("noisy", references is not None)
         if not augmented and not noisy:
@@ -181,6 +219,20 @@ class _OfPhase:
 
     auditor: RunAuditor
     references: Sequence[Job]
+    planned: int
+
+    def left_out(self, result: AuditResult) -> list[str]:
+        """Say which reference models are missing, and which attacks asked for were not made."""
+        used = len(self.references)
+        lost = [
+            f"{self.planned - used} of {self.planned} reference models of this phase are left out: they, or the models "
+            "of their complementary halves, are not finished; run the recipe again"
+        ]
+        made = [attack.attack for attack in result.attacks]
+        return [
+            *(lost if used < self.planned else []),
+            *not_made(self.auditor.attacks, made, references=bool(self.references)),
+        ]
 
     @cached_property
     def evidence(self) -> References | None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from redense.errors import FolderError
-from redense.files.writing import TEMPORARY, temporary_beside, why, write_synced
+from redense.files.writing import TEMPORARY, make_folder, temporary_beside, why, write_synced
 from redense.signals import Signals
 from redense.sparsity.bits import pack_bits, unpack_bits
 
@@ -95,6 +96,8 @@ class Store:
     root: Path
     set_aside: list[str] = field(default_factory=list)
     """What was found damaged, in a person's words."""
+    reads_only: bool = False
+    """Whether what is damaged stays where it is: only a run that trains it again moves it out of the way."""
 
     def save(self, key: str, job: Mapping[str, Any], checkpoint: Checkpoint, environment: Mapping[str, Any]) -> None:
         """Store a finished job and drop its progress."""
@@ -160,7 +163,9 @@ class Store:
                 shutil.rmtree(finished)
 
     def finished_folder(self, key: str) -> Path:
-        """Where a finished job lies or will lie."""
+        """Where a finished job lies or will lie; raise `FolderError` for what is no key: a path could lead anywhere."""
+        if not re.fullmatch(r"\w+", key):
+            raise FolderError(f"checkpoint {key!r}: expected the key of a job, letters and digits")
         return self.root / "checkpoints" / key
 
     def _progress(self, key: str) -> Path:
@@ -176,12 +181,13 @@ class Store:
         try:
             return read(folder)
         except Damaged as damage:
-            self._set_aside(folder, str(damage))
+            if not self.reads_only:
+                self._set_aside(folder, str(damage))
             return None
 
     def _set_aside(self, folder: Path, reason: str) -> None:
         aside = self.root / "damaged"
-        aside.mkdir(exist_ok=True)
+        make_folder(aside)
         name = "-".join(folder.relative_to(self.root).parts)
         target = next(path for number in range(10**6) if not (path := aside / f"{name}.{number}").exists())
         folder.rename(target)

@@ -1,4 +1,4 @@
-"""Is one phase better than another, or does it give away more? One comparison, its figures and its words."""
+"""Is one phase better than another, or does it give away more? One comparison, its figures and what made them."""
 
 from __future__ import annotations
 
@@ -8,42 +8,54 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from redense.experiment.wording import FEWEST_REPLICATES, verdict
 from redense.files.reading import fields, mapping
-from redense.methods import Method, control_of
-from redense.metrics.paired import holm, mcnemar, t_interval, t_test, wilcoxon
+from redense.methods import Method
+from redense.metrics.paired import mcnemar, t_interval, t_test, wilcoxon
 from redense.metrics.roc import Members
 from redense.phases import Phase
 
 SIGNIFICANT = 0.05
-Quantity = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc"]
+Quantity = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc", "tpr"]
 Tested = Literal["test_accuracy", "inference_accuracy"]
 TESTED: tuple[Tested, ...] = ("test_accuracy", "inference_accuracy")
-"""Quantities whose differences are tested."""
+"""Quantities of a finished phase that are compared."""
 
 
 @dataclass(frozen=True)
 class PValue:
-    """A two-sided p-value, as it is and after Holm's correction over the sparsities."""
+    """A two-sided p-value, as it is and after Holm's correction over the run's family (`redense.experiment.family`)."""
 
     raw: float
     holm: float
+
+    @classmethod
+    def of(cls, p: float | None) -> PValue | None:
+        """Return a p-value that is not corrected yet; None without one."""
+        return None if p is None else cls(p, p)
 
 
 @dataclass(frozen=True)
 class Comparison:
     """How far the phase `second` is above the phase `first` in a quantity, a fraction: the mean over `seeds`.
 
-    Quantities, each with what it is compared by:
+    Quantities:
 
-    - ``test_accuracy``, ``inference_accuracy``: paired over seeds, `t` and `wilcoxon` being the p-values; with one
-      seed `mcnemar` is that of McNemar's exact test on the test examples, of which `only_first` and `only_second` were
-      classified correctly by one network alone;
-    - ``inference_accuracy_at_equal_test_accuracy``: at two epochs of about the same test accuracy, `test_accuracies`;
-      `difference` is None where there are none, and these are then the nearest;
-    - ``auc``: of the `attack` in an audit of targets of one `protocol`.
+    - ``test_accuracy``, ``inference_accuracy``: of the finished phases. The inference accuracy is a maximum over
+      thresholds and so too high, but in both phases by about as much, since both are measured on as many examples: the
+      difference of a pair is not.
+    - ``inference_accuracy_at_equal_test_accuracy``: between the two curves of inference against test accuracy, where
+      these meet, at the test accuracies between the two of `test_accuracy_range`. In `apart` further seeds the curves
+      do not meet; `difference` is None where they meet in no seed.
+    - ``auc``: of the `attack` in an audit of targets of one `protocol`; ``tpr``: at the false-positive rate `fpr`.
 
-    `interval` is the 95% interval of this one comparison, over seeds (Student's t), or for one seed over examples; it
-    is None, as is `t`, where the differences do not vary.
+    Over several seeds Student's paired t-test decides, `t`, corrected over the `claims` of the run that are tested;
+    `wilcoxon` is shown beside it and decides nothing. `interval` is the 95% interval (Student's t) of this comparison
+    alone. Both are None where the differences do not vary: they are no proof that the next seed gives the same.
+
+    With one seed nothing is claimed about phases. `mcnemar` is the p-value of McNemar's exact test that the two
+    *networks* differ on the test examples, of which `only_first` and `only_second` were classified correctly by one of
+    them alone; `interval`, of an AUC, is over examples.
     """
 
     quantity: Quantity
@@ -57,25 +69,41 @@ class Comparison:
     mcnemar: PValue | None = None
     only_first: int | None = None
     only_second: int | None = None
-    test_accuracies: tuple[float, float] | None = None
+    test_accuracy_range: tuple[float, float] | None = None
+    apart: int = 0
     protocol: str | None = None
     attack: str | None = None
+    fpr: float | None = None
+    replicates: int | None = None
+    prediction: tuple[float, float] | None = None
+    claims: int | None = None
+
+    @property
+    def claimed(self) -> bool:
+        """Whether enough trainings were asked, over seeds or replicates, for a claim about phases."""
+        if self.replicates is not None:
+            return self.replicates >= FEWEST_REPLICATES
+        return self.seeds + self.apart > 1
 
     @property
     def p(self) -> float | None:
-        """The corrected p-value that decides: the t-test's, else Wilcoxon's, else McNemar's; None without a test."""
-        decisive = self.t or self.wilcoxon or self.mcnemar
-        return None if decisive is None else decisive.holm
+        """The corrected p-value that decides about phases: the t-test's; None without a claim."""
+        return None if self.t is None or not self.claimed else self.t.holm
 
     @property
     def shown(self) -> bool:
-        """Whether a test shows a difference."""
+        """Whether the test that decides shows a difference between phases."""
         return self.p is not None and self.p < SIGNIFICANT
+
+    @property
+    def networks_differ(self) -> bool:
+        """Whether McNemar's test shows that these two networks differ on the test examples."""
+        return self.mcnemar is not None and self.mcnemar.holm < SIGNIFICANT
 
     @property
     def verdict(self) -> str:
         """The comparison in words; points are percentage points."""
-        return _WORDS[self.quantity](self)
+        return verdict(self)
 
     @property
     def sentence(self) -> str:
@@ -98,24 +126,21 @@ def compare_phases(
     method: Method,
     correct: Callable[[Phase, int], Members] | None = None,
 ) -> list[Comparison]:
-    """Compare the phases of a run that the method's table of contrasts names.
+    """Compare the phases of a run that the method's table of contrasts names; p-values are not corrected yet.
 
     `values` holds the quantity by phase and seed; only seeds that both phases have are paired. `correct` reads which
     test examples a phase of a seed classifies correctly, bool [n], for McNemar's test of the test accuracy with one
     seed; without it, and for other quantities, one seed gives no comparison.
     """
-    families: dict[tuple[str, str, str], list[Comparison]] = {}
+    found = []
     known = {(phase, seed): None for phase, of_seeds in values.items() for seed in of_seeds}
     for first, second, seeds in contrasts_by_seed(known.keys(), method):
         differences = [values[second][seed] - values[first][seed] for seed in seeds]
-        comparison = None
         if len(seeds) > 1:
-            comparison = over_seeds(quantity, first, second, differences)
+            found.append(over_seeds(quantity, first, second, differences))
         elif correct is not None and quantity == "test_accuracy":
-            comparison = over_examples(first, second, correct(first, seeds[0]), correct(second, seeds[0]))
-        if comparison is not None:
-            families.setdefault((first.kind, first.lineage, second.kind), []).append(comparison)
-    return [comparison for family in families.values() for comparison in _corrected(family)]
+            found.append(over_examples(first, second, correct(first, seeds[0]), correct(second, seeds[0])))
+    return found
 
 
 def contrasts_by_seed(known: Collection[tuple[Phase, int]], method: Method) -> list[tuple[Phase, Phase, list[int]]]:
@@ -128,9 +153,8 @@ def contrasts_by_seed(known: Collection[tuple[Phase, int]], method: Method) -> l
     return found
 
 
-def over_seeds(quantity: Tested, first: Phase, second: Phase, differences: Sequence[float]) -> Comparison:
-    """Test paired differences, one a seed (two at least), against 0; p-values are not corrected yet."""
-    p = t_test(differences)
+def over_seeds(quantity: Quantity, first: Phase, second: Phase, differences: Sequence[float]) -> Comparison:
+    """Test paired differences, one a seed, against 0; p-values are not corrected yet. A single one has no test."""
     return Comparison(
         quantity,
         first,
@@ -138,8 +162,8 @@ def over_seeds(quantity: Tested, first: Phase, second: Phase, differences: Seque
         len(differences),
         statistics.fmean(differences),
         t_interval(differences),
-        t=None if p is None else _uncorrected(p),
-        wilcoxon=_uncorrected(wilcoxon(differences)),
+        t=PValue.of(t_test(differences)),
+        wilcoxon=PValue.of(wilcoxon(differences) if len(differences) > 1 else None),
     )
 
 
@@ -152,107 +176,7 @@ def over_examples(first: Phase, second: Phase, first_correct: Members, second_co
         second,
         1,
         (found.only_second - found.only_first) / len(first_correct),
-        mcnemar=_uncorrected(found.p),
+        mcnemar=PValue.of(found.p),
         only_first=found.only_first,
         only_second=found.only_second,
     )
-
-
-def _corrected(family: Sequence[Comparison]) -> list[Comparison]:
-    """Apply Holm's correction to comparisons that differ in the sparsity (and round) alone."""
-    changed = list(family)
-    for name in ("t", "wilcoxon", "mcnemar"):
-        tested = [place for place, comparison in enumerate(changed) if getattr(comparison, name) is not None]
-        raw = [getattr(changed[place], name).raw for place in tested]
-        for place, value, corrected in zip(tested, raw, holm(raw), strict=True):
-            correction: dict[str, Any] = {name: PValue(value, corrected)}
-            changed[place] = dataclasses.replace(changed[place], **correction)
-    return changed
-
-
-def _uncorrected(p: float) -> PValue:
-    return PValue(p, p)
-
-
-def _tested_words(comparison: Comparison, better: str, worse: str) -> str:
-    """Say who is better, or that the seeds cannot show it."""
-    name, other = comparison.second.label, _spoken(comparison.first)
-    difference, interval = 100 * (comparison.difference or 0.0), comparison.interval
-    assert comparison.p is not None
-    p, seeds = _written(comparison.p), _seeds(comparison.seeds)
-    if not comparison.shown:
-        quantity = comparison.quantity.replace("_", " ")
-        what = f"{quantity} {difference:+.2f} points{_bracketed(interval, 100, '.2f')}, {p}"
-        return f"{name} and {other}: no difference that {seeds} can show ({what})"
-    if difference > 0:
-        return f"{name} {better} {other} by {difference:.2f} points{_bracketed(interval, 100, '.2f')}, {p}, {seeds}"
-    turned = None if interval is None else (-interval[1], -interval[0])
-    return f"{name} {worse} {other} by {-difference:.2f} points{_bracketed(turned, 100, '.2f')}, {p}, {seeds}"
-
-
-def _equal_accuracy_words(comparison: Comparison) -> str:
-    assert comparison.test_accuracies is not None
-    name, other = comparison.second.label, comparison.first.label
-    first, second = (100 * accuracy for accuracy in comparison.test_accuracies)
-    protocol = f", {comparison.protocol}" if comparison.protocol else ""
-    if comparison.difference is None:
-        nearest = f"(nearest: {second:.2f}% and {first:.2f}%)"
-        return f"{name} and {other} have no epochs of equal test accuracy {nearest}{protocol}"
-    return (
-        f"at equal test accuracy ({second:.2f}% and {first:.2f}%) {name} has an inference accuracy "
-        f"{100 * comparison.difference:+.2f} points{_bracketed(comparison.interval, 100, '+.2f')} from {other}'s"
-        f"{protocol}, {_seeds(comparison.seeds)}"
-    )
-
-
-def _auc_words(comparison: Comparison) -> str:
-    name, other = comparison.second.label, comparison.first.label
-    assert comparison.difference is not None
-    low, high = comparison.interval or (0.0, 0.0)
-    if low > 0:
-        says = f"{name} leaks more than {other}"
-    elif high < 0:
-        says = f"{name} leaks less than {other}"
-    else:
-        says = f"no difference between {name} and {other} that this audit can show"
-    return (
-        f"{says}: AUC of {comparison.attack} {comparison.difference:+.4f}"
-        f"{_bracketed(comparison.interval, 1, '+.4f')}, {comparison.protocol}, {_seeds(comparison.seeds)}"
-    )
-
-
-_WORDS: dict[Quantity, Callable[[Comparison], str]] = {
-    "test_accuracy": lambda comparison: _tested_words(comparison, "beats", "falls behind"),
-    "inference_accuracy": lambda comparison: _tested_words(comparison, "gives away more than", "gives away less than"),
-    "inference_accuracy_at_equal_test_accuracy": _equal_accuracy_words,
-    "auc": _auc_words,
-}
-
-
-def _spoken(phase: Phase) -> str:
-    if phase.kind != "control":
-        return phase.label
-    rounds = f", round {phase.round}" if phase.round > 1 else ""
-    return f"the equal-budget control ({control_of(phase).name}{rounds})"
-
-
-def _seeds(number: int) -> str:
-    return f"{number} seed{'s' * (number > 1)}"
-
-
-def _bracketed(interval: tuple[float, float] | None, factor: float, form: str) -> str:
-    if interval is None:
-        return ""
-    low, high = (format(factor * end, form) for end in interval)
-    return f" [{low}, {high}]"
-
-
-def _written(p: float) -> str:
-    """Write a p-value as journals do.
-
-    >>> _written(0.0123), _written(0.00001), _written(1.0)
-    ('p = .012', 'p < .001', 'p = 1.00')
-    """
-    if p < 0.001:
-        return "p < .001"
-    return f"p = {p:.2f}" if p > 0.995 else f"p = {p:.2g}".replace("0.", ".", 1)

@@ -46,7 +46,7 @@ def export(run: str | Path, **settings: Any) -> Path:
     folder = Path(run)
     results = Results.load(folder)
     row = asked.row(results.rows)
-    checkpoint = Store(folder).load(row.checkpoint)
+    checkpoint = Store(folder, reads_only=True).load(row.checkpoint)
     if checkpoint is None:
         raise FolderError(f"{folder}: the checkpoint {row.checkpoint} is missing or damaged; run the recipe again")
     target = Path(asked.out) if asked.out is not None else folder / file_name(row, asked.format)

@@ -75,7 +75,7 @@ class ExportSettings:
             return rows
         found = [read(row) for row in rows if read(row) is not None]
         having = [row for row in rows if read(row) == value or (name == "sparsity" and read(row) is None)]
-        if not having:
+        if not having or (found and value not in found):
             asked = f" for {self.phase}" if self.phase and name != "phase" else ""
             raise RecipeError(f"{name}: got {value}{asked}; expected {_listed(found) or 'another phase'}")
         return having

@@ -27,7 +27,7 @@ LOCK_FILE = "lock"
 _RECIPE = Written(
     "the recipe of a run",
     None,
-    "expected a run's folder; choose another folder, or restore the file (results.json has the same under recipe)",
+    "choose another folder, or restore the file (results.json has the same under recipe)",
 )
 _PLAN = Written(
     "the plan of a run",

@@ -9,7 +9,8 @@ from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
 from redense.experiment.prepare import Prepared
 from redense.experiment.results import Results, Row
-from redense.metrics import balanced_accuracy, balanced_accuracy_interval
+from redense.metrics.accuracy import balanced_accuracy_interval_of
+from redense.metrics.intervals import cross_fitted_accuracy, halves_of
 from redense.metrics.roc import Members
 from redense.phases import Phase
 from redense.sparsity.masks import Masks
@@ -42,14 +43,16 @@ def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
     """Measure one trained phase: the attack's scores are the scaled logits of all members and non-members."""
     scores = np.concatenate([checkpoint.train.phi, checkpoint.test.phi])
     members = np.arange(len(scores)) < len(checkpoint.train.phi)
+    halves = halves_of(scores, members)
     return Row(
         phase=job.phase,
         measured_sparsity=measured_sparsity,
         seed=job.seed,
         train_accuracy=float(checkpoint.train.correct.mean()),
         test_accuracy=float(checkpoint.test.correct.mean()),
-        inference_accuracy=balanced_accuracy(scores, members),
-        inference_interval=balanced_accuracy_interval(scores, members),
+        inference_accuracy=halves.whole.balanced_accuracy,
+        inference_accuracy_cross_fitted=cross_fitted_accuracy(halves),
+        inference_interval=balanced_accuracy_interval_of(halves),
         seconds=round(checkpoint.seconds, 3),
         checkpoint=job.key,
         history=Trace.of(checkpoint.history, len(checkpoint.test.phi)).points,

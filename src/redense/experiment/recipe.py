@@ -273,7 +273,7 @@ def _require_some(name: str, values: tuple[Any, ...]) -> None:
 def _require_distinct(name: str, values: tuple[Any, ...]) -> None:
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise RecipeError(f"{name}: got {value:g} twice; expected each value once")
+            raise RecipeError(f"{name}: got {value} twice; expected each value once")
 
 
 def _require_known(name: str, value: str | tuple[str, ...], known: Collection[str]) -> None:

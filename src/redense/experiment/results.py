@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
+from redense.experiment.family import corrected
 from redense.experiment.recipe import Recipe
 from redense.files.reading import Written, field, fields, mapping
 from redense.metrics.roc import Members
@@ -18,12 +20,13 @@ from redense.phases import COLUMNS as PHASE_COLUMNS
 from redense.phases import Phase
 from redense.text import csv_text
 
-FORMAT = 2
-"""Of results.json. Format 1 did not record the rates of phases."""
+FORMAT = 3
+"""Of results.json. Format 1 did not record the rates of phases, format 2 no cross-fitted inference accuracy."""
 FILE = "results.json"
 COLUMNS = (
     *("lineage", "phase", "sparsity", "measured_sparsity", "rate", "beside", "round", "seed"),
-    *("train_accuracy", "test_accuracy", "inference_accuracy", "inference_interval"),
+    *("train_accuracy", "test_accuracy", "inference_accuracy", "inference_accuracy_cross_fitted"),
+    "inference_interval",
     *("epochs", "seconds", "checkpoint", "history"),
 )
 """What a row holds in JSON: its own fields and those of its phase."""
@@ -39,12 +42,13 @@ class Row:
     """One trained phase. Accuracies, sparsities and intervals are fractions in [0, 1].
 
     `phase` is what was trained, `measured_sparsity` the fraction of zeros among the weights that pruning applies to;
-    `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95% interval; `seconds` the
-    time spent in training; `checkpoint` the job's key; `history` holds (test accuracy, inference accuracy) after each
-    epoch, the latter measured on the test examples and as many of the training examples.
+    `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95% interval, and
+    `inference_accuracy_cross_fitted` that of thresholds judged on other examples than chose them; `seconds` the time
+    spent in training; `checkpoint` the job's key; `history` holds (test accuracy, inference accuracy) after each epoch,
+    the latter measured on the test examples and as many of the training examples.
 
     >>> from redense import Phase
-    >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, (0.55, 0.57), 42.0, "key")
+    >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, 0.55, (0.55, 0.57), 42.0, "key")
     >>> row.phase.label, row.test_accuracy, Row.from_mapping(row.to_mapping()) == row
     ('dense', 0.91, True)
     """
@@ -55,6 +59,7 @@ class Row:
     train_accuracy: float
     test_accuracy: float
     inference_accuracy: float
+    inference_accuracy_cross_fitted: float
     inference_interval: tuple[float, float]
     seconds: float
     checkpoint: str
@@ -77,10 +82,11 @@ class Results:
     """What a run found: the recipe, the numbers of members and non-members, the rows in the table's order.
 
     `comparisons` tells which phase is better than which and gives away more, `at_equal_accuracy` what phases give away
-    at epochs of equal test accuracy.
+    at equal test accuracy, `audits` what the run's audits say about that. What these claim over seeds is one family,
+    whose p-values are corrected together.
 
     >>> from redense import Phase
-    >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, (0.55, 0.57), 42.0, "key")
+    >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, 0.55, (0.55, 0.57), 42.0, "key")
     >>> results = Results(Recipe(epochs=(10, 10, 10)), members=60_000, nonmembers=10_000, rows=(row,))
     >>> Results.from_json(results.to_json()) == results
     True
@@ -92,6 +98,7 @@ class Results:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...] = ()
     at_equal_accuracy: tuple[Comparison, ...] = ()
+    audits: tuple[Comparison, ...] = ()
 
     def groups(self) -> list[tuple[Row, ...]]:
         """Gather rows that differ in the seed alone: one group a line of the table."""
@@ -101,7 +108,7 @@ class Results:
         return [tuple(rows) for rows in groups.values()]
 
     def compared(self, correct: Callable[[str], Members] | None = None) -> Results:
-        """Return the results with all comparisons that the rows allow.
+        """Return the results with all comparisons that the rows allow, corrected together with those of audits.
 
         `correct` reads, by the checkpoint's key, which test examples its network classifies correctly, bool [n];
         McNemar's test needs it where there is one seed.
@@ -120,7 +127,20 @@ class Results:
             compare_traces(first, second, [(traces[first, seed], traces[second, seed]) for seed in seeds])
             for first, second, seeds in contrasts_by_seed(traces.keys(), method)
         ]
-        return dataclasses.replace(self, comparisons=tuple(found), at_equal_accuracy=tuple(equal))
+        compared = dataclasses.replace(self, comparisons=tuple(found), at_equal_accuracy=tuple(equal))
+        return compared.joined(self.audits)
+
+    def joined(self, audits: Sequence[Comparison]) -> Results:
+        """Return the results with these comparisons of audits, all p-values being corrected anew.
+
+        Those about phases that the results do not have are left out.
+        """
+        phases = {row.phase for row in self.rows}
+        kept = [one for one in audits if {one.first, one.second} <= phases]
+        parts = (self.comparisons, self.at_equal_accuracy, kept)
+        family = iter(corrected([comparison for part in parts for comparison in part]))
+        comparisons, equal, audited = (tuple(itertools.islice(family, len(part))) for part in parts)
+        return dataclasses.replace(self, comparisons=comparisons, at_equal_accuracy=equal, audits=audited)
 
     def to_json(self) -> str:
         """Write format, recipe, sample sizes, rows and comparisons as JSON."""
@@ -132,6 +152,7 @@ class Results:
             "rows": [row.to_mapping() for row in self.rows],
             "comparisons": [comparison.to_mapping() for comparison in self.comparisons],
             "at_equal_accuracy": [comparison.to_mapping() for comparison in self.at_equal_accuracy],
+            "audits": [comparison.to_mapping() for comparison in self.audits],
         }
         return json.dumps(values, indent=1) + "\n"
 

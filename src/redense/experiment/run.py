@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from redense.errors import Interrupted, TrainingError
+from redense.errors import FolderError, Interrupted, TrainingError
 from redense.experiment.checkpoints import Store
+from redense.experiment.comparison import Comparison
 from redense.experiment.cost import plan_table
 from redense.experiment.folder import check_folder, open_folder, write_plan
 from redense.experiment.measure import measure
@@ -16,7 +17,7 @@ from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.experiment.results import Results
-from redense.experiment.show import show_engine, show_network, show_results
+from redense.experiment.show import show_comparisons, show_engine, show_network, show_results
 from redense.experiment.train import Outcome, train
 from redense.experiment.write import write_pictures, write_results
 
@@ -63,6 +64,7 @@ def run(
         for note in folder.store.set_aside:
             console.print(note, highlight=False)
         results, masks = measure(prepared, folder.store)
+        results = results.joined(_audits(out))
         written = write_results(results, out)
         if results.rows:  # or what another engine trained here would be forgotten
             write_plan(out, prepared.fingerprints)
@@ -74,6 +76,8 @@ def run(
             from redense.experiment.audit import audit_prepared
 
             audit_prepared(prepared, folder.store, console)
+        elif results.rows:  # an audit adds claims, and then shows all
+            show_comparisons(results, console)
         _refuse_failures(outcome, prepared)
         console.print(f"Written: {out / written[0]}, {', '.join(written[1:])}", highlight=False)
     return results
@@ -94,6 +98,14 @@ def dry_run(
     show_network(prepared, console)
     console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
     show_engine(prepared, console)
+
+
+def _audits(folder: Path) -> tuple[Comparison, ...]:
+    """Return what the folder's audits compared: further rows join their family."""
+    try:
+        return Results.load(folder).audits
+    except FolderError:  # none yet, or of another format: made again by an audit
+        return ()
 
 
 def _refuse_interrupted(outcome: Outcome, prepared: Prepared, results: Results) -> None:

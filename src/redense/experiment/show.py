@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from redense.experiment.prepare import Prepared
-from redense.experiment.report.comparisons import comparisons_table, leakage_sentences
+from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
 from redense.experiment.report.layers import kept_table, layer_table
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
@@ -27,11 +27,15 @@ def show_engine(prepared: Prepared, console: Console) -> None:
 
 
 def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Masks], console: Console) -> None:
-    """Print the tables of a run that has any rows, and what they amount to; `masks` are those of its sparse phases."""
+    """Print the tables of a run that has any rows; `masks` are those of its sparse phases."""
     kinds = dict.fromkeys(phase.kind for phase in prepared.recipe.phases(0.0) if phase.kind != "sparse")
     without_masks = ", ".join(NAMES[kind] for kind in kinds)
     console.print(kept_table(prepared.model, masks, without_masks))
     console.print(results_table(results, prepared.model_name))
+
+
+def show_comparisons(results: Results, console: Console) -> None:
+    """Print how phases compare, and what a run's claims amount to in words."""
     console.print(comparisons_table(results), soft_wrap=True, highlight=False)
-    for sentence in leakage_sentences(results):
+    for sentence in (*leakage_sentences(results), *audit_sentences(results)):
         console.print(sentence, soft_wrap=True, highlight=False, markup=False)

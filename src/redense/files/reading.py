@@ -41,12 +41,12 @@ class Written:
     error: type[RedenseError] = FolderError
 
     def read(self, path: Path, make: Callable[[Mapping[str, Any]], T]) -> T:
-        """Read a file and `make` of its values what it holds, as `parse` does."""
+        """Read a file of a run's folder and `make` of its values what it holds, as `parse` does."""
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             missing = f"{path.parent}: no {path.name} that can be read ({error.strerror})"
-            raise self.error(f"{missing}; expected {self.what}; {self.remedy}") from None
+            raise self.error(f"{missing}; expected a run's folder with {self.what}; {self.remedy}") from None
         except UnicodeDecodeError as error:
             raise self._unreadable(str(path), error) from None
         return self.parse(text, str(path), make)

@@ -53,6 +53,14 @@ def write_whole(path: Path, content: bytes | str) -> None:
         raise FolderError(f"{path}: cannot be written {why(error)}") from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those around it, unless they are there; raise `FolderError` when that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be made {why(error)}") from error
+
+
 def why(error: OSError) -> str:
     """Say why something cannot be written, and what to do about it.
 

@@ -1,4 +1,16 @@
-"""Lower bounds on the epsilon of differential privacy that an attack's success proves."""
+"""Lower bounds on the epsilon of differential privacy that an attack's success proves.
+
+There are two kinds, and what they assume is not the same.
+
+**Many training runs**: `epsilon_lower_bound`, `ratio_lower_bound`, `epsilon_of_best_threshold` and
+`epsilon_of_held_out_threshold` take one guess or score from each of n runs, every one trained anew with or without the
+example in question. The n outcomes are independent, which Clopper-Pearson's intervals rest on. The n examples of
+*one* run are not: a training that with probability 1/5 reveals a share 5 delta of its members, and else nothing, is
+(0, delta)-private, and in a fifth of its runs the same arithmetic over examples "proves" an epsilon above 1.
+
+**One training run**: `one_run_epsilon` and `one_run_epsilon_of_scores` take many canaries, each of which an independent
+fair coin put into that run's training data or not.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +21,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtrc, expit, ndtri
 
-from redense.metrics.intervals import clopper_pearson, halves_of
-from redense.metrics.roc import Array, Counts, Halves, Roc, checked, roc
+from redense.metrics.intervals import check_confidence, clopper_pearson, halves_of
+from redense.metrics.roc import Array, Counts, Roc, checked, roc
 
 CANDIDATES = 32
 """Thresholds among which the corrected best one is sought."""
+GUESSES = 8
+"""Numbers of guesses among which the best for one run is sought. Of 4 to 32 they prove the most or nearly so, with 200
+to 70,000 canaries whose scores are normal and shifted by 0.5 to 4 standard deviations."""
+FEWEST_GUESSES = 10
+MOST_GUESSES = 0.75
+"""Of all canaries."""
 MOST_PROMISING = 4
 LARGEST_EPSILON = 60.0
 
@@ -29,16 +47,17 @@ def epsilon_lower_bound(
 ) -> float:
     """Return the epsilon that a threshold fixed beforehand proves: log((TPR_low - delta) / FPR_high), at least 0.
 
-    The ends are Clopper-Pearson's at half of the permitted error each, so the true epsilon of a mechanism that is
-    (epsilon, delta)-private is below the result in at most 1 - `confidence` of the audits.
-    Raises ValueError for counts outside 0 to n and a delta or confidence out of range.
+    The counts are of independent training runs, `members` of them with the example and `nonmembers` without. The ends
+    are Clopper-Pearson's at half of the permitted error each, so the true epsilon of a mechanism that is (epsilon,
+    delta)-private is below the result in at most 1 - `confidence` of the audits.
+
+    Raises ValueError for counts outside 0 to n, a delta outside [0, 1) and a confidence outside (0, 1).
     Source: Jagielski et al., "Auditing Differentially Private Machine Learning", NeurIPS 2020, section 4.
 
     >>> round(epsilon_lower_bound(500, 500, 0, 500, confidence=0.99), 2)
     4.54
     """
-    if not 0 <= delta < 1:
-        raise ValueError(f"delta: got {delta}; expected a probability from 0 to below 1")
+    _check(delta, confidence)
     low, _ = clopper_pearson(true_positives, members, confidence)
     _, high = clopper_pearson(false_positives, nonmembers, confidence)
     return max(0.0, math.log((low - delta) / high)) if low > delta else 0.0
@@ -55,16 +74,24 @@ def ratio_lower_bound(
 ) -> float:
     """Return a one-sided lower bound for the ratio TPR / FPR of a threshold fixed beforehand, 0 or more.
 
-    ``katz-log`` is the normal approximation on the log scale (Katz et al., "Obtaining confidence intervals for the risk
-    ratio in cohort studies", Biometrics 1978), for counts well above 0; ``clopper-pearson`` is exact and wider.
-    Raises ValueError for counts outside 0 to n, and with ``katz-log`` for counts of 0.
+    The counts are of independent training runs, as in `epsilon_lower_bound`. ``katz-log`` is the normal approximation
+    on the log scale (Katz et al., "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics
+    1978), for counts well above 0; ``clopper-pearson`` is exact and wider.
+
+    Raises ValueError for counts outside 0 to n, with ``katz-log`` for counts of 0, for a confidence outside (0, 1) and
+    an unknown method.
 
     >>> round(ratio_lower_bound(473, 473 + 511, 755, 755 + 950), 8)
     1.01166194
     """
+    if method not in ("clopper-pearson", "katz-log"):
+        raise ValueError(f"method: got {method!r}; expected 'clopper-pearson' or 'katz-log'")
     if method == "clopper-pearson":
         low, _ = clopper_pearson(true_positives, members, confidence)
         return low / clopper_pearson(false_positives, nonmembers, confidence)[1]
+    check_confidence(confidence)
+    if true_positives > members or false_positives > nonmembers:
+        raise ValueError(f"got {true_positives} of {members} and {false_positives} of {nonmembers}; expected 1 to n")
     if min(true_positives, false_positives) < 1:
         raise ValueError("katz-log: got a count of 0; expected at least 1 of each, or method='clopper-pearson'")
     ratio = (true_positives / members) / (false_positives / nonmembers)
@@ -75,17 +102,18 @@ def ratio_lower_bound(
 def epsilon_of_held_out_threshold(
     scores: npt.ArrayLike, members: npt.ArrayLike, *, delta: float = 0.0, confidence: float = 0.95
 ) -> float:
-    """Return `epsilon_lower_bound` on a random half of the examples, the threshold being the best on the other half.
+    """Return `epsilon_lower_bound` on a random half of the runs, the threshold being the best on the other half.
+
+    Takes a score from each of n independent training runs, and whether the example was in it, bool [n].
+
+    Raises ValueError as `epsilon_lower_bound` does, and for scores or members that are unusable.
 
     >>> scores = np.arange(2000.0)
     >>> epsilon_of_held_out_threshold(scores, scores >= 1000) > 4
     True
     """
-    return held_out_epsilon(halves_of(*checked(scores, members)), delta=delta, confidence=confidence)
-
-
-def held_out_epsilon(halves: Halves, *, delta: float = 0.0, confidence: float = 0.95) -> float:
-    """Return `epsilon_of_held_out_threshold` of sorted scores."""
+    _check(delta, confidence)
+    halves = halves_of(*checked(scores, members))
     if not halves.comparable:
         return 0.0
     places = _candidates(halves.first, 4 * CANDIDATES, least=1)
@@ -98,18 +126,18 @@ def epsilon_of_best_threshold(
 ) -> float:
     """Return the largest `epsilon_lower_bound` over `CANDIDATES` thresholds, each at an accordingly smaller error.
 
-    The candidates are quantiles of all scores together, denser towards the high ones, so they do not depend on
-    membership, and Bonferroni's correction makes up for taking the best of them.
+    Takes a score from each of n independent training runs, and whether the example was in it, bool [n]. The candidates
+    are quantiles of all scores together, denser towards the high ones, so they do not depend on membership, and
+    Bonferroni's correction makes up for taking the best of them.
+
+    Raises ValueError as `epsilon_lower_bound` does, and for scores or members that are unusable.
 
     >>> scores = np.arange(2000.0)
     >>> epsilon_of_best_threshold(scores, scores >= 1000) > 4
     True
     """
-    return epsilon_of_curve(roc(scores, members), delta=delta, confidence=confidence)
-
-
-def epsilon_of_curve(curve: Roc, *, delta: float = 0.0, confidence: float = 0.95) -> float:
-    """Return `epsilon_of_best_threshold` of a curve."""
+    _check(delta, confidence)
+    curve = roc(scores, members)
     places = _candidates(curve, CANDIDATES, least=10)
     each = 1 - (1 - confidence) / CANDIDATES
     # exact bounds of the few most promising; the others only count for the correction
@@ -119,8 +147,13 @@ def epsilon_of_curve(curve: Roc, *, delta: float = 0.0, confidence: float = 0.95
 
 def _candidates(curve: Roc, number: int, least: int) -> Counts:
     """Return points of a curve at which `least` to three quarters of all are guessed to be members, evenly in logs."""
+    examples = curve.members + curve.nonmembers
+    return _places(curve, np.geomspace(least, max(least, 0.75 * examples), number))
+
+
+def _places(curve: Roc, wanted: Array) -> Counts:
+    """Return the first points of a curve at which at least as many as wanted are guessed to be members."""
     guesses = curve.true_positives + curve.false_positives
-    wanted = np.geomspace(least, max(least, 0.75 * guesses[-1]), number)
     return np.unique(np.searchsorted(guesses, wanted).clip(max=len(guesses) - 1))
 
 
@@ -157,7 +190,8 @@ def one_run_epsilon(
 
     Each of the canaries was in the training data with probability 1/2, on its own; the auditor may abstain. The
     largest epsilon at which so many right guesses have a probability of at most 1 - `confidence`.
-    Raises ValueError unless 0 <= correct <= guesses <= canaries.
+
+    Raises ValueError unless 0 <= correct <= guesses <= canaries, delta is in [0, 1) and the confidence in (0, 1).
     Source: Steinke, Nasr & Jagielski, "Privacy Auditing with One (1) Training Run", NeurIPS 2023, theorem 5.2.
 
     >>> round(one_run_epsilon(100, 95, 100), 2), one_run_epsilon(100, 50, 100)
@@ -167,6 +201,7 @@ def one_run_epsilon(
         raise ValueError(
             f"got {correct} right of {guesses} guesses about {canaries} canaries; expected no more of each"
         )
+    _check(delta, confidence)
     allowed = 1 - confidence
 
     def excess(epsilon: float) -> float:
@@ -197,36 +232,34 @@ def one_run_p_value(guesses: int, correct: int, canaries: int, epsilon: float, d
 def one_run_epsilon_of_scores(
     scores: npt.ArrayLike, included: npt.ArrayLike, *, delta: float = 0.0, confidence: float = 0.95
 ) -> float:
-    """Return `one_run_epsilon` of the best threshold over canaries with scores [m], of which some are included.
+    """Return the largest `one_run_epsilon` over a few numbers of guesses about canaries with scores [m].
 
-    At a threshold, every canary with at least that score is guessed to be in; no guess is made about others. Only
-    corners of the curve's convex hull can be best; Bonferroni's correction counts these.
+    Each canary was `included` (bool [m]) with probability 1/2, on its own, and the scores may depend on that through
+    the trained model alone. The r highest scores are guessed to be in; no guess is made about the others. `GUESSES`
+    values of r, from `FEWEST_GUESSES` to `MOST_GUESSES` of the canaries, follow from m alone, and Bonferroni's
+    correction makes up for taking the best of them. A number that falls into a tie grows to its end, as the scores
+    alone say.
+
+    Raises ValueError for a delta outside [0, 1), a confidence outside (0, 1), and scores or members that are unusable.
+    Source: Steinke, Nasr & Jagielski, "Privacy Auditing with One (1) Training Run", NeurIPS 2023.
 
     >>> one_run_epsilon_of_scores(np.arange(1000.0), np.arange(1000) >= 500) > 4
     True
     """
+    _check(delta, confidence)
     curve = roc(scores, included)
-    corners = _upper_hull(curve)
-    each, canaries = 1 - (1 - confidence) / len(corners), curve.members + curve.nonmembers
-    best = 0.0
-    for index in corners:
-        right, wrong = int(curve.true_positives[index]), int(curve.false_positives[index])
-        guesses = right + wrong
+    each = 1 - (1 - confidence) / GUESSES
+    canaries, best = curve.members + curve.nonmembers, 0.0
+    for index in _places(curve, np.geomspace(FEWEST_GUESSES, max(FEWEST_GUESSES, MOST_GUESSES * canaries), GUESSES)):
+        right = int(curve.true_positives[index])
+        guesses = right + int(curve.false_positives[index])
         # a quick look first: without delta the bound is larger, and it costs one tail
-        if guesses and one_run_p_value(guesses, right, canaries, best, 0.0) <= each:
+        if one_run_p_value(guesses, right, canaries, best, 0.0) <= 1 - each:
             best = max(best, one_run_epsilon(guesses, right, canaries, delta=delta, confidence=each))
     return best
 
 
-def _upper_hull(curve: Roc) -> list[int]:
-    """Indices of the corners of the curve's upper convex hull, both ends included."""
-    corners: list[int] = []
-    x, y = (counts.astype(np.int64) for counts in (curve.false_positives, curve.true_positives))
-    for index in range(len(x)):
-        while len(corners) > 1:
-            a, b = corners[-2:]
-            if (x[b] - x[a]) * (y[index] - y[a]) < (y[b] - y[a]) * (x[index] - x[a]):
-                break
-            corners.pop()
-        corners.append(index)
-    return corners
+def _check(delta: float, confidence: float) -> None:
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta: got {delta}; expected a probability from 0 to below 1")
+    check_confidence(confidence)

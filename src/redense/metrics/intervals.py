@@ -9,9 +9,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, erfcx, expit, logit, stdtr, stdtrit
-from scipy.stats import norm
 
-from redense.metrics.roc import Array, Halves, Members, Roc, checked, roc
+from redense.metrics.roc import Array, Halves, Members, Roc, roc
 
 SPLIT_SEED = 0
 MANY = 5_000
@@ -30,7 +29,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     """
     if not 0 <= k <= n or n < 1:
         raise ValueError(f"got {k} of {n}; expected 0 to n of at least 1")
-    _check_confidence(confidence)
+    check_confidence(confidence)
     tail = (1 - confidence) / 2
     low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
     high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
@@ -51,8 +50,8 @@ class OperatingPoint:
 def operating_point(curve: Roc, index: int, confidence: float = 0.95) -> OperatingPoint:
     """Describe one point of a curve; `Roc.index_at_fpr` finds one.
 
-    The intervals are those of a threshold fixed beforehand. One chosen for its false-positive rate on these examples
-    has the other rate unbiased but for one example in the number of non-members.
+    The intervals are those of a threshold fixed beforehand. For one chosen for its false-positive rate on these
+    examples, `point_at_fpr` has the interval of the true-positive rate that counts the threshold's noise.
 
     >>> from redense.metrics import roc
     >>> curve = roc([4.0, 3.0, 2.0, 1.0], [True, True, False, False])
@@ -96,7 +95,7 @@ def auc_interval_and_p_value(curve: Roc, confidence: float = 0.95) -> tuple[tupl
     The p-value is Brunner & Munzel's, with an example more at either extreme on both sides, so that a handful of
     examples never looks sure.
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     versions = (curve,) if min(curve.members, curve.nonmembers) >= MANY else (curve, _padded(curve))
     errors = [auc_error(version) for version in versions]
     lows, highs = zip(*(_logit_interval(*error, confidence) for error in errors), strict=True)
@@ -168,43 +167,9 @@ def balanced_accuracy_of_noise(members: int, nonmembers: int) -> float:
     return min(1.0, 0.5 + mean / 2)
 
 
-def balanced_accuracy_interval(
-    scores: npt.ArrayLike, members: npt.ArrayLike, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Return a confidence interval for the best balanced accuracy in the population the examples come from.
-
-    The best threshold is chosen on the same examples, so the plain estimate is too high, the more so the smaller
-    the sample. The two ends are therefore found differently:
-
-    - low: each half of the examples (a fixed random split, members and non-members apart) is judged with the threshold
-      that is best on the other half; the mean of the two, less z standard errors. No threshold is judged on
-      the examples that chose it, so pure noise gives a low end of 0.5 (nothing) as often as promised;
-    - high: the plain estimate plus z standard errors. It exceeds what the truly best threshold scores here.
-
-    Coverage is at least `confidence`, also on pure noise (`tests/claims/test_interval_coverage.py`).
-
-    >>> low, high = balanced_accuracy_interval(np.arange(1000.0), np.arange(1000) >= 500)
-    >>> bool(low > 0.98), high
-    (True, 1.0)
-    """
-    return balanced_accuracy_interval_of(halves_of(*checked(scores, members)), confidence)
-
-
 def halves_of(scores: Array, members: Members) -> Halves:
     """Sort scores [n] for members (bool [n]) in random halves."""
     return Halves.of(scores, members, split_halves(members))
-
-
-def balanced_accuracy_interval_of(halves: Halves, confidence: float = 0.95) -> tuple[float, float]:
-    """Return `balanced_accuracy_interval` of sorted scores."""
-    _check_confidence(confidence)
-    curve = halves.whole
-    best = curve.best
-    z = float(norm.ppf(0.5 + confidence / 2))
-    error = balanced_accuracy_error(curve.tpr[best], curve.fpr[best], curve.members, curve.nonmembers)
-    high = min(1.0, curve.balanced_accuracy + z * error)
-    low = max(0.5, cross_fitted_accuracy(halves) - z * error)
-    return min(low, high), high
 
 
 def split_halves(members: Members) -> Members:
@@ -243,6 +208,7 @@ def balanced_accuracy_error(tpr: Array | float, fpr: Array | float, members: int
     return math.sqrt(variance) / 2
 
 
-def _check_confidence(confidence: float) -> None:
+def check_confidence(confidence: float) -> None:
+    """Raise ValueError unless `confidence` lies between 0 and 1."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: got {confidence}; expected a share between 0 and 1, such as 0.95")

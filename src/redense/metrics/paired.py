@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
-from scipy.stats import binomtest, ttest_1samp
+from scipy.special import ndtri, stdtr, stdtrit
+from scipy.stats import binomtest
 from scipy.stats import wilcoxon as wilcoxon_signed_rank
 
 from redense.metrics.roc import Array, Members
@@ -52,18 +52,6 @@ def normal_interval(difference: float, error: float, confidence: float = 0.95) -
     return difference - reach, difference + reach
 
 
-def mean_interval(
-    differences: Sequence[float], errors: Sequence[float], confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """Return the interval of the mean difference: over seeds where there are several, else over examples.
-
-    `differences` has one value a seed, `errors` the standard error of each over examples.
-    """
-    if len(differences) > 1:
-        return t_interval(differences, confidence)
-    return normal_interval(differences[0], errors[0], confidence)
-
-
 def t_test(differences: Sequence[float]) -> float | None:
     """Return the two-sided p-value of "the mean difference is 0"; None where the differences do not vary.
 
@@ -72,7 +60,10 @@ def t_test(differences: Sequence[float]) -> float | None:
     >>> round(t_test([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]), 6)
     0.002833
     """
-    return float(ttest_1samp(differences, 0.0).pvalue) if vary(differences) else None
+    if not vary(differences):
+        return None
+    t = statistics.fmean(differences) / (statistics.stdev(differences) / math.sqrt(len(differences)))
+    return 2 * float(stdtr(len(differences) - 1, -abs(t)))
 
 
 def wilcoxon(differences: Sequence[float]) -> float:

@@ -201,7 +201,7 @@ def advantage(scores: npt.ArrayLike, members: npt.ArrayLike) -> float:
 def tpr_at_fpr(scores: npt.ArrayLike, members: npt.ArrayLike, fpr: float) -> float:
     """Return the largest true-positive rate whose false-positive rate is at most `fpr`; all in [0, 1].
 
-    With few non-members the true rate at the threshold found may be far from `fpr`: see `operating_point`.
+    With few non-members the true rate at the threshold found may be far from `fpr`: see `tpr_interval`.
 
     >>> tpr_at_fpr([4.0, 3.0, 2.0, 1.0], [True, True, False, False], fpr=0.0)
     1.0

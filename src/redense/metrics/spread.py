@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from redense.metrics.paired import t_interval
 
+Range = tuple[float, float]
+ANYTHING: Range = (-math.inf, math.inf)
+
 
 @dataclass(frozen=True)
 class Spread:
-    """A quantity over seeds: mean, and standard deviation and 95% t-interval of the mean (None for one seed).
+    """A quantity over seeds: mean, and standard deviation and 95% interval of the mean (None for one seed).
 
     The interval is None too where all seeds give the same value.
     """
 
     mean: float
     deviation: float | None
-    interval: tuple[float, float] | None
+    interval: Range | None
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """Summarise one value a seed.
+    def of(cls, values: Iterable[float], possible: Range = ANYTHING) -> Spread:
+        """Summarise one value a seed; the interval is Student's, and ends where values are no longer `possible`.
 
         >>> Spread.of([1.0, 3.0]).mean
         2.0
+        >>> Spread.of([0.90, 0.92], (0.0, 1.0)).interval[1]
+        1.0
         """
         values = list(values)
         deviation = statistics.stdev(values) if len(values) > 1 else None
-        return cls(statistics.fmean(values), deviation, t_interval(values))
+        interval = t_interval(values)
+        return cls(statistics.fmean(values), deviation, None if interval is None else _within(interval, possible))
+
+    @classmethod
+    def of_best_accuracy(
+        cls, best: Sequence[float], cross_fitted: Sequence[float], intervals: Sequence[Range]
+    ) -> Spread:
+        """Summarise best balanced accuracies, one a seed, all measured on the same examples; in [0.5, 1].
+
+        The interval is one for the mean, over trainings, of the best accuracy in the population that the examples come
+        from. A mean of maxima is too high, and becomes no less so with more seeds. The low end therefore goes out from
+        the mean of the `cross_fitted` accuracies, the high one from that of the `best`. Either reaches as far as
+        Student's interval over seeds and the mean reach of the `intervals` over examples together, the root of the
+        sum of their squares: what the examples have in common is no smaller with more seeds.
+
+        >>> spread = Spread.of_best_accuracy([0.56, 0.58], [0.55, 0.57], [(0.53, 0.59), (0.55, 0.61)])
+        >>> round(spread.mean, 2), spread.interval[0]
+        (0.57, 0.5)
+        """
+        of_best, of_cross_fitted = cls.of(best), cls.of(cross_fitted)
+        if of_best.interval is None or of_cross_fitted.interval is None:
+            return of_best
+        below = statistics.fmean(value - low for value, (low, _) in zip(cross_fitted, intervals, strict=True))
+        above = statistics.fmean(high - value for value, (_, high) in zip(best, intervals, strict=True))
+        low = of_cross_fitted.mean - math.hypot(of_cross_fitted.mean - of_cross_fitted.interval[0], below)
+        high = of_best.mean + math.hypot(of_best.interval[1] - of_best.mean, above)
+        return cls(of_best.mean, of_best.deviation, _within((low, high), (0.5, 1.0)))
+
+
+def _within(interval: Range, possible: Range) -> Range:
+    low, high = (min(max(end, possible[0]), possible[1]) for end in interval)
+    return low, high

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import math
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ def row(phase, sparsity, seed=0, test=0.9, round=None):
     round = int(phase != "dense") if round is None else round
     return Row(
         phase=Phase(phase, 10, 0.1 if phase == "redense" else 1.0, sparsity, round), measured_sparsity=0.0, seed=seed,
-        train_accuracy=1.0, test_accuracy=test, inference_accuracy=0.56789, inference_interval=(0.55, 0.58),
-        seconds=1.0, checkpoint=phase,
+        train_accuracy=1.0, test_accuracy=test, inference_accuracy=0.56789 + 0.001 * seed,
+        inference_accuracy_cross_fitted=0.565 + 0.001 * seed, inference_interval=(0.55, 0.58), seconds=1.0,
+        checkpoint=phase,
     )  # fmt: skip
 
 
@@ -57,8 +59,11 @@ def test_several_seeds_give_mean_and_deviation():
     rows = tuple(row("dense", None, seed, test) for seed, test in enumerate((0.90, 0.92)))
     results = Results(dataclasses.replace(FASHION, seeds=(0, 1)), 60_000, 10_000, rows)
     lines = drawn(results_table(results, "fmnist-cnn"))
-    assert lines[1].startswith("dense 100.00 ± 0.00 91.00 ± 1.41 [78.29, 103.71] 56.79 ± 0.00")
-    assert lines[-1] == "mean ± standard deviation over 2 seeds, with the mean's 95% t-interval"
+    # no accuracy is above 100%, and a best balanced accuracy is not below 50%
+    low, high = 0.5655 - math.hypot(0.0063531, 0.0155), 0.56839 + math.hypot(0.0063531, 0.01161)
+    expected = f"dense 100.00 ± 0.00 91.00 ± 1.41 [78.29, 100.00] 56.84 ± 0.07 [{100 * low:.2f}, {100 * high:.2f}]"
+    assert lines[1].startswith(expected)
+    assert lines[-2].startswith("mean ± standard deviation over seeds; test, 95%: Student's interval")
 
 
 def test_the_value_of_pure_noise_is_told():
@@ -103,15 +108,27 @@ def test_comparisons_say_what_they_rest_on():
     )
     several = Results(dataclasses.replace(FASHION, seeds=(0, 1, 2)), 60_000, 10_000, rows).compared()
     lines = drawn(comparisons_table(several))
-    assert lines[0] == "Test accuracy, A - B, points difference 95% interval t-test p Wilcoxon p"
+    assert lines[0] == "Test accuracy, A - B, points difference 95% interval p Wilcoxon p, alone"
     assert lines[1].startswith("re-dense 30% - sparse 30% +1.00 [")
     assert lines[1].endswith("higher")
-    assert any(line.startswith("Paired over 3 seeds") for line in lines)
+    assert any(line.startswith("Paired over 3 seeds. p: Student's t-test, which alone decides") for line in lines)
+    assert "over all 2 claims" in " ".join(lines)
     correct = {"sparse": np.array([True, False, False]), "redense": np.array([True, True, False])}
     alone = Results(FASHION, 60_000, 10_000, rows[:2]).compared(correct.__getitem__)
     lines = drawn(comparisons_table(alone))
-    assert lines[1] == "re-dense 30% - sparse 30% +33.33 1 0 1.000"
-    assert any("One seed says little" in line for line in lines)
+    assert lines[1] == "re-dense 30% - sparse 30% +33.33 1 0 1.00"
+    assert "not which phase is better: train several" in " ".join(lines)
+
+
+def test_no_p_value_is_shown_as_zero():
+    rows = tuple(
+        dataclasses.replace(each, seed=seed, test_accuracy=each.test_accuracy + 0.00001 * seed * (each.phase.round + 1))
+        for seed in range(6)
+        for each in (row("dense", None), row("redense", 0.3, test=0.95))
+    )
+    results = Results(dataclasses.replace(FASHION, seeds=tuple(range(6))), 60_000, 10_000, rows).compared()
+    assert results.comparisons[0].p < 1e-6
+    assert " < .001 " in drawn(comparisons_table(results))[1]
 
 
 def test_every_phase_of_every_method_and_control_has_a_colour_of_its_own():

@@ -1,4 +1,4 @@
-"""The audits of a run side by side: attacks down, phases across, and what changed from phase to phase."""
+"""The audits of a run side by side: attacks down, phases across."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from rich.table import Table
 
 from redense.auditing.attack_result import AttackResult, RateAt
 from redense.auditing.protocols import PROTOCOLS
-from redense.auditing.table import interval_text
-from redense.experiment.audit_comparison import compare_audits, compare_audits_at_equal_accuracy
+from redense.auditing.table import note
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.traces import save_traces_figure
-from redense.methods import Method
 from redense.metrics.spread import Spread
+from redense.text import interval_text
 
 Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off an attack's result."""
 
 
-def audit_summary(rows: Sequence[AuditRow], method: Method) -> RenderableType:
-    """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown, then the comparisons."""
+def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
+    """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown."""
     parts: list[RenderableType] = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
         of_protocol = [row for row in rows if row.protocol == protocol]
@@ -33,8 +32,16 @@ def audit_summary(rows: Sequence[AuditRow], method: Method) -> RenderableType:
         if lowest is not None:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
-    comparisons = [*compare_audits(rows, method), *compare_audits_at_equal_accuracy(rows, method)]
-    return Group(*parts, *(comparison.sentence for comparison in comparisons))
+    return Group(*parts, *_said(rows))
+
+
+def _said(rows: Sequence[AuditRow]) -> list[str]:
+    """Return what was found of the sides, and every warning once, with the rows that it is about."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for line in (*note(row.result.alike), *(f"Warning: {warning}." for warning in row.result.warnings)):
+            about.setdefault(line, []).append(row.name)
+    return [f"{line} ({names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)})" for line, names in about.items()]
 
 
 def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
@@ -71,6 +78,10 @@ def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float
         table.add_row(attack, *line)
     test = [Spread.of(100 * row.test_accuracy for row in group) for group in groups]
     table.add_row("test accuracy, %", *(_spread(spread, 2) for spread in test), style="dim")
+    for name in ("members", "nonmembers"):
+        found = [[getattr(row.result, f"{name}_accuracy") for row in group] for group in groups]
+        spreads = [_spread(Spread.of(100 * value for value in values), 2) for values in found]
+        table.add_row(f"accuracy on {name}, %".replace("nonm", "non-m"), *spreads, style="dim")
     return table
 
 

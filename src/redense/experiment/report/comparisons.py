@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from redense.experiment.comparison import Comparison, PValue, Tested
+from redense.experiment.comparison import Comparison, Tested
+from redense.text import p_text
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results
@@ -27,7 +28,7 @@ def comparisons_table(results: Results) -> RenderableType:
             parts += [_table(title, found), ""]
     if not parts:
         return Group()
-    parts.append(_note(max(comparison.seeds for comparison in results.comparisons)))
+    parts.append(_note(results))
     final = results.recipe.final_phase.kind
     against_control = [
         comparison
@@ -39,7 +40,7 @@ def comparisons_table(results: Results) -> RenderableType:
 
 
 def leakage_sentences(results: Results) -> list[str]:
-    """Say what the last phase gives away at the test accuracy of the controls, else of the dense phase."""
+    """Say what the last phase gives away at equal test accuracy, against the controls, else the dense phase."""
     against = "control" if results.recipe.controls else "dense"
     return [
         comparison.sentence
@@ -48,38 +49,54 @@ def leakage_sentences(results: Results) -> list[str]:
     ]
 
 
+def audit_sentences(results: Results) -> list[str]:
+    """Say how phases compare in the run's audits."""
+    return [comparison.sentence for comparison in results.audits]
+
+
 def _table(title: str, comparisons: list[Comparison]) -> Table:
-    several = any(comparison.t or comparison.wilcoxon for comparison in comparisons)
+    several = any(comparison.claimed for comparison in comparisons)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(title, no_wrap=True)
-    names = ("95% interval", "t-test p", "Wilcoxon p") if several else ("only A right", "only B right", "McNemar p")
+    names = ("95% interval", "p", "Wilcoxon p, alone") if several else ("only A right", "only B right", "McNemar p")
     for name in ("difference", *names, ""):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for comparison in comparisons:
         if several:
             low_high = comparison.interval
-            interval = "-" if low_high is None else r"\[{:+.2f}, {:+.2f}]".format(*(100 * end for end in low_high))
-            cells = [interval, _p(comparison.t), _p(comparison.wilcoxon)]
+            interval = "-" if low_high is None else rf"\[{100 * low_high[0]:+z.2f}, {100 * low_high[1]:+z.2f}]"
+            wilcoxon = comparison.wilcoxon
+            cells = [interval, _p(comparison.p), _p(None if wilcoxon is None else wilcoxon.raw)]
         else:
-            cells = [str(comparison.only_second), str(comparison.only_first), _p(comparison.mcnemar)]
+            mcnemar = comparison.mcnemar
+            p = None if mcnemar is None else mcnemar.holm
+            cells = [str(comparison.only_second), str(comparison.only_first), _p(p)]
         difference = comparison.difference or 0.0
-        verdict = ("higher" if difference > 0 else "lower") if comparison.shown else ""
+        if comparison.claimed:
+            verdict = ("higher" if difference > 0 else "lower") if comparison.shown else ""
+        else:
+            verdict = "networks differ" if comparison.networks_differ else ""
         name = f"{comparison.second.label} - {comparison.first.label}"
-        table.add_row(name, f"{100 * difference:+.2f}", *cells, verdict)
+        table.add_row(name, f"{100 * difference:+z.2f}", *cells, verdict)
     return table
 
 
-def _note(seeds: int) -> str:
-    if seeds == 1:
+def _note(results: Results) -> str:
+    compared = (*results.comparisons, *results.at_equal_accuracy, *results.audits)
+    claims = sum(comparison.claimed for comparison in compared)
+    if not claims:
         return (
             "One seed: McNemar's exact test compares these two networks on these test examples (p after Holm's "
-            "correction over the sparsities). One seed says little about the next: train several."
+            "correction over all lines). It says nothing about the next seed, and so not which phase is better: train "
+            "several."
         )
+    seeds = max(comparison.seeds for comparison in results.comparisons)
     return (
-        f"Paired over {seeds} seeds; p after Holm's correction over the sparsities; each interval is for one "
-        "comparison by itself."
+        f"Paired over {seeds} seeds. p: Student's t-test, which alone decides, after Holm's correction over all "
+        f"{claims} claims of this run: in at most 5% of runs is any of them false. Wilcoxon's test, not corrected, "
+        "decides nothing. Each interval is for one comparison by itself."
     )
 
 
-def _p(value: PValue | None) -> str:
-    return "-" if value is None else f"{value.holm:.3f}"
+def _p(value: float | None) -> str:
+    return "-" if value is None else p_text(value).removeprefix("p = ").removeprefix("p ")

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
 
 PLAIN_WIDTH = 150
+_OVER_SEEDS = (
+    "mean ± standard deviation over seeds; test, 95%: Student's interval of the mean over seeds, on these examples;",
+    "inference, 95%: over seeds and examples, low end from thresholds judged on other examples than chose them",
+)
 
 
 def results_table(results: Results, model: str) -> RenderableType:
@@ -34,10 +38,9 @@ def results_table(results: Results, model: str) -> RenderableType:
         cells = [first.phase.label]
         cells += [_percent(group, "train_accuracy"), _percent(group, "test_accuracy")]
         if several:
-            cells.append(_interval(Spread.of(row.test_accuracy for row in group).interval))
+            cells.append(_interval(Spread.of((row.test_accuracy for row in group), (0.0, 1.0)).interval))
         cells.append(_percent(group, "inference_accuracy"))
-        leakage = Spread.of(row.inference_accuracy for row in group).interval if several else first.inference_interval
-        cells.append(_interval(leakage))
+        cells.append(_interval(_inference(group).interval if several else first.inference_interval))
         if study:
             # published for one round of sparse and re-dense
             known = study.get((first.phase.kind, first.phase.sparsity)) if first.phase.round <= 1 else None
@@ -62,8 +65,16 @@ def _footnotes(results: Results) -> list[str]:
         f"training from test examples ({results.members:,} and {results.nonmembers:,}, weighted alike). "
         f"50% = nothing leaks;",
         f"since the threshold is chosen on the same examples, pure noise gives {noise:.2f}% here.",
-        *([f"mean ± standard deviation over {seeds} seeds, with the mean's 95% t-interval"] if seeds > 1 else []),
+        *(_OVER_SEEDS if seeds > 1 else []),
     ]
+
+
+def _inference(group: tuple[Row, ...]) -> Spread:
+    return Spread.of_best_accuracy(
+        [row.inference_accuracy for row in group],
+        [row.inference_accuracy_cross_fitted for row in group],
+        [row.inference_interval for row in group],
+    )
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -1,0 +1,230 @@
+"""Are members and non-members alike? What tells them apart without the model under audit is no sign of membership."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, ndtri
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from redense.attacks.references import Array, mean_of_chosen
+from redense.auditing.evidence import Evidence
+from redense.auditing.result import Alike
+from redense.auditing.sample import Described
+from redense.auditing.table import figure
+from redense.auditing.verdict import FEWEST, Verdict
+from redense.metrics.intervals import auc_error
+from redense.metrics.roc import Members, roc
+
+REMEDY = (
+    "Take both sides from one random split of the same examples (protocol half), or add reference models that were "
+    "trained on random parts of both sides."
+)
+COMPONENTS = 100
+LEADING = 10
+CLASSES = 50
+BEHIND = 0.4
+"""Weight of the components behind the leading ones: differences mostly show in what varies most."""
+FOLDS = 5
+ROUNDING = 1e-5
+CORRECTION = math.sqrt(2)
+"""Of the standard error of a mean over folds: each two of them judge one another, so what they find by chance counts
+twice (cf. Nadeau & Bengio, "Inference for the generalization error", Machine Learning 2003, who have 1.5 here)."""
+FAR = 2
+"""An attack's area exceeds 0.5 so many times as much as that of inputs alone, and is far above it."""
+Fit = Callable[[Array, Members], Callable[[Array], Array]]
+"""(features [n, f], members [n]) -> what scores features [k, f], higher = member."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One way to tell the sides apart: its area under the ROC curve and the standard error of that."""
+
+    by: str
+    auc: float
+    error: float
+    p_value: float
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Return the normal interval, inside [0, 1]."""
+        reach = float(ndtri(0.5 + confidence / 2)) * self.error if self.error else 0.0
+        return max(0.0, self.auc - reach), min(1.0, self.auc + reach)
+
+
+def compare_sides(members: Described, nonmembers: Described) -> list[Told]:
+    """Let classifiers that know inputs and labels alone tell the sides apart (Lopez-Paz & Oquab, "Revisiting classifier
+    two-sample tests", ICLR 2017).
+
+    Inputs are summarised and reduced to their `COMPONENTS` principal components, which a linear classifier and boosted
+    trees see. Both are judged on examples that they have not learnt from, in `FOLDS` folds. Equal inputs of one side
+    count once, those of both sides fall into one fold.
+    """
+    members, nonmembers = members.distinct(), nonmembers.distinct()
+    features, weights = _features(members, nonmembers)
+    is_member = np.arange(len(features)) < len(members)
+    fold = (np.concatenate([members.groups, nonmembers.groups]) % FOLDS).astype(np.int64)
+    with threadpool_limits(1):
+        return [
+            _told("inputs and labels alone", _areas(fit, seen, is_member, fold))
+            for fit, seen in ((_linear, features * weights), (_trees, features))
+        ]
+
+
+def compare_answers(evidence: Evidence) -> list[Told]:
+    """Compare what reference models that were not trained on an example say about it: on both sides alike, if they are.
+
+    The score is the mean scaled logit of the OUT models; it may be higher on either side.
+    """
+    references = evidence.references
+    if references is None:
+        return []
+    asked = (~references.included).any(0)
+    is_member = evidence.members[asked]
+    if not is_member.any() or is_member.all():
+        return []
+    scores = mean_of_chosen(references.signals.phi[:, asked], ~references.included[:, asked])
+    area, error, _ = auc_error(roc(scores, is_member))
+    told = _told("the answers of reference models that saw neither", [(max(area, 1 - area), error)])
+    return [Told(told.by, told.auc, told.error, min(1.0, 2 * told.p_value))]
+
+
+def surest(tried: list[Told], unchecked: str = "", confidence: float = 0.95) -> Alike:
+    """Take the surest of what was tried, corrected for their number."""
+    if not tried:
+        return Alike(unchecked=unchecked)
+    best = min(tried, key=lambda told: (told.p_value, -told.auc))
+    return Alike(
+        auc=best.auc,
+        interval=best.interval(1 - (1 - confidence) / len(tried)),
+        p_value=min(1.0, len(tried) * best.p_value),
+        by=best.by,
+        unchecked=unchecked,
+    )
+
+
+def sides_alike(members: Described, nonmembers: Described) -> list[Told] | str:
+    """Compare two samples; return why not where one is too small or their inputs are of different kinds."""
+    if min(len(members), len(nonmembers)) < FEWEST:
+        return f"there are fewer than {FEWEST} examples on a side"
+    if members.features.shape[1] != nonmembers.features.shape[1]:
+        return "the inputs of the two sides are of different kinds"
+    return compare_sides(members, nonmembers)
+
+
+def not_comparable(alike: Alike, lower_ends: Iterable[float]) -> Verdict | None:
+    """Decide whether the sides differ too much for any word about membership; None where they do not.
+
+    They are not comparable where they are told apart without the model beyond chance (p below `SURE`, over all that was
+    tried), unless an attack does far better: the lower end of its AUC, simultaneous over all attacks, exceeds 0.5
+    by at least `FAR` times what the upper end of `alike.interval` does. So size and significance count together: a
+    faint difference matters only where the attack is faint, too.
+    """
+    if not alike.told_apart or _far_above(alike, lower_ends):
+        return None
+    return Verdict(
+        "not comparable",
+        f"Not comparable: members and non-members are told apart by {alike.by}, with an AUC of {figure(alike)} where "
+        "alike sides give 0.5. What the attacks find may be this difference rather than membership, or hidden by it. "
+        f"{REMEDY}",
+    )
+
+
+def warned(alike: Alike, lower_ends: Iterable[float]) -> list[str]:
+    """Warn where the sides differ and the verdict stands all the same."""
+    if not alike.told_apart or not _far_above(alike, lower_ends):
+        return []
+    return [
+        f"members and non-members are told apart by {alike.by}, with an AUC of {figure(alike)}; an attack does far "
+        f"better than that, but part of what it finds may be this difference. {REMEDY.rstrip('.')}"
+    ]
+
+
+def _far_above(alike: Alike, lower_ends: Iterable[float]) -> bool:
+    reached = alike.interval[1] if alike.interval else 0.5
+    return max(lower_ends, default=0.5) - 0.5 >= FAR * (reached - 0.5)
+
+
+def _told(by: str, areas: list[tuple[float, float]]) -> Told:
+    """Average the areas of folds with their standard errors."""
+    area = sum(area for area, _ in areas) / len(areas)
+    error = math.sqrt(sum(error**2 for _, error in areas)) / len(areas)
+    error *= CORRECTION if len(areas) > 1 else 1
+    p_value = float(ndtr((0.5 - area) / error)) if error > 0 else float(area <= 0.5)
+    return Told(by, area, error, p_value)
+
+
+def _areas(fit: Fit, features: Array, is_member: Members, fold: npt.NDArray[np.int64]) -> list[tuple[float, float]]:
+    """Return area and standard error of each fold; folds that lack a side to learn from or to judge are left out."""
+    found = [(0.5, math.inf)]
+    for number in np.unique(fold):
+        judged = fold == number
+        sides = [is_member[part] for part in (judged, ~judged)]
+        if all(side.any() and not side.all() for side in sides):
+            score = fit(features[~judged], sides[1])
+            found.append(auc_error(roc(score(features[judged]), sides[0]))[:2])
+    return found[1:] or found
+
+
+def _linear(features: Array, members: Members) -> Callable[[Array], Array]:
+    fitted: Callable[[Array], Array] = (
+        LogisticRegression(C=0.01, class_weight="balanced", max_iter=300).fit(features, members).decision_function
+    )
+    return fitted
+
+
+def _trees(features: Array, members: Members) -> Callable[[Array], Array]:
+    trees = HistGradientBoostingClassifier(
+        max_iter=30, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=0
+    )
+    fitted: Callable[[Array], Array] = trees.fit(features, members).decision_function
+    return fitted
+
+
+def _features(first: Described, second: Described) -> tuple[Array, Array]:
+    """Return features of both sides [n, f] and their weights [f].
+
+    Those are the principal components of the values and of the summaries, whichever there are, and the classes.
+    """
+    blocks = []
+    for name in ("values", "features"):
+        sides = [getattr(side, name) for side in (first, second)]
+        if sides[0].shape[1] and sides[0].shape[1] == sides[1].shape[1]:
+            blocks.append(_components(_standard(np.concatenate(sides))))
+    blocks.append(_classes(np.concatenate([first.labels, second.labels])))
+    weights = [np.where(np.arange(block.shape[1]) < LEADING, 1.0, BEHIND) for block in blocks]
+    return np.concatenate(blocks, axis=1), np.concatenate(weights)
+
+
+def _components(columns: Array) -> Array:
+    if columns.shape[1] <= LEADING:
+        return columns
+    components = min(COMPONENTS, columns.shape[1], len(columns) - 1)
+    reduced = PCA(components, svd_solver="randomized", random_state=0).fit_transform(columns)
+    return _standard(np.asarray(reduced))
+
+
+def _classes(labels: npt.NDArray[np.int64]) -> Array:
+    """Tell the commonest classes apart, a column each."""
+    known, counts = np.unique(labels, return_counts=True)
+    common = known[np.argsort(-counts, kind="stable")[:CLASSES]]
+    told: Array = (labels[:, None] == common).astype(np.float64)
+    return told
+
+
+def _standard(columns: Array) -> Array:
+    """Give columns the mean 0 and the standard deviation 1, bring in what lies far out, and leave out constant ones.
+
+    What rounding makes of a constant depends on where an example stands, and so on its side.
+    """
+    centred = columns.astype(np.float64) - columns.mean(0, dtype=np.float64)
+    spread = centred.std(0)
+    varies = spread > ROUNDING * np.abs(columns).max(initial=0.0)
+    standard: Array = np.clip(centred[:, varies] / spread[varies], -5, 5)
+    return standard

@@ -1,0 +1,43 @@
+"""What data sets call their examples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import DataLoader, SequentialSampler, Subset
+
+
+def names_of(sources: Sequence[Any], lengths: Sequence[int]) -> list[str] | None:
+    """Return what the examples of several sources, behind each other, are called; None where no source says.
+
+    Images in class folders (torchvision's ``ImageFolder`` and parts of it, also behind a loader that does not shuffle)
+    are called by their files, relative to the folder. Examples of a source that does not name its so many examples are
+    called by their places in it, from 0.
+
+    >>> names_of([[1, 2], [3]], [2, 1]) is None
+    True
+    """
+    found = [_names(source) for source in sources]
+    known = [names is not None and len(names) == length for names, length in zip(found, lengths, strict=True)]
+    if not any(known):
+        return None
+    places = [[str(place) for place in range(length)] for length in lengths]
+    return [
+        name
+        for names, known_here, instead in zip(found, known, places, strict=True)
+        for name in (names if known_here and names is not None else instead)
+    ]
+
+
+def _names(source: Any) -> list[str] | None:
+    if isinstance(source, DataLoader):
+        return _names(source.dataset) if isinstance(source.sampler, SequentialSampler) else None
+    if isinstance(source, Subset):
+        names = _names(source.dataset)
+        return names and [names[index] for index in source.indices]
+    root, samples = getattr(source, "root", None), getattr(source, "samples", None)
+    if root is None or not isinstance(samples, list):
+        return None
+    return [os.path.relpath(path, root) for path, _ in samples]

@@ -1,0 +1,190 @@
+"""Does a phase give away more than another? Over a run's reference models, each the target in turn.
+
+They have gone through the same phases as the targets and are many, so they say what one trained target cannot: whether
+the next training would find the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from redense.attacks.threshold import Labels
+from redense.auditing.attacks import PRIMARY
+from redense.auditing.evidence import References
+from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
+from redense.experiment.auditor import RunAuditor
+from redense.experiment.comparison import Comparison, PValue
+from redense.files.writing import make_folder, write_whole
+from redense.methods import Method
+from redense.metrics.jackknife import ReplicatedMean, pair_jackknife
+from redense.phases import Phase
+from redense.text import csv_text, percent
+
+FORMAT = 1
+FEWEST = 8
+"""Reference models that are described."""
+
+
+@dataclass(frozen=True)
+class PhaseReplicates:
+    """What is found on R reference models of a phase, each attacked by all others but its complement.
+
+    `models` are the numbers of their halves, pair by pair. `figures` has each attack's figures, float [R] by name;
+    `left_out` those of `primary`, the attack that decides, chosen beforehand, without each pair: float [R, R/2].
+    """
+
+    phase: Phase
+    models: tuple[int, ...]
+    figures: Mapping[str, Figures]
+    primary: str
+    left_out: Figures
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The figures that phases are compared by: ``auc``, and the true-positive rate at the lowest rate shown."""
+        rates = [name for name in self.left_out if name.startswith("tpr_at_")]
+        return ("auc", *rates[-1:])
+
+    def mean(self, figure: str) -> ReplicatedMean:
+        """Return the mean of a figure of the attack that decides."""
+        return pair_jackknife(self.left_out[figure])
+
+
+def figure_name(figure: str) -> str:
+    """Write a figure's name for people.
+
+    >>> figure_name("auc"), figure_name("tpr_at_0.001")
+    ('AUC', 'TPR at 0.1% FPR')
+    """
+    rate = _rate_of(figure)
+    return {"auc": "AUC"}.get(figure, figure) if rate is None else f"TPR at {percent(rate)} FPR"
+
+
+def _rate_of(figure: str) -> float | None:
+    """Return the false-positive rate that a figure is a true-positive rate at; None for other figures."""
+    rate = figure.removeprefix("tpr_at_")
+    return None if rate == figure else float(rate)
+
+
+def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
+    """Make the reference models of each phase targets in turn; what was made is kept in the folder's ``audit``.
+
+    Phases with fewer than `FEWEST` finished reference models, and runs without an attack that can be repeated, are left
+    out.
+    """
+    for phase in auditor.phases:
+        shared = auditor.of_phase(phase)
+        if len(shared.references) < FEWEST:
+            continue
+        determinants = ["replicates", FORMAT, [job.key for job in shared.references], auditor.attacks]
+        key = hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
+        path = auditor.store.root / "audit" / f"replicates-{key}.json"
+        found = _kept(path)
+        if found is None:
+            assert shared.evidence is not None
+            found = _made(shared.evidence, auditor.labels, auditor.attacks)
+            make_folder(path.parent)
+            write_whole(path, json.dumps(found))
+        if found["primary"] is not None:
+            models = tuple(job.member_set.index for job in shared.references if job.member_set)
+            figures = {attack: _arrays(each) for attack, each in found["figures"].items()}
+            yield PhaseReplicates(phase, models, figures, found["primary"], _arrays(found["left_out"]))
+
+
+def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) -> list[Comparison]:
+    """Compare the phases that the method compares, paired by model, where the same models have gone through both.
+
+    One test decides, fixed beforehand: the jackknife over complementary pairs. p-values are not corrected yet.
+    """
+    known = {one.phase: one for one in replicates}
+    found = []
+    for first, second in method.compared(known):
+        one, other = known[first], known[second]
+        if one.models != other.models or one.primary != other.primary:
+            continue
+        for figure in one.compared:
+            mean = pair_jackknife(other.left_out[figure] - one.left_out[figure])
+            found.append(
+                Comparison(
+                    "auc" if figure == "auc" else "tpr",
+                    first,
+                    second,
+                    seeds=0,
+                    difference=mean.mean,
+                    interval=mean.interval,
+                    t=PValue.of(mean.p),
+                    protocol="half",
+                    attack=one.primary,
+                    fpr=_rate_of(figure),
+                    replicates=mean.replicates,
+                    prediction=mean.prediction,
+                )
+            )
+    return found
+
+
+def write_replicates(replicates: Sequence[PhaseReplicates], folder: Path) -> None:
+    """Write ``replicates.csv``, a line a phase, attack and model, and ``replicates.json``: means over models."""
+    lines = [
+        {
+            **one.phase.to_columns(),
+            "attack": attack,
+            "reference": model,
+            **{name: float(values[place]) for name, values in figures.items()},
+        }
+        for one in replicates
+        for attack, figures in one.figures.items()
+        for place, model in enumerate(one.models)
+    ]
+    write_whole(folder / "replicates.csv", csv_text(lines))
+    means = [
+        {**one.phase.to_columns(), "attack": one.primary, "figure": figure, **_of_one_phase(one.mean(figure))}
+        for one in replicates
+        for figure in one.left_out
+    ]
+    write_whole(folder / "replicates.json", json.dumps({"format": FORMAT, "means": means}) + "\n")
+
+
+def _of_one_phase(found: ReplicatedMean) -> dict[str, Any]:
+    """Return all but the p-value, which is about differences: a mean of 0 is no question about one phase."""
+    return {name: value for name, value in dataclasses.asdict(found).items() if name != "p"}
+
+
+def _made(references: References, labels: Labels, families: Sequence[str]) -> dict[str, Any]:
+    """Make every attack that can be repeated, the one that decides without each pair, too: plain JSON values."""
+    attacks = replicable(references, labels, families)
+    figures = replicate(references, labels, attacks)
+    primary = next((name for name in PRIMARY if name in figures), None)
+    left_out: Figures = {}
+    for attack in attacks:
+        if attack.name == primary:
+            left_out = replicate_without_pairs(references, labels, attack)
+    return {
+        "figures": {attack: _lists(each) for attack, each in figures.items()},
+        "primary": primary,
+        "left_out": _lists(left_out),
+    }
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None  # not made yet, or damaged: made again
+    return kept
+
+
+def _lists(figures: Figures) -> dict[str, Any]:
+    return {name: values.tolist() for name, values in figures.items()}
+
+
+def _arrays(lists: Mapping[str, Any]) -> Figures:
+    return {name: np.array(values) for name, values in lists.items()}

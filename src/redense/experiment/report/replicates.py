@@ -1,0 +1,41 @@
+"""What a run's reference models give away, each the target in turn: a table of phases, and how they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from redense.experiment.replicates import PhaseReplicates, figure_name
+from redense.metrics.jackknife import ReplicatedMean
+from redense.text import interval_text
+
+
+def replicates_summary(replicates: Sequence[PhaseReplicates]) -> RenderableType:
+    """Draw the mean over models and the range of one further training, a line a phase and figure."""
+    models = sorted({len(one.models) for one in replicates})
+    heading = (
+        f"{replicates[0].primary} on {' or '.join(map(str, models))} reference models in turn: each was trained on a "
+        "random half of all examples, and is attacked by the others but the one trained on the other half. Intervals "
+        "are 95%, each for one figure by itself."
+    )
+    return Group("", heading, _table(replicates), "")
+
+
+def _table(replicates: Sequence[PhaseReplicates]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("phase")  # a long name may take several lines, a figure may not
+    table.add_column("figure", no_wrap=True)
+    for name in ("mean", "one further training"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in replicates:
+        for figure in one.compared:
+            table.add_row(one.phase.label, figure_name(figure), *_cells(one.mean(figure)))
+    return table
+
+
+def _cells(found: ReplicatedMean) -> tuple[str, str]:
+    if found.interval is None or found.prediction is None:
+        return f"{found.mean:.3f}", "-"
+    return f"{found.mean:.3f} {interval_text(found.interval, 1, 3)}", interval_text(found.prediction, 1, 3)

@@ -1,0 +1,284 @@
+"""Are members and non-members alike? What tells them apart without the model must not be called a leak."""
+
+import numpy as np
+import pytest
+import torch
+from auditing.digits import network
+from auditing.models import leaky, with_references
+from torch import nn
+
+import redense
+from redense.auditing.alike import compare_answers, compare_sides, not_comparable, sides_alike, surest, warned
+from redense.auditing.audit import audit_evidence
+from redense.auditing.evidence import Evidence, References
+from redense.auditing.result import Alike
+from redense.auditing.sample import Sample
+from redense.metrics import auc
+from redense.signals import Signals
+
+SHIFT = 0.3583
+"""Two unit normals so far apart have an AUC of 0.6."""
+
+
+def described(x, y, most=5_000, batch=500):
+    """Describe arrays as an audit does that reads them in batches; equal inputs get equal fingerprints."""
+    sample = Sample(most)
+    for start in range(0, len(y), batch):
+        part = torch.as_tensor(x[start : start + batch])
+        prints = [np.random.default_rng(list(row.numpy().tobytes())).bytes(16) for row in part]
+        sample.add(part, np.asarray(y[start : start + batch]), np.array(prints, dtype="S16"))
+    return sample.described()
+
+
+def told(first, second):
+    return surest(compare_sides(described(*first), described(*second)))
+
+
+def tabular(generator, n=500):
+    return generator.normal(size=(n, 20)).astype(np.float32), generator.integers(0, 5, n)
+
+
+def tokens(generator, n=500):
+    return generator.zipf(1.3, size=(n, 40)) % 3000, generator.integers(0, 2, n)
+
+
+def pixels(generator, n=500):
+    """Images with as much in common as neighbours have, constant at the rim."""
+    x = generator.normal(size=(n, 10)) @ np.random.default_rng(0).normal(size=(10, 100))
+    x = np.pad((x + generator.normal(size=(n, 100))).reshape(n, 1, 10, 10), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return x.astype(np.float32), generator.integers(0, 10, n)
+
+
+WORLDS = {"tabular": tabular, "tokens": tokens, "pixels": pixels}
+
+
+def false_alarms(runs, world, n):
+    generator = np.random.default_rng(0)
+    return sum(told(world(generator, n), world(generator, n)).told_apart for _ in range(runs))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_random_splits_are_alike_in_few_runs(world):
+    assert false_alarms(4, WORLDS[world], 100) <= 1
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("n", [60, 500])
+@pytest.mark.parametrize("world", WORLDS)
+def test_random_splits_are_alike(world, n):
+    assert false_alarms(200, WORLDS[world], n) <= 2
+
+
+def moved(name, generator):
+    """Two sides of 500 of which inputs or labels alone reach an AUC of 0.6 where they are judged."""
+    first, second = (list(WORLDS["tokens" if name == "lengths" else "tabular"](generator)) for _ in range(2))
+    if name == "columns":
+        first[0] += 1.25 * SHIFT / np.sqrt(20)
+    elif name == "a column":
+        first[0][:, 3] += 1.25 * SHIFT
+    elif name == "classes":
+        for side, step in ((first, 1), (second, -1)):
+            side[1] = np.clip(np.round(2 + SHIFT * step + generator.normal(size=500)), 0, 4).astype(int)
+    else:
+        for side, mean in ((first, 20 + 1.25 * SHIFT * 5), (second, 20)):
+            side[0][np.arange(40) >= generator.normal(mean, 5, 500).clip(1, 39)[:, None]] = 0
+    return first, second
+
+
+DIFFERENCES = ("columns", "a column", "classes", "lengths")
+
+
+def reached(name, runs):
+    generator = np.random.default_rng(1)
+    found = [told(*moved(name, generator)) for _ in range(runs)]
+    return np.mean([one.auc for one in found]), sum(one.told_apart for one in found)
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_inputs_that_reach_an_area_of_six_tenths_are_noticed_in_few_runs(name):
+    assert reached(name, 3)[1] >= 2
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_inputs_that_reach_an_area_of_six_tenths_are_noticed(name, capsys):
+    area, noticed = reached(name, 200)
+    with capsys.disabled():
+        print(f"\n# {name}: mean AUC {area:.3f}, noticed in {noticed} of 200")
+    assert noticed >= 190 or area < 0.6
+
+
+def test_an_untrained_model_with_members_that_look_different_is_not_comparable():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(600, 1, 8, 8, generator=generator)
+    x[:300] = x[:300] * 0.5 + 0.5
+    y = torch.randint(0, 10, (600,), generator=generator)
+    torch.manual_seed(0)
+    result = redense.audit(network(), members=(x[:300], y[:300]), nonmembers=(x[300:], y[300:]))
+    assert result.verdict.kind == "not comparable"
+    assert result.attack(result.primary).epsilon is None
+    assert result.alike.auc > 0.95
+    sentence = result.verdict.sentence
+    assert sentence.startswith(
+        "Not comparable: members and non-members are told apart by inputs and labels alone, with an"
+    )
+    assert all(remedy in sentence for remedy in ("random split", "protocol half", "reference models"))
+    assert "gives away" not in result.verdict.sentence
+
+
+def different(n=300, shift=0.3):
+    """Sides of which inputs alone tell a little."""
+    generator = np.random.default_rng(0)
+    x, y = tabular(generator, 2 * n)
+    x[:n] += shift / np.sqrt(20) * 1.6
+    return x, y
+
+
+class Recalls(nn.Module):
+    """Is sure about the members, which it tells by the sum of their inputs."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.register_buffer("sums", torch.as_tensor(x).sum(1))
+
+    def forward(self, x):
+        known = (x.sum(1)[:, None] - self.sums[None]).abs().amin(1) < 1e-4
+        return torch.stack([4.0 * known.float() + 0.01 * x[:, 0], *[0.01 * x[:, c] for c in range(1, 5)]], dim=1)
+
+
+def test_a_leak_far_above_what_inputs_tell_stays_a_leak_with_a_warning():
+    x, _ = different(1000, 0.3)
+    y = np.zeros(2000, dtype=int)
+    result = redense.audit(Recalls(x[:1000]), members=(x[:1000], y[:1000]), nonmembers=(x[1000:], y[1000:]))
+    assert result.alike.told_apart
+    assert result.verdict.kind == "leak"
+    assert any("an attack does far better than that" in warning for warning in result.warnings)
+
+
+def test_the_rule_weighs_size_against_what_attacks_reach():
+    faint = Alike(0.55, (0.52, 0.58), 1e-6, "inputs and labels alone")
+    assert not_comparable(faint, [0.5, 0.65]).kind == "not comparable"
+    assert not_comparable(faint, [0.67]) is None
+    assert warned(faint, [0.67])
+    assert not warned(faint, [0.65])
+    unsure = Alike(0.6, (0.49, 0.7), 0.02, "inputs and labels alone")
+    assert not_comparable(unsure, [0.5]) is None
+    assert not warned(unsure, [0.9])
+    assert not_comparable(Alike(0.8, (0.75, 0.85), 1e-9, "them"), [0.99]) is not None, "nothing is far above that"
+
+
+def test_reference_models_that_saw_neither_tell_sides_apart():
+    generator = np.random.default_rng(0)
+    n = 800
+    members = np.arange(n) < n // 2
+    first = generator.random((4, n)) < 0.5
+    included = np.concatenate([first, ~first])
+
+    def evidence(harder):
+        says = [Signals.of_phi(generator.normal(size=n) - harder * members + 2 * inside) for inside in included]
+        target = Signals.of_phi(generator.normal(size=n) - harder * members)
+        return Evidence(target, np.zeros(n, int), members, References(Signals.stack(says), included), phi_only=True)
+
+    fair, unfair = evidence(0), evidence(1)
+    (alike,) = compare_answers(fair)
+    assert alike.p_value > 0.01
+    (apart,) = compare_answers(unfair)
+    mean_out = np.where(included, 0, unfair.references.signals.phi).sum(0) / (~included).sum(0)
+    assert apart.auc == pytest.approx(1 - auc(mean_out, members))
+    result = audit_evidence(unfair)
+    assert result.verdict.kind == "not comparable"
+    assert "reference models that saw neither" in result.verdict.sentence
+    assert audit_evidence(unfair, protocol="half").verdict.kind != "not comparable", "a random half needs no check"
+
+
+def test_few_examples_are_not_compared():
+    model, members, nonmembers = leaky(n=49)
+    result = redense.audit(model, members=members, nonmembers=nonmembers)
+    assert result.verdict.kind == "too few"
+    assert (result.alike.auc, result.alike.unchecked) == (None, "there are fewer than 50 examples on a side")
+
+
+def test_inputs_of_different_kinds_are_not_compared():
+    generator = np.random.default_rng(0)
+    assert sides_alike(described(*tabular(generator)), described(*tokens(generator))).startswith(
+        "the inputs of the two"
+    )
+
+
+def test_equal_inputs_share_a_fold():
+    """Members that are there twice must not be recognised by having been learnt from."""
+    generator = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(6):
+        x, y = tabular(generator, 100)
+        alarms += told((np.repeat(x, 5, axis=0), np.repeat(y, 5)), tabular(generator)).told_apart
+    assert alarms <= 1
+    part = described(np.repeat(tabular(generator, 10)[0], 3, axis=0), np.zeros(30, int))
+    assert len(np.unique(part.groups)) == 10
+
+
+def test_a_sample_is_uniform_bounded_and_of_one_pass():
+    sizes = []
+    sample = Sample(100)
+    for start in range(0, 4000, 50):
+        places = np.arange(start, start + 50)
+        sample.add(torch.from_numpy(places[:, None]).float(), places, places.astype("S16"))
+        sizes.append(sum(len(part[0]) for part in sample._parts))
+    kept = sample.described()
+    assert len(kept) == 100
+    assert max(sizes) <= 250
+    assert (kept.values[:, 0] == kept.labels).all()
+    # the same examples whatever the batches
+    whole = Sample(100)
+    whole.add(torch.arange(4000)[:, None].float(), np.arange(4000), np.arange(4000).astype("S16"))
+    assert (whole.described().labels == kept.labels).all()
+    counts, _ = np.histogram(kept.labels, 4, (0, 4000))
+    assert counts.min() >= 10
+
+
+def test_padding_does_not_count():
+    """How long a text is padded depends on the batch that it came in."""
+    text = torch.tensor([[5, 7, 7, 0, 0, 0]])
+    short, masked = text[:, :4], {"input_ids": text, "attention_mask": torch.tensor([[1, 1, 1, 1, 0, 0]])}
+    found = []
+    for inputs in (text, short, masked):
+        sample = Sample()
+        sample.add(inputs, np.zeros(1, int), np.zeros(1, "S16"))
+        found.append(sample.described().features)
+    assert (found[0] == found[1]).all()
+    assert (found[0] == found[2]).all()
+    assert (found[0][0, [5, 7, 0, -1]] == [1, 2, 1, 4]).all()
+
+
+def test_large_images_are_shortened_and_those_of_many_sizes_summarised():
+    sample = Sample()
+    sample.add(torch.rand(4, 3, 64, 64), np.zeros(4, int), np.arange(4).astype("S16"))
+    assert sample.described().values.shape == (4, 1024)
+    sample.add(torch.rand(4, 3, 8, 8), np.zeros(4, int), np.arange(4).astype("S16"))
+    assert sample.described().values.shape == (8, 0)
+    assert sample.described().features.shape == (8, 5)
+
+
+def test_one_reference_model_or_out_models_alone_are_audited_with_what_can_be_made():
+    model, members, nonmembers, references, included = with_references()
+    given = {"members": members, "nonmembers": nonmembers}
+
+    def made(models, of_models):
+        result = redense.audit(model, **given, references=models, included=of_models)
+        return {one.attack for one in result.attacks}, [w for w in result.warnings if w.startswith("left out")], result
+
+    plain = {one.attack for one in redense.audit(model, **given).attacks}
+    names, left, result = made(references[:3], np.zeros((3, 240), dtype=bool))
+    assert names == plain | {"RMIA offline", "LiRA offline"}
+    assert any("RMIA online, LiRA online: 240 of 240 examples are in no reference model's" in line for line in left)
+    assert any("shadow classifier, SAMIA: the reference models were trained on none" in line for line in left)
+    assert result.attack("LiRA offline").auc > 0.8
+    assert result.verdict.kind == "leak"
+    names, left, _ = made(references[:1], np.zeros((1, 240), dtype=bool))
+    assert names == plain | {"RMIA offline"}
+    assert any("LiRA offline, LiRA online" in line and "1 reference model, and at least 2" in line for line in left)
+    names, left, _ = made(references[:1], included[:1])
+    assert names == plain | {"shadow classifier", "SAMIA"}
+    assert any("RMIA offline" in line and "in every reference model's training data" in line for line in left)
+    names, left, _ = made(references, included)
+    assert left == []

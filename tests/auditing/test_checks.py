@@ -1,0 +1,284 @@
+"""Mistakes of a user that would end in a confident wrong answer are noticed, and sound audits are not disturbed."""
+
+import json
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+from auditing.digits import audited, network, sides, trained
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+import redense
+from redense.auditing.audit import audit_evidence
+from redense.auditing.evidence import Evidence
+from redense.auditing.loaders import read_twice
+from redense.auditing.result import AuditResult
+from redense.auditing.saved import audit_signals_file
+from redense.signals import Signals
+
+
+def audit(model=None, members=None, nonmembers=None, **options):
+    usual = audited()
+    return redense.audit(
+        model or usual[0],
+        members=usual[1] if members is None else members,
+        nonmembers=usual[2] if nonmembers is None else nonmembers,
+        attacks=("threshold",),
+        **options,
+    )
+
+
+def changed(change):
+    """Members and non-members with their inputs changed."""
+    return {name: (change(x), y) for name, (x, y) in zip(("members", "nonmembers"), audited()[1:], strict=True)}
+
+
+def test_a_sound_audit_is_not_warned():
+    result = audit()
+    assert result.warnings == ()
+    assert result.verdict.kind == "leak"
+    assert not result.alike.told_apart
+
+
+def test_accuracies_and_alikeness_stand_in_table_page_and_json(tmp_path):
+    result = audit()
+    model, *parts = audited()
+    with torch.no_grad():
+        expected = [(model(x).argmax(1) == y).double().mean().item() for x, y in parts]
+    assert [result.members_accuracy, result.nonmembers_accuracy] == pytest.approx(expected)
+    written = json.loads(result.to_json())
+    assert [written["members_accuracy"], written["nonmembers_accuracy"]] == pytest.approx(expected)
+    assert written["alike"]["auc"] == result.alike.auc
+    assert AuditResult.from_json(result.to_json()) == result
+    result.to_html(tmp_path / "audit.html")
+    for shown in (str(result), (tmp_path / "audit.html").read_text()):
+        assert f"right about {100 * expected[0]:.2f}% of the members and {100 * expected[1]:.2f}% of the non-" in shown
+        assert "inputs and labels alone tell members from non-members with an AUC of" in shown
+
+
+def bare():
+    """The network without BatchNorm: accuracy is what notices."""
+    members, _ = sides()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(members[0]), members[1]).backward()
+        optimizer.step()
+    return model
+
+
+class Softmax(nn.Module):
+    def __init__(self, log=False):
+        super().__init__()
+        self.model, self.log = audited()[0], log
+
+    def forward(self, x):
+        return self.model(x).log_softmax(1) if self.log else self.model(x).softmax(1)
+
+
+def counted_from_one():
+    """Labels from 1, for a model that knows a class 0 which is never right."""
+
+    class Eleven(nn.Module):
+        def forward(self, x):
+            return nn.functional.pad(audited()[0](x), (0, 1), value=-9.0)
+
+    return {
+        "model": Eleven(),
+        **{name: (x, y + 1) for name, (x, y) in zip(("members", "nonmembers"), audited()[1:], strict=True)},
+    }
+
+
+def counted_from_zero():
+    class Eleven(nn.Module):
+        def forward(self, x):
+            return nn.functional.pad(audited()[0](x), (1, 0), value=-9.0)
+
+    return {"model": Eleven()}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (lambda: changed(lambda x: 255 * x), "first BatchNorm layer differs from training"),
+        (lambda: changed(lambda x: (x - 0.3) / 0.35), "first BatchNorm layer differs from training"),
+        (lambda: changed(lambda x: x / 255), "first BatchNorm layer differs from training"),
+        (lambda: {"model": bare(), **changed(lambda x: 1 - x)}, "hardly knows what it was trained on"),
+        (lambda: {"model": network()}, "hardly knows what it was trained on"),
+        (counted_from_one, r"agrees with the label -1 in \d+\.\d% and with the label in"),
+        (counted_from_zero, r"agrees with the label \+1 in \d+\.\d% and with the label in"),
+        (lambda: {"model": Softmax()}, "look like probabilities"),
+        (lambda: {"model": Softmax(log=True)}, "look like log-probabilities"),
+        (
+            lambda: dict(zip(("members", "nonmembers"), audited()[:0:-1], strict=True)),
+            "it should know its members better",
+        ),
+        (
+            lambda: dict(zip(("members", "nonmembers"), audited()[:0:-1], strict=True)),
+            "members score lower than non-members",
+        ),
+    ],
+)
+def test_a_mistake_is_noticed_and_said_with_its_remedy(mistake, said):
+    result = audit(**mistake())
+    assert any(re.search(said, warning) for warning in result.warnings), result.warnings
+    assert "Warning: " in str(result)
+
+
+def test_a_loss_given_as_phi_is_noticed(tmp_path):
+    members = np.arange(400) < 200
+    phi = np.random.default_rng(0).normal(size=400) + 2 * members
+    path = tmp_path / "signals.npz"
+    np.savez(path, phi=np.logaddexp(0, -phi), members=members)
+    result = audit_signals_file(path)
+    assert any("a wrong sign" in warning for warning in result.warnings)
+    assert (result.members_accuracy, result.nonmembers_accuracy) == (None, None)
+    assert "accuracy is not known" in str(result)
+    assert "Not checked whether members and non-members are alike in inputs: only signals were given" in str(result)
+
+
+class Augmented(Dataset):
+    """Moves every image by a random step each time it is read."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, index):
+        return self.x[index].roll(int(torch.randint(-1, 2, ())), 2), self.y[index]
+
+
+def in_numpy(x, y):
+    class OfNumpy(Augmented):
+        def __getitem__(self, index):
+            return self.x[index] + float(np.random.random()) + random.random(), self.y[index]
+
+    return OfNumpy(x, y)
+
+
+@pytest.mark.parametrize(
+    ("source", "contents", "order"),
+    [
+        (Augmented, True, False),
+        (in_numpy, True, False),
+        (lambda x, y: DataLoader(Augmented(x, y), batch_size=20), True, False),
+        (lambda x, y: DataLoader(Augmented(x, y), batch_size=20, shuffle=True), True, True),
+        (lambda x, y: DataLoader(TensorDataset(x, y), batch_size=20, shuffle=True), False, True),
+        (lambda x, y: DataLoader(TensorDataset(x, y), batch_size=20), False, False),
+        (lambda x, y: DataLoader(TensorDataset(x, y), batch_size=20, num_workers=2), False, False),
+        (lambda x, y: DataLoader(list(zip(x.split(9), y.split(9), strict=True)), batch_size=None), False, False),
+        (lambda x, y: DataLoader(TensorDataset(x, y), 20, shuffle=True, generator=torch.Generator()), False, True),
+        (TensorDataset, False, False),
+        (lambda x, y: (x, y), False, False),
+        (lambda x, y: {"x": x, "y": y}, False, False),
+        (lambda x, y: list(zip(x, y, strict=True)), False, False),
+    ],
+)
+def test_what_changes_from_reading_to_reading_is_noticed_and_chance_is_left_as_it_was(source, contents, order):
+    data = source(*audited()[1])
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    warnings = read_twice(data, "members")
+    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+    assert [any(word in warning for warning in warnings) for word in ("other contents", "another order")] == [
+        contents,
+        order,
+    ]
+    assert len(warnings) == contents + order
+    if isinstance(data, DataLoader) and data.generator is not None:
+        assert torch.equal(data.generator.get_state(), torch.Generator().get_state())
+
+
+def test_what_can_be_read_once_is_not_read_twice():
+    class Once(IterableDataset):
+        def __init__(self, pairs):
+            self.left = iter(pairs)
+
+        def __iter__(self):
+            return self.left
+
+    (x, y), (u, v) = audited()[1:]
+    one = Once(list(zip(x, y, strict=True)))
+    two = DataLoader(Once(list(zip(u, v, strict=True))), batch_size=10)
+    result = audit(members=one, nonmembers=two)
+    assert (result.members, result.nonmembers) == (300, 300)
+    assert result.warnings == ()
+
+
+def test_an_augmenting_loader_is_warned_of_in_the_audit():
+    x, y = audited()[1]
+    result = audit(members=DataLoader(Augmented(x, y), batch_size=50, shuffle=True))
+    assert any("members: the data give other contents" in warning for warning in result.warnings)
+    assert any("members: the loader gives another order" in warning for warning in result.warnings)
+
+
+def test_the_hook_is_gone_and_a_norm_that_has_learnt_nothing_is_passed_over():
+    model = network()
+    assert not any("BatchNorm" in warning for warning in audit(model).warnings)
+    model = trained(*sides()[0], epochs=1)
+    audit(model)
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def sound(seed):
+    """Evidence of a model that is right about 60 to 100% of its members, and about as many others or fewer."""
+    generator = np.random.default_rng(seed)
+    classes, members, nonmembers = int(generator.integers(2, 20)), *map(int, generator.integers(60, 400, 2))
+    is_member = np.arange(members + nonmembers) < members
+    labels = generator.integers(0, classes, len(is_member))
+    z = generator.normal(size=(len(is_member), classes))
+    z[np.arange(len(labels)), labels] += 3 + generator.random() * 2 + generator.random() * is_member
+    return Evidence(Signals.of_logits(z, labels), labels, is_member), z
+
+
+def answers_of(evidence, z):
+    from redense.auditing.checks import Answers
+
+    answers = Answers("members")
+    answers.add(torch.from_numpy(z), evidence.labels)
+    return answers.warnings()
+
+
+def test_checks_of_answers_are_calm_on_sound_audits():
+    warned = 0
+    for seed in range(200):
+        evidence, z = sound(seed)
+        warned += bool(audit_evidence(evidence, attacks=("threshold",)).warnings or answers_of(evidence, z))
+    assert warned <= 2
+
+
+def without_leak(seed):
+    evidence, _ = sound(seed)
+    generator = np.random.default_rng(seed)
+    z = generator.normal(size=(len(evidence.labels), 20))
+    z[np.arange(len(z)), evidence.labels] += 4
+    return Evidence(Signals.of_logits(z, evidence.labels), evidence.labels, evidence.members)
+
+
+def test_checks_are_calm_where_nothing_leaks():
+    warned = [audit_evidence(without_leak(seed), attacks=("threshold",)).warnings for seed in range(200)]
+    assert sum(map(bool, warned)) <= 2, [one for one in warned if one]
+
+
+@pytest.mark.evidence
+def test_whole_audits_of_sound_models_are_not_warned():
+    """200 networks trained on random halves of digits, audited with everything on."""
+    warned, unlike = 0, 0
+    for seed in range(200):
+        members, nonmembers = sides(seed)
+        loaders = [DataLoader(TensorDataset(*side), batch_size=64) for side in (members, nonmembers)]
+        result = redense.audit(
+            trained(*members, seed=seed), members=loaders[0], nonmembers=loaders[1], attacks=("threshold",)
+        )
+        warned += bool(result.warnings)
+        unlike += result.verdict.kind == "not comparable"
+    assert warned <= 2
+    assert unlike <= 2

@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+from auditing.models import leaky, with_references
+from scipy.special import ndtri
+
+import redense
+from redense.auditing.attack_result import evaluate
+from redense.auditing.audit import audit_evidence
+from redense.auditing.evidence import Evidence
+from redense.auditing.figure import roc_figure
+from redense.auditing.verdict import GRADES, judge, refuse_leak, simultaneous
+from redense.errors import DataError, LeakFound
+from redense.signals import Signals
+
+MEMBERS = np.arange(4000) < 2000
+
+
+def attack(name, scores):
+    return evaluate(name, scores, MEMBERS, decides=False)[0]
+
+
+def shifted(shift, seed=0):
+    return np.random.default_rng(seed).normal(size=4000) + shift * MEMBERS
+
+
+def guesses(accuracy):
+    """Scores of an attack that is right about so many of either side, and has two answers only."""
+    place = np.arange(4000) % 2000 / 2000
+    return np.where(MEMBERS, place < accuracy, place >= accuracy).astype(float)
+
+
+def audited(shift, n=200, seed=0):
+    members = np.arange(2 * n) < n
+    phi = np.random.default_rng(seed).normal(size=2 * n) + shift * members
+    return audit_evidence(Evidence(Signals.of_phi(phi), np.zeros(2 * n, dtype=int), members, phi_only=True))
+
+
+def test_the_headline_names_the_strongest_attack_not_the_smallest_p():
+    # a few members stand out for sure, which no chance would give; guesses about all are right less often
+    few = shifted(0.0)
+    few[:60] += 50
+    found = [attack("few", few), attack("many", guesses(0.55))]
+    assert found[0].p_value < found[1].p_value
+    verdict = judge(found, 2000, 2000, 0.95)
+    assert (verdict.kind, verdict.attack) == ("leak", "many")
+    assert verdict.accuracy == found[1].accuracy == pytest.approx(0.55, abs=0.001)
+    assert verdict.interval == simultaneous(found[1], 2, 0.95)
+    assert verdict.p == 2 * min(one.p_value for one in found)
+    low, high = (100 * end for end in verdict.interval)
+    assert f"is right in 55.0% [{low:.1f}, {high:.1f}] where guessing is right in 50%" in verdict.sentence
+    assert "the strongest of 2 attacks" in verdict.sentence
+    assert "over all 2 attacks, p < 0.0001" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "grade"), [(0.54, "barely"), (0.56, "barely"), (0.6, "clearly"), (0.76, "clearly"), (0.8, "strongly")]
+)
+def test_the_words_follow_the_lower_end_that_limits_are_held_against(accuracy, grade):
+    found = [attack("a", guesses(accuracy)), attack("b", guesses(0.5))]
+    verdict = judge(found, 2000, 2000, 0.95)
+    assert verdict.grade == grade
+    assert f"This model {grade} gives away who was in its training data" in verdict.sentence
+    least = dict(GRADES)
+    assert verdict.interval[0] >= least[grade]
+    assert not any(least[grade] < other <= verdict.interval[0] for other in least.values())
+
+
+def test_a_leak_that_no_accuracy_shows_says_what_does():
+    few = shifted(0.0)
+    few[:40] += 50
+    verdict = judge([attack("few", few)], 2000, 2000, 0.95)
+    assert verdict.kind == "leak"
+    assert verdict.interval[0] <= 0.5
+    assert "barely" in verdict.sentence
+    assert "which examples 'few' ranks highest" in verdict.sentence
+    assert "the only attack made" in verdict.sentence
+
+
+def test_no_leak_gives_the_size_too_and_no_grade():
+    result = audited(0.0)
+    verdict = result.verdict
+    assert (verdict.kind, verdict.grade) == ("none shown", None)
+    assert verdict.attack in ("confidence", "loss")
+    assert f"{100 * verdict.interval[1]:.1f}]" in verdict.sentence
+    assert f"p = {verdict.p:.4f}" in verdict.sentence
+
+
+def test_too_few_examples_have_no_headline():
+    verdict = audited(2.0, n=49).verdict
+    assert (verdict.kind, verdict.attack, verdict.accuracy, verdict.interval, verdict.p, verdict.grade) == (
+        "too few",
+        *[None] * 5,
+    )
+
+
+def test_simultaneous_intervals_share_the_permitted_error():
+    one = attack("a", guesses(0.6))
+    assert simultaneous(one, 1, 0.95) == pytest.approx(one.accuracy_interval)
+    low, high = simultaneous(one, 14, 0.95)
+    expected = ndtri(1 - 0.025 / 14) / ndtri(0.975)
+    assert (one.accuracy - low) / (one.accuracy - one.accuracy_interval[0]) == pytest.approx(expected)
+    assert (high - one.accuracy) / (one.accuracy_interval[1] - one.accuracy) == pytest.approx(expected)
+    low, high = simultaneous(attack("a", guesses(0.999)), 1000, 0.95)
+    assert 0 <= low < high == 1
+
+
+def test_a_limit_is_held_against_all_attacks_of_all_targets():
+    strong, weak = audited(2.0), audited(0.0)
+    alone = strong.verdict.interval[0]
+    together = simultaneous(strong.attack(strong.verdict.attack), 2 * 10, 0.95)[0]
+    assert together < alone
+    limit = (together + alone) / 2
+    with pytest.raises(LeakFound, match=r"confidence is right in .* \(over all 2 attacks\): more than --fail-above"):
+        refuse_leak([("", strong)], limit)
+    refuse_leak([("dense", strong), *[("sparse", weak)] * 9], limit)
+    with pytest.raises(LeakFound, match=r"^dense: confidence is right in .* \(over all 20 attacks\)"):
+        refuse_leak([("dense", strong), *[("sparse", weak)] * 9], together - 1e-6)
+
+
+def test_no_verdict_never_passes_for_no_leak():
+    strong, weak, few = audited(2.0), audited(0.0), audited(2.0, n=49)
+    with pytest.raises(
+        DataError, match="--fail-above 0.6: sparse: No verdict: 49 members and 49 non-members"
+    ) as caught:
+        refuse_leak([("dense", weak), ("sparse", few)], 0.6)
+    assert caught.value.exit_code == 2
+    with pytest.raises(DataError, match="--fail-above 0.6: No verdict"):
+        refuse_leak([("", few)], 0.6)
+    with pytest.raises(LeakFound, match="over all 2 attacks"):  # what is known to leak is said first
+        refuse_leak([("", few), ("", strong)], 0.6)
+
+
+def test_the_same_attack_is_marked_in_table_picture_and_page(tmp_path):
+    model, members, nonmembers, references, included = with_references(n=200)
+    given = {"members": members, "nonmembers": nonmembers, "references": references, "included": included}
+    for families in (("threshold", "lira", "rmia"), ("threshold", "samia")):
+        result = redense.audit(model, **given, attacks=families)
+        name = result.verdict.attack
+        assert [line.split(" *")[0] for line in str(result).splitlines() if " * " in line] == [name]
+        result.to_html(tmp_path / "audit.html")
+        page = (tmp_path / "audit.html").read_text()
+        assert page.count('class="strongest"') == page.count(f"<td>{name} *</td>") == 1
+        (axes,) = roc_figure([("dense", result)]).axes
+        thick = [line.get_label() for line in axes.get_lines() if line.get_linewidth() > 2]
+        assert thick == [name]
+        assert axes.get_title() == f"dense\nthick: {name}, the strongest"
+
+
+def test_an_attack_has_one_colour_in_all_panels_and_the_strongest_is_always_drawn():
+    model, members, nonmembers, references, included = with_references(n=200)
+    given = {"members": members, "nonmembers": nonmembers, "references": references, "included": included}
+    results = [redense.audit(model, **given), redense.audit(model, **given, attacks=("threshold",))]
+    panels = roc_figure([("a", results[0]), ("b", results[1])]).axes
+    colours = [{line.get_label(): line.get_color() for line in axes.get_lines()} for axes in panels]
+    shared = colours[0].keys() & colours[1].keys()
+    assert len(shared) > 2
+    assert all(colours[0][name] == colours[1][name] for name in shared)
+    for axes, result in zip(panels, results, strict=True):
+        assert result.verdict.attack in [line.get_label() for line in axes.get_lines()]
+
+
+def test_a_model_that_leaks_says_so_on_its_page(tmp_path):
+    model, members, nonmembers = leaky(n=200)
+    result = redense.audit(model, members=members, nonmembers=nonmembers)
+    result.to_html(tmp_path / "audit.html")
+    page = (tmp_path / "audit.html").read_text()
+    assert "none are named, because confidence ranks easy examples highest" in page
+    assert "for certain" not in page

@@ -1,0 +1,53 @@
+"""The interval of inference accuracy over seeds holds the best accuracy in the population, as often as it says."""
+
+import numpy as np
+import pytest
+from claims.repeated import FEW, check, line
+from scipy.stats import norm
+
+from redense.metrics.accuracy import balanced_accuracy_interval_of
+from redense.metrics.intervals import cross_fitted_accuracy, halves_of
+from redense.metrics.spread import Spread
+
+
+def missed(members, nonmembers, shift, seeds, shared, runs):
+    """Count intervals without the truth.
+
+    Scores N(shift * member, 1) of the same examples by networks of several seeds, which have `shared` of their variance
+    in common: the best balanced accuracy is Phi(shift / 2).
+    """
+    generator = np.random.default_rng([members, nonmembers, seeds])
+    inside = np.arange(members + nonmembers) < members
+    truth = norm.cdf(shift / 2)
+    wrong = 0
+    for _ in range(runs):
+        common = np.sqrt(shared) * generator.normal(size=len(inside)) + shift * inside
+        networks = [
+            halves_of(common + np.sqrt(1 - shared) * generator.normal(size=len(inside)), inside) for _ in range(seeds)
+        ]
+        interval = Spread.of_best_accuracy(
+            [network.whole.balanced_accuracy for network in networks],
+            [cross_fitted_accuracy(network) for network in networks],
+            [balanced_accuracy_interval_of(network) for network in networks],
+        ).interval
+        # where few seeds give the same no interval is shown
+        wrong += interval is not None and not interval[0] <= truth <= interval[1]
+    return wrong
+
+
+@pytest.mark.parametrize("seeds", [3, 10])
+@pytest.mark.parametrize(("shift", "shared"), [(0.0, 0.0), (0.0, 0.95), (0.5, 0.95)])
+def test_coverage_in_few_runs(shift, shared, seeds):
+    check(missed(360, 120, shift, seeds, shared, FEW), FEW, 0.06, f"shift {shift}, {seeds} seeds")
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize("shift", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("sizes", [(1437, 360), (200, 200)])
+def test_coverage(sizes, shift, shared, seeds, capsys):
+    wrong = missed(*sizes, shift, seeds, shared, 1000)
+    with capsys.disabled():
+        print("\n" + line(wrong, 1000, f"missed, {sizes}, shift {shift}, {shared} shared, {seeds} seeds"))
+    check(wrong, 1000, 0.06, "missed")

@@ -1,0 +1,101 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import beta, binom, norm
+
+from redense.metrics import operating_point, point_at_fpr, roc, tpr_at_fpr, tpr_interval
+from redense.metrics.tpr import radius_of
+
+
+def by_loop(scores, members, fpr, confidence=0.95):
+    """Take every number of non-members above the threshold in turn, and the Jeffreys limit that is left for members."""
+    mine, others = scores[members], np.sort(scores[~members])[::-1]
+    m, n, radius = len(mine), len(others), radius_of(confidence)
+
+    def above(passed):  # members above all but so many non-members
+        if passed < 0:
+            return 0
+        return m if passed >= n else int((mine > others[passed]).sum())
+
+    lows, highs = [], []
+    for count in range(n + 1):
+        half = binom.pmf(count, n, fpr) / 2
+        for tail, ends, found, sign in (
+            (binom.sf(count, n, fpr) + half, highs, above(count), 1),
+            (binom.cdf(count - 1, n, fpr) + half, lows, above(count - 1), -1),
+        ):
+            deviation = max(0.0, -norm.ppf(tail))
+            if deviation <= radius:
+                share = norm.cdf(sign * math.sqrt(radius**2 - deviation**2))
+                limit = beta.ppf(share, found + 0.5, m - found + 0.5)
+                ends.append((sign > 0) if found == (m if sign > 0 else 0) else limit)
+    return float(min(lows)), float(max(highs))
+
+
+@given(
+    st.integers(0, 2**32),
+    st.integers(3, 80),
+    st.integers(3, 80),
+    st.sampled_from([0.5, 1.0, 50.0]),
+    st.sampled_from([0.01, 0.1, 0.3]),
+    st.sampled_from([0.8, 0.95]),
+)
+def test_the_interval_is_that_of_a_loop_over_all_thresholds(seed, m, n, levels, fpr, confidence):
+    generator = np.random.default_rng(seed)
+    members = generator.permutation(m + n) < m
+    scores = np.round(levels * (generator.normal(size=m + n) + members)) / levels
+    found = tpr_interval(scores, members, fpr, confidence)
+    # Wilson's form only chooses the threshold: where two are all but equally far, Jeffreys' limits may differ a little
+    assert found == pytest.approx(by_loop(scores, members, fpr, confidence), abs=0.02)
+    assert 0 <= found[0] <= tpr_at_fpr(scores, members, fpr) <= found[1] <= 1
+
+
+def test_the_radius_solves_its_equation():
+    for confidence in (0.5, 0.9, 0.95, 0.999):
+        radius = radius_of(confidence)
+        assert math.exp(-(radius**2) / 2) / 4 + 2 * norm.sf(radius) == pytest.approx(1 - confidence, rel=1e-9)
+
+
+def test_many_members_leave_the_noise_of_the_threshold():
+    # with the curve known, the ends are the curve's values at the threshold's own quantiles
+    n = 1000
+    others = norm.isf((np.arange(n) + 0.5) / n)
+    mine = norm.isf((np.arange(10 * n) + 0.5) / (10 * n)) + 1
+    low, high = tpr_interval(np.concatenate((mine, others)), np.arange(11 * n) < 10 * n, 0.1)
+    slope = norm.pdf(norm.isf(0.1) - 1) / norm.pdf(norm.isf(0.1))
+    error = math.hypot(slope * math.sqrt(0.1 * 0.9 / n), math.sqrt(0.389 * 0.611 / (10 * n)))
+    assert (high - low) / 2 == pytest.approx(radius_of(0.95) * error, rel=0.05)
+
+
+def test_the_threshold_s_noise_widens_the_interval():
+    generator = np.random.default_rng(0)
+    members = np.arange(2000) < 1000
+    curve = roc(generator.normal(size=2000) + members, members)
+    fixed, chosen = operating_point(curve, curve.index_at_fpr(0.01)), point_at_fpr(curve, 0.01)
+    assert chosen.tpr_interval[0] < fixed.tpr_interval[0] < fixed.tpr_interval[1] < chosen.tpr_interval[1]
+    assert (chosen.tpr, chosen.fpr, chosen.fpr_interval) == (fixed.tpr, fixed.fpr, fixed.fpr_interval)
+
+
+def test_a_tie_at_the_top_that_no_threshold_parts_is_no_reason_for_doubt():
+    # a third of the non-members have the highest score: at 1% nobody can be accused, of that the sample leaves no doubt
+    members = np.arange(3000) < 1500
+    scores = np.where(np.arange(3000) % 3 == 0, 1.0, 0.0)
+    low, high = tpr_interval(scores, members, 0.01)
+    assert low == 0.0
+    assert high < 0.003
+
+
+@pytest.mark.parametrize("fpr", [0.0, 1e-6, 0.999, 1.0])
+def test_extreme_rates_are_answered(fpr):
+    scores = np.arange(100.0)
+    low, high = tpr_interval(scores, scores % 2 == 1, fpr)
+    assert 0 <= low < high <= 1
+
+
+@pytest.mark.parametrize(("fpr", "confidence"), [(-0.1, 0.95), (1.1, 0.95), (0.1, 0.0), (0.1, 95)])
+def test_rates_and_confidences_out_of_range_are_refused(fpr, confidence):
+    with pytest.raises(ValueError, match="expected a"):
+        tpr_interval([1.0, 0.0], [True, False], fpr, confidence)
