@@ -49,16 +49,18 @@ def write_whole(path: Path, content: bytes | str) -> None:
             _replace(Path(os.path.realpath(path)), data, mode)
         else:
             path.write_bytes(data)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise FolderError(f"{path}: cannot be written {why(error)}") from error
 
 
-def why(error: OSError) -> str:
-    """Say why something cannot be written, and what to do about it.
+def why(error: OSError | ValueError) -> str:
+    """Say why something cannot be written, and what to do about it; a `ValueError` is of a name with a NUL character.
 
     >>> why(OSError(errno.ENAMETOOLONG, "File name too long"))
     '(File name too long); choose a shorter name'
     """
+    if isinstance(error, ValueError):
+        return f"({error}); choose a name without it"
     return f"({error.strerror}); {_ADVICE.get(error.errno or 0, 'choose another place')}"
 
 
