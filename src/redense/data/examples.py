@@ -22,7 +22,8 @@ from torch.utils.data import (
     default_collate,
 )
 
-from redense.data.folders import split_folder
+from redense.data.folders import check_classes, split_folder
+from redense.data.named import NAMED, load_named
 from redense.data.npz import split_npz
 from redense.errors import DataError, RedenseError
 from redense.user_code import call, is_object_name, load_object
@@ -84,19 +85,46 @@ def arrays(source: Any, what: str) -> tuple[npt.NDArray[Any], Labels]:
     return (x[0], y[0]) if len(parts) == 1 else (np.concatenate(x), np.concatenate(y))
 
 
-def parts(source: Any, what: str) -> tuple[Any, Any | None]:
-    """Open the examples that a source names, FILE.npz, a folder of class folders or a function, and their test part.
+def sides(
+    members: Any,
+    nonmembers: Any,
+    names: tuple[str, str] = ("members", "nonmembers"),
+    root: str | Path | None = None,
+) -> tuple[Any, Any]:
+    """Open examples that a model was trained on and examples that it was not.
 
-    A function ``package.module:function`` is called without arguments; it returns examples, a training and a test part,
-    or the name of a file or folder. The test part is None where there is none. A source that is no name is returned as
-    it is.
+    Each is a source as in `batches`. Where a source has a training and a test part, members are the training part,
+    non-members the test part; named twice, it is read once. `names` stand in errors, `root` is as in `parts`. Raises
+    `DataError` when sources that are named tell different classes apart.
     """
-    if isinstance(source, str) and is_object_name(source):
-        source = returned(source, what)
-        if _are_parts(source):
-            training, test = (parts(part, what)[0] for part in source)
-            return training, test
-    return split(Path(source), what) if isinstance(source, (str, Path)) else (source, None)
+    named = all(isinstance(source, (str, Path)) for source in (members, nonmembers))
+    first = parts(members, names[0], root)
+    shared = named and members == nonmembers and first[1] is not None
+    training, test = first if shared else parts(nonmembers, names[1], root)
+    found = first[0], training if test is None else test
+    if named:
+        check_classes(*found, names)
+    return found
+
+
+def parts(source: Any, what: str, root: str | Path | None = None) -> tuple[Any, Any | None]:
+    """Open the examples that a source names, and their test part, None where there is none.
+
+    It names a data set of redense, looked for in the folder `root` first, FILE.npz, a folder of class folders, or a
+    function ``package.module:function``, which is called without arguments and returns examples, a name of these, or a
+    training and a test part, opened as `sides` does. A source that is no name is returned as it is.
+    """
+    if not isinstance(source, (str, Path)):
+        return source, None
+    name = str(source)
+    if name in NAMED:
+        data = load_named(name, Path(root) if root is not None else None)
+        return (data.x_train, data.y_train), (data.x_test, data.y_test)
+    if is_object_name(name):
+        result = returned(name, what)
+        called = f"{what} {name}"
+        return sides(*result, (called, called), root) if _are_parts(result) else parts(result, what, root)
+    return split(Path(name), what)
 
 
 def returned(name: str, what: str) -> Any:
