@@ -13,7 +13,7 @@ from redense.auditing.asking import answer, the_first
 from redense.auditing.audit import audit, audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
-from redense.data.examples import batches, rereadable, sides
+from redense.data.examples import batches, int64, rereadable, sides
 from redense.data.layout import images
 from redense.data.npz import held, read_npz
 from redense.errors import DataError, FolderError
@@ -124,7 +124,7 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
         references = References(Signals.stack(signals), arrays["included"])
     evidence = Evidence(
         _signals(kind, target, labels, path),
-        labels.astype(np.int64),
+        int64(labels, str(path)),
         arrays["members"],
         references=references,
         phi_only=kind != "logits",

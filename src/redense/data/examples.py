@@ -31,6 +31,10 @@ from redense.user_code import call, is_object_name, load_object
 Labels = npt.NDArray[np.int64]
 LABELS = ("labels", "label", "y", "target")
 """Names under which a mapping holds the classes of its examples."""
+REAL = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+SIGNED = (torch.int8, torch.int16, torch.int32, torch.int64)
+TYPES = {*REAL, *SIGNED, torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
+"""The types of inputs: those of NumPy, and bfloat16."""
 NAMES = "FILE.npz with arrays x and y, a folder of class folders or package.module:function"
 
 
@@ -122,14 +126,21 @@ def parts(source: Any, what: str, root: str | Path | None = None) -> tuple[Any, 
         return (data.x_train, data.y_train), (data.x_test, data.y_test)
     if is_object_name(name):
         result = returned(name, what)
-        called = f"{what} {name}"
-        return sides(*result, (called, called), root) if _are_parts(result) else parts(result, what, root)
+        return two_parts(result, f"{what} {name}", root) if _are_parts(result) else parts(result, what, root)
     return split(Path(name), what)
+
+
+def two_parts(pair: Any, called: str, root: str | Path | None) -> tuple[Any, Any]:
+    """Open the pair (training, test) that a function returned, by the rule of `sides`; `called` stands in errors."""
+    return sides(*pair, (f"{called}, training", f"{called}, test"), root)
 
 
 def returned(name: str, what: str) -> Any:
     """Call ``package.module:function`` and return what it returns; this runs the user's code."""
-    return call(load_object(name, DataError, what), f"{what} {name}: the function", DataError)
+    result = call(load_object(name, DataError, what), f"{what} {name}: the function", DataError)
+    if any(isinstance(one, str) and one == name for one in (result if isinstance(result, (tuple, list)) else [result])):
+        raise DataError(f"{what} {name}: the function returns its own name; expected examples or the name of others")
+    return result
 
 
 def rereadable(source: Any, what: str, batch_size: int) -> Any:
@@ -271,7 +282,19 @@ def _parted(batch: Any, what: str) -> tuple[Any, Labels]:
         inputs = {name: _inputs(values, classes, f"{what}: {name}") for name, values in inputs.items()}
     else:
         inputs = _inputs(inputs, classes, what)
-    return inputs, classes.astype(np.int64)
+    return inputs, int64(classes, what)
+
+
+def int64(classes: npt.NDArray[np.integer[Any]], what: str) -> Labels:
+    """Return integer labels as int64; raise `DataError` for one that is too large, which would become negative.
+
+    >>> int64(np.array([7], np.uint64), "members")
+    array([7])
+    """
+    largest = int(classes.max(initial=0))
+    if largest > np.iinfo(np.int64).max:
+        raise DataError(f"{what}: label {largest} is out of range; expected the number of a class, from 0 on")
+    return classes.astype(np.int64)
 
 
 def _label_name(mapping: Mapping[str, Any], what: str) -> str:
@@ -294,14 +317,26 @@ def _inputs(values: Any, labels: npt.NDArray[Any], what: str) -> torch.Tensor:
 
 
 def _tensor(values: Any, what: str) -> torch.Tensor:
-    array = values if isinstance(values, torch.Tensor) else np.asarray(values)
-    if isinstance(array, torch.Tensor) and not array.is_complex():
-        return array.detach()
-    if isinstance(array, torch.Tensor) or array.dtype.kind not in "fiub":
+    if isinstance(values, torch.Tensor):
+        return _of_numbers(values.detach(), what)
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
         raise DataError(f"{what}: inputs are of type {array.dtype}; expected numbers")
     # PyTorch takes no foreign byte order, no long double, no backward stride and nothing that must not be written to
     known = np.dtype(np.float32) if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
     return torch.from_numpy(np.require(array, known, ["C", "W"]))
+
+
+def _of_numbers(tensor: torch.Tensor, what: str) -> torch.Tensor:
+    """Return a tensor of a type that all later arithmetic has; raise `DataError` for any other."""
+    if tensor.dtype not in TYPES:
+        raise DataError(
+            f"{what}: inputs are of type {tensor.dtype}; expected numbers, real ones of 16 bits or more or integers "
+            "that are not quantized"
+        )
+    if tensor.layout != torch.strided:
+        raise DataError(f"{what}: inputs are a tensor of the layout {tensor.layout}; expected a dense one: to_dense()")
+    return tensor
 
 
 def _array(inputs: Any, what: str) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.data.dataset import Dataset, checked
-from redense.data.examples import NAMES, arrays, returned, sides, split
+from redense.data.examples import NAMES, arrays, returned, split, two_parts
 from redense.data.named import NAMED, load_named
 from redense.errors import DataError
 from redense.text import did_you_mean
@@ -61,7 +61,7 @@ def _two(result: Any, name: str, root: str | Path | None) -> tuple[Any, Any]:
     """Open the training and the test part that a function returned."""
     if not (isinstance(result, (tuple, list)) and len(result) == 2):
         raise DataError(f"data {name}: got {type(result).__name__}; expected two data sets (train, test)")
-    return sides(*result, (f"data {name}, training", f"data {name}, test"), root)
+    return two_parts(result, f"data {name}", root)
 
 
 def _parted(x: npt.NDArray[Any], y: npt.NDArray[np.int64]) -> tuple[Any, Any]:
