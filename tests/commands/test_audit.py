@@ -284,6 +284,8 @@ def test_a_leak_above_the_limit_exits_with_one(tmp_path, capsys, limit, code):
         (["--model", "mlp"], "--model also needs --weights, --members, --nonmembers"),
         (["--signals", "none.npz"], "none.npz: cannot be read as NPZ"),
         (["nowhere"], "expected a run's folder"),
+        (["nowhere", "--delta", "0.1"], "delta: the epsilons of a run are about delta 0; leave it out"),
+        (["nowhere", "--out", "elsewhere"], "out: the audit of a run is written into the run; leave it out"),
         (["nowhere", "--randomized"], "randomized: a run knows which of its targets are"),
         (["nowhere", "--signals", "x.npz"], "got run and signals; expected one of"),
         (["--signals", "x.npz", "--attacks", "lyra"], "did you mean 'lira'"),

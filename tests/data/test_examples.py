@@ -1,6 +1,7 @@
 """One way in: the same sources through `run` and `audit` give the same examples and the same errors."""
 
 import re
+import warnings
 import zipfile
 
 import factories
@@ -15,8 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import redense
 from redense.data.batches import as_input
-from redense.data.examples import arrays, batches
-from redense.data.loading import sides
+from redense.data.examples import arrays, batches, sides
 from redense.errors import DataError
 
 X = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 9), dtype=np.uint8)
@@ -56,6 +56,12 @@ def tensors(x=X, y=Y):
 def npz(folder, **content):
     np.savez(folder / "data.npz", **content)
     return folder / "data.npz"
+
+
+def quantized():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch means to give them up
+        return torch.quantize_per_tensor(torch.zeros(12, 2), 0.1, 0, torch.quint8)
 
 
 def patched(folder, offset, value):
@@ -140,6 +146,30 @@ WRONG = {
     "words in a mapping": (lambda _: [{"x": "word", "y": 0}], ": x: inputs are of type <U4; expected numbers"),
     "an iterator at its end": (lambda _: iter([]), ": got no examples; expected at least one"),
     "complex": (lambda _: (torch.zeros(12, 2, dtype=torch.complex64), Y), ": inputs are of type torch.complex64"),
+    **{
+        str(dtype): (
+            lambda _, dtype=dtype: (torch.zeros(12, 2).to(dtype), Y),
+            f": inputs are of type {dtype}; expected",
+        )
+        for dtype in (torch.float8_e4m3fn, torch.float8_e5m2)
+    },
+    "quantized": (lambda _: (quantized(), Y), ": inputs are of type torch.quint8; expected numbers"),
+    "quantized in batches": (
+        lambda _: DataLoader([(quantized(), torch.from_numpy(Y))], batch_size=None),
+        ": inputs are of type torch.quint8; expected numbers",
+    ),
+    "float8 in a data set": (
+        lambda _: TensorDataset(torch.zeros(12, 2).to(torch.float8_e4m3fn), torch.from_numpy(Y)),
+        ": inputs are of type torch.float8_e4m3fn; expected numbers",
+    ),
+    "sparse in batches": (
+        lambda _: DataLoader([(torch.eye(12).to_sparse(), torch.from_numpy(Y))], batch_size=None),
+        ": inputs are a tensor of the layout torch.sparse_coo; expected a dense one",
+    ),
+    "labels beyond int64": (
+        lambda _: (X, Y.astype(np.uint64) + np.uint64(2**63)),
+        ": label 9223372036854775809 is out of range",
+    ),
     "nothing": (lambda _: (X[:0], Y[:0]), ": got no examples; expected at least one"),
     "an empty sequence": (lambda _: [], ": got no examples; expected at least one"),
     "values without axes": (lambda folder: npz(folder, x=1.0, y=0), ": got an array without axes; expected inputs [n"),
@@ -190,9 +220,10 @@ def test_run_and_audit_get_the_same_examples(way, tmp_path, monkeypatch):
     np.testing.assert_array_equal(data.x_train, X)
     np.testing.assert_array_equal(data.y_train, Y)
     monkeypatch.setattr(factories, "given", make)
+    others = OTHERS[0].astype(data.x_train.dtype), Y
     for members in (make(), "factories:given"):
         model = Listens()
-        result = redense.audit(model, members=members, nonmembers=OTHERS, attacks=("threshold",))
+        result = redense.audit(model, members=members, nonmembers=others, attacks=("threshold",))
         heard = torch.cat(model.heard)[:12].numpy()
         bytes_are_scaled = heard.max() <= 1
         np.testing.assert_allclose(heard * (255 if bytes_are_scaled else 1), X, rtol=1e-6)
@@ -259,7 +290,7 @@ def both_ways(source, monkeypatch, model):
     """What training and an audit make of a source."""
     data = through_run(source, monkeypatch)
     monkeypatch.setattr(factories, "given", source)
-    others = (stored(data.x_train.shape, np.float32, seed=1), Y)
+    others = (stored(data.x_train.shape, data.x_train.dtype, seed=1), Y)
     redense.audit(model, members="factories:given", nonmembers=others, attacks=("threshold",))
     return as_input(torch.from_numpy(data.x_train)), torch.cat(model.heard)[:12]
 
@@ -385,6 +416,74 @@ def test_functions_return_one_set_or_two_parts(kind, container, monkeypatch):
     found = [arrays(side, "data")[0] for side in sides("factories:given", "factories:given")]
     np.testing.assert_array_equal(found[0], data.x_train)
     np.testing.assert_array_equal(found[1], data.x_train)
+
+
+def two_files(folder):
+    """Two files with two parts each, and what these hold: x of a, x_test of b."""
+    paths = []
+    for name, first in (("a", 0), ("b", 100)):
+        inputs = {part: np.full((4, 2), first + add, np.float32) for part, add in (("x", 1), ("x_test", 2))}
+        paths.append(folder / f"{name}.npz")
+        np.savez(paths[-1], **inputs, y=[0, 1] * 2, y_test=[0, 1] * 2)
+    return paths
+
+
+def named(folder, monkeypatch):
+    """What a function may return in names, with the first numbers of its training and its test part."""
+    a, b = two_files(folder)
+    monkeypatch.setattr(factories, "inner", lambda: (str(a), str(b)), raising=False)
+    digits = redense.data.load("digits")
+    of_digits = digits.x_train.sum(), digits.x_test.sum()
+    return {
+        "two files": ((str(a), str(b)), (8, 8 * 102)),
+        "paths": ([a, b], (8, 8 * 102)),
+        "a file twice": ((a, a), (8, 16)),
+        "one file": (str(a), (8, 16)),
+        "one path": (b, (8 * 101, 8 * 102)),
+        "two functions": (("factories:inner", "factories:inner"), (8, 8 * 102)),
+        "one function": ("factories:inner", (8, 8 * 102)),
+        "a file and arrays": ((a, (np.full((3, 2), 5.0), np.arange(3) % 2)), (8, 30)),
+        "data of redense twice": (("digits", "digits"), of_digits),
+        "data of redense": ("digits", of_digits),
+    }
+
+
+def test_names_that_a_function_returns_mean_the_same_to_run_and_audit(tmp_path, monkeypatch):
+    """The first is opened for its training part, the second for its test part where it has one."""
+    for case, (result, expected) in named(tmp_path, monkeypatch).items():
+        monkeypatch.setattr(factories, "given", lambda result=result: result, raising=False)
+        data = redense.data.load("factories:given")
+        audited = sides("factories:given", "factories:given")
+        for x, side, total in zip((data.x_train, data.x_test), audited, expected, strict=True):
+            np.testing.assert_array_equal(arrays(side, "data")[0], x, err_msg=case)
+            assert x.sum() == total, case
+
+
+def test_a_function_that_returns_its_own_name_is_refused(monkeypatch):
+    for result in ("factories:given", ("factories:given", "digits")):
+        monkeypatch.setattr(factories, "given", lambda result=result: result, raising=False)
+        for load in (redense.data.load, lambda name: sides(name, name)):
+            with pytest.raises(DataError, match="factories:given: the function returns its own name"):
+                load("factories:given")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_run_and_audit_refuse_bytes_on_one_side_alone(kind, tmp_path, monkeypatch):
+    """They alone would be scaled to [0, 1], and the two sides could be told apart by that."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+
+    def two_types():
+        pixels, numbers = stored((12, 8, 9, 3), np.uint8), stored((12, 8, 9, 3), np.float32)
+        return KINDS[kind](pixels, Y, tmp_path / "one"), KINDS[kind](numbers, Y, tmp_path / "two")
+
+    monkeypatch.setattr(factories, "given", two_types, raising=False)
+    expected = " inputs are uint8, .* inputs float32; expected one type"
+    with pytest.raises(DataError, match="training" + expected):
+        redense.data.load("factories:given")
+    for members, nonmembers in (two_types(), ("factories:given", "factories:given")):
+        with pytest.raises(DataError, match="members'" + expected):
+            redense.audit(Network(), members=members, nonmembers=nonmembers, attacks=("threshold",))
 
 
 def test_a_function_named_on_both_sides_is_called_once(monkeypatch):

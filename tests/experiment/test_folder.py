@@ -4,12 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from redense.auditing.saved import write_audit
 from redense.errors import FolderError
+from redense.experiment.export import export
 from redense.experiment.folder import LOCK_FILE, open_folder, read_plan, write_plan
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
-from redense.experiment.run import run
+from redense.experiment.results import Results
+from redense.experiment.run import dry_run, run
+from redense.files.writing import write_whole
 
 RECIPE = Recipe()
 
@@ -59,6 +64,51 @@ def test_a_name_that_is_too_long_is_one_line(recipe, tmp_path):
         with pytest.raises(FolderError, match="File name too long.; choose a shorter name"):
             run(recipe, path, workers=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def at_places(tmp_path):
+    """Where no folder can be made, with what is said of it."""
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    long, nul = "n" * 300, "a\0b"
+    return {
+        tmp_path / "nowhere": "nowhere is a link that leads nowhere; expected a folder",
+        tmp_path / "nowhere" / "run": "nowhere is a link that leads nowhere",
+        tmp_path / "loop": "loop is a link that leads nowhere",
+        tmp_path / "loop" / "below" / "run": "loop is a link that leads nowhere",
+        tmp_path / long: "File name too long); choose a shorter name",
+        tmp_path / "new" / long / "run": "File name too long); choose a shorter name",
+        tmp_path / "/".join(["new"] * 1100): "File name too long); choose a shorter name",
+        tmp_path / nul: "cannot be written (embedded null byte); choose a name without it",
+        tmp_path / "new" / nul / "run": "cannot be written (embedded null byte)",
+    }
+
+
+def test_a_dry_run_promises_no_more_than_a_run_keeps(recipe, tmp_path):
+    """Where a folder cannot be made, both say the same, and nothing is left behind."""
+    for path, message in at_places(tmp_path).items():
+        with pytest.raises(FolderError) as by_run:
+            run(recipe, path, workers=0)
+        with pytest.raises(FolderError) as by_dry_run:
+            dry_run(recipe, path, console=Console(quiet=True))
+        assert message in str(by_run.value)
+        assert str(by_run.value) == str(by_dry_run.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"nowhere", "loop"}
+
+
+def test_a_link_to_a_folder_is_that_folder(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "runs").symlink_to(tmp_path / "disk")
+    assert opened(tmp_path / "runs" / "one").path.samefile(tmp_path / "disk" / "one")
+
+
+USES = [Results.load, export, lambda path: write_whole(path, "text"), lambda path: write_audit(None, path)]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_no_path_has_a_nul_character(use):
+    with pytest.raises(FolderError, match="embedded null byte"):
+        use(Path("a\0b"))
 
 
 def test_too_little_disk_leaves_nothing(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from redense.attacks.references import Array
 from redense.attacks.threshold import Labels
 from redense.auditing.alike import Told, compare_answers, not_comparable, sides_alike, surest, warned
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
+from redense.auditing.asking import the_first
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
 from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
 from redense.auditing.checks import (
@@ -36,7 +37,8 @@ from redense.auditing.result import Alike, AuditResult
 from redense.auditing.sample import Sample
 from redense.auditing.standing_out import by_class, exposed
 from redense.auditing.verdict import FEWEST, judge, why_unnamed
-from redense.data.loading import sides
+from redense.data.dataset import check_types
+from redense.data.examples import sides
 from redense.data.names import names_of
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
@@ -123,7 +125,7 @@ def audit(
         batch_size=batch_size,
         device=device,
     )
-    watched = [Side("members"), Side("nonmembers")]
+    watched = [first := Side("members"), Side("nonmembers", first)]
     warnings = [*read_twice(members, "members"), *read_twice(nonmembers, "nonmembers")]
     with first_norm(model) as norms:
         read = [ask(members, "members", watch=watched[0])]
@@ -254,12 +256,18 @@ def audit_evidence(
 class Side:
     """What is noticed of one side's batches as they pass."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, other: Side | None = None) -> None:
+        self.what, self.other = what, other
+        self.stored: torch.dtype | None = None
         self.sample = Sample()
         self.answers = Answers(what)
 
     def __call__(self, inputs: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor) -> None:
-        """Take note of a batch."""
+        """Take note of a batch; raise `DataError` where bytes are on one side alone."""
+        if self.stored is None and not (isinstance(inputs, Mapping) and len(inputs) > 1):  # those are not scaled
+            self.stored = the_first(inputs).dtype
+            if self.other is not None and self.other.stored is not None:
+                check_types(self.other.stored, self.stored, (f"{self.other.what}'", f"{self.what}'"))
         self.sample.add(inputs, labels, digests)
         self.answers.add(logits, labels)
 

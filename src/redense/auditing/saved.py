@@ -13,12 +13,11 @@ from redense.auditing.asking import answer, the_first
 from redense.auditing.audit import audit, audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
-from redense.data.examples import batches, rereadable
+from redense.data.examples import batches, int64, rereadable, sides
 from redense.data.layout import images
-from redense.data.loading import sides
 from redense.data.npz import held, read_npz
 from redense.errors import DataError, FolderError
-from redense.files.writing import write_whole
+from redense.files.writing import why, write_whole
 from redense.models.evaluation import evaluating
 from redense.models.registry import build, load_weights
 from redense.signals import Signals, image_queries
@@ -125,7 +124,7 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
         references = References(Signals.stack(signals), arrays["included"])
     evidence = Evidence(
         _signals(kind, target, labels, path),
-        labels.astype(np.int64),
+        int64(labels, str(path)),
         arrays["members"],
         references=references,
         phi_only=kind != "logits",
@@ -157,8 +156,8 @@ def write_audit(result: AuditResult, folder: Path) -> list[str]:
     """Write audit.json, audit.csv, audit.png and audit.html into a folder, made if need be; return what was written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FolderError(f"--out {folder}: cannot be made ({error.strerror}); choose another folder") from None
+    except (OSError, ValueError) as error:
+        raise FolderError(f"--out {folder}: cannot be made {why(error)}") from None
     write_whole(folder / "audit.json", result.to_json())
     write_whole(folder / "audit.csv", result.to_csv())
     result.save_figure(folder / "audit.png")

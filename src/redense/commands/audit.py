@@ -90,8 +90,13 @@ class Audit:
                 "--weights, --members and --nonmembers, or --signals"
             )
         if source.run is not None:
-            if self.randomized:
-                raise RecipeError("randomized: a run knows which of its targets are; leave it out")
+            for name, given_with_a_run, why in (
+                ("randomized", self.randomized, "a run knows which of its targets are"),
+                ("delta", self.delta != 0, "the epsilons of a run are about delta 0"),
+                ("out", self.out is not None, "the audit of a run is written into the run"),
+            ):
+                if given_with_a_run:
+                    raise RecipeError(f"{name}: {why}; leave it out")
             from redense.experiment.audit import audit_run
 
             rows = audit_run(source.run, self.attacks, data_root=self.data_root, device=self.device, console=console)

@@ -83,10 +83,7 @@ def checked(name: str, train: Any, test: Any, num_classes: int | None = None) ->
             f"data {name}: inputs of the wrong shape: training {x_train.shape[1:]}, test {x_test.shape[1:]}; "
             "expected the same shape"
         )
-    if x_train.dtype != x_test.dtype:
-        raise DataError(
-            f"data {name}: training inputs are {x_train.dtype}, test inputs {x_test.dtype}; expected one type"
-        )
+    check_types(x_train.dtype, x_test.dtype, (f"data {name}: training", "test"))
     classes = num_classes if num_classes is not None else int(y_train.max()) + 1
     for split, y in (("training", y_train), ("test", y_test)):
         if y.min() < 0 or y.max() >= classes:
@@ -95,6 +92,19 @@ def checked(name: str, train: Any, test: Any, num_classes: int | None = None) ->
     if classes < 2:
         raise DataError(f"data {name}: got one class; expected at least two")
     return Dataset(name, x_train, y_train, x_test, y_test, classes)
+
+
+def check_types(first: object, second: object, names: tuple[str, str]) -> None:
+    """Raise `DataError` where only one of two dtypes, NumPy's or PyTorch's, is uint8: that one alone would be scaled.
+
+    >>> check_types(np.dtype(np.uint8), np.dtype(np.float32), ("training", "test"))
+    Traceback (most recent call last):
+    ...
+    redense.errors.DataError: training inputs are uint8, test inputs float32; expected one type
+    """
+    ours, theirs = (str(one).removeprefix("torch.") for one in (first, second))
+    if (ours == "uint8") != (theirs == "uint8"):
+        raise DataError(f"{names[0]} inputs are {ours}, {names[1]} inputs {theirs}; expected one type")
 
 
 def _stored(x: npt.NDArray[Any], what: str) -> npt.NDArray[np.generic]:

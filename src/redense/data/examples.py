@@ -22,7 +22,8 @@ from torch.utils.data import (
     default_collate,
 )
 
-from redense.data.folders import split_folder
+from redense.data.folders import check_classes, split_folder
+from redense.data.named import NAMED, load_named
 from redense.data.npz import split_npz
 from redense.errors import DataError, RedenseError
 from redense.user_code import call, is_object_name, load_object
@@ -30,6 +31,10 @@ from redense.user_code import call, is_object_name, load_object
 Labels = npt.NDArray[np.int64]
 LABELS = ("labels", "label", "y", "target")
 """Names under which a mapping holds the classes of its examples."""
+REAL = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+SIGNED = (torch.int8, torch.int16, torch.int32, torch.int64)
+TYPES = {*REAL, *SIGNED, torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
+"""The types of inputs: those of NumPy, and bfloat16."""
 NAMES = "FILE.npz with arrays x and y, a folder of class folders or package.module:function"
 
 
@@ -84,24 +89,59 @@ def arrays(source: Any, what: str) -> tuple[npt.NDArray[Any], Labels]:
     return (x[0], y[0]) if len(parts) == 1 else (np.concatenate(x), np.concatenate(y))
 
 
-def parts(source: Any, what: str) -> tuple[Any, Any | None]:
-    """Open the examples that a source names, FILE.npz, a folder of class folders or a function, and their test part.
+def sides(
+    members: Any,
+    nonmembers: Any,
+    names: tuple[str, str] = ("members", "nonmembers"),
+    root: str | Path | None = None,
+) -> tuple[Any, Any]:
+    """Open examples that a model was trained on and examples that it was not.
 
-    A function ``package.module:function`` is called without arguments; it returns examples, a training and a test part,
-    or the name of a file or folder. The test part is None where there is none. A source that is no name is returned as
-    it is.
+    Each is a source as in `batches`. Where a source has a training and a test part, members are the training part,
+    non-members the test part; named twice, it is read once. `names` stand in errors, `root` is as in `parts`. Raises
+    `DataError` when sources that are named tell different classes apart.
     """
-    if isinstance(source, str) and is_object_name(source):
-        source = returned(source, what)
-        if _are_parts(source):
-            training, test = (parts(part, what)[0] for part in source)
-            return training, test
-    return split(Path(source), what) if isinstance(source, (str, Path)) else (source, None)
+    named = all(isinstance(source, (str, Path)) for source in (members, nonmembers))
+    first = parts(members, names[0], root)
+    shared = named and members == nonmembers and first[1] is not None
+    training, test = first if shared else parts(nonmembers, names[1], root)
+    found = first[0], training if test is None else test
+    if named:
+        check_classes(*found, names)
+    return found
+
+
+def parts(source: Any, what: str, root: str | Path | None = None) -> tuple[Any, Any | None]:
+    """Open the examples that a source names, and their test part, None where there is none.
+
+    It names a data set of redense, looked for in the folder `root` first, FILE.npz, a folder of class folders, or a
+    function ``package.module:function``, which is called without arguments and returns examples, a name of these, or a
+    training and a test part, opened as `sides` does. A source that is no name is returned as it is.
+    """
+    if not isinstance(source, (str, Path)):
+        return source, None
+    name = str(source)
+    if name in NAMED:
+        data = load_named(name, Path(root) if root is not None else None)
+        return (data.x_train, data.y_train), (data.x_test, data.y_test)
+    if is_object_name(name):
+        result = returned(name, what)
+        return two_parts(result, f"{what} {name}", root) if _are_parts(result) else parts(result, what, root)
+    return split(Path(name), what)
+
+
+def two_parts(pair: Any, called: str, root: str | Path | None) -> tuple[Any, Any]:
+    """Open the pair (training, test) that a function returned, by the rule of `sides`; `called` stands in errors."""
+    training, test = pair
+    return sides(training, test, (f"{called}, training", f"{called}, test"), root)
 
 
 def returned(name: str, what: str) -> Any:
     """Call ``package.module:function`` and return what it returns; this runs the user's code."""
-    return call(load_object(name, DataError, what), f"{what} {name}: the function", DataError)
+    result = call(load_object(name, DataError, what), f"{what} {name}: the function", DataError)
+    if any(isinstance(one, str) and one == name for one in (result if isinstance(result, (tuple, list)) else [result])):
+        raise DataError(f"{what} {name}: the function returns its own name; expected examples or the name of others")
+    return result
 
 
 def rereadable(source: Any, what: str, batch_size: int) -> Any:
@@ -243,7 +283,19 @@ def _parted(batch: Any, what: str) -> tuple[Any, Labels]:
         inputs = {name: _inputs(values, classes, f"{what}: {name}") for name, values in inputs.items()}
     else:
         inputs = _inputs(inputs, classes, what)
-    return inputs, classes.astype(np.int64)
+    return inputs, int64(classes, what)
+
+
+def int64(classes: npt.NDArray[np.integer[Any]], what: str) -> Labels:
+    """Return integer labels as int64; raise `DataError` for one that is too large, which would become negative.
+
+    >>> int64(np.array([7], np.uint64), "members")
+    array([7])
+    """
+    largest = int(classes.max(initial=0))
+    if largest > np.iinfo(np.int64).max:
+        raise DataError(f"{what}: label {largest} is out of range; expected the number of a class, from 0 on")
+    return classes.astype(np.int64)
 
 
 def _label_name(mapping: Mapping[str, Any], what: str) -> str:
@@ -266,14 +318,26 @@ def _inputs(values: Any, labels: npt.NDArray[Any], what: str) -> torch.Tensor:
 
 
 def _tensor(values: Any, what: str) -> torch.Tensor:
-    array = values if isinstance(values, torch.Tensor) else np.asarray(values)
-    if isinstance(array, torch.Tensor) and not array.is_complex():
-        return array.detach()
-    if isinstance(array, torch.Tensor) or array.dtype.kind not in "fiub":
+    if isinstance(values, torch.Tensor):
+        return _of_numbers(values.detach(), what)
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
         raise DataError(f"{what}: inputs are of type {array.dtype}; expected numbers")
     # PyTorch takes no foreign byte order, no long double, no backward stride and nothing that must not be written to
     known = np.dtype(np.float32) if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
     return torch.from_numpy(np.require(array, known, ["C", "W"]))
+
+
+def _of_numbers(tensor: torch.Tensor, what: str) -> torch.Tensor:
+    """Return a tensor of a type that all later arithmetic has; raise `DataError` for any other."""
+    if tensor.dtype not in TYPES:
+        raise DataError(
+            f"{what}: inputs are of type {tensor.dtype}; expected numbers, real ones of 16 bits or more or integers "
+            "that are not quantized"
+        )
+    if tensor.layout != torch.strided:
+        raise DataError(f"{what}: inputs are a tensor of the layout {tensor.layout}; expected a dense one: to_dense()")
+    return tensor
 
 
 def _array(inputs: Any, what: str) -> npt.NDArray[Any]:

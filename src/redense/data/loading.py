@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.data.dataset import Dataset, checked
-from redense.data.examples import NAMES, arrays, parts, returned, split
-from redense.data.folders import check_classes
+from redense.data.examples import NAMES, arrays, returned, split, two_parts
 from redense.data.named import NAMED, load_named
 from redense.errors import DataError
 from redense.text import did_you_mean
@@ -28,7 +27,8 @@ def load(name: str | Path, root: str | Path | None = None) -> Dataset:
         name: a named data set (`redense data` lists them); FILE.npz with arrays ``x, y`` and, if there are any,
             ``x_test, y_test``, or Keras's ``x_train, y_train, x_test, y_test``; a folder of class folders of images,
             or of two such folders ``train`` and ``test``; or ``package.module:function``, which returns two sets of
-            examples (train, test), each as in `redense.audit`.
+            examples (train, test), each as in `redense.audit`, or a name of these. Where the second names data with a
+            test part, it is that part.
         root: a folder in which to look for named data first, and to which they are downloaded.
 
     Files and folders without a test part give a random fifth of their examples (fixed seed) to the test. Raises
@@ -43,7 +43,8 @@ def load(name: str | Path, root: str | Path | None = None) -> Dataset:
     if name in NAMED:
         return load_named(name, Path(root) if root is not None else None)
     if is_object_name(name):
-        return checked(name, *_returned(name))
+        result = returned(name, "data")
+        return load(result, root) if isinstance(result, (str, Path)) else checked(name, *_two(result, name, root))
     path = Path(name)
     if path.suffix != ".npz" and not os.path.exists(path):
         raise DataError(
@@ -56,43 +57,11 @@ def load(name: str | Path, root: str | Path | None = None) -> Dataset:
     return checked(path.name, train, test, classes)
 
 
-def sides(
-    members: Any,
-    nonmembers: Any,
-    names: tuple[str, str] = ("members", "nonmembers"),
-    root: str | Path | None = None,
-) -> tuple[Any, Any]:
-    """Open examples that a model was trained on and examples that it was not.
-
-    Each is a source as in `redense.data.examples.batches`, or the name of a data set of redense. Where a source has a
-    training and a test part, members are the training part, non-members the test part; named twice, it is read once.
-    `names` stand in errors, `root` is as in `load`. Raises `DataError` when sources that are named tell different
-    classes apart.
-    """
-    named = all(isinstance(source, (str, Path)) for source in (members, nonmembers))
-    first = _parts(members, names[0], root)
-    shared = named and members == nonmembers and first[1] is not None
-    training, test = first if shared else _parts(nonmembers, names[1], root)
-    found = first[0], training if test is None else test
-    if named:
-        check_classes(*found, names)
-    return found
-
-
-def _parts(source: Any, what: str, root: str | Path | None) -> tuple[Any, Any | None]:
-    if isinstance(source, str) and source in NAMED:
-        data = load(source, root)
-        return (data.x_train, data.y_train), (data.x_test, data.y_test)
-    return parts(source, what)
-
-
-def _returned(name: str) -> tuple[Any, Any]:
-    """Call a function that returns a training and a test part."""
-    result = returned(name, "data")
+def _two(result: Any, name: str, root: str | Path | None) -> tuple[Any, Any]:
+    """Open the training and the test part that a function returned."""
     if not (isinstance(result, (tuple, list)) and len(result) == 2):
         raise DataError(f"data {name}: got {type(result).__name__}; expected two data sets (train, test)")
-    train, test = result
-    return sides(train, test, (f"data {name}, training", f"data {name}, test"))
+    return two_parts(result, f"data {name}", root)
 
 
 def _parted(x: npt.NDArray[Any], y: npt.NDArray[np.int64]) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
@@ -161,7 +162,7 @@ class DSD(Loop):
         names = dict.fromkeys([*self._names, *masks])  # a layer may have been frozen since
         return {
             "format": FORMAT,
-            "plan": self._plan(),
+            "plan": self._told_plan(),
             "progress": self.progress,
             "started": self._started,
             "over": (self._stepped or self._due) and not within_epoch,
@@ -185,8 +186,8 @@ class DSD(Loop):
             raise TrainingError(
                 f"load_state_dict: got a state without {', '.join(missing)}; expected that of state_dict"
             )
-        if state["plan"] != self._plan():
-            raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {self._plan()}")
+        if state["plan"] != self._told_plan():
+            raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {self._told_plan()}")
         masks = self._unpacked(state["masks"])
         place = {name: bool(state[name]) for name in ("started", "over", "told")}
         if self._resume(state["progress"], **place):
@@ -307,6 +308,10 @@ class DSD(Loop):
         self._optimizers.refuse_unheld(parameters)
         self._optimizers.refuse_without_rates()
         self._names = list(parameters)
+
+    def _told_plan(self) -> str:
+        """Tell the phases apart for a state, rates included and without anybody's words."""
+        return json.dumps({self.unit: [phase.to_columns() for phase in self.phases]})
 
     def _plan(self) -> str:
         phases = ", ".join(f"{phase.label} {phase.epochs}" for phase in self.phases)

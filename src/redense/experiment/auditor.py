@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save
 from redense.attacks.references import Array
 from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
-from redense.auditing.attacks import Learnt, Query, not_made, queried
+from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
 from redense.auditing.audit import DRAWN, audit_evidence
 from redense.auditing.checks import repeated
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
@@ -171,7 +171,8 @@ class RunAuditor:
         return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, trace, result, risks, members)
 
     def _key(self, job: Job, references: Sequence[Job]) -> str:
-        determinants = [FORMAT, job.key, [reference.key for reference in references], self.attacks]
+        named = [attack.name for attack in ATTACKS if attack.family in self.attacks]  # a new one is made, too
+        determinants = [FORMAT, job.key, [reference.key for reference in references], named]
         return hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
 
     def _kept(self, key: str) -> tuple[AuditResult, Array] | None:

@@ -96,11 +96,14 @@ def read_plan(folder: Path) -> Fingerprints:
 
 def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:
     """Raise `FolderError` for everything that can be known about the folder without touching it."""
-    existing = next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
+    existing = next(place for place in _places(path) if os.path.lexists(place))
+    if not os.path.exists(existing):
+        raise FolderError(f"--out {path}: {existing} is a link that leads nowhere; expected a folder or a free name")
     if not existing.is_dir():
         raise FolderError(f"--out {path}: {existing} is a file; expected a folder or a name that is not taken")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise FolderError(f"--out {path}: {existing} is not writable; choose another folder")
+    _check_names(path, existing)
     if os.path.exists(path / RECIPE_FILE):
         _check_same_recipe(path, recipe)
     elif os.path.exists(path) and any(entry.name != LOCK_FILE for entry in path.iterdir()):
@@ -113,6 +116,18 @@ def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:
         )
 
 
+def _check_names(path: Path, existing: Path) -> None:
+    """Raise `FolderError` where the system takes no such path, or no such name of a folder that is yet to be made."""
+    missing = [place for place in _places(path) if not os.path.exists(place)]
+    for place in (path / LOCK_FILE, *(existing / one.name for one in missing)):
+        try:
+            os.lstat(place)
+        except FileNotFoundError:
+            pass  # a name like any other
+        except (OSError, ValueError) as error:
+            raise FolderError(f"--out {path}: cannot be written {why(error)}") from None
+
+
 def _check_same_recipe(path: Path, recipe: Recipe) -> None:
     former, wanted = read_recipe(path).to_mapping(), recipe.to_mapping()
     differing = [name for name in wanted if wanted[name] != former[name] and name not in EXTENSIBLE]
@@ -122,5 +137,10 @@ def _check_same_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def _first_missing(path: Path) -> Path | None:
-    missing = [place for place in (path, *path.absolute().parents) if not os.path.exists(place)]
+    missing = [place for place in _places(path) if not os.path.exists(place)]
     return missing[-1] if missing else None
+
+
+def _places(path: Path) -> tuple[Path, ...]:
+    """List a path and all folders above it, from below."""
+    return (path, *path.absolute().parents)

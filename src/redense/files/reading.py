@@ -44,11 +44,12 @@ class Written:
         """Read a file of a run's folder and `make` of its values what it holds, as `parse` does."""
         try:
             text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            missing = f"{path.parent}: no {path.name} that can be read ({error.strerror})"
-            raise self.error(f"{missing}; expected a run's folder with {self.what}; {self.remedy}") from None
         except UnicodeDecodeError as error:
             raise self._unreadable(str(path), error) from None
+        except (OSError, ValueError) as error:  # the latter of a NUL character in the path
+            reason = error.strerror if isinstance(error, OSError) else error
+            missing = f"{path.parent}: no {path.name} that can be read ({reason})"
+            raise self.error(f"{missing}; expected a run's folder with {self.what}; {self.remedy}") from None
         return self.parse(text, str(path), make)
 
     def parse(self, text: str, source: str, make: Callable[[Mapping[str, Any]], T]) -> T:

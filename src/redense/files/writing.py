@@ -49,7 +49,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
             _replace(Path(os.path.realpath(path)), data, mode)
         else:
             path.write_bytes(data)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise FolderError(f"{path}: cannot be written {why(error)}") from error
 
 
@@ -57,16 +57,18 @@ def make_folder(path: Path) -> None:
     """Make a folder and those around it, unless they are there; raise `FolderError` when that cannot be done."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise FolderError(f"{path}: cannot be made {why(error)}") from error
 
 
-def why(error: OSError) -> str:
-    """Say why something cannot be written, and what to do about it.
+def why(error: OSError | ValueError) -> str:
+    """Say why something cannot be written, and what to do about it; a `ValueError` is of a name with a NUL character.
 
     >>> why(OSError(errno.ENAMETOOLONG, "File name too long"))
     '(File name too long); choose a shorter name'
     """
+    if isinstance(error, ValueError):
+        return f"({error}); choose a name without it"
     return f"({error.strerror}); {_ADVICE.get(error.errno or 0, 'choose another place')}"
 
 

@@ -82,7 +82,7 @@ def load_sparse(path: str | Path) -> dict[str, torch.Tensor]:
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); expected a file written by redense.save_sparse") from None
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != FORMAT or not {"shapes", "aliases"} <= set(metadata):
         raise ModelError(
             f"{path}: got format {metadata.get('format')!r}; expected {FORMAT!r}, as save_sparse writes it"
         )
