@@ -66,9 +66,9 @@ def sides(
 ) -> tuple[Any, Any]:
     """Open examples that a model was trained on and examples that it was not.
 
-    Each is a source as in `redense.data.examples.batches`, or a name as in `parts`. Where a source has a training and a test part, members are the training part,
-    non-members the test part; named twice, it is read once. `names` stand in errors, `root` is as in `load`. Raises
-    `DataError` when sources that are named tell different classes apart.
+    Each is a source as in `redense.data.examples.batches`, or a name as in `parts`. Where a source has a training and a
+    test part, members are the training part, non-members the test part; named twice, it is read once. `names` stand in
+    errors, `root` is as in `load`. Raises `DataError` when sources that are named tell different classes apart.
     """
     named = all(isinstance(source, (str, Path)) for source in (members, nonmembers))
     first = parts(members, names[0], root)
