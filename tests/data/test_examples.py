@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import redense
 from redense.data.batches import as_input
-from redense.data.examples import arrays, batches, sides
+from redense.data.examples import arrays, batches
+from redense.data.loading import sides
 from redense.errors import DataError
 
 X = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 9), dtype=np.uint8)

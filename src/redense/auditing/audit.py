@@ -38,7 +38,7 @@ from redense.auditing.sample import Sample
 from redense.auditing.standing_out import by_class, exposed
 from redense.auditing.verdict import FEWEST, judge, why_unnamed
 from redense.data.dataset import check_types
-from redense.data.examples import sides
+from redense.data.loading import sides
 from redense.data.names import names_of
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores

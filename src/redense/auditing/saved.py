@@ -13,8 +13,9 @@ from redense.auditing.asking import answer, the_first
 from redense.auditing.audit import audit, audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
-from redense.data.examples import batches, int64, rereadable, sides
+from redense.data.examples import batches, int64, rereadable
 from redense.data.layout import images
+from redense.data.loading import sides
 from redense.data.npz import held, read_npz
 from redense.errors import DataError, FolderError
 from redense.files.writing import why, write_whole

@@ -22,11 +22,9 @@ from torch.utils.data import (
     default_collate,
 )
 
-from redense.data.folders import check_classes, split_folder
-from redense.data.named import NAMED, load_named
+from redense.data.folders import split_folder
 from redense.data.npz import split_npz
 from redense.errors import DataError, RedenseError
-from redense.user_code import call, is_object_name, load_object
 
 Labels = npt.NDArray[np.int64]
 LABELS = ("labels", "label", "y", "target")
@@ -44,8 +42,8 @@ def batches(source: Any, what: str, batch_size: int) -> Iterator[tuple[Any, Labe
     Args:
         source: a data set whose elements are (input, label); a loader of batches (inputs, labels), which keep their
             size; arrays (x [n, ...], y [n]); an iterator of (input, label), which can be read once; any of these with
-            mappings that hold ``labels``, ``label``, ``y`` or ``target`` in place of pairs; or the name of what holds
-            or returns one, whose training part is taken: see `parts`.
+            mappings that hold ``labels``, ``label``, ``y`` or ``target`` in place of pairs; or FILE.npz or a folder
+            of class folders, whose training part is taken.
         what: stands in errors, before the colon.
         batch_size: examples at once.
 
@@ -55,7 +53,7 @@ def batches(source: Any, what: str, batch_size: int) -> Iterator[tuple[Any, Labe
     >>> [(tuple(x.shape), y.tolist()) for x, y in batches(([[0.0], [1.0], [2.0]], [0, 1, 0]), "members", 2)]
     [((2, 1), [0, 1]), ((1, 1), [0])]
     """
-    source = parts(source, what)[0]
+    source = split(Path(source), what)[0] if isinstance(source, (str, Path)) else source
     total = 0
     try:
         for batch in _stored(source, what, batch_size):
@@ -87,61 +85,6 @@ def arrays(source: Any, what: str) -> tuple[npt.NDArray[Any], Labels]:
         raise DataError(f"{what}: inputs are of the shapes {shapes[0]} and {shapes[1]}; expected one shape")
     x, y = zip(*parts, strict=True)
     return (x[0], y[0]) if len(parts) == 1 else (np.concatenate(x), np.concatenate(y))
-
-
-def sides(
-    members: Any,
-    nonmembers: Any,
-    names: tuple[str, str] = ("members", "nonmembers"),
-    root: str | Path | None = None,
-) -> tuple[Any, Any]:
-    """Open examples that a model was trained on and examples that it was not.
-
-    Each is a source as in `batches`. Where a source has a training and a test part, members are the training part,
-    non-members the test part; named twice, it is read once. `names` stand in errors, `root` is as in `parts`. Raises
-    `DataError` when sources that are named tell different classes apart.
-    """
-    named = all(isinstance(source, (str, Path)) for source in (members, nonmembers))
-    first = parts(members, names[0], root)
-    shared = named and members == nonmembers and first[1] is not None
-    training, test = first if shared else parts(nonmembers, names[1], root)
-    found = first[0], training if test is None else test
-    if named:
-        check_classes(*found, names)
-    return found
-
-
-def parts(source: Any, what: str, root: str | Path | None = None) -> tuple[Any, Any | None]:
-    """Open the examples that a source names, and their test part, None where there is none.
-
-    It names a data set of redense, looked for in the folder `root` first, FILE.npz, a folder of class folders, or a
-    function ``package.module:function``, which is called without arguments and returns examples, a name of these, or a
-    training and a test part, opened as `sides` does. A source that is no name is returned as it is.
-    """
-    if not isinstance(source, (str, Path)):
-        return source, None
-    name = str(source)
-    if name in NAMED:
-        data = load_named(name, Path(root) if root is not None else None)
-        return (data.x_train, data.y_train), (data.x_test, data.y_test)
-    if is_object_name(name):
-        result = returned(name, what)
-        return two_parts(result, f"{what} {name}", root) if _are_parts(result) else parts(result, what, root)
-    return split(Path(name), what)
-
-
-def two_parts(pair: Any, called: str, root: str | Path | None) -> tuple[Any, Any]:
-    """Open the pair (training, test) that a function returned, by the rule of `sides`; `called` stands in errors."""
-    training, test = pair
-    return sides(training, test, (f"{called}, training", f"{called}, test"), root)
-
-
-def returned(name: str, what: str) -> Any:
-    """Call ``package.module:function`` and return what it returns; this runs the user's code."""
-    result = call(load_object(name, DataError, what), f"{what} {name}: the function", DataError)
-    if any(isinstance(one, str) and one == name for one in (result if isinstance(result, (tuple, list)) else [result])):
-        raise DataError(f"{what} {name}: the function returns its own name; expected examples or the name of others")
-    return result
 
 
 def rereadable(source: Any, what: str, batch_size: int) -> Any:
@@ -214,7 +157,7 @@ def _is_pair(source: Any) -> bool:
     return arrays or (isinstance(source, tuple) and sized)
 
 
-def _are_parts(source: Any) -> bool:
+def are_parts(source: Any) -> bool:
     """Tell whether a pair is two sets of examples (training, test) rather than one, (x, y) or two examples."""
     return isinstance(source, (tuple, list)) and len(source) == 2 and all(map(_is_set, source))
 

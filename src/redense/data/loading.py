@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.data.dataset import Dataset, checked
-from redense.data.examples import NAMES, arrays, returned, split, two_parts
+from redense.data.examples import NAMES, are_parts, arrays, split
+from redense.data.folders import check_classes
 from redense.data.named import NAMED, load_named
 from redense.errors import DataError
 from redense.text import did_you_mean
-from redense.user_code import is_object_name
+from redense.user_code import call, is_object_name, load_object
 
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
@@ -43,7 +44,7 @@ def load(name: str | Path, root: str | Path | None = None) -> Dataset:
     if name in NAMED:
         return load_named(name, Path(root) if root is not None else None)
     if is_object_name(name):
-        result = returned(name, "data")
+        result = _returned(name, "data")
         return load(result, root) if isinstance(result, (str, Path)) else checked(name, *_two(result, name, root))
     path = Path(name)
     if path.suffix != ".npz" and not os.path.exists(path):
@@ -57,11 +58,66 @@ def load(name: str | Path, root: str | Path | None = None) -> Dataset:
     return checked(path.name, train, test, classes)
 
 
+def sides(
+    members: Any,
+    nonmembers: Any,
+    names: tuple[str, str] = ("members", "nonmembers"),
+    root: str | Path | None = None,
+) -> tuple[Any, Any]:
+    """Open examples that a model was trained on and examples that it was not.
+
+    Each is a source as in `redense.data.examples.batches`, or a name as in `parts`. Where a source has a training and a
+    test part, members are the training part, non-members the test part; named twice, it is read once. `names` stand in
+    errors, `root` is as in `load`. Raises `DataError` when sources that are named tell different classes apart.
+    """
+    named = all(isinstance(source, (str, Path)) for source in (members, nonmembers))
+    first = parts(members, names[0], root)
+    shared = named and members == nonmembers and first[1] is not None
+    training, test = first if shared else parts(nonmembers, names[1], root)
+    found = first[0], training if test is None else test
+    if named:
+        check_classes(*found, names)
+    return found
+
+
+def parts(source: Any, what: str, root: str | Path | None = None) -> tuple[Any, Any | None]:
+    """Open the examples that a source names, and their test part, None where there is none.
+
+    It names a data set of redense, looked for in the folder `root` first, FILE.npz, a folder of class folders, or a
+    function ``package.module:function``, which is called without arguments and returns examples, a name of these, or a
+    training and a test part, opened as `sides` does. A source that is no name is returned as it is.
+    """
+    if not isinstance(source, (str, Path)):
+        return source, None
+    name = str(source)
+    if name in NAMED:
+        data = load_named(name, Path(root) if root is not None else None)
+        return (data.x_train, data.y_train), (data.x_test, data.y_test)
+    if is_object_name(name):
+        result = _returned(name, what)
+        return _two_parts(result, f"{what} {name}", root) if are_parts(result) else parts(result, what, root)
+    return split(Path(name), what)
+
+
+def _two_parts(pair: Any, called: str, root: str | Path | None) -> tuple[Any, Any]:
+    """Open the pair (training, test) that a function returned, by the rule of `sides`; `called` stands in errors."""
+    training, test = pair
+    return sides(training, test, (f"{called}, training", f"{called}, test"), root)
+
+
+def _returned(name: str, what: str) -> Any:
+    """Call ``package.module:function`` and return what it returns; this runs the user's code."""
+    result = call(load_object(name, DataError, what), f"{what} {name}: the function", DataError)
+    if any(isinstance(one, str) and one == name for one in (result if isinstance(result, (tuple, list)) else [result])):
+        raise DataError(f"{what} {name}: the function returns its own name; expected examples or the name of others")
+    return result
+
+
 def _two(result: Any, name: str, root: str | Path | None) -> tuple[Any, Any]:
     """Open the training and the test part that a function returned."""
     if not (isinstance(result, (tuple, list)) and len(result) == 2):
         raise DataError(f"data {name}: got {type(result).__name__}; expected two data sets (train, test)")
-    return two_parts(result, f"data {name}", root)
+    return _two_parts(result, f"data {name}", root)
 
 
 def _parted(x: npt.NDArray[Any], y: npt.NDArray[np.int64]) -> tuple[Any, Any]:
