@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import shutil
@@ -11,6 +12,7 @@ from rich.console import Console
 import redense
 from redense.attacks import ShadowClassifier
 from redense.auditing.alike import sides_alike
+from redense.auditing.attacks import ATTACKS
 from redense.auditing.result import AuditResult
 from redense.data.members import MemberSet
 from redense.errors import DataError, FolderError, RecipeError
@@ -131,17 +133,39 @@ def test_a_damaged_result_is_made_again(out):
 def test_a_result_of_another_format_is_made_again(out):
     before = {path: path.read_text() for path in (out / "audit").glob("*.json")}
     for path, text in before.items():
-        path.write_text(json.dumps({**json.loads(text), "format": 99}))
+        kept = json.loads(text)
+        path.write_text(json.dumps({**kept, "result": {**kept["result"], "format": 99}}))
     rows_of(out)
     assert len(before) == 6
     assert {path: path.read_text() for path in (out / "audit").glob("*.json")} == before
+
+
+def test_files_under_one_anothers_names_are_made_again(out):
+    paths = sorted((out / "audit").glob("*.json"))[:2]
+    before = [(path.read_text(), path.with_suffix(".safetensors").read_bytes()) for path in paths]
+    for path, (text, risks) in zip(paths, reversed(before), strict=True):
+        path.write_text(text)
+        path.with_suffix(".safetensors").write_bytes(risks)
+    rows_of(out)
+    assert [(path.read_text(), path.with_suffix(".safetensors").read_bytes()) for path in paths] == before
+
+
+def test_a_new_attack_is_made_for_runs_that_were_audited_before(out, monkeypatch):
+    more = (*ATTACKS, dataclasses.replace(ATTACKS[1], name="confidence again"))
+    monkeypatch.setattr("redense.auditing.attacks.ATTACKS", more)
+    monkeypatch.setattr(auditor_module, "ATTACKS", more)
+    before = set((out / "audit").glob("*.json"))
+    _, rows = rows_of(out)
+    assert all(row.result.attack("confidence again").auc == row.result.attack("confidence").auc for row in rows)
+    for path in set((out / "audit").glob("*.json")) - before:
+        path.unlink()
 
 
 def test_audits_of_format_1_are_refused_and_made_again_by_the_same_command(out):
     """Their statistics do not hold: no folder may go on printing them."""
     before = {path: path.read_text() for path in [*(out / "audit").glob("*.json"), out / "audit.json"]}
     for path in (out / "audit").glob("*.json"):
-        old = json.loads(path.read_text())
+        old = json.loads(path.read_text())["result"]
         old["verdict"] = {name: old["verdict"][name] for name in ("kind", "sentence")}
         old |= {"format": 1, "one_run_epsilon": 9.0, "attacks": [one | {"epsilon": 9.0} for one in old["attacks"]]}
         path.write_text(json.dumps(old))
