@@ -52,8 +52,8 @@ def out(tmp_path_factory):
 
 
 def rows_of(folder, changes=(), attacks=("threshold", "lira", "rmia", "shadow")):
-    ready = prepare(recipe(**dict(changes)), resources=Resources(workers=0))
-    auditor = RunAuditor(ready.model_name, ready.dataset, Store(folder), ready.jobs, attacks)
+    prepared = prepare(recipe(**dict(changes)), resources=Resources(workers=0))
+    auditor = RunAuditor(prepared.model_name, prepared.dataset, Store(folder), prepared.jobs, attacks)
     return auditor, list(auditor.rows())
 
 
@@ -280,7 +280,7 @@ def test_targets_share_reference_models():
     models = identities(recipe(seeds=(0, 1)))
     assert [model.member_set for model in models[:4]] == [None, None, MemberSet("target", 0), MemberSet("target", 1)]
     assert len(models) == 4 + 4
-    assert len({subject.seed for subject in models[4:]}) == 4
+    assert len({identity.seed for identity in models[4:]}) == 4
     assert models[4:] == identities(recipe(seeds=(0,)))[2:]
 
 

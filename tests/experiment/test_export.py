@@ -57,7 +57,7 @@ def test_onnx_gives_pytorchs_logits(run, phase, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_onnx_of_the_reference_network_and_the_models_mode(tmp_path):
+def test_onnx_of_the_published_network_and_the_models_mode(tmp_path):
     model = build("fmnist-cnn", (1, 28, 28), 10)
     model.relu_2.eval()  # a frozen layer stays frozen
     assert to_onnx(model, torch.zeros(2, 1, 28, 28), tmp_path / "model.onnx") < 1e-5

@@ -46,8 +46,10 @@ def out(tmp_path_factory):
 
 
 def auditor_of(folder, references=8):
-    ready = prepare(dataclasses.replace(RECIPE, references=references), resources=Resources(workers=0))
-    return RunAuditor(ready.model_name, ready.dataset, Store(folder), ready.jobs, ("threshold", "lira", "shadow"))
+    prepared = prepare(dataclasses.replace(RECIPE, references=references), resources=Resources(workers=0))
+    return RunAuditor(
+        prepared.model_name, prepared.dataset, Store(folder), prepared.jobs, ("threshold", "lira", "shadow")
+    )
 
 
 def test_every_reference_model_of_a_run_is_audited_by_the_others(out):

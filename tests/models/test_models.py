@@ -9,7 +9,7 @@ from redense.models.fmnist_cnn import FmnistCNN
 from redense.models.registry import MODELS, architecture, build, check_fit
 
 # From the published study: Keras's model.summary() of the published network
-REFERENCE = [
+PUBLISHED = [
     ("Conv2d", (32, 26, 26), 320),
     ("ReLU", (32, 26, 26), 0),
     ("MaxPool2d", (32, 13, 13), 0),
@@ -25,7 +25,7 @@ REFERENCE = [
 
 def test_the_published_network_layer_for_layer():
     model = build("fmnist-cnn", (1, 28, 28), 10)
-    assert [(layer.kind, layer.output_shape, layer.parameters) for layer in layers(model, (1, 28, 28))] == REFERENCE
+    assert [(layer.kind, layer.output_shape, layer.parameters) for layer in layers(model, (1, 28, 28))] == PUBLISHED
     assert sum(parameter.numel() for parameter in model.parameters()) == 421_576
 
 

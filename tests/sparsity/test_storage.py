@@ -61,7 +61,7 @@ def test_bits_and_values_that_do_not_fit(change, tmp_path):
 
 
 @pytest.mark.parametrize(("sparsity", "largest"), [(0.0, 1.01), (0.3, 0.735), (0.5, 0.535), (0.8, 0.235), (0.9, 0.135)])
-def test_file_sizes_of_the_reference_network(sparsity, largest, tmp_path):
+def test_file_sizes_of_the_published_network(sparsity, largest, tmp_path):
     model = build("fmnist-cnn", (1, 28, 28), 10)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "dense")
     with torch.no_grad():

@@ -82,9 +82,7 @@ def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -
     write_whole(folder / FILE, json.dumps(values) + "\n")
     flat = [
         {
-            **{
-                name: value for name, value in row.to_mapping().items() if name not in ("held_out", "history", "result")
-            },
+            **{name: value for name, value in row.to_mapping().items() if name not in NOT_FLAT},
             "references": row.result.references,
             **flat_attack(attack),
         }

@@ -71,8 +71,8 @@ class RayEngine:
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         mailbox = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-        described = {"name": dataset.name, "num_classes": dataset.num_classes}
-        data = ray.put({"arrays": dataset.arrays, "described": described})
+        about = {"name": dataset.name, "num_classes": dataset.num_classes}
+        data = ray.put({"arrays": dataset.arrays, "about": about})
         train: Any = ray.remote(num_cpus=1, max_retries=RETRIES, runtime_env=_environment())(_train)
         planned = {job.key for job in jobs}
         remaining = critical_path(jobs)
@@ -156,7 +156,7 @@ def _train(
                 with warnings.catch_warnings():
                     # the arrays lie in the object store, which is read-only; nothing writes to them
                     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-                    tensors = TensorData.of(Dataset(**data["arrays"], **data["described"]))
+                    tensors = TensorData.of(Dataset(**data["arrays"], **data["about"]))
                 with fixed_arithmetic("cpu"):
                     for event in train_phase([job], tensors, store):
                         if isinstance(event, Failed):

@@ -22,7 +22,7 @@ from redense.experiment.results import Results
 from redense.files.writing import write_whole
 from redense.phases import Phase
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(), st.text(max_size=5)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
