@@ -75,12 +75,12 @@ def moved(name, generator):
     if name == "columns":
         first[0] += 1.25 * SHIFT / np.sqrt(20)
     elif name == "a column":
-        first[0][:, 3] += 1.25 * SHIFT
+        first[0][:, 3] += 1.4 * SHIFT
     elif name == "classes":
         for side, step in ((first, 1), (second, -1)):
-            side[1] = np.clip(np.round(2 + SHIFT * step + generator.normal(size=500)), 0, 4).astype(int)
+            side[1] = np.clip(np.round(2 + 0.8 * SHIFT * step + generator.normal(size=500)), 0, 4).astype(int)
     else:
-        for side, mean in ((first, 20 + 1.25 * SHIFT * 5), (second, 20)):
+        for side, mean in ((first, 20 + 1.35 * SHIFT * 5), (second, 20)):
             side[0][np.arange(40) >= generator.normal(mean, 5, 500).clip(1, 39)[:, None]] = 0
     return first, second
 
@@ -105,7 +105,7 @@ def test_inputs_that_reach_an_area_of_six_tenths_are_noticed(name, capsys):
     area, noticed = reached(name, 200)
     with capsys.disabled():
         print(f"\n# {name}: mean AUC {area:.3f}, noticed in {noticed} of 200")
-    assert noticed >= 190 or area < 0.6
+    assert noticed >= 190
 
 
 def test_an_untrained_model_with_members_that_look_different_is_not_comparable():
