@@ -185,3 +185,12 @@ def test_models_that_do_not_vary_give_neither_interval_nor_claim():
     text = io.StringIO()
     Console(file=text, width=200).print(replicates_summary([phase_of(DENSE, values)]))
     assert "0.750" in text.getvalue()
+
+
+def test_figures_under_one_anothers_names_are_made_again(out):
+    paths = sorted((out / "audit").glob("replicates-*.json"))[:2]
+    before = [path.read_text() for path in paths]
+    for path, text in zip(paths, reversed(before), strict=True):
+        path.write_text(text)
+    list(replicate_phases(auditor_of(out)))
+    assert [path.read_text() for path in paths] == before

@@ -190,30 +190,16 @@ def audit_evidence(
     learnt = learnt or Learnt(evidence.references, evidence.labels)
     if learnt.references is not evidence.references:
         raise DataError("learnt: got what was learnt from other reference models; expected those of the evidence")
-    settings = {"variance": variance}
-    found: list[AttackResult] = []
-    curves: dict[str, Roc] = {}
-    scores: dict[str, Array] = {}
-    first = split_halves(members)
-    for attack in possible_attacks(attacks, evidence):
-        own = attack.score(evidence, learnt.of(attack), **{name: settings[name] for name in attack.settings})
-        result, curves[attack.name] = evaluate(
-            attack.name,
-            own,
-            members,
-            decides=attack.decides(evidence),
-            first=first,
-            confidence=confidence,
-        )
-        found.append(result)
-        scores[attack.name] = own
+    found, curves, scores = _made(attacks, evidence, learnt, {"variance": variance}, confidence)
     if not found:
         raise RecipeError(
             f"attacks: none of {', '.join(attacks)} can be made with what is given; add "
             f"{' or '.join(PLAIN_FAMILIES)}, or reference models"
         )
     alike = _alike(sides, evidence, protocol)
-    lower_ends = [auc_interval_of(curve, 1 - (1 - confidence) / len(curves))[0] for curve in curves.values()]
+    together = 1 - (1 - confidence) / len(curves)
+    # they only say whether an attack does far better than inputs alone, where these tell the sides apart
+    lower_ends = [auc_interval_of(curve, together)[0] for curve in curves.values()] if alike.told_apart else []
     unlike = not_comparable(alike, lower_ends)
     primary = next((name for name in PRIMARY if name in scores), found[-1].attack)
     risks = shares_below(scores[primary], members)
@@ -251,6 +237,24 @@ def audit_evidence(
         curves={name: thinned(curve) for name, curve in curves.items()},
         risks=risks,
     )
+
+
+def _made(
+    families: Sequence[str], evidence: Evidence, learnt: Learnt, settings: Mapping[str, Any], confidence: float
+) -> tuple[list[AttackResult], dict[str, Roc], dict[str, Array]]:
+    """Make all attacks that can be made; return their figures and, by name, their ROC curves and scores [n]."""
+    found: list[AttackResult] = []
+    curves: dict[str, Roc] = {}
+    scores: dict[str, Array] = {}
+    first = split_halves(evidence.members)
+    for attack in possible_attacks(families, evidence):
+        own = attack.score(evidence, learnt.of(attack), **{name: settings[name] for name in attack.settings})
+        scores[attack.name] = own
+        result, curves[attack.name] = evaluate(
+            attack.name, own, evidence.members, decides=attack.decides(evidence), first=first, confidence=confidence
+        )
+        found.append(result)
+    return found, curves, scores
 
 
 class Side:

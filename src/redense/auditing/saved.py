@@ -17,8 +17,8 @@ from redense.data.examples import batches, int64, rereadable
 from redense.data.layout import images
 from redense.data.loading import sides
 from redense.data.npz import held, read_npz
-from redense.errors import DataError, FolderError
-from redense.files.writing import why, write_whole
+from redense.errors import DataError
+from redense.files.writing import make_folder, write_whole
 from redense.models.evaluation import evaluating
 from redense.models.registry import build, load_weights
 from redense.signals import Signals, image_queries
@@ -155,10 +155,7 @@ def _signals(kind: str, values: Any, labels: Any, path: Path) -> Signals:
 
 def write_audit(result: AuditResult, folder: Path) -> list[str]:
     """Write audit.json, audit.csv, audit.png and audit.html into a folder, made if need be; return what was written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise FolderError(f"--out {folder}: cannot be made {why(error)}") from None
+    make_folder(folder, f"--out {folder}")
     write_whole(folder / "audit.json", result.to_json())
     write_whole(folder / "audit.csv", result.to_csv())
     result.save_figure(folder / "audit.png")

@@ -131,6 +131,11 @@ class RunAuditor:
         """Fingerprints of the training, then the test examples."""
         return np.concatenate([digests(part) for part in (self.data.x_train, self.data.x_test)])
 
+    @property
+    def attack_names(self) -> list[str]:
+        """The attacks of the families asked for: what is kept under other names lacks one, and is made again."""
+        return [attack.name for attack in ATTACKS if attack.family in self.attacks]
+
     def members(self, member_set: MemberSet | None) -> Members:
         """Tell which of all examples a model was trained on."""
         return included(member_set, len(self.dataset.y_train), len(self.labels))
@@ -171,8 +176,7 @@ class RunAuditor:
         return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, trace, result, risks, members)
 
     def _key(self, job: Job, references: Sequence[Job]) -> str:
-        named = [attack.name for attack in ATTACKS if attack.family in self.attacks]  # a new one is made, too
-        determinants = [FORMAT, job.key, [reference.key for reference in references], named]
+        determinants = [FORMAT, job.key, [reference.key for reference in references], self.attack_names]
         return hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
 
     def _kept(self, key: str) -> tuple[AuditResult, Array] | None:

@@ -84,13 +84,13 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
         shared = auditor.of_phase(phase)
         if len(shared.references) < FEWEST:
             continue
-        determinants = ["replicates", FORMAT, [job.key for job in shared.references], auditor.attacks]
+        determinants = ["replicates", FORMAT, [job.key for job in shared.references], auditor.attack_names]
         key = hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
         path = auditor.store.root / "audit" / f"replicates-{key}.json"
-        found = _kept(path)
+        found = _kept(path, key)
         if found is None:
             assert shared.evidence is not None
-            found = _made(shared.evidence, auditor.labels, auditor.attacks)
+            found = {"key": key, **_made(shared.evidence, auditor.labels, auditor.attacks)}
             make_folder(path.parent)
             write_whole(path, json.dumps(found))
         if found["primary"] is not None:
@@ -174,12 +174,12 @@ def _made(references: References, labels: Labels, families: Sequence[str]) -> di
     }
 
 
-def _kept(path: Path) -> dict[str, Any] | None:
+def _kept(path: Path, key: str) -> dict[str, Any] | None:
     try:
         kept: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         return None  # not made yet, or damaged: made again
-    return kept
+    return kept if isinstance(kept, dict) and kept.get("key") == key else None
 
 
 def _lists(figures: Figures) -> dict[str, Any]:

@@ -53,12 +53,15 @@ def write_whole(path: Path, content: bytes | str) -> None:
         raise FolderError(f"{path}: cannot be written {why(error)}") from error
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those around it, unless they are there; raise `FolderError` when that cannot be done."""
+def make_folder(path: Path, called: str | None = None) -> None:
+    """Make a folder and those around it, unless they are there; raise `FolderError` when that cannot be done.
+
+    `called` is what the error says for the path.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise FolderError(f"{path}: cannot be made {why(error)}") from error
+        raise FolderError(f"{called or path}: cannot be made {why(error)}") from error
 
 
 def why(error: OSError | ValueError) -> str:

@@ -199,15 +199,6 @@ def cross_fitted_accuracy(halves: Halves) -> float:
     return 0.5 + float(np.mean(judged)) / 2
 
 
-def balanced_accuracy_error(tpr: Array | float, fpr: Array | float, members: int, nonmembers: int) -> float:
-    """Standard error of (tpr + 1 - fpr) / 2; one success and one failure are added, so that no rate is certain."""
-    variance = 0.0
-    for rate, n in ((float(tpr), members), (float(fpr), nonmembers)):
-        smoothed = (rate * n + 1) / (n + 2)
-        variance += smoothed * (1 - smoothed) / n
-    return math.sqrt(variance) / 2
-
-
 def check_confidence(confidence: float) -> None:
     """Raise ValueError unless `confidence` lies between 0 and 1."""
     if not 0 < confidence < 1:
