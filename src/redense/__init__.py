@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from redense.auditing.evidence import Evidence as Evidence
     from redense.auditing.evidence import References as References
     from redense.auditing.result import AuditResult as AuditResult
+    from redense.auditing.settings import AuditSettings as AuditSettings
     from redense.dsd import DSD as DSD
     from redense.errors import DataError as DataError
     from redense.errors import FolderError as FolderError
@@ -67,6 +68,7 @@ _MODULES = {
 
 _HOMES = {
     "AuditResult": "redense.auditing.result",
+    "AuditSettings": "redense.auditing.settings",
     "DSD": "redense.dsd",
     "DataError": "redense.errors",
     "Evidence": "redense.auditing.evidence",

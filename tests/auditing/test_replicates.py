@@ -13,6 +13,7 @@ from redense.auditing.attacks import ATTACKS, FAMILIES
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.replicates import ordered, replicable, replicate, replicate_without_pairs
+from redense.auditing.settings import AuditSettings
 from redense.errors import DataError
 from redense.metrics import auc, tpr_at_fpr
 from redense.signals import Signals
@@ -82,7 +83,7 @@ def test_without_pairs_is_what_each_model_gives_away_to_those_that_are_left(seed
         model = pairs.ravel()[target]
         left = without(mixed, [*pairs[target // 2], *pairs[pair]])
         evidence = Evidence(mixed.signals[model], labels, mixed.included[model], left)
-        scores = attack(name).score(evidence, None, **({"variance": "shrunk"} if attack(name).settings else {}))
+        scores = attack(name).scores(evidence, None, AuditSettings())
         assert found["auc"][target, pair] == auc(scores, mixed.included[model])
         assert found["tpr_at_0.1"][target, pair] == tpr_at_fpr(scores, mixed.included[model], 0.1)
 

@@ -12,6 +12,7 @@ from scipy.stats import binom, ttest_1samp
 from redense.auditing.attacks import ATTACKS, PRIMARY
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.replicates import replicate_without_pairs
+from redense.auditing.settings import AuditSettings
 from redense.metrics import auc, tpr_at_fpr
 from redense.metrics.jackknife import pair_jackknife
 from redense.signals import Signals
@@ -184,7 +185,7 @@ def measured(name, models, runs, world):
 
 def once(attack, evidence):
     """The figures of one attack."""
-    scores = attack.score(evidence, None, **({"variance": "shrunk"} if attack.settings else {}))
+    scores = attack.scores(evidence, None, AuditSettings())
     return {"auc": auc(scores, evidence.members), "tpr_at_0.1": tpr_at_fpr(scores, evidence.members, 0.1)}
 
 

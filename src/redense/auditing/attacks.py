@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from redense.attacks.shadow_classifier import FittedClassifier
     from redense.attacks.threshold import Labels
     from redense.auditing.evidence import Evidence, Kind, References
+    from redense.auditing.settings import AuditSettings
     from redense.signals import Signals
 
 Query = Literal["augmented", "noisy"]
@@ -54,6 +55,11 @@ class Attack:
     def possible(self, evidence: Evidence) -> bool:
         """Tell whether the evidence has all that the attack needs."""
         return all(_HAS[need](evidence) for need in self.needs)
+
+    def scores(self, evidence: Evidence, learnt: Any, settings: AuditSettings) -> Array:
+        """Attack, with what was learnt beforehand: float64 [n], higher = member."""
+        scores: Array = self.score(evidence, learnt, **{name: getattr(settings, name) for name in self.settings})
+        return scores
 
     @property
     def on_stored_signals(self) -> bool:

@@ -12,14 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from redense.attacks.lira import Variance
 from redense.attacks.references import Array
 from redense.attacks.threshold import Labels
 from redense.auditing.alike import Told, compare_answers, not_comparable, sides_alike, surest, warned
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
 from redense.auditing.asking import the_first
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
-from redense.auditing.attacks import FAMILIES, PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
+from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
 from redense.auditing.checks import (
     Answers,
     accuracies,
@@ -35,6 +34,7 @@ from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import Alike, AuditResult
 from redense.auditing.sample import Sample
+from redense.auditing.settings import AuditSettings
 from redense.auditing.standing_out import by_class, exposed
 from redense.auditing.verdict import FEWEST, judge, why_unnamed
 from redense.data.dataset import check_types
@@ -46,7 +46,6 @@ from redense.metrics.intervals import auc_interval_of, split_halves
 from redense.metrics.paired import shares_below
 from redense.metrics.roc import Roc
 from redense.signals import Query, Signals
-from redense.text import did_you_mean
 
 NO_INPUTS = "only signals were given, no inputs"
 DRAWN = "members were drawn at random from all examples"
@@ -59,15 +58,11 @@ def audit(
     nonmembers: Any,
     references: Sequence[nn.Module] = (),
     included: npt.ArrayLike | None = None,
-    attacks: Sequence[str] = FAMILIES,
-    variance: Variance = "shrunk",
     queries: Sequence[Query] = (),
     batch_size: int = 500,
     device: str | None = None,
-    confidence: float = 0.95,
-    delta: float = 0.0,
-    randomized: bool = False,
     names: Sequence[str] | None = None,
+    **settings: Any,
 ) -> AuditResult:
     """Attack a model with all that is at hand and say what it gives away about its training data.
 
@@ -88,23 +83,16 @@ def audit(
         references: models trained like it, each on some of all these examples and not on others; with two or more,
             the attacks that need them are made, too. Loaders must not shuffle then.
         included: which reference model was trained on which example, bool [m, members + nonmembers].
-        attacks: which families to make, of ``threshold``, ``label-only``, ``shadow``, ``samia``, ``rmia``, ``lira``;
-            those that lack what they need are left out.
-        variance: how LiRA estimates variances: ``example``, ``shared`` or ``shrunk``.
         queries: changes of the input for attacks with augmented queries, such as `redense.signals.image_queries()`.
         batch_size: examples evaluated at once where a data set or arrays are given.
         device: where to evaluate, by default where the model's parameters are.
-        confidence: of all intervals.
-        delta: of the differential privacy that an epsilon is about.
-        randomized: whether an independent fair coin put each of all these examples into the training data or not; then
-            the audit's `primary` attack has an `epsilon` that this one training proves. Nobody but you knows: a
-            training and a test set that somebody else drew, or halves of exactly the same size, are not randomized.
         names: what reports call the examples, members first; by default the files' names where examples are images in
             folders, else their places.
+        settings: attacks (families of them), confidence, delta, randomized and what else `redense.AuditSettings` has.
 
     Raises `DataError` when examples, logits or references are unusable, or when the numbers of members and non-members
-    contradict `randomized`; `ModelError` when the model refuses the inputs; `RecipeError` for unknown attacks and a
-    confidence or delta out of range.
+    contradict `randomized`; `ModelError` when the model refuses the inputs; `RecipeError` for settings that make no
+    sense.
 
     >>> import torch
     >>> x, y = torch.randn(200, 4), torch.randint(0, 2, (200,))
@@ -112,7 +100,7 @@ def audit(
     >>> result.members, result.nonmembers, result.attacks[0].attack
     (100, 100, 'gap')
     """
-    check_settings(attacks, delta, confidence)
+    families = AuditSettings(**settings).families
     members, nonmembers = sides(members, nonmembers)
     if references:
         refuse_shuffled(members, "members")
@@ -120,8 +108,8 @@ def audit(
     ask = partial(
         read_examples,
         (model, *references),
-        queries=queries if queried(attacks, "augmented", references=bool(references)) else (),
-        noisy=queried(attacks, "noisy", references=bool(references)),
+        queries=queries if queried(families, "augmented", references=bool(references)) else (),
+        noisy=queried(families, "noisy", references=bool(references)),
         batch_size=batch_size,
         device=device,
     )
@@ -145,29 +133,18 @@ def audit(
         names=names if names is not None else names_of((members, nonmembers), [len(one.labels) for one in read]),
     )
     return audit_evidence(
-        evidence,
-        attacks=attacks,
-        variance=variance,
-        confidence=confidence,
-        delta=delta,
-        randomized=randomized,
-        warnings=warnings,
-        sides=sides_alike(*(side.sample.described() for side in watched)),
+        evidence, warnings=warnings, sides=sides_alike(*(side.sample.described() for side in watched)), **settings
     )
 
 
 def audit_evidence(
     evidence: Evidence,
     *,
-    attacks: Sequence[str] = FAMILIES,
-    variance: Variance = "shrunk",
-    confidence: float = 0.95,
-    delta: float = 0.0,
-    randomized: bool = False,
     protocol: Protocol = "given",
     warnings: Sequence[str] = (),
     learnt: Learnt | None = None,
     sides: Sequence[Told] | str = NO_INPUTS,
+    **settings: Any,
 ) -> AuditResult:
     """Audit from signals alone: no model is needed. Arguments are as in `audit`.
 
@@ -183,17 +160,17 @@ def audit_evidence(
     >>> audit_evidence(evidence).verdict.kind
     'leak'
     """
-    check_settings(attacks, delta, confidence)
-    members = evidence.members
-    if randomized:
+    chosen = AuditSettings(**settings)
+    confidence, members = chosen.confidence, evidence.members
+    if chosen.randomized:
         check_coins(int(members.sum()), int((~members).sum()))
     learnt = learnt or Learnt(evidence.references, evidence.labels)
     if learnt.references is not evidence.references:
         raise DataError("learnt: got what was learnt from other reference models; expected those of the evidence")
-    found, curves, scores = _made(attacks, evidence, learnt, {"variance": variance}, confidence)
+    found, curves, scores = _made(evidence, learnt, chosen)
     if not found:
         raise RecipeError(
-            f"attacks: none of {', '.join(attacks)} can be made with what is given; add "
+            f"attacks: none of {', '.join(chosen.families)} can be made with what is given; add "
             f"{' or '.join(PLAIN_FAMILIES)}, or reference models"
         )
     alike = _alike(sides, evidence, protocol)
@@ -204,9 +181,9 @@ def audit_evidence(
     primary = next((name for name in PRIMARY if name in scores), found[-1].attack)
     risks = shares_below(scores[primary], members)
     telling = telling_counts(evidence)
-    if randomized and not telling and unlike is None:
+    if chosen.randomized and not telling and unlike is None:
         # of the primary attack alone: it was chosen beforehand, and its scores do not know who is a member
-        epsilon = one_run_epsilon_of_scores(scores[primary], members, delta=delta, confidence=confidence)
+        epsilon = one_run_epsilon_of_scores(scores[primary], members, delta=chosen.delta, confidence=confidence)
         found = [replace(one, epsilon=epsilon) if one.attack == primary else one for one in found]
     verdict = unlike or judge(found, members.sum(), (~members).sum(), confidence)
     unnamed = why_unnamed(verdict, next(one for one in found if one.attack == primary), confidence)
@@ -217,7 +194,7 @@ def audit_evidence(
         nonmembers=int((~members).sum()),
         references=len(evidence.references.included) if evidence.references else 0,
         confidence=confidence,
-        delta=delta,
+        delta=chosen.delta,
         attacks=tuple(found),
         primary=primary,
         verdict=verdict,
@@ -229,7 +206,7 @@ def audit_evidence(
             *of_signs(curves),
             *warned(alike, lower_ends),
             *telling,
-            *left_out(attacks, evidence),
+            *left_out(chosen.families, evidence),
         ),
         members_accuracy=inside,
         nonmembers_accuracy=outside,
@@ -240,18 +217,23 @@ def audit_evidence(
 
 
 def _made(
-    families: Sequence[str], evidence: Evidence, learnt: Learnt, settings: Mapping[str, Any], confidence: float
+    evidence: Evidence, learnt: Learnt, settings: AuditSettings
 ) -> tuple[list[AttackResult], dict[str, Roc], dict[str, Array]]:
     """Make all attacks that can be made; return their figures and, by name, their ROC curves and scores [n]."""
     found: list[AttackResult] = []
     curves: dict[str, Roc] = {}
     scores: dict[str, Array] = {}
     first = split_halves(evidence.members)
-    for attack in possible_attacks(families, evidence):
-        own = attack.score(evidence, learnt.of(attack), **{name: settings[name] for name in attack.settings})
+    for attack in possible_attacks(settings.families, evidence):
+        own = attack.scores(evidence, learnt.of(attack), settings)
         scores[attack.name] = own
         result, curves[attack.name] = evaluate(
-            attack.name, own, evidence.members, decides=attack.decides(evidence), first=first, confidence=confidence
+            attack.name,
+            own,
+            evidence.members,
+            decides=attack.decides(evidence),
+            first=first,
+            confidence=settings.confidence,
         )
         found.append(result)
     return found, curves, scores
@@ -284,19 +266,6 @@ def _alike(sides: Sequence[Told] | str, evidence: Evidence, protocol: Protocol) 
         return Alike(unchecked=f"there are fewer than {FEWEST} examples on a side")
     of_inputs, unchecked = ([], sides) if isinstance(sides, str) else (list(sides), "")
     return surest([*of_inputs, *compare_answers(evidence)], unchecked)
-
-
-def check_settings(attacks: Sequence[str], delta: float = 0.0, confidence: float = 0.95) -> None:
-    """Raise `RecipeError` for attacks that do not exist, and for a delta or confidence out of range."""
-    if not 0 < confidence < 1:
-        raise RecipeError(f"confidence: got {confidence:g}; expected a share between 0 and 1, such as 0.95")
-    if not 0 <= delta < 1:
-        raise RecipeError(f"delta: got {delta:g}; expected a probability from 0 to below 1")
-    for name in attacks:
-        if name not in FAMILIES:
-            raise RecipeError(
-                f"attacks: got {name!r}{did_you_mean(name, FAMILIES)}; expected some of {', '.join(FAMILIES)}"
-            )
 
 
 def _references(examples: Examples, included: npt.ArrayLike | None) -> References | None:

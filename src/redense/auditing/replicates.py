@@ -13,17 +13,18 @@ from itertools import combinations_with_replacement
 import numpy as np
 import numpy.typing as npt
 
-from redense.attacks.lira import Variance
 from redense.attacks.references import Array, complementary_pairs
 from redense.attacks.threshold import Labels
 from redense.auditing.attack_result import FEWEST_FALSE_POSITIVES, FPRS
 from redense.auditing.attacks import Attack, possible_attacks
 from redense.auditing.evidence import Evidence, References
+from redense.auditing.settings import AuditSettings
 from redense.errors import DataError
 from redense.metrics.intervals import cross_fitted_accuracy, halves_of
 from redense.metrics.jackknife import FEWEST_PAIRS
 from redense.metrics.roc import allowed_at
 
+SETTINGS = AuditSettings()
 Figures = Mapping[str, Array]
 """Arrays by name: ``auc``, ``accuracy``, and ``tpr_at_...`` for each false-positive rate with enough non-members."""
 
@@ -37,9 +38,7 @@ def replicable(references: References, labels: Labels, families: Iterable[str]) 
     return [attack for attack in possible_attacks(families, evidence) if attack.on_stored_signals]
 
 
-def replicate(
-    references: References, labels: Labels, attacks: Sequence[Attack], variance: Variance = "shrunk"
-) -> dict[str, Figures]:
+def replicate(references: References, labels: Labels, attacks: Sequence[Attack]) -> dict[str, Figures]:
     """Return each attack's figures on each of R reference models, float [R], attacked by the R - 2 others.
 
     `labels` [n] are the true classes; models come in the order of `ordered`. Raises `DataError` unless they come in
@@ -50,13 +49,11 @@ def replicate(
     for pair in range(len(references.included) // 2):
         for _, evidence in _attacked(references, labels, {pair}):
             for attack in attacks:
-                found[attack.name].append(_figures(attack, evidence, variance))
+                found[attack.name].append(_figures(attack, evidence))
     return {name: _by_name(cells) for name, cells in found.items()}
 
 
-def replicate_without_pairs(
-    references: References, labels: Labels, attack: Attack, variance: Variance = "shrunk"
-) -> Figures:
+def replicate_without_pairs(references: References, labels: Labels, attack: Attack) -> Figures:
     """Return an attack's figures on each of R reference models without each pair, float [R, R/2].
 
     At [r, k] stands what is found on model r by all models but its own pair and pair k, as
@@ -69,7 +66,7 @@ def replicate_without_pairs(
         # what is left without two pairs serves the models of both
         for target, evidence in _attacked(references, labels, {first, second}):
             other = first + second - target // 2
-            found[target, other] = _figures(attack, evidence, variance)
+            found[target, other] = _figures(attack, evidence)
     cells = [found[target, pair] for target in range(models) for pair in range(models // 2)]
     return {name: values.reshape(models, models // 2) for name, values in _by_name(cells).items()}
 
@@ -105,10 +102,9 @@ def _chosen(references: References, models: npt.NDArray[np.int64]) -> References
     return References(references.signals[models], references.included[models])
 
 
-def _figures(attack: Attack, evidence: Evidence, variance: Variance) -> dict[str, float]:
+def _figures(attack: Attack, evidence: Evidence) -> dict[str, float]:
     """Make an attack that learns nothing beforehand; read its figures off one sort of its scores."""
-    settings = {"variance": variance}
-    scores = attack.score(evidence, None, **{name: settings[name] for name in attack.settings})
+    scores = attack.scores(evidence, None, SETTINGS)
     halves = halves_of(scores, evidence.members)
     curve = halves.whole
     accuracy = cross_fitted_accuracy(halves)

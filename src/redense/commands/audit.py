@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from redense.auditing.attacks import FAMILIES
+from redense.auditing.settings import AuditSettings
 from redense.commands.console import console
 from redense.errors import RecipeError
 from redense.experiment.resources import Device
@@ -50,15 +50,7 @@ class Audit:
     """Say what a model gives away about its training data: a run's phases, a saved model, or a file of signals."""
 
     source: Annotated[Source, tyro.conf.arg(name="")] = field(default_factory=Source)
-    attacks: Annotated[
-        tuple[str, ...],
-        tyro.conf.arg(help=f"Of {', '.join(FAMILIES)}; by default a run's own, else all that can be made."),
-    ] = ()
-    delta: float = 0.0
-    """Delta of the differential privacy that an epsilon is about."""
-    randomized: bool = False
-    """An independent fair coin put each of these examples into the training data or not: then this one training proves
-    an epsilon. Of a run, the halves of the protocol `half` are known to be drawn so."""
+    settings: Annotated[AuditSettings, tyro.conf.arg(name="")] = field(default_factory=AuditSettings)
     device: Device = "auto"
     """Where to evaluate the model."""
     out: Path | None = None
@@ -71,10 +63,8 @@ class Audit:
 
     def execute(self) -> None:
         """Audit, print, write and judge."""
-        from redense.auditing.audit import check_settings
         from redense.auditing.verdict import check_limit, refuse_leak
 
-        check_settings(self.attacks, self.delta)
         check_limit(self.fail_above)
         results = self._audit(console())
         if self.fail_above is not None:
@@ -90,16 +80,12 @@ class Audit:
                 "--weights, --members and --nonmembers, or --signals"
             )
         if source.run is not None:
-            for name, given_with_a_run, why in (
-                ("randomized", self.randomized, "a run knows which of its targets are"),
-                ("delta", self.delta != 0, "the epsilons of a run are about delta 0"),
-                ("out", self.out is not None, "the audit of a run is written into the run"),
-            ):
-                if given_with_a_run:
-                    raise RecipeError(f"{name}: {why}; leave it out")
+            self._refuse_what_a_run_knows()
             from redense.experiment.audit import audit_run
 
-            rows = audit_run(source.run, self.attacks, data_root=self.data_root, device=self.device, console=console)
+            rows = audit_run(
+                source.run, self.settings.attacks, data_root=self.data_root, device=self.device, console=console
+            )
             return [(row.name, row.result) for row in rows]
         from redense.auditing.table import audit_table
 
@@ -112,15 +98,22 @@ class Audit:
             console.print(f"Written: {', '.join(map(str, written))}", highlight=False)
         return [("", result)]
 
+    def _refuse_what_a_run_knows(self) -> None:
+        """Raise `RecipeError` for settings that a run has made for its audits."""
+        given = self.settings
+        other = [each.name for each in fields(given) if getattr(given, each.name) != each.default]
+        if self.out is not None:
+            raise RecipeError("out: the audit of a run is written into the run; leave it out")
+        for name in other:
+            if name != "attacks":
+                raise RecipeError(f"{name}: a run's audit has its own; leave it out")
+
     def _audit_saved(self) -> AuditResult:
         from redense.auditing.saved import audit_files, audit_signals_file
 
         source = self.source
-        options: dict[str, Any] = {"delta": self.delta, "randomized": self.randomized}
-        if self.attacks:
-            options["attacks"] = self.attacks
         if source.signals is not None:
-            return audit_signals_file(source.signals, **options)
+            return audit_signals_file(source.signals, **vars(self.settings))
         missing = [name for name in ("weights", "members", "nonmembers") if getattr(source, name) is None]
         if source.model is None or source.weights is None or source.members is None or source.nonmembers is None:
             raise RecipeError(f"audit: --model also needs {', '.join('--' + name for name in missing)}")
@@ -134,5 +127,5 @@ class Audit:
             classes=source.classes,
             data_root=self.data_root,
             device=None if self.device == "auto" else self.device,
-            **options,
+            **vars(self.settings),
         )

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from redense.auditing.attacks import PLAIN_FAMILIES
-from redense.auditing.audit import check_settings
 from redense.auditing.figure import save_roc_figure
 from redense.auditing.page import audit_html
 from redense.auditing.protocols import PROTOCOLS
+from redense.auditing.settings import AuditSettings
 from redense.errors import FolderError
 from redense.experiment.audit_comparison import compare_audits
 from redense.experiment.audit_rows import AuditRow, write_rows
@@ -42,7 +42,7 @@ def audit_run(
 
     Raises `FolderError` when the folder holds no finished phase of a run.
     """
-    check_settings(attacks)
+    AuditSettings(attacks=attacks)  # raises for those that do not exist
     return audit_prepared(
         _prepared_as_trained(folder, data_root, device), Store(folder, reads_only=True), console, attacks
     )
