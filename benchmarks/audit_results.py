@@ -1,0 +1,118 @@
+"""Make what `docs/results/` holds of a run's audit: a table of figures, thinned curves, and tables in Markdown.
+
+    python benchmarks/audit_results.py RUN NAME
+
+Writes docs/results/audit-NAME.csv and audit-NAME-curves.json, and prints the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from redense.auditing.attack_result import AttackResult
+from redense.auditing.protocols import PROTOCOLS
+from redense.experiment.audit_rows import AuditRow, read_rows
+from redense.metrics.spread import Spread
+from redense.text import interval_text
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+FEWEST = 20
+"""Of false positives that the rate in the table allows."""
+DIGITS = 6
+"""Of the rates of curves; a millionth is less than one of 70,000 examples."""
+Read = Callable[[AttackResult], tuple[float, tuple[float, float]]]
+
+
+def main() -> None:
+    """Read a run's audit, write the two files, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    given = parser.parse_args()
+    rows = read_rows(given.run)
+    (RESULTS / f"audit-{given.name}.csv").write_text((given.run / "audit.csv").read_text())
+    curves = json.dumps([curves_of(row) for row in rows], separators=(",", ":")).replace("},{", "},\n{")
+    (RESULTS / f"audit-{given.name}-curves.json").write_text(curves + "\n")
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        of_protocol = [row for row in rows if row.protocol == protocol]
+        result = of_protocol[0].result
+        print(
+            f"**Protocol `{protocol}`**: {PROTOCOLS[protocol]}; {result.members:,} members, {result.nonmembers:,} "
+            f"non-members, {result.references} reference models.\n",
+            *table(of_protocol),
+            sep="\n",
+            end="\n\n",
+        )
+
+
+def curves_of(row: AuditRow) -> dict[str, object]:
+    """Return an audit's thinned ROC curves: by attack, false- and true-positive rates."""
+    curves = {
+        attack: [[round(rate, DIGITS) for rate in rates] for rates in curve]
+        for attack, curve in row.result.curves.items()
+    }
+    return {"protocol": row.protocol, **row.phase.to_columns(), "seed": row.seed, "curves": curves}
+
+
+def table(rows: Sequence[AuditRow]) -> Iterator[str]:
+    """Give the lines of a protocol's table: attacks down, phases across, AUC and TPR at a low rate.
+
+    Of the controls only what ends with the method's last phase.
+    """
+    last = [row.phase.kind for row in rows if row.phase.beside is None][-1]
+    phases = list(dict.fromkeys(row.phase for row in rows if row.phase.beside in (None, last)))
+    groups = [[row for row in rows if row.phase == phase] for phase in phases]
+    fpr = min(
+        rate.fpr
+        for rate in rows[0].result.attacks[0].rates
+        if rate.point is not None and rate.fpr * rows[0].result.nonmembers >= FEWEST
+    )
+
+    def tpr(attack: AttackResult) -> tuple[float, tuple[float, float]]:
+        point = next(rate.point for rate in attack.rates if rate.fpr == fpr)
+        assert point is not None
+        return point.tpr, point.tpr_interval
+
+    heads = [f"{phase.label}: {what}" for phase in phases for what in ("AUC", f"TPR at {100 * fpr:g}%")]
+    yield f"| attack | {' | '.join(heads)} |"
+    yield "| --- " * (1 + len(heads)) + "|"
+    for attack in (one.attack for one in rows[0].result.attacks):
+        cells = [
+            cell([read(row.result.attack(attack)) for row in group], factor, digits)
+            for group in groups
+            for read, factor, digits in ((_auc, 1, 4), (tpr, 100, 2))
+        ]
+        yield f"| {attack} | {' | '.join(cells)} |"
+    for side in ("members", "nonmembers"):
+        found = [[100 * getattr(row.result, f"{side}_accuracy") for row in group] for group in groups]
+        title = f"accuracy on {side}".replace("nonm", "non-m")
+        yield f"| *{title}* | {' | '.join(f'{spread(values, 2)}% | ' for values in found)} |"
+    epsilons = [row.result.attack(row.result.primary).epsilon for row in rows]
+    if None not in epsilons:
+        of_phases = [[row.result.attack(row.result.primary).epsilon or 0.0 for row in group] for group in groups]
+        cells = [f"{spread(values, 2)} | " for values in of_phases]
+        yield f"| *ε of the one run ({rows[0].result.primary})* | {' | '.join(cells)} |"
+
+
+def _auc(attack: AttackResult) -> tuple[float, tuple[float, float]]:
+    return attack.auc, attack.auc_interval
+
+
+def cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, digits: int) -> str:
+    """Return a figure with its interval; of several seeds their mean and standard deviation."""
+    if len(values) > 1:
+        return spread([factor * value for value, _ in values], digits)
+    return f"{factor * values[0][0]:.{digits}f} {interval_text(values[0][1], factor, digits)}".replace("\\", "")
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Return the mean, and the standard deviation where there are several."""
+    found = Spread.of(values)
+    return f"{found.mean:.{digits}f}" + (f" ± {found.deviation:.{digits}f}" if found.deviation is not None else "")
+
+
+if __name__ == "__main__":
+    main()
