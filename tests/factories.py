@@ -1,5 +1,6 @@
 """Models and data that tests name as ``factories:...``, the way users name their own."""
 
+import json
 import os
 import signal
 import time
@@ -167,3 +168,27 @@ class _Sleeps(_Linear):
 
 def sleeps(input_shape, num_classes):
     return _Sleeps(input_shape, num_classes)
+
+
+class _Tells(_Linear):
+    """Writes down, once a process, what this has from its caller."""
+
+    told = False
+
+    def before(self):
+        if self.training and not type(self).told:
+            type(self).told = True
+            opened = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+            names = [name.rpartition("/fd/")[2] if "pipe:" in name or "socket:" in name else name for name in opened]
+            values = {
+                "process": os.getpid(),
+                "threads": os.environ["OMP_NUM_THREADS"],
+                "folder": os.getcwd(),
+                "open": names,
+            }
+            with open(os.environ["REDENSE_TEST_TELLS"], "a") as file:
+                file.write(json.dumps(values) + "\n")
+
+
+def tells_what_its_process_has(input_shape, num_classes):
+    return _Tells(input_shape, num_classes)

@@ -1,3 +1,4 @@
+import tempfile
 import urllib.error
 from pathlib import Path
 
@@ -5,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 from factories import arrays
+from hypothesis import given
+from hypothesis.extra import numpy as of_numpy
 from PIL import Image
+from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from redense.data.batches import as_input
 from redense.data.catalogue import catalogue
 from redense.data.dataset import checked
 from redense.data.loading import load
-from redense.data.named import LOCATION30_FILE, NAMED
+from redense.data.named import LOCATION30_FILE, NAMED, _idx_array
 from redense.errors import DataError
 
 X, Y = np.zeros((4, 3), dtype=np.float32), np.array([0, 1, 2, 1])
@@ -67,6 +71,15 @@ def test_fashion_mnist(fashion_mnist):
     assert data.x_train.dtype == np.uint8
     assert np.bincount(data.y_train).tolist() == [6000] * 10
     assert np.bincount(data.y_test).tolist() == [1000] * 10
+
+
+@given(of_numpy.arrays(np.uint8, of_numpy.array_shapes(min_dims=1, max_dims=3, max_side=5)))
+def test_idx_files_are_read_as_torchvision_does(values):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "some-ubyte"
+        dimensions = np.array(values.shape, dtype=">i4").tobytes()
+        path.write_bytes(bytes([0, 0, 8, values.ndim]) + dimensions + values.tobytes())
+        np.testing.assert_array_equal(_idx_array(path), read_sn3_pascalvincent_tensor(str(path)).numpy())
 
 
 def test_location30(fashion_mnist):

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from redense.commands.console import console
+from redense.experiment.engines import fork_server
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 
@@ -34,6 +35,8 @@ class Run:
 
     def execute(self) -> None:
         """Run the recipe, or say what running it would cost."""
+        if self.resources.may_fork and not self.dry_run:
+            fork_server.start()  # it loads PyTorch while this process does
         from redense.experiment.run import dry_run, run
 
         out = self.out or Path("runs") / Path(self.source).stem

@@ -38,6 +38,11 @@ class Resources:
     ray_storage: str | None = None
     """A URL for fsspec through which a cluster's checkpoints travel; by default all machines see the run's folder."""
 
+    @property
+    def may_fork(self) -> bool:
+        """Whether worker processes on this machine may train the run, before anything is known of it."""
+        return self.engine in ("auto", "local") and self.device != "cuda" and self.workers != 0
+
     def __post_init__(self) -> None:
         for name, value, known in (
             ("device", self.device, get_args(Device)),

@@ -11,6 +11,7 @@ from redense.errors import FolderError, Interrupted, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison
 from redense.experiment.cost import plan_table
+from redense.experiment.engines import fork_server
 from redense.experiment.folder import check_folder, open_folder, write_plan
 from redense.experiment.measure import measure
 from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
@@ -51,7 +52,12 @@ def run(
     """
     out = Path(out)
     console = console or Console(quiet=True)
-    prepared = prepare(recipe, data_root, Resources(**resources))
+    allowed = Resources(**resources)
+    if allowed.may_fork:
+        fork_server.start()  # it gets ready while the data are read
+    prepared = prepare(recipe, data_root, allowed)
+    if prepared.choice.name != "local":
+        fork_server.stop()
     if recipe.audit:
         from redense.experiment.audit import check_audit
 

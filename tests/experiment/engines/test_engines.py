@@ -1,6 +1,3 @@
-import os
-import time
-
 import pytest
 import torch
 from folders import carried_out, checkpoints
@@ -116,27 +113,6 @@ def test_a_loss_that_becomes_nan_is_reported_with_job_and_epoch(recipe, tmp_path
     assert len(reasons) == 4
     assert "sparse 30%, seed 0: the loss became" in reasons[0]
     assert "in epoch 1 of 2" in reasons[0]
-
-
-def test_closing_an_engine_ends_its_workers(recipe, tmp_path):
-    prepared = prepare(recipe)
-    (tmp_path / "run").mkdir()
-    events = LocalEngine(1).run(prepared.jobs, prepared.dataset, Store(tmp_path / "run"))
-    next(events)
-    deadline = time.monotonic() + 10
-    while not (children := [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_our_worker(pid)]):
-        assert time.monotonic() < deadline, "a process that has just started shows its command a moment later"
-    events.close()
-    assert not any(_is_our_worker(str(pid)) for pid in children)
-
-
-def _is_our_worker(pid):
-    try:
-        with open(f"/proc/{pid}/cmdline") as command, open(f"/proc/{pid}/stat") as stat:
-            parent = int(stat.read().rpartition(")")[2].split()[1])
-            return "redense.experiment.engines.worker" in command.read() and parent == os.getpid()
-    except OSError:
-        return False
 
 
 def test_shared_data_come_back(recipe):

@@ -12,16 +12,15 @@ import math
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
 from redense.data.dataset import Dataset
 from redense.experiment.checkpoints import Epoch, Store
+from redense.experiment.engines import fork_server
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.shared import SharedDataset
 from redense.experiment.events import EpochDone, Event, Finished, Retried, Started
@@ -29,14 +28,6 @@ from redense.experiment.plan import Job
 
 ATTEMPTS = 2
 """How often a job is tried whose worker dies."""
-# Activations of a few MB lie above glibc's usual threshold for mapping and unmapping memory at every use; a step of the
-# published network then takes several hundred page faults, a tenth of its time. Other C libraries ignore the setting.
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824"
-    ":glibc.malloc.hugetlb=1",
-}
 LOG = "workers.log"
 """What workers and the user's own code in them print, below the run's folder."""
 
@@ -103,9 +94,11 @@ def _carry_out(queue: JobQueue, team: _Team) -> Iterator[Event]:
 class _Worker:
     """A worker process and the job it has."""
 
-    process: subprocess.Popen[bytes]
+    server: fork_server.ForkServer
+    number: int
     jobs: IO[str]
     events: IO[bytes]
+    status: IO[str]
     job: Job | None = None
     unread: bytes = b""
     deadline: float = math.inf
@@ -130,7 +123,7 @@ class _Team:
 
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
-            worker.process.kill()
+            worker.server.kill(worker.number)
         for worker in self.workers:
             self._close(worker)
         self.selector.close()
@@ -171,7 +164,7 @@ class _Team:
         for worker in self.workers:
             if worker.job is not None and time.monotonic() > worker.deadline:
                 worker.overdue, worker.deadline = True, math.inf
-                worker.process.kill()
+                worker.server.kill(worker.number)
 
     def _time_left(self) -> float | None:
         """Seconds until the first running job is overdue, None when none can be."""
@@ -183,39 +176,44 @@ class _Team:
         return idle or ([None] if len(self.workers) < self.size else [])
 
     def _start(self) -> _Worker:
+        server = fork_server.start()
         jobs_read, jobs_write = os.pipe()
         events_read, events_write = os.pipe()
-        inherited = (jobs_read, events_write, self.shared.file.fileno())
-        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        status_read, status_write = os.pipe()
         with (self.store.root / LOG).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "redense.experiment.engines.worker", *map(str, inherited)],
-                pass_fds=(*inherited, *self.keep_open),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": path},
+            number = server.start(
+                jobs_read, events_write, status_write, self.shared.file.fileno(), log.fileno(), self.keep_open
             )
-        os.close(jobs_read)
-        os.close(events_write)
-        worker = _Worker(process, os.fdopen(jobs_write, "w"), os.fdopen(events_read, "rb", buffering=0))
-        setup = {"store": str(self.store.root.resolve()), "data": self.shared.description}
+        for descriptor in (jobs_read, events_write, status_write):
+            os.close(descriptor)
+        events = os.fdopen(events_read, "rb", buffering=0)
+        worker = _Worker(server, number, os.fdopen(jobs_write, "w"), events, os.fdopen(status_read))
+        setup = {
+            "folder": os.getcwd(),
+            "path": [entry or os.getcwd() for entry in sys.path],
+            "environment": {**os.environ, **fork_server.WORKER_ENVIRONMENT},
+            "store": str(self.store.root.resolve()),
+            "data": self.shared.description,
+        }
         worker.jobs.write(json.dumps(setup) + "\n")
         self.selector.register(worker.events, selectors.EVENT_READ, worker)
         self.workers.append(worker)
         return worker
 
-    def _close(self, worker: _Worker) -> int:
-        """Free a dead or dying worker's resources and return its exit status."""
-        status = worker.process.wait()
+    def _close(self, worker: _Worker) -> int | None:
+        """Free a dead or dying worker's resources and return its exit status, None where nobody is left to tell it."""
+        with worker.status:
+            status = worker.status.read()
         self.selector.unregister(worker.events)
         worker.events.close()
         with contextlib.suppress(BrokenPipeError):  # what was still meant for it is of no use to anybody
             worker.jobs.close()
-        return status
+        return int(status) if status else None
 
 
-def _cause_of_death(status: int) -> str:
+def _cause_of_death(status: int | None) -> str:
+    if status is None:
+        return "gone"
     if status >= 0:
         return f"gone (exit status {status})"
     name = signal.Signals(-status).name

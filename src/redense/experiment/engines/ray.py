@@ -25,7 +25,7 @@ from redense.data.dataset import Dataset
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Epoch, Store
 from redense.experiment.determinism import fixed_arithmetic
-from redense.experiment.engines.local import WORKER_ENVIRONMENT
+from redense.experiment.engines.fork_server import WORKER_ENVIRONMENT
 from redense.experiment.engines.transfer import Storage
 from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.experiment.phase_training import train_phase

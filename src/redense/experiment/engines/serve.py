@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,9 +19,8 @@ from redense.experiment.phase_training import train_phase
 from redense.experiment.plan import Job
 
 
-def serve(incoming: Iterator[str], events: IO[str], data: int) -> None:
-    """Train jobs, the data set lying in the descriptor `data`; the first line says where the store is."""
-    setup = json.loads(next(incoming))
+def serve(setup: Mapping[str, Any], incoming: Iterator[str], events: IO[str], data: int) -> None:
+    """Train jobs; `setup` says where the store is and how the data set lies in the descriptor `data`."""
     tensors = TensorData.of(attach(data, setup["data"]))
     with fixed_arithmetic("cpu"):
         for line in incoming:

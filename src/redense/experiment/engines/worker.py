@@ -1,11 +1,13 @@
 """A worker process: reads jobs, one JSON line each, trains them and writes events, one JSON line each.
 
-Started as ``python -m redense.experiment.engines.worker READ WRITE DATA`` with three inherited descriptors.
-Nothing is unpickled and the caller's main module is not imported, so a script that calls `redense.run` needs no guard.
+Forked by the fork server or, where a fork is not safe, started as ``python -m redense.experiment.engines.worker READ
+WRITE DATA`` with three inherited descriptors. Nothing is unpickled and the caller's main module is not imported, so a
+script that calls `redense.run` needs no guard.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -15,21 +17,28 @@ from queue import SimpleQueue
 from typing import IO
 
 
-def main() -> None:
-    """Serve jobs until the parent closes the pipe, be it by its death."""
-    # Ctrl-C reaches the whole process group; only the parent decides what it means
+def work(read: int, write: int, data: int) -> None:
+    """Serve the jobs that come through `read` until the caller closes it, be it by its death.
+
+    The first line is the setting: the caller's working folder, module path and environment, and where the store is.
+    """
+    # Ctrl-C reaches the whole process group; only the caller decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    read, write, data = (int(argument) for argument in sys.argv[1:4])
     incoming = _lines(os.fdopen(read))
-    # from here on the parent's end is noticed, also while PyTorch is loaded, which takes seconds
+    setup = json.loads(next(incoming))
+    os.chdir(setup["folder"])
+    sys.path[:] = setup["path"]
+    os.environ.clear()
+    os.environ.update(setup["environment"])
+    # from here on the caller's end is noticed, also while PyTorch is loaded, which takes seconds
     from redense.experiment.engines.serve import serve
 
     with os.fdopen(write, "w", buffering=1) as events:
-        serve(incoming, events, data)
+        serve(setup, incoming, events, data)
 
 
 def _lines(lines: IO[str]) -> Iterator[str]:
-    """Return lines as they come; leave at once, also in the middle of a job, when the parent is gone."""
+    """Return lines as they come; leave at once, also in the middle of a job, when the caller is gone."""
     queue: SimpleQueue[str] = SimpleQueue()
 
     def read() -> None:
@@ -42,4 +51,4 @@ def _lines(lines: IO[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main()
+    work(*(int(argument) for argument in sys.argv[1:4]))
