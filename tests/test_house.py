@@ -76,7 +76,10 @@ def test_imports_by_string_are_these_and_no_others():
     assert found == {
         "data/__init__.py": {"redense.data.dataset", "redense.data.loading"},
         "auditing/page.py": {"redense.auditing"},
-        "experiment/engines/local.py": {"redense.experiment.engines.worker"},
+        "experiment/engines/fork_server.py": {
+            "redense.experiment.engines.fork_server",
+            "redense.experiment.engines.worker",
+        },
         "experiment/recipe.py": {"redense.experiment.recipes"},
     }
 
