@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -37,8 +37,8 @@ class Phase:
     as the method's). `beside` is, of a control, the phase of the method that ends after as many epochs.
 
     `rate_end`, if there is one, is where the factor falls to (or rises) from `rate` along a cosine. `masks` says how a
-    sparse phase chooses its mask: ``random`` by chance, ``gradual`` the smallest weights, little by little (Zhu &
-    Gupta's cubic over the first three quarters); None as `redense.DSD` is told, by default the smallest at once.
+    sparse phase chooses its mask: ``random`` by chance, ``gradual`` the smallest weights, little by little from none
+    (Zhu & Gupta's cubic over the first three quarters); None as `redense.DSD` is told, by default the smallest at once.
     """
 
     kind: PhaseKind
@@ -152,6 +152,42 @@ def sparse(epochs: int, sparsity: float | None = None, rate: Rate = 1.0, *, mask
         raise RecipeError(f"masks: got {masks!r}{did_you_mean(str(masks), get_args(MaskChoice))}; expected {expected}")
     begin, end = _rates(rate)
     return Phase("sparse", _length(epochs), begin, sparsity, 1, rate_end=end, masks=masks)
+
+
+def to_table(phase: Phase) -> dict[str, Any]:
+    """Return a phase of a list as recipes write it: its kind, its epochs, and what is not by default.
+
+    >>> to_table(dense(5, rate=(1.0, 0.1)))
+    {'kind': 'dense', 'epochs': 5, 'rate': [1.0, 0.1]}
+    """
+    rate = [] if phase.rate_end is None and phase.rate == 1 else [phase.rate, phase.rate_end]
+    table = {
+        "sparsity": phase.sparsity,
+        "rate": rate if phase.rate_end is not None else (rate or [None])[0],
+        "masks": phase.masks,
+    }
+    kept = {name: value for name, value in table.items() if value is not None}
+    return {"kind": phase.kind, "epochs": phase.epochs, **kept}
+
+
+def of_table(table: Any) -> Phase:
+    """Undo `to_table`; raise `RecipeError` for what is no such table.
+
+    >>> of_table({"kind": "sparse", "epochs": 5, "masks": "random"}) == sparse(5, masks="random")
+    True
+    """
+    kinds: dict[str, Callable[..., Phase]] = {"dense": dense, "sparse": sparse}
+    known = {"dense": ("epochs", "rate"), "sparse": ("epochs", "sparsity", "rate", "masks")}
+    if not isinstance(table, Mapping) or table.get("kind") not in kinds or "epochs" not in table:
+        raise RecipeError(f"phases: got {table!r}; expected a table with kind dense or sparse, and epochs")
+    settings = {name: value for name, value in table.items() if name != "kind"}
+    for name in settings:
+        if name not in known[table["kind"]]:
+            raise RecipeError(
+                f"phases: got {name!r} in a {table['kind']} one{did_you_mean(name, known[table['kind']])}; expected "
+                f"some of {', '.join(known[table['kind']])}"
+            )
+    return kinds[table["kind"]](**settings)
 
 
 def chained(phases: Sequence[Phase]) -> tuple[Phase, ...]:

@@ -1,18 +1,13 @@
-"""The table of methods: their phases, their controls of the same budget, and which phases are compared.
-
-A method is one line of `METHODS`. Plans, comparisons, tables and pictures of a run follow from it. The methods
-themselves, `dsd`, `acdc`, `spdf` and `prune`, list phases for `redense.DSD` as well.
-"""
+"""The methods: which phases follow each other, how long they are and at which rates."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import accumulate, takewhile
+from collections.abc import Sequence
+from itertools import accumulate
 
 from redense.errors import RecipeError
-from redense.phases import MaskChoice, Phase, PhaseKind, Rate, chained, cosine, dense, sparse, total
+from redense.phases import MaskChoice, Phase, PhaseKind, Rate, chained, cosine, dense, sparse
 from redense.sparsity.checks import check_sparsity
 
 Phases = tuple[Phase, ...]
@@ -156,155 +151,6 @@ def _shared_out(shares: Shares, sparsity: float, epochs: int, rate: Rate, masks:
             own = cosine(rate, begin / epochs), cosine(rate, end / epochs)
         phases.append(dense(end - begin, own) if kind == "dense" else sparse(end - begin, sparsity, own, masks=masks))
     return chained(phases)
-
-
-def _parted(phases: Phases) -> tuple[Phases, Phases]:
-    """Part the dense start, which a method shares with its controls, from the rest; some methods have none."""
-    start = tuple(takewhile(lambda phase: phase.kind == "dense", phases))
-    return start, phases[len(start) :]
-
-
-def _unmasked(phase: Phase) -> Phase:
-    return replace(phase, kind="control", sparsity=None, beside=phase.kind, masks=None)
-
-
-def _longer(phases: Phases) -> Phases:
-    start, rest = _parted(phases)
-    return (*start, *map(_unmasked, rest))
-
-
-def _llr(phases: Phases) -> Phases:
-    start, rest = _parted(phases)
-    if not start:  # the controls' own dense start: the first sparse phase without its mask
-        start, rest = (_unmasked(rest[0]),), rest[1:]
-    last = phases[-1]
-    return (*start, Phase("control", total(rest), last.last_rate, None, last.round, beside=last.kind))
-
-
-def _rate_falls(phases: Phases) -> bool:
-    """Tell whether training ends at a lower rate than some of it had."""
-    return phases[-1].last_rate < max(phase.rate for phase in phases)
-
-
-@dataclass(frozen=True)
-class Control:
-    """Training with a method's budget and without its masks, which tells what the method gained from longer training.
-
-    `lists` makes its phases of the method's, dense first; `fits` tells for which of these it makes sense, and `needs`
-    says what they lack otherwise.
-    """
-
-    name: str
-    lists: Callable[[Phases], Phases]
-    fits: Callable[[Phases], bool] = bool
-    needs: str = ""
-
-    @property
-    def lineage(self) -> str:
-        """What its lineage is called."""
-        return f"control-{self.name}"
-
-    def phases(self, of_method: Phases) -> Phases:
-        """List the phases of the control of a method's: the same dense phase, if it begins dense, then its own.
-
-        >>> [(phase.label, phase.epochs) for phase in CONTROLS["longer"].phases(dsd(0.5, (10, 5, 4)))]
-        [('dense', 10), ('control-longer beside sparse', 5), ('control-longer beside re-dense', 4)]
-        >>> [(phase.label, phase.epochs) for phase in CONTROLS["llr"].phases(dsd(0.5, (10, 5, 4)))]
-        [('dense', 10), ('control-llr beside re-dense', 9)]
-        """
-        return tuple(
-            replace(phase, lineage=self.lineage) if phase.kind == "control" else phase
-            for phase in self.lists(of_method)
-        )
-
-
-CONTROLS = {
-    control.name: control
-    for control in (
-        Control("longer", _longer),
-        Control("llr", _llr, _rate_falls, "no rate falls, so that llr would be longer in one phase"),
-    )
-}
-"""Controls by the name under which recipes ask for them: ``longer`` goes on from the dense phase with the same epochs
-and rates, ``llr`` spends all epochs after the dense phase at the last, low rate. Those of a method that begins sparse
-begin with its first phase without the mask."""
-
-
-def control_of(phase: Phase) -> Control:
-    """Return the control to which a phase of the kind ``control`` belongs."""
-    return next(control for control in CONTROLS.values() if control.lineage == phase.lineage)
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to train through phases.
-
-    `lists` makes its phases of sparsity, epochs, rates and rounds; the first is dense, the same for all sparsities.
-    `controls` names those of `CONTROLS` that fit it. `contrasts` says which kind of
-    phase is compared with which, what matters most first: pairs (second, first), whose difference is second minus
-    first.
-    """
-
-    name: str
-    lists: Callable[[float, Sequence[int], Sequence[float], int], Phases]
-    controls: tuple[str, ...]
-    contrasts: tuple[tuple[PhaseKind, PhaseKind], ...]
-
-    def phases(self, sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int) -> Phases:
-        """List the phases of the method's own lineage, which has its name."""
-        return tuple(replace(phase, lineage=self.name) for phase in self.lists(sparsity, epochs, rates, rounds))
-
-    def compared(self, phases: Iterable[Phase]) -> list[tuple[Phase, Phase]]:
-        """List which of the phases is to be compared with which, as (first, second), by importance.
-
-        A control is compared with the phase it stands beside, the dense phase with all, others within their sparsity
-        and round. Among equally important pairs the order of the phases is kept.
-
-        >>> phases = [*dsd(0.5, (2, 1, 1)), *CONTROLS["longer"].phases(dsd(0.5, (2, 1, 1)))]
-        >>> [(second.label, first.label) for first, second in METHODS["dsd"].compared(phases)][:2]
-        [('re-dense 50%', 'control-longer beside re-dense'), ('re-dense 50%', 'sparse 50%')]
-        """
-        known = list(dict.fromkeys(phases))
-        controls = [CONTROLS[name].lineage for name in self.controls]
-        pairs = [
-            (first, second)
-            for second in known
-            for first in known
-            if (second.kind, first.kind) in self.contrasts and _comparable(first, second)
-        ]
-        return sorted(
-            pairs,
-            key=lambda pair: (
-                self.contrasts.index((pair[1].kind, pair[0].kind)),
-                controls.index(pair[0].lineage) if pair[0].kind == "control" else 0,
-            ),
-        )
-
-
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method(
-            "dsd",
-            dsd,
-            ("longer", "llr"),
-            (
-                ("redense", "control"),
-                ("redense", "sparse"),
-                ("redense", "dense"),
-                ("sparse", "control"),
-                ("sparse", "dense"),
-            ),
-        ),
-    )
-}
-"""Methods by the name under which recipes ask for them."""
-
-
-def _comparable(first: Phase, second: Phase) -> bool:
-    if first.kind == "control":
-        return (first.beside, first.round) == (second.kind, second.round)
-    return first.sparsity is None or (first.sparsity, first.round) == (second.sparsity, second.round)
 
 
 def _check_lengths(unit: str, lengths: Sequence[int]) -> None:
