@@ -1,17 +1,20 @@
-"""A phase of training, and the clock that tells which phase is running."""
+"""A phase of training, lists of them, and the clock that tells which phase is running."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from redense.errors import RecipeError
 from redense.files.reading import field, fields
-from redense.text import percent
+from redense.sparsity.checks import check_sparsity
+from redense.text import did_you_mean, percent
 
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
+MaskChoice = Literal["random", "gradual"]
 NAMES: dict[PhaseKind, str] = {"dense": "dense", "sparse": "sparse", "redense": "re-dense", "control": "control"}
 """Kinds of phases in a person's words."""
 
@@ -32,6 +35,10 @@ class Phase:
     sparse phase before it), `round` 0 for the dense phase and 1, 2, ... for the phases that repeat. `lineage` is the
     chain that it belongs to: the method's name, or that of a control (the dense phase, which all chains share, counts
     as the method's). `beside` is, of a control, the phase of the method that ends after as many epochs.
+
+    `rate_end`, if there is one, is where the factor falls to (or rises) from `rate` along a cosine. `masks` says how a
+    sparse phase chooses its mask: ``random`` by chance, ``gradual`` the smallest weights, little by little from none
+    (Zhu & Gupta's cubic over the first three quarters); None as `redense.DSD` is told, by default the smallest at once.
     """
 
     kind: PhaseKind
@@ -41,6 +48,24 @@ class Phase:
     round: int
     lineage: str = "dsd"
     beside: PhaseKind | None = None
+    rate_end: float | None = None
+    masks: MaskChoice | None = None
+
+    def factor(self, since: int) -> float:
+        """Return the factor on the learning rate after `since` epochs (or steps) of the phase.
+
+        As `torch.optim.lr_scheduler.CosineAnnealingLR` has it with a period of the phase's length: the first epoch has
+        `rate`, and one after the last would have `rate_end`, which is where a phase that follows may begin.
+
+        >>> [round(Phase("dense", 4, 1.0, None, 0, rate_end=0.2).factor(since), 3) for since in range(5)]
+        [1.0, 0.883, 0.6, 0.317, 0.2]
+        """
+        return self.rate if self.rate_end is None else cosine((self.rate, self.rate_end), since / self.epochs)
+
+    @property
+    def last_rate(self) -> float:
+        """The factor that the phase ends with."""
+        return self.rate if self.rate_end is None else self.rate_end
 
     @property
     def label(self) -> str:
@@ -52,8 +77,8 @@ class Phase:
         rounds = f" (round {self.round})" if self.round > 1 else ""
         if self.beside is not None:
             return f"{self.lineage} beside {NAMES[self.beside]}{rounds}"
-        if self.sparsity is None:
-            return NAMES[self.kind]
+        if self.sparsity is None:  # rounds of these count from 0
+            return NAMES[self.kind] + (f" (round {self.round + 1})" if self.round else "")
         return f"{NAMES[self.kind]} {percent(self.sparsity)}{rounds}"
 
     @property
@@ -64,20 +89,181 @@ class Phase:
     def to_columns(self) -> dict[str, Any]:
         """Return the fields as the columns of a flat row, in which the kind is called ``phase``.
 
+        Those of `FURTHER` are there where they say something.
+
         >>> Phase("dense", 10, 1.0, None, 0).to_columns()["phase"]
         'dense'
         """
         values = dataclasses.asdict(self)
-        return {name: values["kind" if name == "phase" else name] for name in COLUMNS}
+        further = {name: values[name] for name in FURTHER if values[name] is not None}
+        return {name: values["kind" if name == "phase" else name] for name in COLUMNS} | further
 
     @classmethod
     def from_columns(cls, row: Mapping[str, Any]) -> Phase:
         """Undo `to_columns`; other columns of the row are left alone. Raises `redense.files.reading.Unfit`."""
-        return fields(cls, {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS})
+        given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
+        return fields(cls, given | {name: row[name] for name in FURTHER if name in row})
 
 
 COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")
 """What a phase is called in rows of JSON and CSV."""
+FURTHER = ("rate_end", "masks")
+"""Columns of phases of which these are not None."""
+
+Rate = float | tuple[float, float]
+"""A factor on the learning rate, or where it begins and where it ends, a cosine lying between them."""
+
+
+def dense(epochs: int, rate: Rate = 1.0) -> Phase:
+    """Make a phase without a mask; after a sparse phase the weights that were pruned start again from zero.
+
+    Args:
+        epochs: its length, 1 or more; optimizer steps where phases are counted in steps.
+        rate: factor on the learning rate, finite and above 0, or a pair (from, to): a cosine between them, which moves
+            with every epoch (every step where phases are counted in steps).
+
+    Raises `RecipeError` for anything else.
+
+    >>> dense(5, rate=(1.0, 0.1)).rate_end
+    0.1
+    """
+    begin, end = _rates(rate)
+    return Phase("dense", _length(epochs), begin, None, 0, rate_end=end)
+
+
+def sparse(epochs: int, sparsity: float | None = None, rate: Rate = 1.0, *, masks: MaskChoice | None = None) -> Phase:
+    """Make a phase in which a share of the weights is held at zero.
+
+    Args:
+        epochs: its length, 1 or more; optimizer steps where phases are counted in steps.
+        sparsity: fraction of zeros, in [0, 1); None in recipes, where it is each of their `sparsities`.
+        rate: as in `dense`.
+        masks: ``random`` or ``gradual`` (see `Phase`); None: as `redense.DSD` is told by `saliency` and `schedule`.
+
+    Raises `RecipeError` for anything else.
+
+    >>> sparse(5, 0.9).label
+    'sparse 90%'
+    """
+    if sparsity is not None:
+        check_sparsity("sparsity", sparsity)
+    if masks is not None and masks not in get_args(MaskChoice):
+        expected = f"{' or '.join(get_args(MaskChoice))}, or None for the smallest weights at once"
+        raise RecipeError(f"masks: got {masks!r}{did_you_mean(str(masks), get_args(MaskChoice))}; expected {expected}")
+    begin, end = _rates(rate)
+    return Phase("sparse", _length(epochs), begin, sparsity, 1, rate_end=end, masks=masks)
+
+
+def to_table(phase: Phase) -> dict[str, Any]:
+    """Return a phase of a list as recipes write it: its kind, its epochs, and what is not by default.
+
+    >>> to_table(dense(5, rate=(1.0, 0.1)))
+    {'kind': 'dense', 'epochs': 5, 'rate': [1.0, 0.1]}
+    """
+    rate = [] if phase.rate_end is None and phase.rate == 1 else [phase.rate, phase.rate_end]
+    table = {
+        "sparsity": phase.sparsity,
+        "rate": rate if phase.rate_end is not None else (rate or [None])[0],
+        "masks": phase.masks,
+    }
+    kept = {name: value for name, value in table.items() if value is not None}
+    return {"kind": phase.kind, "epochs": phase.epochs, **kept}
+
+
+def of_table(table: Any) -> Phase:
+    """Undo `to_table`; raise `RecipeError` for what is no such table.
+
+    >>> of_table({"kind": "sparse", "epochs": 5, "masks": "random"}) == sparse(5, masks="random")
+    True
+    """
+    kinds: dict[str, Callable[..., Phase]] = {"dense": dense, "sparse": sparse}
+    known = {"dense": ("epochs", "rate"), "sparse": ("epochs", "sparsity", "rate", "masks")}
+    if not isinstance(table, Mapping) or table.get("kind") not in kinds or "epochs" not in table:
+        raise RecipeError(f"phases: got {table!r}; expected a table with kind dense or sparse, and epochs")
+    settings = {name: value for name, value in table.items() if name != "kind"}
+    for name in settings:
+        if name not in known[table["kind"]]:
+            raise RecipeError(
+                f"phases: got {name!r} in a {table['kind']} one{did_you_mean(name, known[table['kind']])}; expected "
+                f"some of {', '.join(known[table['kind']])}"
+            )
+    return kinds[table["kind"]](**settings)
+
+
+def chained(phases: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Return phases as they follow each other, knowing which round each is of, and what a dense one comes after.
+
+    A dense phase after a sparse one is re-dense, of the same sparsity; rounds count sparse phases. Phases of no length
+    are left out. Raises `RecipeError` for a list without a sparse phase, and for what is not made by `dense`, `sparse`
+    or one of `redense.methods`.
+
+    >>> [phase.label for phase in chained([sparse(3, 0.5), dense(1), sparse(2, 0.9)])]
+    ['sparse 50%', 're-dense 50%', 'sparse 90% (round 2)']
+    """
+    chain: list[Phase] = []
+    for place, phase in enumerate(_checked(phases)):
+        last = chain[-1] if chain else None
+        pruned = last.sparsity if last is not None else None
+        if phase.kind == "sparse":
+            if phase.sparsity is None:
+                raise RecipeError(
+                    f"phases: got a sparse phase without sparsity at {place}; expected sparse(epochs, 0.9)"
+                )
+            before = last.round if last is not None and pruned is not None else 0
+            chain.append(replace(phase, round=before + 1))
+        elif last is None or pruned is None:
+            chain.append(replace(phase, kind="dense", sparsity=None, round=0 if last is None else last.round + 1))
+        else:
+            again = last.round + (last.kind == "redense")
+            chain.append(replace(phase, kind="redense", sparsity=pruned, round=again))
+    return tuple(chain)
+
+
+def cosine(rate: tuple[float, float], share: float) -> float:
+    """Return where a rate is after a share of the way, in [0, 1], along a cosine from its first to its second value.
+
+    Source: Loshchilov & Hutter, "SGDR", ICLR 2017, equation 5. Both ends are exact.
+
+    >>> cosine((1.0, 0.0), 0.5)
+    0.5
+    """
+    begin, end = rate
+    if share in (0, 1):
+        return end if share else begin
+    return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _checked(phases: Sequence[Phase]) -> list[Phase]:
+    expected = "expected a list of redense.phases.dense(epochs) and redense.phases.sparse(epochs, sparsity)"
+    if isinstance(phases, str | Phase) or not all(isinstance(phase, Phase) for phase in phases):
+        raise RecipeError(f"phases: got {phases!r}; {expected}")
+    found = [phase for phase in phases if phase.epochs]
+    if any(phase.kind == "control" for phase in found):
+        raise RecipeError(f"phases: got a control; {expected}")
+    if not any(phase.kind == "sparse" for phase in found):
+        raise RecipeError(f"phases: got {len(found)} without a sparse one; {expected}, at least one of them sparse")
+    return found
+
+
+def _length(epochs: int) -> int:
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise RecipeError(f"epochs: got {epochs!r}; expected an integer of at least 1")
+    return epochs
+
+
+def _rates(rate: Rate) -> tuple[float, float | None]:
+    """Return where a rate begins, and where it ends if it moves."""
+    ends = tuple(rate) if isinstance(rate, tuple | list) else (rate,)
+    if len(ends) not in (1, 2) or not all(_is_factor(end) for end in ends):
+        raise RecipeError(
+            f"rate: got {rate!r}; expected a finite factor above 0, or a pair of them (from, to) for a cosine"
+        )
+    begin, *end = map(float, ends)
+    return begin, end[0] if end else None
+
+
+def _is_factor(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < math.inf
 
 
 def total(phases: Sequence[Phase]) -> int:

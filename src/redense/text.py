@@ -50,13 +50,13 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write rows of the same fields under a line of their names.
+    """Write rows under a line of the names of their fields; a row that lacks one has nothing there.
 
-    >>> csv_text([{"a": 1, "b": None}])
-    'a,b\\n1,\\n'
+    >>> csv_text([{"a": 1, "b": None}, {"a": 2, "c": 3}])
+    'a,b,c\\n1,,\\n2,,3\\n'
     """
-    names = list(rows[0]) if rows else []
-    return csv_lines(names, ([row[name] for name in names] for row in rows))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return csv_lines(names, ([row.get(name) for name in names] for row in rows))
 
 
 def csv_lines(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -15,6 +15,7 @@ from redense import __version__
 from redense.commands.audit import Audit
 from redense.commands.data import Data
 from redense.commands.export import Export
+from redense.commands.phase_flag import REGISTRY
 from redense.commands.run import Run
 from redense.errors import Interrupted, RedenseError
 from redense.experiment.recipe import load_recipe
@@ -83,6 +84,7 @@ def _parse(arguments: list[str]) -> Run | Data | Export | Audit:
         description="Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.",
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        registry=REGISTRY,
     )
 
 

@@ -10,25 +10,26 @@ import torch
 from torch import nn, optim
 
 from redense.dsd.hooks import StepHooks
+from redense.dsd.listing import listed_phases, three_phases
 from redense.dsd.loop import Loop, Unit
 from redense.dsd.words import say, weights_in_words
 from redense.errors import ModelError, RecipeError, TrainingError
-from redense.methods import dsd
-from redense.phases import running
+from redense.phases import Phase, running
 from redense.sparsity.bits import packed, unpacked
 from redense.sparsity.enforce import Enforcement
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting
 from redense.sparsity.moments import moves_nothing
 from redense.sparsity.optimizers import Optimizers
 from redense.sparsity.parameters import named
-from redense.sparsity.schedules import OneShot, Schedule, on_the_way
+from redense.sparsity.saliency import random
+from redense.sparsity.schedules import OneShot, Schedule, gradual, on_the_way
 
 FORMAT = 2
 """Version of `DSD.state_dict`. Format 1 did not tell whether the epoch it was taken in was over."""
 
 
 class DSD(Loop):
-    """Take a model through dense, sparse and re-dense phases; the training loop stays as it is.
+    """Take a model through dense, sparse and re-dense phases, or any list of phases; the training loop stays as it is.
 
     At every boundary the optimizer's moments are cleared, the learning rate gets the phase's factor, and the
     mask comes or goes. The factor multiplies whatever rate a scheduler has set, and the scheduler never sees it.
@@ -48,12 +49,17 @@ class DSD(Loop):
         optimizer: an optimizer that holds the model's parameters, or several of which each weight is in one; `steps`
             counts the first one's. Wrappers (Lookahead, SAM, Accelerate's, Lightning's, Opacus') are seen through.
         sparsity: fraction of zeros, in [0, 1).
+        phases: instead of sparsity, epochs or steps, rates and rounds: a list of `redense.phases.dense(epochs, rate)`
+            and `sparse(epochs, sparsity, rate)`, or what one of `redense.methods` lists. It may begin sparse, and after
+            one that ends sparse the masks stay in force until `remove`.
+        unit: what the lengths of a list of phases count, ``epochs`` or ``steps``.
         epochs: epochs of the dense, sparse and re-dense phase; 0 dense epochs for a model already trained.
         steps: or optimizer steps of the three.
         rounds: how often sparse and re-dense are repeated.
         rates: factors on the learning rate, as in the paper's last phase: 1, 1, 0.1.
         moments: ``reset`` clears the optimizer's state between phases, ``keep`` only that of pruned weights.
-        schedule: `redense.schedules.OneShot` or `Cubic`.
+        schedule: `redense.schedules.OneShot` or `Cubic`, in sparse phases whose own ``masks`` do not say otherwise; so
+            with ``saliency``.
         on_phase_end: called with this object when a phase is over, before anything changes: to save the dense model,
             for instance. Phases in steps call it within the optimizer's step; who resumes from a state that was taken
             there iterates over `steps()` or calls `start` before training.
@@ -83,9 +89,11 @@ class DSD(Loop):
         model: nn.Module,
         optimizer: optim.Optimizer | Sequence[optim.Optimizer],
         *,
-        sparsity: float,
+        sparsity: float | None = None,
         epochs: Sequence[int] | None = None,
         steps: Sequence[int] | None = None,
+        phases: Sequence[Phase] | None = None,
+        unit: Unit = "epochs",
         rounds: int = 1,
         rates: Sequence[float] = (1.0, 1.0, 0.1),
         moments: Literal["reset", "keep"] = "reset",
@@ -94,17 +102,16 @@ class DSD(Loop):
         verbose: bool = True,
         **selection: Unpack[Selection],
     ) -> None:
-        if (epochs is None) == (steps is None):
-            raise RecipeError("got both or neither of epochs and steps; expected one: (dense, sparse, re-dense)")
-        unit: Unit = "steps" if epochs is None else "epochs"
         if moments not in ("reset", "keep"):
             raise RecipeError(f"moments: got {moments!r}; expected reset or keep")
-        lengths = tuple(epochs if epochs is not None else steps or ())
-        super().__init__(dsd(sparsity, lengths, tuple(rates), rounds, unit=unit), unit)
+        if phases is None:
+            super().__init__(*three_phases(sparsity, epochs, steps, tuple(rates), rounds, unit))
+        else:
+            three = {"sparsity": sparsity, "epochs": epochs, "steps": steps, "rounds": rounds, "rates": tuple(rates)}
+            super().__init__(*listed_phases(phases, unit, three))
         self.model = model
         self.optimizer = optimizer
         self._optimizers = Optimizers(optimizer)
-        self.sparsity = sparsity
         self.moments = moments
         self.schedule = OneShot() if schedule is None else schedule
         self.on_phase_end = on_phase_end
@@ -128,7 +135,10 @@ class DSD(Loop):
 
     @property
     def masks(self) -> Masks:
-        """The masks in force: parameter name -> bool tensor, True = kept; empty outside the sparse phase."""
+        """The masks in force: parameter name -> bool tensor, True = kept; empty outside sparse phases.
+
+        After a list of phases that ends sparse they are the last ones, until `remove`.
+        """
         return self._enforcement.masks if self._enforcement else {}
 
     @property
@@ -139,7 +149,7 @@ class DSD(Loop):
     @property
     def rates(self) -> list[float]:
         """The learning rates of the next step, the phase's factor included, in all groups of all optimizers."""
-        factor = 1.0 if self.finished else self.phase.rate
+        factor = self._factor()
         return [rate for hooks in self._hooks for rate in hooks.rates(factor)]
 
     def remove(self) -> None:
@@ -190,7 +200,9 @@ class DSD(Loop):
             raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {self._told_plan()}")
         masks = self._unpacked(state["masks"])
         place = {name: bool(state[name]) for name in ("started", "over", "told")}
-        if self._resume(state["progress"], **place):
+        runs = self._resume(state["progress"], **place)
+        held = self.finished and bool(masks)
+        if runs or held:
             self._register()
             if self.phase.kind == "sparse":
                 self._enforcement = Enforcement(self.model, self._optimizers, masks)
@@ -214,6 +226,8 @@ class DSD(Loop):
             self.on_phase_end(self)
 
     def _moved(self, ended: bool) -> None:
+        if ended and self.finished and self._enforcement:
+            return  # a list that ends sparse: the masks stay until `remove`
         if ended:
             self._drop_masks()
             if not self.finished and self.moments == "reset":
@@ -230,21 +244,41 @@ class DSD(Loop):
         phase, since = running(self.phases, self.progress)
         if phase.kind != "sparse":
             return
-        sparsity = self.schedule.updates(self.sparsity, phase.epochs).get(since)
+        sparsity = self._updates(phase).get(since)
         if sparsity is not None:
-            masks = choose_masks(self.model, sparsity=sparsity, **self._selection_at(sparsity))
+            masks = choose_masks(self.model, sparsity=sparsity, **self._selection_at(phase, sparsity))
             self._drop_masks()
             self._enforcement = Enforcement(self.model, self._optimizers, masks)
 
-    def _selection_at(self, sparsity: float) -> Selection:
-        if sparsity == self.sparsity and not self._enforcement:
-            return self.selection
-        return on_the_way(self.selection, sparsity / self.sparsity if self.sparsity else 1.0, self.masks)
+    def _updates(self, phase: Phase) -> Mapping[int, float]:
+        """Say when a sparse phase chooses masks, and how sparse."""
+        own: dict[str | None, Schedule] = {"random": OneShot(), "gradual": gradual(phase.epochs)}
+        schedule = own.get(phase.masks, self.schedule)
+        return schedule.updates(phase.sparsity or 0.0, phase.epochs)
+
+    def _selection_at(self, phase: Phase, sparsity: float) -> Selection:
+        selection = self.selection.copy()
+        if phase.masks == "random":
+            selection["saliency"] = random(phase.round)
+        if sparsity == phase.sparsity and not self._enforcement:
+            return selection
+        return on_the_way(selection, sparsity / phase.sparsity if phase.sparsity else 1.0, self.masks)
 
     def _drop_masks(self) -> None:
         if self._enforcement:
             self._enforcement.remove()
         self._enforcement = None
+
+    def _end(self) -> None:
+        if self._enforcement:
+            self._leave()
+        else:
+            self.remove()
+
+    def _factor(self) -> float:
+        """Return the phase's factor on the rates of the next step."""
+        phase, since = running(self.phases, self.progress)
+        return 1.0 if self.finished else phase.factor(since)
 
     def _register(self) -> None:
         for hooks in self._hooks:
@@ -260,22 +294,21 @@ class DSD(Loop):
     def _before_step(self, optimizer: optim.Optimizer) -> float:
         """Prepare a step; return the factor on its rates."""
         self._rehearsal = moves_nothing(optimizer)
-        if self.finished or self._rehearsal:
+        if self._rehearsal:
             return 1.0
-        self._refuse_early_step(optimizer)
-        self.start()
-        if optimizer is self._optimizers.inner[0]:
-            self._end_turn()  # the others made no step
+        if not self.finished:
+            self._refuse_early_step(optimizer)
+            self.start()
+            if optimizer is self._optimizers.inner[0]:
+                self._end_turn()  # the others made no step
         if self._enforcement:
             self._enforcement.before_step()
-        return self.phase.rate
+        return self._factor()
 
     def _after_step(self, optimizer: optim.Optimizer) -> None:
-        if self.finished:
-            return
         if self._enforcement:
             self._enforcement.after_step()
-        if self._rehearsal:
+        if self._rehearsal or self.finished:
             return
         if self.unit == "epochs":
             self._count_step()
@@ -302,9 +335,9 @@ class DSD(Loop):
 
     def _check_model(self) -> None:
         """Raise, before anything is changed, for what would otherwise fail in the middle of training."""
-        phase = next(phase for phase in self.phases if phase.kind == "sparse")
-        for sparsity in self.schedule.updates(self.sparsity, phase.epochs).values():
-            parameters, _ = check_selection(self.model, sparsity, self._selection_at(sparsity))
+        for phase in self.phases:
+            for sparsity in dict.fromkeys(self._updates(phase).values() if phase.kind == "sparse" else ()):
+                parameters, _ = check_selection(self.model, sparsity, self._selection_at(phase, sparsity))
         self._optimizers.refuse_unheld(parameters)
         self._optimizers.refuse_without_rates()
         self._names = list(parameters)

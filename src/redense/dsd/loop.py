@@ -115,6 +115,10 @@ class Loop:
         """End the loop where it is."""
         self._leave()
 
+    def _end(self) -> None:
+        """Leave the loop after its last phase."""
+        self.remove()
+
     def _begin(self) -> None:
         """Enter the first phase."""
 
@@ -174,7 +178,7 @@ class Loop:
             excused = False
             if self.begun:  # the body may have called remove
                 self.advance()
-        self.remove()
+        self._end()
 
     def _go_to(self, start: int) -> None:
         """Begin the loop at the epoch that the script says: the state's own, or the one after it."""
@@ -190,4 +194,4 @@ class Loop:
         while not self.finished:
             yield self.progress
             self._end_turn()
-        self.remove()
+        self._end()

@@ -100,7 +100,9 @@ def _replicate(auditor: RunAuditor, console: Console) -> list[PhaseReplicates]:
 
 
 def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:
-    return RunAuditor(prepared.model_name, prepared.dataset, store, prepared.jobs, attacks, prepared.choice.device)
+    shown = prepared.recipe.chosen_method.shown(job.phase for job in prepared.jobs)
+    jobs = [job for job in prepared.jobs if job.phase in shown]
+    return RunAuditor(prepared.model_name, prepared.dataset, store, jobs, attacks, prepared.choice.device)
 
 
 def _prepared_as_trained(folder: Path, data_root: Path | None, device: Any) -> Prepared:

@@ -21,8 +21,10 @@ from redense.sparsity.zeros import fraction_of_zeros
 def measure(prepared: Prepared, store: Store) -> tuple[Results, dict[Phase, Masks]]:
     """Read every finished phase's checkpoint, once.
 
-    Returns the rows and the comparisons that they allow, and the masks of the first seed's sparse phases.
+    Returns the rows and the comparisons that they allow, and the masks of the first seed's sparse phases, as far as
+    these are shown.
     """
+    shown = prepared.recipe.chosen_method.shown(job.phase for job in prepared.jobs)
     names = list(prunable(prepared.model, prepared.recipe.exclude))
     rows: list[Row] = []
     masks: dict[Phase, Masks] = {}
@@ -32,7 +34,7 @@ def measure(prepared: Prepared, store: Store) -> tuple[Results, dict[Phase, Mask
         if checkpoint is not None:
             rows.append(row_of(job, checkpoint, fraction_of_zeros([checkpoint.model[name] for name in names])))
             correct[job.key] = checkpoint.test.correct
-            if job.pruning is not None and job.seed == prepared.recipe.seeds[0]:
+            if job.pruning is not None and job.seed == prepared.recipe.seeds[0] and job.phase in shown:
                 masks[job.phase] = checkpoint.masks
     dataset = prepared.dataset
     results = Results(prepared.recipe, len(dataset.y_train), len(dataset.y_test), tuple(rows))

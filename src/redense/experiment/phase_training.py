@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import platform
 import time
@@ -20,10 +19,9 @@ from redense.errors import TrainingError
 from redense.experiment.checkpoints import Checkpoint, Epoch, Progress, Store, Tensors
 from redense.experiment.events import EpochDone, Failed, Finished
 from redense.experiment.plan import Job
-from redense.experiment.trainer import Answers, MakeTrainer, PlainTrainer, Start, Trainer
+from redense.experiment.trainer import Answers, MakeTrainer, PlainTrainer, Start, Trainer, is_gradual, masks_at
 from redense.metrics import balanced_accuracy
 from redense.models.registry import build, placed, rebuild
-from redense.sparsity.masks import magnitude_masks
 
 
 def train_phase(
@@ -61,7 +59,8 @@ def train_phase(
                 saved = time.perf_counter()
         for place, of_all in enumerate(trainer.everything()):
             if place in sound:
-                yield sound[place].finish(trainer.state(place)[0], of_all, store, data.x_train.device)
+                state, masks = trainer.state(place)[0], trainer.masks_of(place)
+                yield sound[place].finish(state, masks, of_all, store, data.x_train.device)
 
 
 @dataclass
@@ -69,7 +68,6 @@ class _InTraining:
     """A model in training, with what is known of it so far."""
 
     job: Job
-    masks: Tensors
     history: tuple[Epoch, ...]
     seconds: float
 
@@ -87,11 +85,13 @@ class _InTraining:
         self.seconds += seconds
         return EpochDone(self.job, self.history[-1])
 
-    def finish(self, state: Tensors, answers: Answers, store: Store, device: torch.device) -> Finished | Failed:
+    def finish(
+        self, state: Tensors, masks: Tensors, answers: Answers, store: Store, device: torch.device
+    ) -> Finished | Failed:
         """Check what the model says about all training and test examples, and store its checkpoint."""
         if _has_nan(answers):
             return self._gives_nan()
-        checkpoint = Checkpoint(state, self.masks, *answers, self.history, self.seconds)
+        checkpoint = Checkpoint(state, masks, *answers, self.history, self.seconds)
         store.save(self.job.key, self.job.to_mapping(), checkpoint, _environment(device))
         return Finished(self.job)
 
@@ -108,7 +108,7 @@ def _begin(
 ) -> tuple[Trainer, dict[int, _InTraining], int]:
     """Return the jobs' trainer, the models by their place in it, and how many epochs are done."""
     starts = [_start(job, data, store) for job in jobs]
-    models = [_InTraining(one.job, one.masks, one.progress.history, one.progress.seconds) for one in starts]
+    models = [_InTraining(one.job, one.progress.history, one.progress.seconds) for one in starts]
     return make_trainer(starts, data), dict(enumerate(models)), starts[0].progress.epoch
 
 
@@ -124,13 +124,15 @@ def starting_model(job: Job, data: TensorData, store: Store) -> nn.Module:
 
 
 def _start(job: Job, data: TensorData, store: Store) -> Start:
-    """Find where a job begins or goes on; the masks are chosen by the weights that its phase began with."""
+    """Find where a job begins or goes on; masks are chosen by the weights that its phase began with, unless gradual."""
     model = starting_model(job, data, store)
-    masks = magnitude_masks(model, **dataclasses.asdict(job.pruning)) if job.pruning else {}
+    masks = masks_at(job, model, 0)
     progress = store.load_progress(job.key)
     if progress is None:
         return Start(job, model, masks, Progress(0, {}, {}, (), 0.0))
     model.load_state_dict(progress.model)
+    if is_gradual(job):
+        masks = masks_at(job, model, progress.epoch)
     return Start(job, model, masks, progress)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from redense.data.members import MemberSet
 from redense.experiment.recipe import OptimizerName, Recipe
-from redense.phases import Phase
+from redense.phases import MaskChoice, Phase
 from redense.seeding import derive
 from redense.sparsity.checks import DistributionName
 
@@ -21,7 +21,7 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Training:
-    """How weights are moved in a phase; `lr` includes the phase's factor."""
+    """How weights are moved in a phase; `lr` includes the factor that the phase begins with."""
 
     model: str
     batch_size: int
@@ -33,11 +33,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Pruning:
-    """How a sparse phase chooses its mask."""
+    """How a sparse phase chooses its mask; `masks` is the phase's."""
 
     sparsity: float
     exclude: tuple[str, ...]
     distribution: DistributionName
+    masks: MaskChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class Job:
     training: Training
     pruning: Pruning | None
     member_set: MemberSet | None = None
+
+    def lr(self, epoch: int) -> float:
+        """Return the learning rate of an epoch (from 0)."""
+        if self.phase.rate_end is None:
+            return self.training.lr
+        return self.training.lr * (self.phase.factor(epoch) / self.phase.rate)
 
     @property
     def name(self) -> str:
@@ -128,7 +135,8 @@ def identities(recipe: Recipe) -> tuple[ModelIdentity, ...]:
 def plan(recipe: Recipe, model: str, fingerprints: Fingerprints) -> tuple[Job, ...]:
     """List the jobs of a recipe, each after its parent, without repetition.
 
-    All sparsities and controls of a model share one dense job. `model` is the recipe's model with ``auto`` resolved.
+    All sparsities and controls of a model share one dense job, if their method begins dense. `model` is the recipe's
+    model with ``auto`` resolved.
     The order is the table's: by seed, then dense, then sparse and re-dense by sparsity, then the controls; what an
     audit needs follows.
 
@@ -178,8 +186,8 @@ def _job(
     )
     pruning = None
     if phase.kind == "sparse" and phase.sparsity is not None:
-        pruning = Pruning(phase.sparsity, recipe.exclude, recipe.distribution)
-    determinants = {
+        pruning = Pruning(phase.sparsity, recipe.exclude, recipe.distribution, phase.masks)
+    determinants: dict[str, Any] = {
         "format": FORMAT,
         "parent": parent,
         "seed": identity.seed,
@@ -191,5 +199,10 @@ def _job(
         "pruning": dataclasses.asdict(pruning) if pruning else None,
         "substance": dataclasses.asdict(fingerprints),
     }
+    # what plainer phases do not have stays out of their keys
+    if pruning and pruning.masks is None:
+        del determinants["pruning"]["masks"]
+    if phase.rate_end is not None:
+        determinants["lr_end"] = recipe.lr * phase.rate_end
     digest = hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
     return Job(digest[:32], parent, identity.seed, position, phase, training, pruning, identity.member_set)

@@ -24,7 +24,7 @@ from redense.errors import RecipeError
 from redense.files.reading import field as setting_of
 from redense.files.reading import mapping
 from redense.methods import CONTROLS, METHODS, Method, Phases
-from redense.phases import Phase
+from redense.phases import Phase, of_table, to_table
 from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean
 
@@ -38,6 +38,8 @@ AuditNames = Annotated[
 ]
 FORMER_NAMES = {"protocols": protocols.FORMER}
 """Words that older recipes use, and what they are called now, by setting."""
+LATER = ("phases",)
+"""Settings that folders of former versions lack: their defaults hold there."""
 FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 
 
@@ -58,15 +60,17 @@ class Recipe:
     model: str = "auto"
     """fmnist-cnn, mlp, resnet18 or package.module:factory; auto chooses by the shape of the inputs."""
     method: str = "dsd"
-    """Which phases follow each other: dsd is dense, sparse, re-dense."""
+    """Which phases follow each other: dsd is dense, sparse, re-dense; acdc alternates and yields a dense and a sparse
+    network; spdf is sparse by chance from the start, then dense; prune is dense, then sparser and sparser; phases are
+    those of the recipe's own list."""
     sparsities: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
     """Fractions of weights to prune, each at least 0 and below 1."""
     epochs: tuple[int, int, int] = (20, 20, 20)
-    """Epochs of the dense, sparse and re-dense phase."""
+    """Epochs of the dense, sparse and re-dense phase; other methods share out the sum among their phases."""
     seeds: tuple[int, ...] = (0,)
     """One whole table is trained for each seed."""
     rounds: int = 1
-    """How often sparse and re-dense are repeated: 2 is D-S-D-S-D."""
+    """How often sparse and re-dense are repeated: 2 is D-S-D-S-D; of dsd alone."""
     batch_size: int = 32
     """Examples a step."""
     optimizer: OptimizerName = "adam"
@@ -74,7 +78,8 @@ class Recipe:
     lr: float = 1e-3
     """Learning rate of the optimizer."""
     rates: tuple[float, float, float] = (1.0, 1.0, 0.1)
-    """Factors on the learning rate in the dense, sparse and re-dense phase."""
+    """Factors on the learning rate in the dense, sparse and re-dense phase; in other methods it falls from the first to
+    the last along a cosine over all epochs."""
     momentum: float = 0.9
     """Momentum of SGD."""
     weight_decay: float = 0.0
@@ -85,14 +90,18 @@ class Recipe:
     """uniform prunes every tensor alike; global takes the smallest weights of all tensors together; erk
     (Erdos-Renyi-kernel) spares small tensors."""
     controls: tuple[str, ...] = ()
-    """Controls of the same budget beside DSD: longer goes on from the dense phase with the same epochs, rates and
-    batches but no mask; llr spends all these epochs at the low rate."""
+    """Controls of the same budget beside the method: longer goes on from the dense phase with the same epochs, rates
+    and batches but no mask; llr spends all these epochs at the low rate. Where the method begins sparse, they begin
+    with that phase unmasked."""
     audit: AuditNames = ()
     references: int = 16
     """Reference models of an audit, each trained like the target on a random half of all examples."""
     protocols: tuple[str, ...] = ("all",)
     """Audited targets: all is the table's models, trained on all training data, with the test data as
     non-members; half trains targets on a random half of all examples, the other half being non-members."""
+    phases: tuple[Phase, ...] = ()
+    """The phases of the method phases, one after the other, each trained at all of `sparsities`; tables [[phases]] in
+    TOML: kind dense or sparse, epochs, rate (a number or [from, to]), masks (random or gradual)."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -113,20 +122,20 @@ class Recipe:
         """The line of the table of methods."""
         return METHODS[self.method]
 
-    def phases(self, sparsity: float) -> Phases:
+    def phases_at(self, sparsity: float) -> Phases:
         """List the phases of the method at a sparsity."""
-        return self.chosen_method.phases(sparsity, self.epochs, self.rates, self.rounds)
+        return self.chosen_method.phases(sparsity, self.epochs, self.rates, self.rounds, self.phases)
 
     @property
     def final_phase(self) -> Phase:
         """The phase that the method ends with, at no particular sparsity."""
-        return self.phases(0.0)[-1]
+        return self.phases_at(0.0)[-1]
 
     def lineages(self) -> list[Phases]:
         """List the phases of every lineage, in the table's order: the method at each sparsity, then its controls."""
-        at_no_sparsity = self.phases(0.0)
+        at_no_sparsity = self.phases_at(0.0)
         controls = [CONTROLS[name].phases(at_no_sparsity) for name in self.controls]
-        return [*map(self.phases, self.sparsities), *controls]
+        return [*map(self.phases_at, self.sparsities), *controls]
 
     def _check_values(self) -> None:
         _require_some("sparsities", self.sparsities)
@@ -136,7 +145,7 @@ class Recipe:
         _require_known("method", self.method, METHODS)
         _require_known("optimizer", self.optimizer, get_args(OptimizerName))
         _require_known("distribution", self.distribution, get_args(DistributionName))
-        self.phases(0.0)  # raises for epochs, rates and rounds that make no phases
+        phases = self.phases_at(0.0)  # raises for epochs, rates, rounds and lists that make none
         if min(self.epochs) < 1:
             raise RecipeError(f"epochs: got {self.epochs}; expected at least 1 in each phase")
         _require_some("seeds", self.seeds)
@@ -153,6 +162,9 @@ class Recipe:
             raise RecipeError(f"weight_decay: got {self.weight_decay:g}; expected a finite value of 0 or more")
         _require_some("protocols", self.protocols)
         _require_known("controls", self.controls, self.chosen_method.controls)
+        for control in (CONTROLS[name] for name in self.controls):
+            if not control.fits(phases):
+                raise RecipeError(f"controls: got {control.name}, and {control.needs}; expected the others alone")
         _require_known("audit", self.audit, FURTHER_FAMILIES)
         _require_known("protocols", self.protocols, protocols.OF_RUNS)
         if self.references < 2 or self.references % 2:
@@ -172,6 +184,8 @@ class Recipe:
             plain: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
             }
+            if isinstance(plain.get("phases"), tuple):
+                plain["phases"] = tuple(map(of_table, plain["phases"]))
             return cls(**plain)
         except RecipeError as error:
             raise RecipeError(f"{source}: {error}") from None
@@ -183,14 +197,14 @@ class Recipe:
         A setting that comes to be after folders were written without it must be let off here.
         """
         for each in dataclasses.fields(cls):
-            setting_of(mapping(settings), each.name)
+            if each.name not in LATER:
+                setting_of(mapping(settings), each.name)
         return cls.from_mapping(settings, source="recipe")
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
-        }
+        values = {**dataclasses.asdict(self), "phases": tuple(map(to_table, self.phases))}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def shipped_recipes() -> list[str]:
@@ -261,6 +275,7 @@ _KINDS = {
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
     str: ("a string", "strings"),
+    Phase: ("a phase", "phases"),
 }
 """What values of a type are called, one and many."""
 

@@ -17,7 +17,7 @@ from redense.experiment.recipe import Recipe
 from redense.files.reading import Written, field, fields, mapping
 from redense.metrics.roc import Members
 from redense.phases import COLUMNS as PHASE_COLUMNS
-from redense.phases import Phase
+from redense.phases import FURTHER, Phase
 from redense.text import csv_text
 
 FORMAT = 3
@@ -68,12 +68,12 @@ class Row:
     def to_mapping(self) -> dict[str, Any]:
         """Return the row as plain JSON values, the phase being flat among them."""
         values = {**dataclasses.asdict(self), **self.phase.to_columns()}
-        return {name: values[name] for name in COLUMNS}
+        return {name: values[name] for name in (*COLUMNS, *FURTHER) if name in values}
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Row:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
-        own = {name: value for name, value in mapping(values).items() if name not in PHASE_COLUMNS}
+        own = {name: value for name, value in mapping(values).items() if name not in (*PHASE_COLUMNS, *FURTHER)}
         return fields(cls, own, phase=Phase.from_columns(values))
 
 
@@ -106,6 +106,11 @@ class Results:
         for row in self.rows:
             groups.setdefault(row.phase, []).append(row)
         return [tuple(rows) for rows in groups.values()]
+
+    def shown(self) -> list[tuple[Row, ...]]:
+        """Return the groups that the table shows: all, or those of the networks that an alternating method yields."""
+        chosen = self.recipe.chosen_method.shown(row.phase for row in self.rows)
+        return [group for group in self.groups() if group[0].phase in chosen]
 
     def compared(self, correct: Callable[[str], Members] | None = None) -> Results:
         """Return the results with all comparisons that the rows allow, corrected together with those of audits.

@@ -28,7 +28,7 @@ def show_engine(prepared: Prepared, console: Console) -> None:
 
 def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Masks], console: Console) -> None:
     """Print the tables of a run that has any rows; `masks` are those of its sparse phases."""
-    kinds = dict.fromkeys(phase.kind for phase in prepared.recipe.phases(0.0) if phase.kind != "sparse")
+    kinds = dict.fromkeys(phase.kind for phase in prepared.recipe.phases_at(0.0) if phase.kind != "sparse")
     without_masks = ", ".join(NAMES[kind] for kind in kinds)
     console.print(kept_table(prepared.model, masks, without_masks))
     console.print(results_table(results, prepared.model_name))

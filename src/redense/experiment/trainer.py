@@ -17,6 +17,9 @@ from redense.experiment.plan import Job, Training
 from redense.seeding import derive, generator, seed_global
 from redense.signals import Signals, read_signals
 from redense.sparsity.enforce import masked
+from redense.sparsity.masks import choose_masks
+from redense.sparsity.saliency import magnitude, random
+from redense.sparsity.schedules import gradual, in_force
 
 Answers = tuple[Signals, Signals]
 """What a model says about two sets of examples."""
@@ -27,7 +30,8 @@ class Start:
     """Where the training of a job's phase begins, or goes on.
 
     `model` has the weights that the next epoch starts from and is on the data's device; `masks` are those in force
-    during the phase (empty unless sparse); `progress` holds the epochs that are done and the moments after them.
+    (empty unless sparse), which gradual pruning chooses anew before every epoch; `progress` holds the epochs that are
+    done and the moments after them.
     """
 
     job: Job
@@ -58,6 +62,10 @@ class Trainer(Protocol):
         """Return a model's state_dict and its optimizer's state: "<index of the parameter>.<name>" -> tensor."""
         ...
 
+    def masks_of(self, place: int) -> Tensors:
+        """Return the masks that are in force on a model."""
+        ...
+
 
 MakeTrainer = Callable[[Sequence[Start], TensorData], Trainer]
 
@@ -75,6 +83,10 @@ class PlainTrainer:
     def train_epoch(self, epoch: int) -> list[float]:
         """Train an epoch; layers draw the same random numbers in every phase at this place in its chain."""
         seed_global(derive(self.job.seed, "layers", self.job.position, epoch))
+        if is_gradual(self.job):
+            self.masks = masks_at(self.job, self.model, epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.job.lr(epoch)
         x, y, batch_size = self.examples.x, self.examples.y, self.job.training.batch_size
         order = order_of(self.job, epoch, len(y))
         with masked(self.model, self.optimizer, self.masks) if self.masks else nullcontext():
@@ -98,6 +110,37 @@ class PlainTrainer:
         return self.model.state_dict(), {
             f"{index}.{name}": value for index, values in moments for name, value in values.items()
         }
+
+    def masks_of(self, place: int) -> Tensors:
+        """Return the masks in force."""
+        return self.masks
+
+
+def is_gradual(job: Job) -> bool:
+    """Tell whether masks are chosen anew before every epoch, by the weights that it begins with."""
+    return job.pruning is not None and job.pruning.masks == "gradual"
+
+
+def masks_at(job: Job, model: nn.Module, epoch: int) -> dict[str, torch.Tensor]:
+    """Choose a job's masks for an epoch (from 0) by the weights of the model; empty unless the phase is sparse.
+
+    Those of gradual pruning depend on the weights that the epoch begins with alone, so that they need not be stored to
+    go on: what is pruned is zero, and zeros go first.
+    """
+    pruning = job.pruning
+    if pruning is None:
+        return {}
+    sparsity, length = pruning.sparsity, job.phase.epochs
+    if is_gradual(job):
+        sparsity = in_force(gradual(length), sparsity, length, epoch)
+    by_chance = pruning.masks == "random"
+    return choose_masks(
+        model,
+        sparsity=sparsity,
+        exclude=pruning.exclude,
+        distribution=pruning.distribution,
+        saliency=random(derive(job.seed, "masks", job.position)) if by_chance else magnitude,
+    )
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:

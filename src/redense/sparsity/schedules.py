@@ -63,6 +63,29 @@ class Cubic:
         return {t: sparsity + (self.initial - sparsity) * (1 - t / end) ** 3 for t in times}
 
 
+UPDATES = 100
+"""Masks that a phase of gradual pruning is given, at most: choosing one takes longer than a step."""
+
+
+def gradual(length: int) -> Cubic:
+    """Return the cubic of a phase with ``masks="gradual"``: an update every epoch, at most `UPDATES` in the phase.
+
+    >>> gradual(20).every, gradual(10_000).every
+    (1, 100)
+    """
+    return Cubic(every=max(1, length // UPDATES))
+
+
+def in_force(schedule: Schedule, sparsity: float, length: int, since: int) -> float:
+    """Return the sparsity that holds after `since` epochs (or steps) of a phase.
+
+    >>> in_force(Cubic(every=2), 0.8, 8, 5) == Cubic(every=2).updates(0.8, 8)[4]
+    True
+    """
+    updates = schedule.updates(sparsity, length)
+    return updates[max(time for time in updates if time <= since)]
+
+
 def on_the_way(selection: Selection, share: float, masks: Masks) -> Selection:
     """Adapt a selection to a mask on the way to the last one, whose sparsity is `share` of the last one's.
 

@@ -97,10 +97,33 @@ class Stack:
 
     def state(self, model: int) -> Tensors:
         """Return a model's state_dict, copied."""
+        return {name: value.detach().clone() for name, value in self.model(model).state_dict().items()}
+
+    def model(self, model: int) -> nn.Module:
+        """Return a model by itself, a copy."""
         own = {**self._named(self.weights[model]), **{name: value[model] for name, value in self.fixed.items()}}
         copy = deepcopy(self.template)
         copy.load_state_dict(own, strict=False)  # tied names are loaded through the one that is listed
-        return {name: value.detach().clone() for name, value in copy.state_dict().items()}
+        return copy
+
+    def mask_anew(self, model: int, masks: Tensors) -> None:
+        """Put other masks on a model that has some; what these prune, weights and moments, becomes 0."""
+        assert self.mask is not None
+        kept = self._mask_row(masks).to(self.x.device)
+        self.mask[model] = kept
+        moments = (value for value in self.optimizer.state[self.rows[model]].values() if value.shape == kept.shape)
+        for values in (self.weights[model], *moments):
+            values.masked_fill_(kept == 0, 0.0)
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        """Set every model's learning rate."""
+        now = {id(row): group["lr"] for group in self.optimizer.param_groups for row in group["params"]}
+        if [now[id(row)] for row in self.rows] == list(rates):
+            return
+        common = {name: value for name, value in self.optimizer.param_groups[0].items() if name not in ("params", "lr")}
+        groups = _by_rate([{"params": [row], "lr": rate} for row, rate in zip(self.rows, rates, strict=True)])
+        self.optimizer.param_groups = [{**common, **group} for group in groups]
+        self._captured = None  # a captured step holds its rates
 
     def optimizer_state(self, model: int) -> Tensors:
         """Return the optimizer's state of a model as plain training stores it: "<index>.<name>" -> tensor."""
@@ -167,9 +190,11 @@ class Stack:
         """Return the masks as factors [K, p], or None where no model has any."""
         if not any(masks):
             return None
+        return torch.stack([self._mask_row(each) for each in masks]).to(self.x.device)
+
+    def _mask_row(self, masks: Tensors) -> torch.Tensor:
         ones = {name: torch.ones(shape) for name, shape in zip(self.names, self.shapes, strict=True)}
-        rows = [self._row({**ones, **{name: mask.float() for name, mask in each.items()}}) for each in masks]
-        return torch.stack(rows).to(self.x.device)
+        return self._row({**ones, **{name: mask.float().cpu() for name, mask in masks.items()}})
 
 
 def why_not_stacked(model: nn.Module, input_shape: tuple[int, ...]) -> str | None:

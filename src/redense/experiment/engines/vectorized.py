@@ -24,7 +24,7 @@ from redense.experiment.events import Event, Failed, Finished, Retried, Started
 from redense.experiment.memory import available_bytes, training_bytes
 from redense.experiment.phase_training import starting_model, train_phase
 from redense.experiment.plan import Job
-from redense.experiment.trainer import Answers, Start, monitored_members, order_of
+from redense.experiment.trainer import Answers, Start, is_gradual, masks_at, monitored_members, order_of
 from redense.signals import Signals
 
 SAVED_EVERY = 30.0
@@ -92,11 +92,12 @@ class StackTrainer:
     def __init__(self, starts: Sequence[Start], data: TensorData) -> None:
         self.jobs = [start.job for start in starts]
         self.examples = [places(data, job.member_set) for job in self.jobs]
+        self.masks = [start.masks for start in starts]
         self.training, self.y = len(data.y_train), torch.cat((data.y_train, data.y_test))
         self.stack = Stack(
             starts[-1].model,
             [start.model.state_dict() for start in starts],
-            [start.masks for start in starts],
+            self.masks,
             [job.training for job in self.jobs],
             torch.cat((data.x_train, data.x_test)),
             self.y,
@@ -106,6 +107,11 @@ class StackTrainer:
 
     def train_epoch(self, epoch: int) -> list[float]:
         """Train an epoch (from 0), each model in its own order; return the mean losses."""
+        for place, job in enumerate(self.jobs):
+            if is_gradual(job):
+                self.masks[place] = masks_at(job, self.stack.model(place), epoch)
+                self.stack.mask_anew(place, self.masks[place])
+        self.stack.set_rates([job.lr(epoch) for job in self.jobs])
         pairs = zip(self.jobs, self.examples, strict=True)
         orders = torch.stack([members[order_of(job, epoch, len(members))] for job, (members, _) in pairs])
         return self.stack.train_epoch(orders, self.jobs[0].training.batch_size)
@@ -125,6 +131,10 @@ class StackTrainer:
     def state(self, place: int) -> tuple[Tensors, Tensors]:
         """Return a model's state_dict and its optimizer's state, as the plain trainer gives them."""
         return self.stack.state(place), self.stack.optimizer_state(place)
+
+    def masks_of(self, place: int) -> Tensors:
+        """Return the masks in force on a model."""
+        return self.masks[place]
 
     def _answers(self, asked: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[Answers]:
         """Ask every model about its two sets of examples, in one evaluation."""

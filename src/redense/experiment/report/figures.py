@@ -54,7 +54,7 @@ def save_table_figure(results: Results, path: Path) -> None:
 
 
 def _panel(axes: Axes, results: Results, name: str, label: str) -> None:
-    groups = results.groups()
+    groups = results.shown()
     final = results.recipe.final_phase
     for group in groups:
         # of a control, the end of its budget: what the last phase is to be compared with

@@ -33,7 +33,7 @@ def results_table(results: Results, model: str) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("published: train", "test", "inference") if study else ():
         table.add_column(name, justify="right", no_wrap=True, style="dim")
-    for group in results.groups():
+    for group in results.shown():
         first = group[0]
         cells = [first.phase.label]
         cells += [_percent(group, "train_accuracy"), _percent(group, "test_accuracy")]

@@ -1,0 +1,148 @@
+"""The table of methods: their phases, their controls, and which phases are compared.
+
+A method is one line of `METHODS`. Plans, comparisons, tables and pictures of a run follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from redense.errors import RecipeError
+from redense.methods.controls import CONTROLS
+from redense.methods.schedules import Phases, acdc, dsd, prune, spdf
+from redense.phases import Phase, PhaseKind, Rate, chained
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train through phases.
+
+    `lists` makes its phases of sparsity, epochs, rates and rounds, and of the recipe's own list of phases. `controls`
+    names those of `CONTROLS` that fit it. `contrasts` says which kind of phase is compared with which, what matters
+    most first: pairs (second, first), whose difference is second minus first. Of a method that `alternates`, the last
+    dense and the last sparse phase are what it yields: these are shown and compared, with the controls beside them.
+    """
+
+    name: str
+    lists: Callable[[float, Sequence[int], Sequence[float], int, Phases], Phases]
+    controls: tuple[str, ...]
+    contrasts: tuple[tuple[PhaseKind, PhaseKind], ...]
+    alternates: bool = False
+
+    def phases(
+        self, sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int, own: Phases = ()
+    ) -> Phases:
+        """List the phases of the method's own lineage, which has its name; `own` are those of a recipe's list."""
+        return tuple(replace(phase, lineage=self.name) for phase in self.lists(sparsity, epochs, rates, rounds, own))
+
+    def shown(self, phases: Iterable[Phase]) -> list[Phase]:
+        """Choose, among phases of lineages of the method, those that tables show and comparisons are about.
+
+        >>> [phase.label for phase in METHODS["acdc"].shown(acdc(0.9))]
+        ['re-dense 90% (round 7)', 'sparse 90% (round 8)']
+        """
+        known = list(dict.fromkeys(phases))
+        if not self.alternates:
+            return known
+        without_mask = "redense" if any(phase.kind == "redense" for phase in known) else "dense"
+        last = {
+            kind: max((phase.round for phase in known if kind in (phase.kind, phase.beside)), default=0)
+            for kind in (without_mask, "sparse")
+        }
+        return [phase for phase in known if last.get(phase.beside or phase.kind) == phase.round]
+
+    def compared(self, phases: Iterable[Phase]) -> list[tuple[Phase, Phase]]:
+        """List which of the phases is to be compared with which, as (first, second), by importance.
+
+        A control is compared with the phase it stands beside, the dense phase with all, others within their sparsity
+        and, unless the method alternates, round. Among equally important pairs the order of the phases is kept.
+
+        >>> phases = [*dsd(0.5, (2, 1, 1)), *CONTROLS["longer"].phases(dsd(0.5, (2, 1, 1)))]
+        >>> [(second.label, first.label) for first, second in METHODS["dsd"].compared(phases)][:2]
+        [('re-dense 50%', 'control-longer beside re-dense'), ('re-dense 50%', 'sparse 50%')]
+        """
+        known = self.shown(phases)
+        controls = [CONTROLS[name].lineage for name in self.controls]
+        pairs = [
+            (first, second)
+            for second in known
+            for first in known
+            if (second.kind, first.kind) in self.contrasts and self._comparable(first, second)
+        ]
+        return sorted(
+            pairs,
+            key=lambda pair: (
+                self.contrasts.index((pair[1].kind, pair[0].kind)),
+                controls.index(pair[0].lineage) if pair[0].kind == "control" else 0,
+            ),
+        )
+
+    def _comparable(self, first: Phase, second: Phase) -> bool:
+        if first.kind == "control":
+            return (first.beside, first.round) == (second.kind, second.round)
+        if first.sparsity is None:
+            return True
+        return first.sparsity == second.sparsity and (self.alternates or first.round == second.round)
+
+
+def _of_three(sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int, own: Phases) -> Phases:
+    _refuse_list(own)
+    return dsd(sparsity, epochs, rates, rounds)
+
+
+def _of_total(
+    lists: Callable[[float, int, Rate], Phases],
+) -> Callable[[float, Sequence[int], Sequence[float], int, Phases], Phases]:
+    """Take a recipe's epochs as one total, and its rates as where a cosine over all of them begins and ends."""
+
+    def of_recipe(sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int, own: Phases) -> Phases:
+        _refuse_list(own)
+        dsd(sparsity, epochs, rates)  # raises for what is no three lengths and rates
+        _refuse_rounds(rounds)
+        return lists(sparsity, sum(epochs), (rates[0], rates[-1]) if rates[0] != rates[-1] else rates[0])
+
+    return of_recipe
+
+
+def _of_list(sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int, own: Phases) -> Phases:
+    _refuse_rounds(rounds)
+    if any(phase.sparsity is not None for phase in own):
+        raise RecipeError("phases: got a sparsity; expected none: a recipe's list is trained at each of its sparsities")
+    return chained([replace(phase, sparsity=sparsity) if phase.kind == "sparse" else phase for phase in own])
+
+
+def _refuse_list(own: Phases) -> None:
+    if own:
+        raise RecipeError('phases: got a list beside another method; expected method = "phases"')
+
+
+def _refuse_rounds(rounds: int) -> None:
+    if rounds != 1:
+        raise RecipeError(f"rounds: got {rounds}; expected 1: of the methods, dsd alone repeats phases so")
+
+
+ENDS_SPARSE: tuple[tuple[PhaseKind, PhaseKind], ...] = (
+    ("sparse", "control"),
+    ("redense", "control"),
+    ("sparse", "redense"),
+    ("sparse", "dense"),
+)
+ENDS_DENSE: tuple[tuple[PhaseKind, PhaseKind], ...] = (
+    ("redense", "control"),
+    ("redense", "sparse"),
+    ("redense", "dense"),
+    ("sparse", "control"),
+    ("sparse", "dense"),
+)
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("dsd", _of_three, ("longer", "llr"), ENDS_DENSE),
+        Method("acdc", _of_total(acdc), ("longer", "llr"), ENDS_SPARSE, alternates=True),
+        Method("spdf", _of_total(spdf), ("longer", "llr"), ENDS_DENSE),
+        Method("prune", _of_total(prune), ("longer", "llr"), ENDS_SPARSE),
+        Method("phases", _of_list, ("longer", "llr"), ENDS_SPARSE, alternates=True),
+    )
+}
+"""Methods by the name under which recipes ask for them. ``phases`` is the recipe's own list."""
