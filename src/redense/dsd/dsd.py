@@ -22,6 +22,7 @@ from redense.sparsity.moments import moves_nothing
 from redense.sparsity.optimizers import Optimizers
 from redense.sparsity.parameters import named
 from redense.sparsity.schedules import OneShot, Schedule, on_the_way
+from redense.sparsity.trial import step_counters
 
 FORMAT = 2
 """Version of `DSD.state_dict`. Format 1 did not tell whether the epoch it was taken in was over."""
@@ -52,7 +53,8 @@ class DSD(Loop):
         steps: or optimizer steps of the three.
         rounds: how often sparse and re-dense are repeated.
         rates: factors on the learning rate, as in the paper's last phase: 1, 1, 0.1.
-        moments: ``reset`` clears the optimizer's state between phases, ``keep`` only that of pruned weights.
+        moments: ``reset`` clears the optimizer's state and step counters between phases, ``keep`` the moments of pruned
+            weights alone.
         schedule: `redense.schedules.OneShot` or `Cubic`.
         on_phase_end: called with this object when a phase is over, before anything changes: to save the dense model,
             for instance. Phases in steps call it within the optimizer's step; who resumes from a state that was taken
@@ -62,7 +64,8 @@ class DSD(Loop):
             `choose_masks`).
 
     Raises `RecipeError` for settings that make no sense or do not fit the model, and `ModelError` for an
-    optimizer that does not hold what is to be pruned.
+    optimizer that does not hold what is to be pruned, or whose state can be neither dropped nor masked (tried out on a
+    stand-in, see `redense.sparsity.trial`).
 
     Source: Han et al., "DSD: Dense-Sparse-Dense Training for Deep Neural Networks", ICLR 2017.
 
@@ -217,7 +220,7 @@ class DSD(Loop):
         if ended:
             self._drop_masks()
             if not self.finished and self.moments == "reset":
-                self._optimizers.reset()
+                self._optimizers.reset(self._counters)
         self._choose_masks()
 
     def _say(self) -> None:
@@ -307,6 +310,7 @@ class DSD(Loop):
             parameters, _ = check_selection(self.model, sparsity, self._selection_at(sparsity))
         self._optimizers.refuse_unheld(parameters)
         self._optimizers.refuse_without_rates()
+        self._counters = step_counters(self._optimizers, self.moments)
         self._names = list(parameters)
 
     def _told_plan(self) -> str:

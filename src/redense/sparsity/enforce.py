@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn, optim
 
@@ -172,7 +173,9 @@ class Enforcement:
             keep = self._keep[id(parameter)]
             zero_where(local(parameter), keep)
             for moment in self.optimizers.moments(parameter):
-                zero_where(local(moment), keep)
+                several = local(moment)  # one, or more before the weight's own dimensions
+                for index in np.ndindex(several.shape[: several.dim() - keep.dim()]):
+                    zero_where(several[index], keep)
 
 
 def zero_where(values: torch.Tensor, keep: torch.Tensor) -> None:
