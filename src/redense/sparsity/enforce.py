@@ -17,7 +17,6 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import nn, optim
 
@@ -173,13 +172,11 @@ class Enforcement:
             keep = self._keep[id(parameter)]
             zero_where(local(parameter), keep)
             for moment in self.optimizers.moments(parameter):
-                several = local(moment)  # one, or more before the weight's own dimensions
-                for index in np.ndindex(several.shape[: several.dim() - keep.dim()]):
-                    zero_where(several[index], keep)
+                zero_where(local(moment), keep)
 
 
 def zero_where(values: torch.Tensor, keep: torch.Tensor) -> None:
-    """Set `values` to +0.0 in place where `keep` (int8, -1 or 0, the same shape) is 0."""
+    """Set `values` to +0.0 in place where `keep` (int8, -1 or 0) is 0; they may have more dimensions before its."""
     if values.dtype not in INTEGER:
         values.mul_(keep != 0)
         return

@@ -25,8 +25,8 @@ from redense.sparsity.shards import local
 
 Moments = Literal["reset", "keep"]
 SHAPE = (128, 160)
-"""Of a stand-in: large enough for optimizers that keep small tensors' state otherwise, and with sides of which no square
-is a multiple of half its size, so that preconditioners are told from what is kept for every weight."""
+"""Of a stand-in: large enough for optimizers that keep small tensors' state otherwise, and with sides of which no
+square is a multiple of half its size, so that preconditioners are told from what is kept for every weight."""
 STEPS = 3
 RATE = 1e-2
 TOLERANCE = 1e-4
@@ -198,8 +198,8 @@ class _Trial:
 
     def _backward(self) -> Any:
         self.optimizer.zero_grad()
-        loss = sum(((parameter - 0.1) ** 2).sum() for parameter in self.model)
-        loss.backward(create_graph=self._graph)  # type: ignore[union-attr] # there is at least one parameter
+        loss: Any = sum(((parameter - 0.1) ** 2).sum() for parameter in self.model)
+        loss.backward(create_graph=self._graph)
         return loss
 
 
