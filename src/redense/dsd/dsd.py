@@ -16,7 +16,7 @@ from redense.errors import ModelError, RecipeError, TrainingError
 from redense.methods import dsd
 from redense.phases import running
 from redense.sparsity.bits import packed, unpacked
-from redense.sparsity.enforce import Enforcement
+from redense.sparsity.enforce import Enforcement, apply_masks
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting
 from redense.sparsity.moments import moves_nothing
 from redense.sparsity.optimizers import Optimizers
@@ -114,6 +114,8 @@ class DSD(Loop):
         self.verbose = verbose
         self.selection = lasting(selection)
         self._enforcement: Enforcement | None = None
+        self._last: Masks = {}
+        """The masks of the last phase, once it is over."""
         self._rehearsal = False
         self._due = False
         """Whether the first optimizer has made a step that is not counted yet, since others are to follow."""
@@ -131,8 +133,11 @@ class DSD(Loop):
 
     @property
     def masks(self) -> Masks:
-        """The masks in force: parameter name -> bool tensor, True = kept; empty outside the sparse phase."""
-        return self._enforcement.masks if self._enforcement else {}
+        """The masks in force: parameter name -> bool tensor, True = kept; empty outside the sparse phase.
+
+        After the end they are those of the last phase, if that was sparse.
+        """
+        return self._enforcement.masks if self._enforcement else self._last
 
     @property
     def rate(self) -> float:
@@ -144,6 +149,14 @@ class DSD(Loop):
         """The learning rates of the next step, the phase's factor included, in all groups of all optimizers."""
         factor = 1.0 if self.finished else self.phase.rate
         return [rate for hooks in self._hooks for rate in hooks.rates(factor)]
+
+    def apply_masks(self, other: nn.Module) -> None:
+        """Set to zero in another model what `masks` prune here; in a phase without masks it stays as it is.
+
+        For averages of weights (EMA), which hold what was not zero before the sparse phase, copies, and models whose
+        adapters were merged. Either model may be wrapped. Raises `ModelError` for one without these parameters.
+        """
+        apply_masks(other, self.masks)
 
     def remove(self) -> None:
         """End DSD where it is: masks and hooks go, and nothing of it is left on model and optimizer."""
@@ -197,6 +210,8 @@ class DSD(Loop):
             self._register()
             if self.phase.kind == "sparse":
                 self._enforcement = Enforcement(self.model, self._optimizers, masks)
+        elif self.finished and self.phase.kind == "sparse":
+            self._last = masks
 
     def __str__(self) -> str:
         """Say which phase it is, at which rate, how many weights are held at zero, and what large stays dense."""
@@ -246,6 +261,7 @@ class DSD(Loop):
 
     def _drop_masks(self) -> None:
         if self._enforcement:
+            self._last = self.masks if self.finished else {}
             self._enforcement.remove()
         self._enforcement = None
 
