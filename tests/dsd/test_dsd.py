@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from torch import nn, optim
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
-from redense import DSD, RedenseError, TrainingError, patterns, saliency, schedules
+from redense import DSD, ModelError, RedenseError, TrainingError, patterns, saliency, schedules
+from redense.sparsity.parameters import named
+from redense.sparsity.zeros import fraction_of_zeros
 
 
 def train_step(model, optimizer, number):
@@ -592,3 +594,84 @@ def test_frozen_weights_that_are_included_stay_zero_without_an_optimizer():
     for epoch in dsd.epochs():
         train_step(model, optimizer, epoch)
         assert int((model[0].weight == 0).sum()) == (0 if epoch == 0 else 20)
+
+
+def deep():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(10, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+def averaged(model):
+    return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, nn.DataParallel])
+def test_masks_are_applied_to_averages_and_copies(wrap):
+    """An average holds what was not zero before; in phases without masks it is left alone."""
+    model = deep()
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    average, copied = averaged(wrap(model)), copy.deepcopy(model)
+    dsd = DSD(wrap(model), optimizer, sparsity=0.5, epochs=(1, 2, 1))
+    for _ in dsd.epochs():
+        for number in range(3):
+            train_step(model, optimizer, number)
+            average.update_parameters(wrap(model))
+        untouched = copy.deepcopy(average.state_dict())
+        assert all(bool(average.state_dict()[name].all()) for name in untouched if "weight" in name)
+        for other in (average, copied):
+            dsd.apply_masks(other)
+        if dsd.masks:
+            for other in (average, copied):
+                parameters = named(other)
+                assert all(torch.equal(parameters[name] == 0, ~mask) for name, mask in dsd.masks.items())
+            average.load_state_dict(untouched)
+        else:
+            assert all(torch.equal(tensor, average.state_dict()[name]) for name, tensor in untouched.items())
+
+
+def test_masks_of_a_last_sparse_phase_outlast_the_loop_and_its_state():
+    def trained(state=None):
+        model = deep()
+        dsd = DSD(model, optim.SGD(model.parameters(), 0.1), sparsity=0.5, epochs=(1, 1, 1))
+        dsd.phases = dsd.phases[:-1]
+        if state is not None:
+            dsd.load_state_dict(state)
+        for _ in dsd.epochs():
+            train_step(model, dsd.optimizer, 0)
+        return dsd
+
+    dsd = trained()
+    assert dsd.finished
+    copied = copy.deepcopy(dsd.model)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.add_(1.0)
+    dsd.apply_masks(copied)
+    assert fraction_of_zeros([named(copied)[name] for name in dsd.masks]) == 0.5
+    resumed = trained(dsd.state_dict())
+    assert all(torch.equal(mask, resumed.masks[name]) for name, mask in dsd.masks.items())
+    train_step(dsd.model, dsd.optimizer, 1)  # nothing holds them any more
+    assert fraction_of_zeros([named(dsd.model)[name] for name in dsd.masks]) < 0.5
+
+
+def test_masks_do_not_outlast_a_loop_that_was_ended_in_the_middle_or_ends_dense():
+    for in_the_middle in (True, False):
+        model = deep()
+        dsd = DSD(model, optim.SGD(model.parameters(), 0.1), sparsity=0.5, epochs=(0, 2, 1))
+        for _ in dsd.epochs():
+            train_step(model, dsd.optimizer, 0)
+            if in_the_middle:
+                dsd.remove()
+        assert dsd.finished
+        assert dsd.masks == {}
+
+
+def test_masks_of_another_model_are_refused():
+    model = deep()
+    dsd = DSD(model, optim.SGD(model.parameters(), 0.1), sparsity=0.5, epochs=(0, 1, 1))
+    dsd.start()
+    other = nn.Sequential(nn.Linear(3, 3))
+    before = other[0].weight.detach().clone()
+    with pytest.raises(ModelError, match="mask '.*'"):
+        dsd.apply_masks(other)
+    assert torch.equal(before, other[0].weight)

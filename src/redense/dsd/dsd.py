@@ -16,13 +16,14 @@ from redense.dsd.words import say, weights_in_words
 from redense.errors import ModelError, RecipeError, TrainingError
 from redense.phases import Phase, running
 from redense.sparsity.bits import packed, unpacked
-from redense.sparsity.enforce import Enforcement
+from redense.sparsity.enforce import Enforcement, apply_masks
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting
 from redense.sparsity.moments import moves_nothing
 from redense.sparsity.optimizers import Optimizers
 from redense.sparsity.parameters import named
 from redense.sparsity.saliency import random
 from redense.sparsity.schedules import OneShot, Schedule, gradual, on_the_way
+from redense.sparsity.trial import step_counters
 
 FORMAT = 2
 """Version of `DSD.state_dict`. Format 1 did not tell whether the epoch it was taken in was over."""
@@ -57,7 +58,8 @@ class DSD(Loop):
         steps: or optimizer steps of the three.
         rounds: how often sparse and re-dense are repeated.
         rates: factors on the learning rate, as in the paper's last phase: 1, 1, 0.1.
-        moments: ``reset`` clears the optimizer's state between phases, ``keep`` only that of pruned weights.
+        moments: ``reset`` clears the optimizer's state and step counters between phases, ``keep`` the moments of pruned
+            weights alone.
         schedule: `redense.schedules.OneShot` or `Cubic`, in sparse phases whose own ``masks`` do not say otherwise; so
             with ``saliency``.
         on_phase_end: called with this object when a phase is over, before anything changes: to save the dense model,
@@ -68,7 +70,8 @@ class DSD(Loop):
             `choose_masks`).
 
     Raises `RecipeError` for settings that make no sense or do not fit the model, and `ModelError` for an
-    optimizer that does not hold what is to be pruned.
+    optimizer that does not hold what is to be pruned, or whose state can be neither dropped nor masked (tried out on a
+    stand-in, see `redense.sparsity.trial`).
 
     Source: Han et al., "DSD: Dense-Sparse-Dense Training for Deep Neural Networks", ICLR 2017.
 
@@ -152,6 +155,14 @@ class DSD(Loop):
         factor = self._factor()
         return [rate for hooks in self._hooks for rate in hooks.rates(factor)]
 
+    def apply_masks(self, other: nn.Module) -> None:
+        """Set to zero in another model what `masks` prune here; in a phase without masks it stays as it is.
+
+        For averages of weights (EMA), which hold what was not zero before the sparse phase, copies, and models whose
+        adapters were merged. Either model may be wrapped. Raises `ModelError` for one without these parameters.
+        """
+        apply_masks(other, self.masks)
+
     def remove(self) -> None:
         """End DSD where it is: masks and hooks go, and nothing of it is left on model and optimizer."""
         self._drop_masks()
@@ -231,7 +242,7 @@ class DSD(Loop):
         if ended:
             self._drop_masks()
             if not self.finished and self.moments == "reset":
-                self._optimizers.reset()
+                self._optimizers.reset(self._counters)
         self._choose_masks()
 
     def _say(self) -> None:
@@ -340,6 +351,7 @@ class DSD(Loop):
                 parameters, _ = check_selection(self.model, sparsity, self._selection_at(phase, sparsity))
         self._optimizers.refuse_unheld(parameters)
         self._optimizers.refuse_without_rates()
+        self._counters = step_counters(self._optimizers, self.moments)
         self._names = list(parameters)
 
     def _told_plan(self) -> str:

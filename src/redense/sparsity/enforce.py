@@ -25,6 +25,7 @@ from redense.sparsity.keys import INTEGER
 from redense.sparsity.masks import Masks
 from redense.sparsity.optimizers import Optimizers
 from redense.sparsity.parameters import named
+from redense.sparsity.per_sample import Removable, before_clipping, of_samples
 from redense.sparsity.shards import is_sharded, like, local
 
 ELEMENTWISE = (
@@ -86,6 +87,22 @@ def uncompiled(action: Callable[[], None]) -> Callable[..., None]:
     return disabled
 
 
+def apply_masks(model: nn.Module, masks: Masks) -> None:
+    """Set to +0.0 what masks prune, in another model that has these parameters: a copy, an average, a merged one.
+
+    Names are those of the bare models, however either is wrapped. Raises `ModelError`, before anything is changed, when
+    a parameter is missing or has another shape.
+
+    >>> net = nn.Linear(2, 1)
+    >>> apply_masks(nn.DataParallel(net), {"weight": torch.tensor([[True, False]])})
+    >>> net.weight[0, 1].item()
+    0.0
+    """
+    with torch.no_grad():
+        for parameter, mask in _paired(model, masks):
+            zero_where(local(parameter), _as_keep(parameter, mask))
+
+
 class Enforcement:
     """Masks in force. Construction zeroes what is pruned; `before_step` and `after_step` belong around every step.
 
@@ -103,7 +120,10 @@ class Enforcement:
             for parameter in parameters.values():
                 self._zero_gradient(parameter)
             self._zero_weights_and_moments()
-        self._hooks = [self._watch(p, self._keep[id(p)]) for p in parameters.values() if p.requires_grad]
+        self._hooks: list[Removable] = [
+            *(self._watch(p, self._keep[id(p)]) for p in parameters.values() if p.requires_grad),
+            *before_clipping(optimizers.wrappers, self._zero_per_sample),
+        ]
 
     @property
     def masks(self) -> dict[str, torch.Tensor]:
@@ -136,6 +156,12 @@ class Enforcement:
         """Take the hooks off the parameters."""
         for hook in self._hooks:
             hook.remove()
+
+    def _zero_per_sample(self) -> None:
+        with torch.no_grad():
+            for parameter in self.parameters.values():
+                for gradients in of_samples(parameter):
+                    zero_where(gradients, self._keep[id(parameter)])
 
     def _watch(self, parameter: nn.Parameter, keep: torch.Tensor) -> torch.utils.hooks.RemovableHandle:
         """Mask the parameter's gradient whenever `backward()` has added to it, and note that it is masked.
@@ -176,7 +202,7 @@ class Enforcement:
 
 
 def zero_where(values: torch.Tensor, keep: torch.Tensor) -> None:
-    """Set `values` to +0.0 in place where `keep` (int8, -1 or 0, the same shape) is 0."""
+    """Set `values` to +0.0 in place where `keep` (int8, -1 or 0) is 0; they may have more dimensions before its."""
     if values.dtype not in INTEGER:
         values.mul_(keep != 0)
         return
@@ -204,6 +230,14 @@ def _scratch(dtype: torch.dtype) -> torch.Tensor:
 
 def _matched(model: nn.Module, optimizers: Optimizers, masks: Masks) -> dict[str, nn.Parameter]:
     """Find the parameters that masks belong to."""
+    pairs = _paired(model, masks)
+    matched = {name: parameter for name, (parameter, _) in zip(masks, pairs, strict=True)}
+    optimizers.refuse_unheld(matched)
+    return matched
+
+
+def _paired(model: nn.Module, masks: Masks) -> list[tuple[nn.Parameter, torch.Tensor]]:
+    """Pair each mask, in their order, with the parameter that it belongs to."""
     parameters = named(model)
     for name, mask in masks.items():
         if name not in parameters:
@@ -211,9 +245,7 @@ def _matched(model: nn.Module, optimizers: Optimizers, masks: Masks) -> dict[str
         parameter = parameters[name]
         if mask.shape != parameter.shape or local(mask).shape != local(parameter).shape:
             raise ModelError(f"mask {name!r}: got shape {tuple(mask.shape)}; expected {tuple(parameter.shape)}")
-    matched = {name: parameters[name] for name in masks}
-    optimizers.refuse_unheld(matched)
-    return matched
+    return [(parameters[name], mask) for name, mask in masks.items()]
 
 
 def _as_keep(parameter: nn.Parameter, mask: torch.Tensor) -> torch.Tensor:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import optim
 
+from redense.sparsity.shards import is_sharded
 from redense.sparsity.zeros import all_zero
 
 
-def reset_moments(optimizer: optim.Optimizer) -> None:
+def reset_moments(optimizer: optim.Optimizer, counters: Collection[str] = ()) -> None:
     """Bring an optimizer's state back to what it was before its first step.
 
-    Nearly every optimizer makes its state at the first step, so it is enough to drop it. Adagrad makes it
-    when it is constructed. Another optimizer that does so, too, is an error at its next step: keep its moments.
+    Nearly every optimizer makes its state at the first step, so it is enough to drop it. Adagrad makes it when it is
+    constructed. `counters` names what its steps change in the parameter groups (`redense.sparsity.trial` finds them):
+    that gets its default back or, where there is none, goes.
 
     >>> net = torch.nn.Linear(1, 1)
     >>> adam = torch.optim.Adam(net.parameters())
@@ -22,6 +26,12 @@ def reset_moments(optimizer: optim.Optimizer) -> None:
     >>> len(adam.state)
     0
     """
+    for group in optimizer.param_groups:
+        for name in counters:
+            if name in optimizer.defaults:
+                group[name] = optimizer.defaults[name]
+            else:
+                group.pop(name, None)
     if not isinstance(optimizer, optim.Adagrad):
         optimizer.state.clear()
         return
@@ -34,8 +44,17 @@ def reset_moments(optimizer: optim.Optimizer) -> None:
 
 
 def is_moment(value: object, parameter: torch.Tensor) -> bool:
-    """Tell whether an optimizer keeps a value for every single weight; of integers nobody knows what they stand for."""
-    return isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.is_floating_point()
+    """Tell whether an optimizer keeps a plain number for every single weight, or several (AdEMAMix of bitsandbytes).
+
+    Of integers and of tensors of other classes (8 bits and fewer) nobody knows what they stand for.
+    """
+    return (
+        isinstance(value, torch.Tensor)
+        and value.dim() >= parameter.dim()
+        and value.shape[value.dim() - parameter.dim() :] == parameter.shape
+        and value.is_floating_point()
+        and (type(value) in (torch.Tensor, torch.nn.Parameter) or is_sharded(value))
+    )
 
 
 def moves_nothing(optimizer: optim.Optimizer) -> bool:

@@ -6,7 +6,7 @@ what the wrapper keeps for every weight (slow weights, for instance) is masked a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,10 +78,13 @@ class Optimizers:
                 if is_moment(value, parameter):
                     yield value
 
-    def reset(self) -> None:
-        """Bring all optimizers back to where they were before the first step, the weights but for what they are."""
-        for optimizer in self.inner:
-            reset_moments(optimizer)
+    def reset(self, counters: Sequence[Collection[str]]) -> None:
+        """Bring all optimizers back to where they were before the first step, the weights but for what they are.
+
+        `counters` names, for each that makes steps, what of its parameter groups restarts, too.
+        """
+        for optimizer, names in zip(self.inner, counters, strict=True):
+            reset_moments(optimizer, names)
         for wrapper in self.wrappers:
             for parameter, state in wrapper.state.items():
                 for value in state.values():

@@ -22,6 +22,9 @@ WRAPPERS = {
     "timm.utils.model_ema:ModelEmaV2": "module",
     "timm.utils.model_ema:ModelEmaV3": "module",
     "opacus.grad_sample.grad_sample_module:GradSampleModule": "_module",
+    "peft.peft_model:PeftModel": "base_model",
+    "peft.tuners.tuners_utils:BaseTuner": "model",
+    "peft.tuners.tuners_utils:BaseTunerLayer": "base_layer",
 }
 """Modules that wrap a model, as ``module:class``, and the attribute that holds it."""
 

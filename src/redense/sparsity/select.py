@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Literal, get_args
 
 from torch import nn
@@ -57,7 +58,8 @@ def prunable(
     """Name the parameters that pruning applies to: trainable floats of two or more dimensions that are layers' weights.
 
     `WEIGHTS` says which these are: no token, position, scale, norm or embedding, and no weight shared with an
-    embedding. Adapters of PEFT are left alone.
+    embedding. Adapters of PEFT are left alone, and so is
+    their frozen base; `include` can name it, under the names that it had without them.
 
     `include` adds parameters, also frozen ones, and `exclude` takes them away again. Each holds types of modules, whose
     parameters are meant, and names or shell patterns, which are compared with the parameter's full name and with the
@@ -95,11 +97,12 @@ def left_dense(model: nn.Module, pruned: Iterable[str]) -> dict[str, float]:
     {'0.weight': 0.7777777777777778}
     """
     parameters, pruned = named(model), set(pruned)
+    adapters = {id(place.parameter) for place in places(model) if _is_adapter(place)}
     total = sum(parameter.numel() for parameter in parameters.values())
     shares = {
         name: parameter.numel() / total
         for name, parameter in parameters.items()
-        if name not in pruned and _has_masks(parameter)
+        if name not in pruned and _has_masks(parameter) and id(parameter) not in adapters
     }
     return {name: share for name, share in shares.items() if share >= NAMED_FROM}
 
@@ -162,8 +165,9 @@ def _by_preset(found: list[Place], of: _Shared, preset: Preset) -> set[int]:
 
 
 def _can_be_pruned(matched: set[int], of: _Shared, pattern: Match) -> set[int]:
-    """Take what masks can be made for out of what a pattern of `include` matches."""
-    chosen = {key for key in matched if _has_masks(of.parameter(key))}
+    """Take what masks can be made for out of what a pattern of `include` matches; of adapters only if nothing else."""
+    found = {key for key in matched if _has_masks(of.parameter(key))}
+    chosen = {key for key in found if not any(map(_is_adapter, of.places[key]))} or found
     if not chosen:
         named = _listed([of.places[key][0].name for key in matched])
         raise RecipeError(f"include: got {pattern!r}, which means {named}; expected floats of two or more dimensions")
@@ -198,11 +202,10 @@ def _layer(place: Place) -> nn.Module:
 
 def _is_adapter(place: Place) -> bool:
     """Tell whether a place is inside of a layer with adapters, and not its base."""
-    for name, module in place.around:
-        if is_a(module, ADAPTED):
-            inside = place.name[len(name) :].lstrip(".")
-            return inside.partition(".")[0] != "base_layer"
-    return False
+    inside = [*(module for _, module in place.around), None]
+    return any(
+        is_a(outer, ADAPTED) and inner is not getattr(outer, "base_layer", None) for outer, inner in pairwise(inside)
+    )
 
 
 def _matched(found: list[Place], pattern: Match, setting: str) -> list[Place]:
