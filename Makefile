@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := uv==0.13.9
 
-.PHONY: help install demo test check evidence benchmarks clean
+.PHONY: help install demo test check evidence guarantees benchmarks clean
 
 help:
 	@echo "make demo        the table on scikit-learn's handwritten digits, into runs/demo/"
 	@echo "make test        the fast tests"
 	@echo "make check       ruff, mypy and import-linter"
 	@echo "make evidence    the slow tests behind the published claims"
+	@echo "make guarantees  docs/results/guarantees.md anew, from tests/claims/register.toml and what was measured"
 	@echo "make benchmarks  the measurements in benchmarks/"
 
 install: .venv/installed
@@ -37,6 +38,9 @@ check: install
 
 evidence: install
 	$(BIN)/pytest -m evidence
+
+guarantees: install
+	cd tests && ../$(BIN)/python -m claims.register
 
 benchmarks: install
 	$(BIN)/python benchmarks/startup.py

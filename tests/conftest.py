@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from claims.printed import Recorder
 from factories import arrays
 from hypothesis import settings
 
@@ -34,6 +35,30 @@ def undisturbed(recipe, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     run(recipe, folder, workers=0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def audited_recipe():
+    """Two seeds, a control, both protocols, and as many reference models as replicates need."""
+    return Recipe(
+        data="factories:more_data",
+        model="factories:small",
+        sparsities=(0.5,),
+        epochs=(2, 1, 1),
+        seeds=(0, 1),
+        controls=("longer",),
+        audit=("lira",),
+        references=8,
+        protocols=("all", "half"),
+    )
+
+
+@pytest.fixture(scope="session")
+def audited_run(audited_recipe, tmp_path_factory):
+    """The folder of a finished and audited run, to be read, and what it printed; copy it before you write there."""
+    folder, console = tmp_path_factory.mktemp("audited") / "run", Recorder()
+    run(audited_recipe, folder, workers=0, console=console)
+    return folder, console.printed
 
 
 @pytest.fixture

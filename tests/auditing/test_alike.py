@@ -5,6 +5,7 @@ import pytest
 import torch
 from auditing.digits import network
 from auditing.models import leaky, with_references
+from claims.counts import record
 from torch import nn
 
 import redense
@@ -66,7 +67,9 @@ def test_random_splits_are_alike_in_few_runs(world):
 @pytest.mark.parametrize("n", [60, 500])
 @pytest.mark.parametrize("world", WORLDS)
 def test_random_splits_are_alike(world, n):
-    assert false_alarms(200, WORLDS[world], n) <= 2
+    alarms = false_alarms(200, WORLDS[world], n)
+    record("random splits", f"{world}, {n} a side", 200 - alarms, 200)
+    assert alarms <= 2
 
 
 def moved(name, generator):
@@ -103,6 +106,7 @@ def test_inputs_that_reach_an_area_of_six_tenths_are_noticed_in_few_runs(name):
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_inputs_that_reach_an_area_of_six_tenths_are_noticed(name, capsys):
     area, noticed = reached(name, 200)
+    record("told apart", f"{name}, 500 a side", noticed, 200)
     with capsys.disabled():
         print(f"\n# {name}: mean AUC {area:.3f}, noticed in {noticed} of 200")
     assert noticed >= 190

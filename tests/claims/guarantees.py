@@ -28,6 +28,9 @@ FOLDER = Path(__file__).parents[2] / "docs/results/guarantees"
 FEWEST = 0.94
 """The least share of repeated experiments in which an interval has to hold."""
 CLASSES = 5
+GRIDS = ("accuracy", "auc", "classes", "fpr", "oracle", "tpr")
+"""Guarantees that are measured cell by cell, a file each."""
+CLASS_CELLS = 8
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ def forget_results_of_other_code(folder=FOLDER):
     """Delete results that another version of the code has made: those of this one are gone on with."""
     stamp = folder / "code.txt"
     if not stamp.exists() or stamp.read_text(encoding="utf-8").strip() != fingerprint():
-        for path in folder.glob("*.csv"):
-            path.unlink()
+        for guarantee in GRIDS:
+            (folder / f"{guarantee}.csv").unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         stamp.write_text(fingerprint() + "\n", encoding="utf-8")
 
@@ -88,7 +91,7 @@ def read(guarantee, folder=FOLDER):
 
 def read_all(folder=FOLDER):
     """Return the rows of all guarantees."""
-    return [row for path in sorted(folder.glob("*.csv")) for row in read(path.stem, folder)]
+    return [row for guarantee in GRIDS for row in read(guarantee, folder)]
 
 
 def write(rows, folder=FOLDER):

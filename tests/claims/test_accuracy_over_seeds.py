@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from claims.counts import record
 from claims.repeated import FEW, check, line
 from scipy.stats import norm
 
@@ -48,6 +49,8 @@ def test_coverage_in_few_runs(shift, shared, seeds):
 @pytest.mark.parametrize("sizes", [(1437, 360), (200, 200)])
 def test_coverage(sizes, shift, shared, seeds, capsys):
     wrong = missed(*sizes, shift, seeds, shared, 1000)
+    case = f"{sizes[0]:,} and {sizes[1]:,}, shift {shift}, {shared:.0%} shared, {seeds} seeds"
+    record("accuracy over seeds", case, 1000 - wrong, 1000)
     with capsys.disabled():
         print("\n" + line(wrong, 1000, f"missed, {sizes}, shift {shift}, {shared} shared, {seeds} seeds"))
     check(wrong, 1000, 0.06, "missed")

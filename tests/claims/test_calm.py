@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from claims.counts import record
 from claims.noise import Tally, audits, noise
 from scipy.stats import binomtest
 
@@ -38,6 +39,7 @@ def test_calm_in_few_runs(models, protocol):
 @pytest.mark.parametrize("world", WORLDS)
 def test_calm(models, protocol, world, capsys):
     counts = tally(300, models, protocol=protocol, **WORLDS[world])
+    record("no leak is claimed", f"{world}, {protocol}, {models} reference models", 300 - counts.leaks, 300)
     with capsys.disabled():
         print(f"\n# {world}, {protocol}, {models} reference models", *counts.lines(), sep="\n")
     counts.check()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from claims.counts import record
 from scipy.stats import binomtest
 
 from redense.metrics import epsilon_of_best_threshold, epsilon_of_held_out_threshold, one_run_epsilon_of_scores
@@ -46,6 +47,7 @@ def test_the_epsilon_of_one_run_in_few_runs(world):
 def test_the_epsilon_of_one_run(world, canaries, runs, capsys):
     count = too_high(world, canaries, runs)
     low, high = binomtest(count, runs).proportion_ci(0.95)
+    record("one-run epsilon", f"{world}, {canaries:,} canaries", runs - count, runs)
     with capsys.disabled():
         print(f"\n# {world}, {canaries:,} canaries: {100 * count / runs:.1f}% [{100 * low:.1f}, {100 * high:.1f}]")
     assert binomtest(count, runs).proportion_ci(0.999).low <= 0.05

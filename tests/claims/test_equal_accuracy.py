@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from claims.counts import record
 from claims.repeated import FEW, check, line
 
 from redense.experiment.equal_accuracy import Trace, compare_traces, curve_difference
@@ -85,6 +86,7 @@ def test_coverage_in_few_runs(world, seeds):
 @pytest.mark.parametrize("world", WORLDS)
 def test_coverage(world, held_out, seeds, capsys):
     wrong = missed(world, held_out, seeds, 1000)
+    record("curves at equal accuracy", f"{world}, {held_out:,} held out, {seeds} seeds", 1000 - wrong, 1000)
     with capsys.disabled():
         print("\n" + line(wrong, 1000, f"missed, {world}, {held_out:,} held out, {seeds} seeds"))
     check(wrong, 1000, 0.06, world)

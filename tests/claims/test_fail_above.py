@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from claims.counts import record
 from claims.noise import noise
 from scipy.stats import binomtest, norm
 
@@ -74,6 +75,7 @@ def test_a_limit_of_one_half_on_noise_with_all_attacks(models, ties, capsys):
 
 def told(found, calls, what, capsys):
     low, high = binomtest(found, calls).proportion_ci(0.95)
+    record("fail above", what, calls - found, calls)
     with capsys.disabled():
         print(f"\n# --fail-above, {what}: fails {100 * found / calls:.1f}% [{100 * low:.1f}, {100 * high:.1f}]")
     assert binomtest(found, calls).proportion_ci(0.999).low <= 0.05
@@ -83,6 +85,7 @@ def told(found, calls, what, capsys):
 @pytest.mark.parametrize("shift", [0.3, 0.5, 1.0, 2.0])
 def test_a_limit_that_is_exceeded_by_five_points(shift):
     found = calls_that_fail(300, 2_000, shift, targets=1, above=0.05)
+    record("fail above, five points", f"2,000 a side, shift {shift}", found, 300)
     assert binomtest(found, 300).proportion_ci(0.999).high >= 0.9, found
 
 
@@ -96,6 +99,7 @@ def test_a_limit_that_is_exceeded_by_five_points_with_all_attacks():
     truth = np.mean([[attack.accuracy for attack in result.attacks] for result in results], axis=0).max()
     assert 0.55 < truth < 0.95
     found = sum(fails([result], truth - 0.05) for result in results)
+    record("fail above, five points", "2,000 a side, all attacks, 8 reference models", found, 200)
     assert binomtest(found, 200).proportion_ci(0.999).high >= 0.9, found
 
 
@@ -125,6 +129,7 @@ def test_the_verdicts_interval_in_few_runs(shift):
 def test_the_verdicts_interval(n, shift, capsys):
     runs = 1_000
     held = headlines_that_hold(runs, n, shift)
+    record("headline", f"{n} a side, shift {shift}", held, runs)
     with capsys.disabled():
         print(f"\n# verdict's interval, {n} a side, shift {shift}: holds {100 * held / runs:.1f}%")
     assert binomtest(held, runs).proportion_ci(0.999).high >= 0.95

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from claims.counts import record
 from claims.repeated import FEW, MOST, check, line
 from scipy.stats import binom, nct, t
 
@@ -135,6 +136,7 @@ def test_a_difference_of_two_deviations_is_claimed_in_four_of_five_runs_of_ten_s
 @pytest.mark.parametrize("world", WORLDS)
 def test_false_claims_are_as_rare_as_promised(world, seeds, capsys):
     claimed = runs_with_a_claim(world, seeds, 1000, curves=True)
+    record("no false claim", f"nothing to find, {world}, {seeds} seeds", 1000 - claimed, 1000)
     with capsys.disabled():
         print("\n" + line(claimed, 1000, f"any claim, nothing to find, {world}, {seeds} seeds"))
     check(claimed, 1000, 0.05, world)
@@ -144,6 +146,7 @@ def test_false_claims_are_as_rare_as_promised(world, seeds, capsys):
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_false_claims_beside_true_ones_are_as_rare_as_promised(seeds, capsys):
     wrong, found = runs_with_a_false_claim(seeds, 1000, curves=True)
+    record("no false claim", f"some contrasts are real, {seeds} seeds", 1000 - wrong, 1000)
     with capsys.disabled():
         print("\n" + line(wrong, 1000, f"a false claim, {seeds} seeds, a true one in {found}"))
     check(wrong, 1000, 0.05, "false claims")

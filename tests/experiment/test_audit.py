@@ -346,41 +346,43 @@ def test_phases_are_compared_pairwise(out):
     assert not any("leaks more than" in one.verdict or "gives away more than" in one.verdict for one in compared)
 
 
-def test_what_audits_compare_joins_the_claims_of_the_run(tmp_path):
-    console = Console(file=io.StringIO(), width=200)
-    settings = {"seeds": (0, 1), "audit": ("lira",), "protocols": ("all", "half")}
-    redense.run(recipe(**settings), tmp_path / "run", workers=0, console=console)
-    results = redense.Results.load(tmp_path / "run")
-    claims = [*results.comparisons, *results.at_equal_accuracy, *results.audits]
-    # three contrasts: two accuracies, curves, AUC of two protocols, curves of `half`
-    assert len(claims) == 3 * 6 == {one.claims for one in claims}.pop()
+@pytest.mark.xdist_group("audited run")
+def test_what_audits_compare_joins_the_claims_of_the_run(audited_recipe, audited_run, tmp_path):
+    folder, printed = audited_run
+    results = redense.Results.load(folder)
+    claims = [one for one in (*results.comparisons, *results.at_equal_accuracy, *results.audits) if one.claimed]
+    # five contrasts: two accuracies, curves, AUC of two protocols, curves of `half`
+    assert len(claims) == 5 * 6 == {one.claims for one in claims}.pop()
     p_values = [(one.t.raw, one.t.holm) if one.t else (1.0, 1.0) for one in claims]
     assert [corrected for _, corrected in p_values] == holm([raw for raw, _ in p_values])
+    console = Console(file=io.StringIO(), width=200)
+    for one in printed:
+        console.print(one)
     said = " ".join(console.file.getvalue().split())
-    assert "correction over all 18 claims of this run" in said
+    assert "correction over all 30 claims of this run" in said
     assert said.count("over all") == 1  # nothing is shown with fewer
     assert all(" ".join(one.sentence.split()) in said for one in results.audits)
-    again = redense.run(recipe(**settings | {"audit": ()}), tmp_path / "run", workers=0)
+    shutil.copytree(folder, tmp_path / "run")
+    again = redense.run(dataclasses.replace(audited_recipe, audit=()), tmp_path / "run", workers=0)
     assert again.audits == results.audits
     assert again.comparisons == results.comparisons
 
 
-def test_controls_are_audited_with_references_of_their_own(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("controls") / "run"
-    settings = {"controls": ("longer",), "audit": ("lira",), "protocols": ("half",)}
-    redense.run(recipe(**settings), folder, workers=0)
-    auditor, rows = rows_of(folder, settings, ("threshold", "lira"))
-    rows = [row for row in rows if row.protocol == "half"]
+@pytest.mark.xdist_group("audited run")
+def test_controls_are_audited_with_references_of_their_own(audited_recipe, audited_run):
+    folder, _ = audited_run
+    rows = [row for row in read_rows(folder) if (row.protocol, row.seed) == ("half", 0)]
     labels = ["dense", "sparse 50%", "re-dense 50%", "control-longer beside sparse", "control-longer beside re-dense"]
     assert [row.phase.label for row in rows] == labels
-    assert {row.result.references for row in rows} == {4}
-    for job in auditor.jobs:
+    assert {row.result.references for row in rows} == {8}
+    for job in prepare(audited_recipe, resources=Resources(workers=0)).jobs:
         assert (job.phase.kind == "control") == job.phase.label.startswith("control")
-    compared = {(one.second.label, one.first.label) for one in compare_audits(rows, METHODS["dsd"])}
+    found = redense.Results.load(folder).audits
+    compared = {(one.second.label, one.first.label) for one in found if one.quantity == "auc"}
     assert ("re-dense 50%", "control-longer beside re-dense") in compared
     assert ("sparse 50%", "control-longer beside sparse") in compared
     written = json.loads((folder / "audit.json").read_text())["rows"]
-    lineages = [row["lineage"] for row in written if row["protocol"] == "half"]
+    lineages = [row["lineage"] for row in written if (row["protocol"], row["seed"]) == ("half", 0)]
     assert lineages == ["dsd"] * 3 + ["control-longer"] * 2
 
 
