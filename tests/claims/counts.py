@@ -1,4 +1,4 @@
-"""Results of repeated experiments that are no grid: in how many of so many experiments a guarantee held, case by case."""
+"""Results of repeated experiments that are no grid: in how many of them a guarantee held, case by case."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ FILE = Path(__file__).parents[2] / "docs/results/guarantees/counts.csv"
 
 @dataclass(frozen=True)
 class Counted:
-    """How often a guarantee held in one case, with Clopper-Pearson's interval of that share, and when it was counted."""
+    """How often a guarantee held in one case, Clopper-Pearson's interval of that share, and when it was counted."""
 
     guarantee: str
     case: str

@@ -17,7 +17,9 @@ from rich.table import Table
 from redense.auditing.attacks import ATTACKS
 
 _NAMES = "|".join(sorted((re.escape(attack.name) for attack in ATTACKS), key=len, reverse=True))
-_ATTACK = re.compile(rf"'({_NAMES})'|(?:(?<= of )|(?<= by )|(?<= in )|^)({_NAMES})(?![\w-])|(RMIA|LiRA) (on|off)line|SAMIA")
+_ATTACK = re.compile(
+    rf"'({_NAMES})'|(?:(?<=\bof )|(?<=\bby )|(?<=\bin )|^)({_NAMES})(?![\w-])|(RMIA|LiRA) (on|off)line|SAMIA"
+)
 """Some are called by words that mean other things, too: they count where a name has to stand."""
 _NUMBER = re.compile(r"(?<![\w.-])[+-]?(\d+(,\d{3})*(\.\d+)?|\.\d+)(?!\w)")
 _PHASE = re.compile(
@@ -73,7 +75,7 @@ def of_results(values):
 
 def of_audit_result(values):
     """An audit's own JSON, also within that of a run."""
-    values = {**values, "curves": {"<attack>": curve for curve in values["curves"].values()}}
+    values = {**values, "curves": dict(zip(["<attack>"], values["curves"].values(), strict=False))}
     found = sentences(values["verdict"]["sentence"])
     for warning in values["warnings"]:
         found |= sentences(f"Warning: {warning}.")
@@ -204,8 +206,7 @@ def makers(root):
     A sentence is a string, also one with gaps, of four words or more; docstrings and what is raised are left out.
     """
     found = set()
-    files = [path for name in SPEAKING for path in ([root / name] if name.endswith(".py") else (root / name).rglob("*.py"))]
-    for path in files:
+    for path in (path for name in SPEAKING for path in _modules(root / name)):
         module = ".".join(path.relative_to(root).with_suffix("").parts)
         for node in ast.parse(path.read_text()).body:
             parts = node.body if isinstance(node, ast.ClassDef) else [node]
@@ -214,9 +215,15 @@ def makers(root):
     return found
 
 
+def _modules(path):
+    return [path] if path.suffix == ".py" else path.rglob("*.py")
+
+
 def _speaks(node):
     """Tell whether a statement holds a sentence that is no docstring and is not raised."""
-    if isinstance(node, ast.Raise | ast.Assert) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+    if isinstance(node, ast.Raise | ast.Assert):
+        return False
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return False
     if isinstance(node, ast.Constant | ast.JoinedStr):
         parts = node.values if isinstance(node, ast.JoinedStr) else [node]

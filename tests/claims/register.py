@@ -98,7 +98,9 @@ def _compiled(pattern):
 def _hides(name, pattern):
     """Tell whether an empty field is one that the pattern is about, or has one below it; of any kind of comparison."""
     (place, path), (other, below) = name.rstrip("?").split(": ", 1), pattern.split(": ", 1)
-    return place.split(", ")[0] == other.split(", ")[0] and (below == path or below.startswith((f"{path}.", f"{path}[")))
+    return place.split(", ")[0] == other.split(", ")[0] and (
+        below == path or below.startswith((f"{path}.", f"{path}["))
+    )
 
 
 def exists(test):
@@ -133,9 +135,9 @@ def _of_grid(guarantee):
     worst = min(rows, key=lambda row: row.coverage)
     at = f", {worst.at}" if worst.at else ""
     return (
-        f"{len(cells(rows))} of {planned(guarantee)} cells, {len(rows)} intervals, {worst.repeats:,} repeats each: held in at least "
-        f"{_share(worst.hits, worst.repeats, worst.low, worst.high)} ({worst.scores}, shift {worst.shift:g}, "
-        f"{worst.members:,} and {worst.nonmembers:,}{at}); in all together in "
+        f"{len(cells(rows))} of {planned(guarantee)} cells, {len(rows)} intervals, {worst.repeats:,} repeats each: "
+        f"held in at least {_share(worst.hits, worst.repeats, worst.low, worst.high)} ({worst.scores}, "
+        f"shift {worst.shift:g}, {worst.members:,} and {worst.nonmembers:,}{at}); in all together in "
         f"{100 * sum(row.hits for row in rows) / sum(row.repeats for row in rows):.1f}% "
         f"(guarantees/{guarantee}.csv, `make evidence`)"
     )
@@ -180,9 +182,9 @@ def _summary():
     return (
         f"Of the grid of intervals (scores continuous, rounded, tied at the top; four shifts; six sizes), "
         f"{len(cells(rows))} of {planned('auc')} cells are done, {worst.repeats:,} repeats each. The least of all "
-        f"{len(read_all())} intervals held in {_share(worst.hits, worst.repeats, worst.low, worst.high)}: {worst.guarantee}{at}, "
-        f"{worst.scores}, shift {worst.shift:g}, {worst.members:,} and {worst.nonmembers:,}. `make evidence` goes on with "
-        "the others.\n"
+        f"{len(read_all())} intervals held in {_share(worst.hits, worst.repeats, worst.low, worst.high)}: "
+        f"{worst.guarantee}{at}, {worst.scores}, shift {worst.shift:g}, {worst.members:,} and {worst.nonmembers:,}. "
+        "`make evidence` goes on with what is not done.\n"
     )
 
 

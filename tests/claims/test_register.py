@@ -136,7 +136,9 @@ def test_a_new_field_of_json_is_noticed_also_where_it_is_none(printed, audited_r
     for value, mark in ((0.5, ""), (None, "?")):
         more = [WithMore(**vars(one), surprise=value) for one in results.comparisons]
         values = json.loads(dataclasses.replace(results, comparisons=tuple(more)).to_json())
-        assert in_no_entry(printed, of_results(values)) == [f"in no entry: results.json, accuracy, seeds: surprise{mark}"]
+        assert in_no_entry(printed, of_results(values)) == [
+            f"in no entry: results.json, accuracy, seeds: surprise{mark}"
+        ]
     shutil.copytree(audited_run[0], tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "audit"))
     audit = json.loads((tmp_path / "run/audit.json").read_text())
     audit["rows"][3]["result"]["attacks"][2]["kappa"] = [0.1, 0.2]
@@ -159,7 +161,7 @@ def test_a_new_column_is_noticed_in_tables_pages_and_csv(printed, audited_run, t
     table = results_table(Results.load(audited_run[0]), "small").renderables[0]
     table.add_column("promised %")
     assert in_no_entry(printed, of_table(table)) == ["in no entry: table phase: promised %"]
-    added = '<table><tr><th>attack</th><th>promised</th></tr><tr><td>gap</td><td>1</td></tr></table>'
+    added = "<table><tr><th>attack</th><th>promised</th></tr><tr><td>gap</td><td>1</td></tr></table>"
     assert in_no_entry(printed, of_page(added)) == ["in no entry: page, table attack: promised"]
     with pytest.raises(AssertionError):
         of_page("<table><tr><th>attack</th></tr><tr><td>gap</td><td>1</td></tr></table>")
@@ -187,7 +189,9 @@ def test_an_entry_for_what_is_no_longer_printed_is_noticed(printed):
     assert "not printed: table phase: former % (former)" in register.problems(printed)
     twice = dataclasses.replace(entry, printed=("audit: attacks[].auc",))
     register = dataclasses.replace(REGISTER, entries=(*REGISTER.entries, twice))
-    assert any(problem.startswith("in several entries: audit: attacks[].auc:") for problem in register.problems(printed))
+    assert any(
+        problem.startswith("in several entries: audit: attacks[].auc:") for problem in register.problems(printed)
+    )
 
 
 def test_kinds_are_told_apart():

@@ -102,7 +102,7 @@ def trembling(generator, z):
 
 
 def answers(generator, inside, leak):
-    """Draw labels [n] and what models with members bool [models, n] say of the examples: logits [models, n, classes]."""
+    """Draw labels [n] and logits [models, n, classes]: what models with members bool [models, n] say of them."""
     labels = generator.integers(0, CLASSES, inside.shape[1])
     z = generator.normal(size=(*inside.shape, CLASSES))
     z[:, np.arange(len(labels)), labels] += 2 * generator.normal(size=len(labels)) + leak[:, None] * inside

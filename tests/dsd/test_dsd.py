@@ -9,6 +9,7 @@ from torch import nn, optim
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
 from redense import DSD, ModelError, RedenseError, TrainingError, patterns, saliency, schedules
+from redense.methods import prune
 from redense.sparsity.parameters import named
 from redense.sparsity.zeros import fraction_of_zeros
 
@@ -629,29 +630,19 @@ def test_masks_are_applied_to_averages_and_copies(wrap):
             assert all(torch.equal(tensor, average.state_dict()[name]) for name, tensor in untouched.items())
 
 
-def test_masks_of_a_last_sparse_phase_outlast_the_loop_and_its_state():
-    def trained(state=None):
-        model = deep()
-        dsd = DSD(model, optim.SGD(model.parameters(), 0.1), sparsity=0.5, epochs=(1, 1, 1))
-        dsd.phases = dsd.phases[:-1]
-        if state is not None:
-            dsd.load_state_dict(state)
-        for _ in dsd.epochs():
-            train_step(model, dsd.optimizer, 0)
-        return dsd
-
-    dsd = trained()
-    assert dsd.finished
-    copied = copy.deepcopy(dsd.model)
+def test_the_masks_of_a_list_that_ends_sparse_apply_to_copies_until_they_are_removed():
+    model = deep()
+    dsd = DSD(model, optim.SGD(model.parameters(), 0.1), phases=prune(0.5, 6))
+    for _ in dsd.epochs():
+        train_step(model, dsd.optimizer, 0)
+    copied = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in copied.parameters():
             parameter.add_(1.0)
     dsd.apply_masks(copied)
     assert fraction_of_zeros([named(copied)[name] for name in dsd.masks]) == 0.5
-    resumed = trained(dsd.state_dict())
-    assert all(torch.equal(mask, resumed.masks[name]) for name, mask in dsd.masks.items())
-    train_step(dsd.model, dsd.optimizer, 1)  # nothing holds them any more
-    assert fraction_of_zeros([named(dsd.model)[name] for name in dsd.masks]) < 0.5
+    dsd.remove()
+    assert dsd.masks == {}
 
 
 def test_masks_do_not_outlast_a_loop_that_was_ended_in_the_middle_or_ends_dense():
