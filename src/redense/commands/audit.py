@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,8 @@ import tyro
 
 from redense.auditing.attacks import FAMILIES
 from redense.commands.console import console
+from redense.commands.pages import Page
+from redense.commands.parse import parse
 from redense.errors import RecipeError
 from redense.experiment.resources import Device
 
@@ -17,6 +20,36 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from redense.auditing.result import AuditResult
+
+PAGE = Page(
+    "audit",
+    "RUN [flags] | --model ... [flags] | --signals FILE [flags]",
+    "Say what a model gives away about its training data: every phase of a finished run (RUN is its folder), a saved "
+    "model, or a file of signals.",
+    {
+        "A saved model": {
+            "--model MODEL": "package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18",
+            "--weights FILE": "its state_dict, safetensors",
+            "--members EXAMPLES": "what it was trained on: FILE.npz, a folder of class folders of images, a name that "
+            "`redense data` lists, or package.module:function (runs your code)",
+            "--nonmembers EXAMPLES": "examples like these that it was not trained on",
+            "--references FILE ...": "models trained on some of the examples, which attacks learn from",
+            "--included FILE": "NPZ that says on which: included, bool [references, examples]",
+        },
+        "Without a model": {"--signals FILE": "NPZ with members (bool) and logits and labels, or phi, or loss"},
+        "How, and where to": {
+            "--attacks NAME ...": f"of {', '.join(FAMILIES)}; by default a run's own, else all that can be made",
+            "--out DIR": "for the table, the figures and a page (a run's lie in the run)",
+            "--fail-above ACCURACY": "exit with 1 when an attack is right more often (0.5 to 1)",
+        },
+    },
+    {
+        "redense audit runs/digits": "all phases of a run",
+        "redense audit --model mine:build --weights model.safetensors --members train.npz --nonmembers test.npz": "a "
+        "model of yours",
+        "redense audit --signals signals.npz --fail-above 0.6": "in continuous integration",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -136,3 +169,8 @@ class Audit:
             device=None if self.device == "auto" else self.device,
             **options,
         )
+
+
+def command(words: Sequence[str]) -> Audit:
+    """Read the words after ``redense audit``."""
+    return parse(Audit, PAGE, words)
