@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from redense.auditing.attacks import FAMILIES
-from redense.commands.console import console
+from redense.commands.console import console, say_loading
 from redense.commands.pages import Page
 from redense.commands.parse import parse
 from redense.errors import RecipeError
@@ -104,12 +104,14 @@ class Audit:
 
     def execute(self) -> None:
         """Audit, print, write and judge."""
+        screen = console()
+        say_loading(screen)
         from redense.auditing.audit import check_settings
         from redense.auditing.verdict import check_limit, refuse_leak
 
         check_settings(self.attacks, self.delta)
         check_limit(self.fail_above)
-        results = self._audit(console())
+        results = self._audit(screen)
         if self.fail_above is not None:
             refuse_leak(results, self.fail_above)
 
@@ -134,6 +136,7 @@ class Audit:
 
             rows = audit_run(source.run, self.attacks, data_root=self.data_root, device=self.device, console=console)
             return [(row.name, row.result) for row in rows]
+        from redense.auditing.layout import prose
         from redense.auditing.table import audit_table
 
         result = self._audit_saved()
@@ -142,7 +145,7 @@ class Audit:
             from redense.auditing.saved import write_audit
 
             written = write_audit(result, self.out)
-            console.print(f"Written: {', '.join(map(str, written))}", highlight=False)
+            console.print("", prose(f"Written: {', '.join(map(str, written))}"), sep="\n")
         return [("", result)]
 
     def _audit_saved(self) -> AuditResult:

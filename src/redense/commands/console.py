@@ -22,6 +22,12 @@ def console(width: int = PLAIN_WIDTH) -> Console:
     return Console(width=None if known else width)
 
 
+def say_loading(console: Console) -> None:
+    """Say at once that something happens: PyTorch takes seconds to load."""
+    if "torch" not in sys.modules:
+        console.print("Loading PyTorch", style="dim")
+
+
 class Output:
     """A text stream that falls silent when it can no longer be written, and never stops what is being done.
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from redense.auditing.attacks import FURTHER_FAMILIES
-from redense.commands.console import console
+from redense.commands.console import console, say_loading
 from redense.commands.pages import Page
 from redense.commands.parse import flags, parse, refuse_repeated, take_recipe
 from redense.experiment.recipe import FORMER_RECIPES, Recipe, load_recipe, shipped_recipes
@@ -70,13 +70,15 @@ class Run:
 
     def execute(self) -> None:
         """Run the recipe, or say what running it would cost."""
+        screen = console()
+        say_loading(screen)
         from redense.experiment.run import dry_run, run
 
         out = self.out or Path("runs") / Path(self.source).stem
         if self.dry_run:
-            dry_run(self.recipe, out, data_root=self.data_root, resources=self.resources, console=console())
+            dry_run(self.recipe, out, data_root=self.data_root, resources=self.resources, console=screen)
         else:
-            run(self.recipe, out, data_root=self.data_root, console=console(), **vars(self.resources))
+            run(self.recipe, out, data_root=self.data_root, console=screen, **vars(self.resources))
 
 
 def command(words: Sequence[str]) -> Run:

@@ -106,9 +106,9 @@ def test_no_cluster_is_one_line(monkeypatch):
 
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", refuse)
-    with pytest.raises(RedenseError, match="auto: no cluster answers .*any running Ray instance.; start one with `ray"):
-        with _connected("auto"):
-            pass
+    expected = "auto: no cluster answers .*any running Ray instance.; start one with `ray"
+    with pytest.raises(RedenseError, match=expected), _connected("auto"):
+        pass
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch):
