@@ -7,11 +7,12 @@ many, such as phases, go on below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.constrain import Constrain
 from rich.table import Column, Table
 from rich.text import Text
@@ -20,6 +21,8 @@ PROSE = 100
 """Columns beyond which running text is hard to read."""
 GAP = 2
 """Blank columns between those of a table."""
+WORD = 14
+"""Letters beyond which a word may be broken, where that is allowed."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +86,37 @@ def _widths(column: Column) -> tuple[int, int]:
     parts = [str(part) for part in (column.header, column.footer, *column.cells)]
     lines = [line for part in parts for line in part.split("\n")]
     most = max(map(cell_len, lines))
-    return (most if column.no_wrap else max(cell_len(word) for line in lines for word in line.split() or [""])), most
+    if column.no_wrap:
+        return most, most
+    return min(WORD, max(cell_len(word) for line in lines for word in line.split() or [""])), most
 
 
 def table_of(*names: str, text: Sequence[str] = (), broken: Sequence[str] = ()) -> Table:
     """Make a table without lines; all columns but those of `text` are figures, which stand to the right.
 
-    The columns in `broken` may be broken over lines, between words; so may headings.
+    The columns in `broken` may be broken over lines, words that are very long too.
     """
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for name in names:
-        table.add_column(name, justify="left" if name in text else "right", no_wrap=name not in broken)
+        justify: JustifyMethod = "left" if name in text else "right"
+        table.add_column(name, justify=justify, no_wrap=name not in broken, overflow="fold")
     return table
 
 
 def below(figure: str, interval: str) -> str:
     """Write an interval below its figure."""
-    return f"{figure}\n{interval}" if interval else figure
+    return figure if interval in ("", "-") else f"{figure}\n{interval}"
+
+
+def heading(name: str, cells: Iterable[str]) -> str:
+    """Break a heading over lines, between words, so that it is no wider than what stands below it.
+
+    >>> heading("control-llr beside re-dense", ["91.86 ± 0.11"])
+    'control-llr\\nbeside\\nre-dense'
+    """
+    widest = max((len(line) for cell in cells for line in cell.split("\n")), default=1)
+    width = max(widest, *map(len, name.split()))
+    return "\n".join(textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False))
 
 
 def prose(text: str) -> RenderableType:

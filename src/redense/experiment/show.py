@@ -52,10 +52,9 @@ def show_comparisons(results: Results, console: Console) -> None:
 
 
 def show_closing(results: Results, folder: Path, written: Sequence[str], console: Console) -> None:
-    """Print what the run amounts to, where the report lies, and what else was written."""
-    report = folder / REPORT
-    where = f" The report: {report}" if report.exists() else ""
+    """Print what was written, then what the run amounts to and where the report lies."""
+    console.print(prose(f"Written: {folder / written[0]}, {', '.join(written[1:])}"))
     sentence = closing_sentence(results)
     if sentence:
-        console.print(prose(f"{sentence}{where}"), "", sep="\n")
-    console.print(prose(f"Written: {folder / written[0]}, {', '.join(written[1:])}"))
+        report = folder / REPORT
+        console.print("", prose(f"{sentence}{f' The report: {report}' if report.exists() else ''}"), sep="\n")

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redense.auditing.attack_result import AttackResult, RateAt
-from redense.auditing.layout import Continued, below, prose, table_of
+from redense.auditing.layout import Continued, below, heading, prose, table_of
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import note
 from redense.experiment.audit_rows import AuditRow
@@ -41,7 +41,7 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
         if lowest is not None:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
-    return Group(*parts, *map(prose, _said(rows)))
+    return Group(*parts, *map(prose, _said(rows)), "")
 
 
 def _said(rows: Sequence[AuditRow]) -> list[str]:
@@ -90,12 +90,14 @@ def _phases(
     factor: float,
     digits: int,
 ) -> Table:
-    table = table_of(title, *(phase.label for phase in phases), text=[title], broken=[title])
-    attacks = [one.attack for one in groups[0][0].result.attacks]
     lines = {
-        attack: [_cell([reading(row.result.attack(attack)) for row in group], factor, digits) for group in groups]
-        for attack in attacks
+        one.attack: [
+            _cell([reading(row.result.attack(one.attack)) for row in group], factor, digits) for group in groups
+        ]
+        for one in groups[0][0].result.attacks
     }
+    columns = zip(phases, zip(*lines.values(), strict=True), strict=True)
+    table = table_of(title, *(heading(phase.label, cells) for phase, cells in columns), text=[title])
     for attack, cells in lines.items():
         table.add_row(attack, *map(Text, cells))
     for name, read in _ACCURACIES.items():

@@ -27,7 +27,7 @@ def closing_sentence(results: Results) -> str:
     if not last:
         return ""
     best = max(last, key=_test)
-    chosen = f", the best of {len(last)} on these test examples," if len(last) > 1 else ""
+    chosen = f", the best of {len(last)} sparsities on these test examples," if len(last) > 1 else ""
     dense = [group for group in groups if group[0].phase.kind == "dense"]
     over_dense = f", {_points(_test(best) - _test(dense[0]))} over dense" if dense and final != "dense" else ""
     return (

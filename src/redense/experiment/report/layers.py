@@ -11,7 +11,7 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from redense.auditing.layout import Continued, table_of
+from redense.auditing.layout import Continued, heading, table_of
 from redense.models.evaluation import evaluating
 from redense.phases import Phase
 from redense.sparsity.masks import Masks
@@ -83,11 +83,13 @@ def kept_table(model: nn.Module, masks_by_phase: Mapping[Phase, Masks], without_
 
 def _kept(kept: Mapping[str, Mapping[str, int]]) -> Table:
     """Draw a column a phase and a row a tensor; a long name may take several lines, a figure may not."""
-    table = table_of("tensor", *kept, text=["tensor"], broken=["tensor"])
+    totals = [f"{sum(counts.values()):,}" for counts in kept.values()]
+    headings = (heading(name, [total]) for name, total in zip(kept, totals, strict=True))
+    table = table_of("tensor", *headings, text=["tensor"], broken=["tensor"])
     table.title, table.title_justify, table.show_footer = "Weights kept", "left", True
     table.columns[0].footer = "total"
-    for column, counts in zip(table.columns[1:], kept.values(), strict=True):
-        column.footer = f"{sum(counts.values()):,}"
+    for column, total in zip(table.columns[1:], totals, strict=True):
+        column.footer = total
     for name in next(iter(kept.values())):
         table.add_row(name, *(f"{counts[name]:,}" for counts in kept.values()))
     return table
