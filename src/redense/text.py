@@ -1,12 +1,15 @@
-"""Values as text: percentages, suggestions for mistyped words, rows as CSV."""
+"""Values as text: percentages, suggestions for mistyped words, rows as CSV; and rows as a data frame."""
 
 from __future__ import annotations
 
 import csv
 import difflib
+import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from redense.errors import RedenseError
 
 
 def percent(fraction: float) -> str:
@@ -66,3 +69,21 @@ def csv_lines(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     writer.writerow(names)
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def html_text(text: str) -> str:
+    """Write plain text with its columns as HTML, for notebooks; nothing in it is markup.
+
+    >>> html_text("a < b")
+    '<pre style="line-height: 1.3; white-space: pre; overflow-x: auto">a &lt; b</pre>'
+    """
+    return f'<pre style="line-height: 1.3; white-space: pre; overflow-x: auto">{html.escape(text)}</pre>'
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return rows of the same fields as a pandas DataFrame; raise `RedenseError` where there is no pandas."""
+    try:
+        import pandas
+    except ImportError:
+        raise RedenseError("to_pandas: pandas is not installed; pip install 'redense[pandas]'") from None
+    return pandas.DataFrame.from_records(list(rows))

@@ -2,12 +2,17 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
 from factories import arrays
+from processes import environment
 
-from redense.commands.main import main
+from redense.commands.main import COMMANDS, main
+from redense.commands.parse import flags, take_recipe
+from redense.commands.run import Run, command
+from redense.experiment.recipe import FORMER_RECIPES, shipped_recipes
 
 
 def call(arguments, capsys):
@@ -19,6 +24,16 @@ def call(arguments, capsys):
         status = end.code
     captured = capsys.readouterr()
     return status, captured.out, captured.err
+
+
+def changed(arguments, flags):
+    """Let flags take the place of those of the same name, since none may be given twice."""
+    names = {str(word) for word in flags if str(word).startswith("--")}
+    kept, dropping = [], False
+    for word in arguments:
+        dropping = str(word) in names if str(word).startswith("--") else dropping
+        kept += [] if dropping else [word]
+    return [*kept, *flags]
 
 
 @pytest.fixture
@@ -104,12 +119,67 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(small, flags, message, 
     if flags[-1] == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     before = sorted(tmp_path.iterdir())
-    status, output, errors = call([*small, "--out", tmp_path / "run", *flags], capsys)
+    status, output, errors = call(changed([*small, "--out", tmp_path / "run"], flags), capsys)
     assert status == 2
     assert message in " ".join((errors + output).split())
     assert "Traceback" not in errors
     assert len(errors.splitlines()) <= 8  # tyro frames what it reports itself
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "recipe", "others"),
+    [
+        (["mine.toml"], "mine.toml", []),
+        (["--out", "X", "fashion-mnist"], "fashion-mnist", ["--out", "X"]),
+        (["--out=X", "fashion-mnist"], "fashion-mnist", ["--out=X"]),
+        (["--epochs", "1", "1", "1", "mine.toml"], "mine.toml", ["--epochs", "1", "1", "1"]),
+        (["--sparsities", "0.3", "0.5", "fashion-mnist"], "fashion-mnist", ["--sparsities", "0.3", "0.5"]),
+        (["--dry-run", "digits", "--seeds", "1"], "digits", ["--dry-run", "--seeds", "1"]),
+        (["--dry_run", "digits"], "digits", ["--dry_run"]),
+        (["--data", "digits", "--lr", "-1"], None, ["--data", "digits", "--lr", "-1"]),
+        (["--exclude", "conv2d.toml"], None, ["--exclude", "conv2d.toml"]),
+        (["--seeds", "0", "fashion-mnist-reference"], "fashion-mnist-reference", ["--seeds", "0"]),
+    ],
+)
+def test_a_recipe_stands_anywhere_but_right_after_a_flag(words, recipe, others):
+    assert take_recipe(words, flags(Run), (*shipped_recipes(), *FORMER_RECIPES)) == (recipe, others)
+
+
+@pytest.mark.parametrize("words", [["mine.toml"], ["--lr", "0.5", "mine.toml"], ["mine.toml", "--lr", "0.5"]])
+def test_a_recipes_values_are_the_defaults_wherever_it_stands(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text('data = "location30"\nlr = 0.25\n')
+    run = command(words)
+    assert (run.source, run.recipe.data) == ("mine.toml", "location30")
+    assert run.recipe.lr == (0.5 if "--lr" in words else 0.25)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "digits", "mine.toml"], "recipe: got digits and mine.toml; expected one"),
+        (["run", "digits", "--seeds", "0", "digits"], "recipe: got digits and digits; expected one"),
+        (["run", "--epochs", "1", "1", "1", "--epochs", "1", "1", "1", "1"], "--epochs: got it 2 times"),
+        (["run", "--batch-size=2", "--batch_size", "3"], "--batch-size: got it 2 times"),
+        (["audit", "--model", "a", "--model", "b"], "--model: got it 2 times"),
+        (["run", "--epochs", "1", "1", "1", "1"], "'1' follows --epochs, which takes 3 values, and is no recipe"),
+        (["run", "--out", "X", "fashion-mnits"], "is no recipe; did you mean 'fashion-mnist'?"),
+        (["audti"], "unknown command 'audti': expected one of run, audit, export, data, doctor; did you mean 'audit'?"),
+        (["--sparsities", "0.5"], "unknown command '--sparsities'"),
+    ],
+)
+def test_words_that_make_no_command_are_one_line(words, message, capsys):
+    status, output, errors = call(words, capsys)
+    assert (status, output, errors.count("\n")) == (2, "", 1)
+    assert message in errors
+
+
+def test_a_mistyped_flag_is_suggested(capsys):
+    status, _, errors = call(["run", "--sparsites", "0.3"], capsys)
+    assert status == 2
+    assert "--sparsities" in errors
+    assert "redense export" not in errors, "flags of other commands are no suggestion"
 
 
 @pytest.mark.parametrize("recipe", ["digist", "nothing.toml"])
@@ -141,7 +211,7 @@ def test_another_recipes_folder(small, tmp_path, capsys):
 
 def test_divergence_exits_with_2_and_keeps_what_is_finished(small, tmp_path, capsys):
     flags = ["--optimizer", "sgd", "--lr", "1e30", "--rates", "1e-33", "1", "1", "--model", "mlp"]
-    status, output, errors = call([*small, *flags, "--out", tmp_path / "run"], capsys)
+    status, output, errors = call(changed([*small, "--out", tmp_path / "run"], flags), capsys)
     assert status == 2
     assert "sparse 50%, seed 0: the loss became" in errors
     assert "in epoch 1 of 1" in errors
@@ -157,6 +227,54 @@ def test_data_lists_the_catalogue(capsys):
     status, _, errors = call(["data", "fashon-mnist"], capsys)
     assert status == 2
     assert "did you mean 'fashion-mnist'" in errors
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_screen_names_every_flag_and_shows_commands_that_exist(name, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    status, output, _ = call([name, "--help"], capsys)
+    lines = output.splitlines()
+    module = import_module(f"redense.commands.{name}")
+    assert status == 0
+    assert len(lines) <= (50 if width >= 80 else 70)
+    kind = getattr(module, name.capitalize())
+    assert {flag for flag in flags(kind) if flag in output.replace("\n", " ").split()} == set(flags(kind))
+    told = {line.split()[0] for group in module.PAGE.groups.values() for line in group}
+    assert told <= set(flags(kind)), "help explains flags that there are"
+    for example in module.PAGE.examples:
+        assert {word for word in example.split() if word.startswith("--")} <= set(flags(kind))
+        assert example in output, "a command can be copied"
+    explained = [line for line in lines if not any(example in line for example in module.PAGE.examples)]
+    assert max(map(len, explained)) <= max(width, len(lines[0]))
+    assert call([name, "--help-all"], capsys)[0] == 0
+
+
+def test_help_says_what_a_recipe_sets(capsys):
+    assert "(10 10 10)" in " ".join(call(["run", "fashion-mnist", "--help"], capsys)[1].split())
+
+
+def test_without_a_command_it_says_what_to_do(capsys):
+    status, output, errors = call([], capsys)
+    assert (status, errors) == (0, "")
+    assert "Start here" in output
+    assert all(f"  {name} " in output for name in COMMANDS)
+    assert call(["--help"], capsys)[1] == output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shells_complete_commands_and_flags(shell, capsys):
+    _, output, _ = call(["--tyro-print-completion", shell], capsys)
+    assert all(name in output for name in (*COMMANDS, "sparsities", "nonmembers"))
+
+
+def test_the_doctor_says_what_there_is_and_trains(capsys, tmp_path):
+    status, output, errors = call(["doctor", "--data-root", tmp_path], capsys)
+    assert (status, errors) == (0, "")
+    names = [line.split()[0] for line in output.splitlines() if not line.startswith("   ")]
+    assert names[:4] == ["Loading", "redense", "packages", "device"]
+    assert {"threads", "memory", "disk", "data", "extras"} <= set(names)
+    assert "passed in" in output.splitlines()[-1] + output.splitlines()[-2]
 
 
 def test_version(capsys):
@@ -179,23 +297,44 @@ def test_a_crash_is_no_leak(monkeypatch, capsys):
     assert errors.splitlines()[-1].startswith("redense: this error was not foreseen; please report it")
 
 
-@pytest.mark.parametrize("arguments", [["data"], ["--version"], ["run", "--help"], ["run", "--dry-run"]])
+def leaves(arguments, stdout, folder):
+    """Run the command with this standard output, in a process of its own."""
+    command = [sys.executable, "-m", "redense", *map(str, arguments)]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment())
+
+
+@pytest.mark.parametrize("arguments", [["data"], ["--version"], ["run", "--help"], ["data", "nothing"]])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_leaves_is_neither_a_crash_nor_a_leak(arguments, unbuffered, tmp_path):
+def test_a_reader_that_leaves_changes_no_status(arguments, unbuffered, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     read, write = os.pipe()
     os.close(read)  # as after `| head -0`
     try:
-        found = subprocess.run(
-            [sys.executable, "-m", "redense", *arguments],
-            stdout=write,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-        )
+        found = leaves(arguments, write, tmp_path)
     finally:
         os.close(write)
-    assert (found.returncode, found.stderr) == (141, "")
+    assert found.returncode == (2 if "nothing" in arguments else 0)
+    assert "Traceback" not in found.stderr
+    assert "Broken pipe" not in found.stderr
+
+
+@pytest.mark.parametrize("output", ["closed", "full", "unread"])
+def test_training_ends_well_whatever_becomes_of_standard_output(output, small, tmp_path):
+    out = ["--out", str(tmp_path / "run")]
+    if output == "closed":
+        command = [sys.executable, "-m", "redense", *map(str, small), *out]
+        found = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, env=environment())
+    elif output == "full":
+        with open("/dev/full", "w") as full:
+            found = leaves([*small, *out], full, tmp_path)
+        assert "No space left on device" in found.stderr
+    else:
+        read, write = os.pipe()
+        os.close(read)
+        found = leaves([*small, *out], write, tmp_path)
+        os.close(write)
+    assert found.returncode == 0
+    assert len(json.loads((tmp_path / "run" / "results.json").read_text())["rows"]) == 3
 
 
 def test_a_broken_pipe_elsewhere_is_a_crash(monkeypatch, capsys):

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from redense.experiment.memory import available_bytes, state_bytes, training_bytes
+from redense.experiment.memory import available_bytes, control_group_bytes, state_bytes, training_bytes
 from redense.models.registry import build
 
 GIB = 1 << 30
@@ -46,6 +46,17 @@ def test_the_older_groups_are_read_too(tmp_path):
         memory__memory_dot_usage_in_bytes=str(GIB // 2),
     )
     assert available_bytes(root) == GIB // 2
+
+
+def test_the_older_groups_huge_number_is_no_limit(tmp_path):
+    root = machine(
+        tmp_path,
+        1024,
+        memory__memory_dot_limit_in_bytes="9223372036854771712",
+        memory__memory_dot_usage_in_bytes="5",
+    )
+    assert control_group_bytes(root) is None
+    assert available_bytes(root) == 1024 * 1024
 
 
 def test_a_machine_that_is_full_has_nothing_left(tmp_path):

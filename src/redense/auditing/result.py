@@ -18,7 +18,7 @@ from redense.auditing.protocols import FORMER, Protocol
 from redense.auditing.verdict import Verdict
 from redense.errors import DataError
 from redense.files.reading import Written, field, fields
-from redense.text import csv_text
+from redense.text import csv_text, data_frame, html_text
 
 FORMAT = 2
 """Format 1 had an epsilon for every attack that no proof covers, verdicts without size, and no check of the sides."""
@@ -79,7 +79,7 @@ class ClassRisk:
     auc_interval: tuple[float, float] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditResult:
     """What an audit found.
 
@@ -127,6 +127,13 @@ class AuditResult:
 
         return plain_audit(self)
 
+    def __repr__(self) -> str:
+        sides = f"{self.members:,} members, {self.nonmembers:,} non-members"
+        return f"<AuditResult: {self.verdict.kind}; {len(self.attacks)} attacks, {sides}>"
+
+    def _repr_html_(self) -> str:
+        return html_text(str(self))
+
     def to_mapping(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
         values = dataclasses.asdict(dataclasses.replace(self, risks=None))
@@ -169,6 +176,13 @@ class AuditResult:
     def to_csv(self) -> str:
         """Write one line an attack; each interval takes two columns, a refused rate is empty."""
         return csv_text([flat_attack(attack) for attack in self.attacks])
+
+    def to_pandas(self) -> Any:
+        """Return a row an attack as a pandas DataFrame, as `to_csv` has them.
+
+        Raises `RedenseError` where pandas is not installed, which the extra ``redense[pandas]`` brings.
+        """
+        return data_frame([flat_attack(attack) for attack in self.attacks])
 
     def to_html(self, path: str | Path) -> None:
         """Write a page that needs nothing beside it: verdict, table, ROC picture, classes and exposed examples."""

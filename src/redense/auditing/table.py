@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from redense.auditing.attack_result import FPRS, RateAt
+from redense.auditing.attack_result import FPRS, AttackResult, RateAt
+from redense.auditing.layout import Fitting, below, prose, table_of
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.verdict import GRADES, why_unnamed
 from redense.text import interval_text
@@ -24,33 +27,61 @@ MARK = "*"
 
 def audit_table(result: AuditResult) -> RenderableType:
     """Draw a result in percent, AUC as a fraction: verdict, attacks, exposed examples and classes, notes."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("attack", no_wrap=True)
     shown = [rate.fpr for rate in result.attacks[0].rates if rate.point is not None]
-    columns = ["AUC", "", "accuracy %", "", "oracle %", *(f"TPR % at {100 * fpr:g}%" for fpr in shown), "ε ≥"]
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    proven = any(attack.epsilon is not None for attack in result.attacks)
+    layouts = [(_wide(result, shown), "")]
+    for rates in dict.fromkeys((tuple(shown), tuple(shown[-1:]), ())):
+        left_out = ["oracle accuracy", *([] if proven else ["ε, which is not proven"])]
+        left_out += [f"TPR at {100 * fpr:g}%" for fpr in shown if fpr not in rates]
+        layouts.append((_narrow(result, rates, proven), ", ".join(left_out)))
+    said = [*notes(result), exposed_line(result, EXPOSED), *_by_class(result)]
+    return Group(
+        prose(result.verdict.sentence),
+        "",
+        Fitting(layouts),
+        "",
+        *map(prose, said),
+        "",
+        *map(prose, explanations(result.confidence)),
+    )
+
+
+def _wide(result: AuditResult, shown: Sequence[float]) -> Table:
+    rates = [f"TPR % at {100 * fpr:g}%" for fpr in shown]
+    table = table_of("attack", "AUC", "", "accuracy %", "", "oracle %", *rates, "ε ≥", text=["attack"])
     for attack in result.attacks:
-        table.add_row(
+        cells = [
             marked(attack.attack, result),
             f"{attack.auc:.4f}",
             interval_text(attack.auc_interval, 1, 4),
             f"{100 * attack.accuracy:.2f}",
             interval_text(attack.accuracy_interval, 100, 2),
             f"{100 * attack.oracle_accuracy:.2f}",
-            *(_rate(rate) for rate in attack.rates if rate.fpr in shown),
-            "-" if attack.epsilon is None else f"{attack.epsilon:.2f}",
-        )
-    return Group(
-        result.verdict.sentence,
-        "",
-        table,
-        "",
-        *notes(result),
-        exposed_line(result, EXPOSED),
-        *_by_class(result),
-        *explanations(result.confidence),
-    )
+            *(" ".join(_rate(rate)) for rate in attack.rates if rate.fpr in shown),
+            _proven(attack),
+        ]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _narrow(result: AuditResult, shown: Sequence[float], proven: bool) -> Table:
+    """Draw intervals below their figures; oracle accuracy, and an epsilon that is not proven, are left out."""
+    names = ["AUC", "accuracy %", *(f"TPR % at {100 * fpr:g}%" for fpr in shown), *(["ε ≥"] if proven else [])]
+    table = table_of("attack", *names, text=["attack"], broken=["attack"])
+    for attack in result.attacks:
+        cells = [
+            marked(attack.attack, result),
+            below(f"{attack.auc:.4f}", interval_text(attack.auc_interval, 1, 4)),
+            below(f"{100 * attack.accuracy:.2f}", interval_text(attack.accuracy_interval, 100, 2)),
+            *(below(*_rate(rate)) for rate in attack.rates if rate.fpr in shown),
+            *([_proven(attack)] if proven else []),
+        ]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _proven(attack: AttackResult) -> str:
+    return "-" if attack.epsilon is None else f"{attack.epsilon:.2f}"
 
 
 def plain_audit(result: AuditResult) -> str:
@@ -160,8 +191,9 @@ def _by_class(result: AuditResult) -> list[str]:
     return [f"AUC of {result.primary} by class: from {ends[1]} to {ends[0]}."]
 
 
-def _rate(rate: RateAt) -> str:
+def _rate(rate: RateAt) -> tuple[str, str]:
+    """Return the true-positive rate and its interval."""
     if rate.point is None:
-        return "-"
+        return "-", ""
     digits = 1 if rate.fpr >= FPRS[0] else 2
-    return f"{100 * rate.point.tpr:.{digits}f} {interval_text(rate.point.tpr_interval, 100, digits)}"
+    return f"{100 * rate.point.tpr:.{digits}f}", interval_text(rate.point.tpr_interval, 100, digits)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from redense.auditing.attacks import FAMILIES
 from redense.auditing.settings import AuditSettings
-from redense.commands.console import console
+from redense.commands.console import console, say_loading
+from redense.commands.pages import Page
+from redense.commands.parse import parse
 from redense.errors import RecipeError
 from redense.experiment.resources import Device
 
@@ -17,6 +21,36 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from redense.auditing.result import AuditResult
+
+PAGE = Page(
+    "audit",
+    "RUN [flags] | --model ... [flags] | --signals FILE [flags]",
+    "Say what a model gives away about its training data: every phase of a finished run (RUN is its folder), a saved "
+    "model, or a file of signals.",
+    {
+        "A saved model": {
+            "--model MODEL": "package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18",
+            "--weights FILE": "its state_dict, safetensors",
+            "--members EXAMPLES": "what it was trained on: FILE.npz, a folder of class folders of images, a name that "
+            "`redense data` lists, or package.module:function (runs your code)",
+            "--nonmembers EXAMPLES": "examples like these that it was not trained on",
+            "--references FILE ...": "models trained on some of the examples, which attacks learn from",
+            "--included FILE": "NPZ that says on which: included, bool [references, examples]",
+        },
+        "Without a model": {"--signals FILE": "NPZ with members (bool) and logits and labels, or phi, or loss"},
+        "How, and where to": {
+            "--attacks NAME ...": f"of {', '.join(FAMILIES)}; by default a run's own, else all that can be made",
+            "--out DIR": "for the table, the figures and a page (a run's lie in the run)",
+            "--fail-above ACCURACY": "exit with 1 when an attack is right more often (0.5 to 1)",
+        },
+    },
+    {
+        "redense audit runs/digits": "all phases of a run",
+        "redense audit --model mine:build --weights model.safetensors --members train.npz --nonmembers test.npz": "a "
+        "model of yours",
+        "redense audit --signals signals.npz --fail-above 0.6": "in continuous integration",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -63,10 +97,12 @@ class Audit:
 
     def execute(self) -> None:
         """Audit, print, write and judge."""
+        screen = console()
+        say_loading(screen)
         from redense.auditing.verdict import check_limit, refuse_leak
 
         check_limit(self.fail_above)
-        results = self._audit(console())
+        results = self._audit(screen)
         if self.fail_above is not None:
             refuse_leak(results, self.fail_above)
 
@@ -87,6 +123,7 @@ class Audit:
                 source.run, self.settings.attacks, data_root=self.data_root, device=self.device, console=console
             )
             return [(row.name, row.result) for row in rows]
+        from redense.auditing.layout import prose
         from redense.auditing.table import audit_table
 
         result = self._audit_saved()
@@ -95,7 +132,7 @@ class Audit:
             from redense.auditing.saved import write_audit
 
             written = write_audit(result, self.out)
-            console.print(f"Written: {', '.join(map(str, written))}", highlight=False)
+            console.print("", prose(f"Written: {', '.join(map(str, written))}"), sep="\n")
         return [("", result)]
 
     def _refuse_what_a_run_knows(self) -> None:
@@ -129,3 +166,8 @@ class Audit:
             device=None if self.device == "auto" else self.device,
             **vars(self.settings),
         )
+
+
+def command(words: Sequence[str]) -> Audit:
+    """Read the words after ``redense audit``."""
+    return parse(Audit, PAGE, words)

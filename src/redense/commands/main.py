@@ -2,90 +2,102 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
+from importlib import import_module
 from types import FrameType
-from typing import Annotated
-
-import tyro
+from typing import Annotated, Any
 
 from redense import __version__
-from redense.commands.audit import Audit
-from redense.commands.data import Data
-from redense.commands.export import Export
-from redense.commands.phase_flag import REGISTRY
-from redense.commands.run import Run
-from redense.errors import Interrupted, RedenseError
-from redense.experiment.recipe import load_recipe
+from redense.commands.console import lasting_output
+from redense.commands.pages import entry
+from redense.errors import Interrupted, RecipeError, RedenseError
+from redense.text import did_you_mean
 
-DEFAULT_RECIPE = "digits"
+COMMANDS = {
+    "run": "Train a recipe dense, sparse and dense again, and print the table of every phase.",
+    "audit": "Say what a model gives away about its training data.",
+    "export": "Write the model of one phase of a finished run to a file.",
+    "data": "Say what data there are, and where.",
+    "doctor": "Say what redense finds on this machine, and try it for a few seconds.",
+}
+"""Each command and what it does. It stands in the module of its name, as `command(words)`, loaded for it alone."""
 CRASHED = 70
 """EX_SOFTWARE of sysexits.h: an error that nobody foresaw, which must not be taken for a leak."""
-UNREAD = 128 + signal.SIGPIPE
-"""As of a program that a closed pipe ends, such as one before ``head``."""
+START = """\
+redense trains networks Dense -> Sparse -> Dense, and shows what each phase gains and gives away.
+
+Start here
+  redense run                        the table on handwritten digits, offline
+  redense audit --help               what a model of yours gives away about its training data
+  redense COMMAND --help             one command, with examples
+
+Commands
+{commands}
+
+redense --version says which version this is; redense --tyro-print-completion bash (or zsh) prints what completes
+its words in a shell."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Carry out a command; leave with 0 (done), 1 (a leak), 2 (bad input), 3 (interrupted) or 70 (a crash)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else list(arguments)
     signal.signal(signal.SIGTERM, _as_interrupt)
-    try:
-        _carried_out(arguments)
-    except RedenseError as error:
-        print(f"redense: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("redense: stopped; the same command goes on", file=sys.stderr)
-        sys.exit(Interrupted.exit_code)
-    except Exception as error:
-        if isinstance(error, BrokenPipeError) and _unread():
-            sys.exit(UNREAD)
-        traceback.print_exc()
-        print(
-            "redense: this error was not foreseen; please report it, with the lines above and the command",
-            file=sys.stderr,
-        )
-        sys.exit(CRASHED)
+    with lasting_output() as output:
+        try:
+            _carry_out(words)
+        except RedenseError as error:
+            print(f"redense: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            print("redense: stopped; the same command goes on", file=sys.stderr)
+            sys.exit(Interrupted.exit_code)
+        except Exception:
+            traceback.print_exc()
+            print(
+                "redense: this error was not foreseen; please report it, with the lines above and the command",
+                file=sys.stderr,
+            )
+            sys.exit(CRASHED)
+        finally:
+            output.flush()
+            if output.error is not None and not isinstance(output.error, BrokenPipeError):
+                print(f"redense: standard output: {output.error.strerror}; the rest was not printed", file=sys.stderr)
 
 
-def _carried_out(arguments: list[str]) -> None:
-    try:
-        _parse(arguments).execute()
-    finally:
-        sys.stdout.flush()  # here, where a closed pipe is noticed, rather than when Python ends
-
-
-def _unread() -> bool:
-    """Tell whether nobody reads standard output any more; what is left to be written goes nowhere then."""
-    try:
-        print(flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
-
-
-def _parse(arguments: list[str]) -> Run | Data | Export | Audit:
-    if arguments == ["--version"]:
+def _carry_out(words: list[str]) -> None:
+    first, *others = words or ["--help"]
+    if first in ("-h", "--help"):
+        listed = (line for name, what in COMMANDS.items() for line in entry(name, what, 100, 12))
+        print(START.format(commands="\n".join(listed)))
+    elif first == "--version":
         print(f"redense {__version__}")
-        sys.exit(0)
-    # the recipe's values are the flags' defaults, so it is loaded before the flags are read
-    named = arguments[:1] == ["run"] and len(arguments) > 1 and not arguments[1].startswith("-")
-    source = arguments[1] if named else DEFAULT_RECIPE
-    run = Run(source=source, recipe=load_recipe(source))
-    return tyro.cli(
-        Annotated[Run, tyro.conf.subcommand("run", default=run)]
-        | Annotated[Data, tyro.conf.subcommand("data")]
-        | Annotated[Export, tyro.conf.subcommand("export")]
-        | Annotated[Audit, tyro.conf.subcommand("audit")],
-        prog="redense",
-        description="Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.",
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        registry=REGISTRY,
-    )
+    elif first.startswith("--tyro-"):
+        _complete(words)
+    elif first not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        raise RecipeError(f"unknown command {first!r}: expected one of {known}{did_you_mean(first, COMMANDS)}")
+    else:
+        _module(first).command(others).execute()
+
+
+def _module(name: str) -> Any:
+    return import_module(f"redense.commands.{name}")
+
+
+def _complete(words: list[str]) -> None:
+    """Print or write what completes commands and flags in a shell."""
+    import tyro
+
+    from redense.commands.parse import CONFIG
+    from redense.commands.phase_flag import REGISTRY
+
+    kinds: Any = [Annotated[getattr(_module(name), name.capitalize()), tyro.conf.subcommand(name)] for name in COMMANDS]
+    union: Any = kinds[0]
+    for kind in kinds[1:]:
+        union |= kind
+    tyro.cli(union, prog="redense", args=words, config=CONFIG, registry=REGISTRY)
 
 
 def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:

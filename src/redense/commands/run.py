@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from redense.commands.console import console
+from redense.auditing.attacks import FURTHER_FAMILIES
+from redense.commands.console import console, say_loading
+from redense.commands.pages import Page
+from redense.commands.parse import flags, parse, refuse_repeated, take_recipe
 from redense.experiment.engines import fork_server
-from redense.experiment.recipe import Recipe
+from redense.experiment.recipe import FORMER_RECIPES, Recipe, load_recipe, shipped_recipes
 from redense.experiment.resources import Resources
+
+DEFAULT_RECIPE = "digits"
+PAGE = Page(
+    "run",
+    "[RECIPE] [flags]",
+    "Train a recipe dense, sparse and dense again, and print the table of every phase. The same command again goes on "
+    "where it stopped. RECIPE is a shipped one (digits, fashion-mnist, fashion-mnist-published) or FILE.toml, anywhere "
+    "among the flags; it sets their defaults, in brackets.",
+    {
+        "What is trained": {
+            "--data DATA": "a name that `redense data` lists, FILE.npz, a folder of class folders of images, or "
+            "package.module:function",
+            "--model MODEL": "fmnist-cnn, mlp, resnet18 or package.module:factory",
+            "--sparsities S ...": "fractions of weights to prune",
+            "--epochs D S R": "epochs of the dense, sparse and re-dense phase",
+            "--seeds N ...": "a whole table is trained for each",
+            "--controls NAME ...": "the same budget without masks, beside DSD: longer, llr",
+            "--optimizer NAME": "adam, adamw or sgd",
+            "--lr RATE": "its learning rate",
+        },
+        "What is audited": {
+            "--audit ATTACK ...": f"attack every phase: {', '.join(FURTHER_FAMILIES)}",
+            "--references N": "reference models that attacks learn from, each a training",
+        },
+        "Where, and with what": {
+            "--out DIR": "the run's folder; runs/RECIPE if left out",
+            "--workers N": "worker processes, by default one a core; the results are the same",
+            "--device NAME": "auto takes CUDA where there is some",
+            "--dry-run": "print jobs, time, disk and memory; train nothing",
+        },
+    },
+    {
+        "redense run": "handwritten digits, offline",
+        "redense run fashion-mnist --epochs 5 5 5 --out runs/short": "a recipe, changed",
+        "redense run mine.toml --controls longer llr --seeds 0 1 2": "did DSD gain anything?",
+    },
+)
 
 
 @dataclass(frozen=True)
 class Run:
-    """Train a recipe dense, sparse and dense again, and print the table of every phase.
+    """Train a recipe dense, sparse and dense again, and print the table of every phase."""
 
-    Without a recipe: scikit-learn's handwritten digits, offline. The same command again goes on where it stopped.
-    """
-
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
-    """A shipped recipe (digits, fashion-mnist, fashion-mnist-published) or FILE.toml; it sets the defaults below.
-    Stands before all flags."""
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    source: tyro.conf.Fixed[str] = DEFAULT_RECIPE
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     out: Path | None = None
     """The run's folder; by default runs/RECIPE."""
     data_root: Path | None = None
@@ -35,12 +71,23 @@ class Run:
 
     def execute(self) -> None:
         """Run the recipe, or say what running it would cost."""
+        screen = console()
+        say_loading(screen)
         if self.resources.may_fork and not self.dry_run:
             fork_server.start()  # it loads PyTorch while this process does
         from redense.experiment.run import dry_run, run
 
         out = self.out or Path("runs") / Path(self.source).stem
         if self.dry_run:
-            dry_run(self.recipe, out, data_root=self.data_root, resources=self.resources, console=console())
+            dry_run(self.recipe, out, data_root=self.data_root, resources=self.resources, console=screen)
         else:
-            run(self.recipe, out, data_root=self.data_root, console=console(), **vars(self.resources))
+            run(self.recipe, out, data_root=self.data_root, console=screen, **vars(self.resources))
+
+
+def command(words: Sequence[str]) -> Run:
+    """Read the words after ``redense run``; the recipe's values are the flags' defaults."""
+    names = (*shipped_recipes(), *FORMER_RECIPES)
+    refuse_repeated(words)
+    source, others = take_recipe(words, flags(Run), names)
+    source = source or DEFAULT_RECIPE
+    return parse(Run, PAGE, others, Run(source=source, recipe=load_recipe(source)))

@@ -24,6 +24,7 @@ from redense.sparsity.parameters import named
 from redense.sparsity.saliency import random
 from redense.sparsity.schedules import OneShot, Schedule, gradual, on_the_way
 from redense.sparsity.trial import step_counters
+from redense.text import html_text
 
 FORMAT = 2
 """Version of `DSD.state_dict`. Format 1 did not tell whether the epoch it was taken in was over."""
@@ -227,6 +228,9 @@ class DSD(Loop):
 
     def __repr__(self) -> str:
         return f"DSD({self._plan()}; {self.progress} of {self.total} {self.unit} done, {self.phase.label})"
+
+    def _repr_html_(self) -> str:
+        return html_text(str(self))
 
     def _begin(self) -> None:
         self._register()

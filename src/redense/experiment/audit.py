@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from redense.auditing.attacks import PLAIN_FAMILIES
 from redense.auditing.figure import save_roc_figure
+from redense.auditing.layout import prose
 from redense.auditing.page import audit_html
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.settings import AuditSettings
@@ -18,6 +18,7 @@ from redense.experiment.audit_comparison import compare_audits
 from redense.experiment.audit_rows import AuditRow, write_rows
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
+from redense.experiment.display import counted
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.measure import measure
 from redense.experiment.prepare import Prepared, prepare
@@ -48,19 +49,26 @@ def audit_run(
     )
 
 
-def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: tuple[str, ...] = ()) -> list[AuditRow]:
+def audit_prepared(
+    prepared: Prepared,
+    store: Store,
+    console: Console,
+    attacks: tuple[str, ...] = (),
+    watched: Console | None = None,
+) -> list[AuditRow]:
     """Audit every finished phase, print what was found and write it into the folder.
 
     What audits claim about phases joins the run's other claims, in results.json, and all are corrected together.
     Without `attacks` the families are those that the recipe names, and those that need nothing but plain answers.
+    How far it is goes to the console `watched`, by default to `console`.
     """
     auditor = _auditor(prepared, store, attacks or (*PLAIN_FAMILIES, *prepared.recipe.audit))
     rows: list[AuditRow] = []
-    with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
-        task = progress.add_task("audit", total=auditor.count())
+    watched = watched or console
+    with counted("audit", auditor.count(), watched) as step:
         for row in auditor.rows():
             rows.append(row)
-            progress.update(task, advance=1, description=f"audit: {row.name}")
+            step(row.name)
     rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
     write_rows(rows, len(prepared.dataset.y_train), store.root)
     titled = [(row.name, row.result) for row in rows]
@@ -69,33 +77,29 @@ def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: 
     save_roc_figure(first, store.root / "audit.png")
     save_audit_traces(rows, store.root / "audit-accuracy.png")
     console.print(audit_summary(rows))
-    replicates = _replicate(auditor, console)
+    replicates = _replicate(auditor, console, watched)
     method = prepared.recipe.chosen_method
     compared = [*compare_audits(rows, method), *compare_replicates(replicates, method)]
     results = measure(prepared, store)[0].joined(compared)
     write_results(results, store.root)
     show_comparisons(results, console)
-    console.print(
-        f"Written: {store.root / 'audit.json'}, audit.csv, risks.csv, audit.png, audit-accuracy.png, audit.html, and "
-        "the comparisons into results.json",
-        highlight=False,
-    )
-    if replicates:
-        console.print(f"Written: {store.root / 'replicates.json'}, replicates.csv", highlight=False)
+    written = ["audit.csv", "risks.csv", "audit.png", "audit-accuracy.png", "audit.html"]
+    written += ["replicates.json", "replicates.csv"] if replicates else []
+    into = ", and the comparisons into results.json"
+    console.print(prose(f"Written: {store.root / 'audit.json'}, {', '.join(written)}{into}"), "", sep="\n")
     return rows
 
 
-def _replicate(auditor: RunAuditor, console: Console) -> list[PhaseReplicates]:
+def _replicate(auditor: RunAuditor, console: Console, watched: Console) -> list[PhaseReplicates]:
     """Make the reference models targets in turn, print what is found and write it into the folder."""
     replicates = []
-    with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
-        task = progress.add_task("replicates", total=len(auditor.phases))
+    with counted("replicates", len(auditor.phases), watched) as step:
         for one in replicate_phases(auditor):
             replicates.append(one)
-            progress.update(task, advance=1, description=f"replicates: {one.phase.label}")
+            step(one.phase.label)
     if replicates:
         write_replicates(replicates, auditor.store.root)
-        console.print(replicates_summary(replicates), soft_wrap=True, highlight=False)
+        console.print(replicates_summary(replicates), "", sep="\n")
     return replicates
 
 

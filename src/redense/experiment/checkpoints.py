@@ -143,6 +143,10 @@ class Store:
                 return progress
         return None
 
+    def epochs_done(self, key: str) -> int:
+        """Return how many epochs of a job in progress are stored, as names of folders say; nothing is read."""
+        return max((int(folder.name) for folder in self._progress(key).glob("[0-9]*")), default=0)
+
     @contextmanager
     def receiving(self, key: str) -> Iterator[Path]:
         """Give a folder to copy a finished job's files into; it takes the job's place when the body ends."""

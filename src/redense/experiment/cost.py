@@ -10,7 +10,9 @@ from copy import deepcopy
 import torch
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
+from redense.auditing.layout import Fitting, table_of
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.experiment.determinism import fixed_arithmetic
@@ -93,15 +95,9 @@ def plan_table(
     choice: Choice,
 ) -> Group:
     """Draw the plan: every job with what it starts from, then the time, disk and memory that what is left takes."""
-    table = Table(title="Plan", box=None, title_justify="left", header_style="bold")
-    for name in ("phase", "model", "epochs", "rate", "key", "starts from", ""):
-        table.add_column(name, justify="right" if name in ("epochs", "rate") else "left")
     to_train = {job.key for job in left}
-    for job in jobs:
-        state = "" if job.key in to_train else "finished"
-        start = job.parent[:8] if job.parent else "initial weights"
-        phase = job.phase
-        table.add_row(phase.label, job.model_name, str(phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
+    states = ["" if job.key in to_train else "finished" for job in jobs]
+    table = Fitting([(_plan(jobs, states), ""), (_short_plan(jobs, states), "model, key, what a phase starts from")])
     processes, on = choice.processes, choice.device
     seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, on) if left else 0.0
     where = "on the GPU, one model at a time" if on == "cuda" else f"on {processes} worker(s)"
@@ -112,6 +108,25 @@ def plan_table(
         f"memory  about {memory_bytes(model, dataset, choice, jobs[0].training.batch_size) / 1e9:.1f} GB",
     )
     return Group(table, "", *lines)
+
+
+def _plan(jobs: Sequence[Job], states: Sequence[str]) -> Table:
+    names = ("phase", "model", "epochs", "rate", "key", "starts from", "")
+    table = table_of(*names, text=["phase", "model", "key", "starts from", ""])
+    table.title, table.title_justify = "Plan", "left"
+    for job, state in zip(jobs, states, strict=True):
+        start = job.parent[:8] if job.parent else "initial weights"
+        cells = (str(job.phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
+        table.add_row(job.phase.label, Text(job.model_name), *cells)
+    return table
+
+
+def _short_plan(jobs: Sequence[Job], states: Sequence[str]) -> Table:
+    table = table_of("phase", "epochs", "rate", "", text=["phase", ""], broken=["phase"])
+    table.title, table.title_justify = "Plan", "left"
+    for job, state in zip(jobs, states, strict=True):
+        table.add_row(job.phase.label, str(job.phase.epochs), f"{job.training.lr:g}", state)
+    return table
 
 
 def _duration(seconds: float) -> str:

@@ -2,34 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
 
-from redense.experiment.checkpoints import Epoch
+from redense.experiment.checkpoints import Epoch, Store
 from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.experiment.plan import Job
 
+LINES_EVERY = 10.0
+"""Seconds between lines that say how far a run is, where there are no bars."""
+ROOMY = 100
+"""Columns from which running jobs have bars of their own."""
 
-def watch(events: Generator[Event, None, None], jobs: Sequence[Job], console: Console) -> Iterator[Event]:
+
+def progress_console(wanted: bool | None) -> Console:
+    """Return where a Python program shows progress, and nothing else: standard error, or the notebook.
+
+    Unless it is said whether that is wanted, it is where there is a person.
+    """
+    console = Console(stderr=True)
+    person = console.is_jupyter or sys.stderr.isatty()
+    return console if wanted or (wanted is None and person) else Console(quiet=True)
+
+
+def has_bars(console: Console) -> bool:
+    """Tell whether a console can draw over what it has drawn."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def watch(events: Generator[Event, None, None], jobs: Sequence[Job], store: Store, console: Console) -> Iterator[Event]:
     """Pass an engine's events on and show them on the console as they come."""
-    view = _Bars(jobs, console) if console.is_terminal else _Lines(jobs, console)
+    view = _Bars(jobs, store, console) if has_bars(console) else _Lines(jobs, store, console)
     with closing(events), view.shown():
         for event in events:
             view.show(event)
             yield event
 
 
-class _Lines:
-    """One line a finished job, for logs and pipes."""
+@contextmanager
+def counted(what: str, total: int, console: Console) -> Iterator[Callable[[str], None]]:
+    """Show how many steps of something are done; the function takes the name of a step that is."""
+    if has_bars(console):
+        with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
+            task = progress.add_task(what, total=total)
+            yield lambda name: progress.update(task, advance=1, description=f"{what}: {name}")
+        return
+    lines, done = _Sparing(console), 0
 
-    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+    def step(name: str) -> None:
+        nonlocal done
+        done += 1
+        lines.say_sometimes(f"[{done}/{total}] {what}: {name}")
+
+    yield step
+
+
+class _Sparing:
+    """Prints lines, of which some only now and then."""
+
+    def __init__(self, console: Console) -> None:
         self.console = console
+        self.spoken = time.monotonic()
+
+    def say(self, text: str) -> None:
+        self.spoken = time.monotonic()
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def say_sometimes(self, text: str) -> None:
+        if time.monotonic() - self.spoken >= LINES_EVERY:
+            self.say(text)
+
+
+class _Lines:
+    """For logs and pipes: a line a finished job, and one every ten seconds at most in between."""
+
+    def __init__(self, jobs: Sequence[Job], store: Store, console: Console) -> None:
+        self.lines = _Sparing(console)
+        self.store = store
         self.total = len(jobs)
         self.ended = 0
+        self.begun = False
         self.latest: dict[str, Epoch] = {}
 
     @contextmanager
@@ -38,46 +105,60 @@ class _Lines:
 
     def show(self, event: Event) -> None:
         match event:
+            case Started(job):
+                self._start(job)
             case EpochDone(job, epoch):
                 self.latest[job.key] = epoch
+                of = f"epoch {epoch.epoch} of {job.phase.epochs}"
+                self.lines.say_sometimes(f"[{self.ended}/{self.total}] {job.name}: {of}, {_state(epoch)}")
             case Finished(job, reused):
                 self.ended += 1
                 if not reused:
-                    last = self.latest[job.key]
-                    self._say(f"{job.name}: loss {last.loss:.4f}, test {100 * last.test_accuracy:.2f}%")
+                    self.lines.say(f"[{self.ended}/{self.total}] {job.name}: {_state(self.latest[job.key])}")
             case Retried(job, reason):
-                self.console.print(f"{job.name}: {reason}; trying once more", highlight=False)
+                self.lines.say(f"{job.name}: {reason}; trying once more")
             case Failed(_, reason):
                 self.ended += 1
-                self._say(f"failed: {reason}")
+                self.lines.say(f"[{self.ended}/{self.total}] failed: {reason}")
 
-    def _say(self, text: str) -> None:
-        self.console.print(f"[{self.ended}/{self.total}] {text}", highlight=False, markup=False, soft_wrap=True)
+    def _start(self, job: Job) -> None:
+        """Say where a job goes on, and of the others that the first has begun."""
+        done = self.store.epochs_done(job.key)
+        if done:
+            self.lines.say(f"[{self.ended}/{self.total}] {job.name}: {_resuming(job, done)}")
+        elif not self.begun:
+            self.lines.say(f"[{self.ended}/{self.total}] {job.name}: starting")
+        self.begun = True
 
 
 class _Bars:
     """An overall bar with the time left, and a line for every running job."""
 
-    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+    def __init__(self, jobs: Sequence[Job], store: Store, console: Console) -> None:
         self.console = console
+        self.store = store
+        narrow = console.width < ROOMY
         self.overall = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=10 if narrow else 40),
             MofNCompleteColumn(),
-            TextColumn("epochs, time left"),
+            TextColumn("epochs"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
         )
+        bar = [] if narrow else [BarColumn(bar_width=20)]
         self.running = Progress(
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
+            *bar,
+            TextColumn("{task.fields[state]}", markup=False, table_column=Column(overflow="fold")),
             console=console,
         )
         self.total = sum(job.phase.epochs for job in jobs)
-        self.epochs = self.overall.add_task("all jobs", total=self.total)
+        self.epochs = self.overall.add_task("all", total=self.total)
         self.tasks: dict[str, TaskID] = {}
+        self.begun: set[str] = set()
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -87,25 +168,46 @@ class _Bars:
     def show(self, event: Event) -> None:
         match event:
             case Started(job):
-                self.tasks[job.key] = self.running.add_task(job.name, total=job.phase.epochs, state="starting")
+                self._start(job)
             case EpochDone(job, done):
-                task = self.tasks[job.key]
-                state = f"loss {done.loss:.4f}  test {100 * done.test_accuracy:.2f}%"
-                before = self.running.tasks[self.running.task_ids.index(task)].completed
-                self.running.update(task, completed=done.epoch, state=state)
-                self.overall.advance(self.epochs, done.epoch - before)
+                self._advance(job, done.epoch)
+                state = f"{done.epoch}/{job.phase.epochs}  {_state(done)}"
+                self.running.update(self.tasks[job.key], completed=done.epoch, state=state)
             case Finished(job, reused):
                 if reused:  # not work that the time left should be judged by
-                    self.total -= job.phase.epochs
-                    self.overall.update(self.epochs, total=self.total)
+                    self._leave_out(job.phase.epochs)
                 self._end(job)
             case Retried(job, reason):
-                self.console.print(f"{job.name}: {reason}; trying once more", highlight=False)
+                self.console.print(f"{job.name}: {reason}; trying once more", highlight=False, markup=False)
                 self._end(job)
             case Failed(job, reason):
                 self.console.print(f"failed: {reason}", highlight=False, markup=False)
                 self._end(job)
 
+    def _start(self, job: Job) -> None:
+        done = self.store.epochs_done(job.key)
+        state = _resuming(job, done) if done else f"0/{job.phase.epochs}  starting"
+        self.tasks[job.key] = self.running.add_task(job.name, total=job.phase.epochs, completed=done, state=state)
+        if job.key not in self.begun:  # what an earlier run has trained; of a second try, it is in the count
+            self._leave_out(done)
+        self.begun.add(job.key)
+
+    def _advance(self, job: Job, epoch: int) -> None:
+        before = self.running.tasks[self.running.task_ids.index(self.tasks[job.key])].completed
+        self.overall.advance(self.epochs, epoch - before)
+
+    def _leave_out(self, epochs: int) -> None:
+        self.total -= epochs
+        self.overall.update(self.epochs, total=self.total)
+
     def _end(self, job: Job) -> None:
         if job.key in self.tasks:
             self.running.remove_task(self.tasks.pop(job.key))
+
+
+def _state(epoch: Epoch) -> str:
+    return f"loss {epoch.loss:.4f}, test {100 * epoch.test_accuracy:.2f}%"
+
+
+def _resuming(job: Job, done: int) -> str:
+    return f"resuming at epoch {done + 1} of {job.phase.epochs}"

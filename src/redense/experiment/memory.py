@@ -15,6 +15,8 @@ PROCESS_BYTES = 550e6
 """Memory of a worker process without its model: 450 to 530 MB on Linux, its share of what is mapped included."""
 STATES = 4
 """Copies of the weights in training: the weights, their gradients and two moments."""
+UNLIMITED = 1 << 60
+"""What the older control groups have for a limit where there is none is above this."""
 
 
 def available_bytes(root: Path = Path("/")) -> int:
@@ -22,16 +24,22 @@ def available_bytes(root: Path = Path("/")) -> int:
 
     `root` is where ``proc`` and ``sys`` lie. Caches that the system drops when memory runs short count as available.
     """
-    limits = [_machine(root)]
+    machine, group = _machine(root), control_group_bytes(root)
+    return max(0, machine if group is None else min(machine, group))
+
+
+def control_group_bytes(root: Path = Path("/")) -> int | None:
+    """Return the memory that this process's control group leaves; None without a limit."""
+    limits = []
     for limit, usage, statistics in (
         ("memory.max", "memory.current", "memory.stat"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
     ):
         folder = root / "sys/fs/cgroup"
         allowed, used = _number(folder / limit), _number(folder / usage)
-        if allowed is not None and used is not None:
+        if allowed is not None and used is not None and allowed < UNLIMITED:
             limits.append(allowed - used + _reclaimable(folder / statistics))
-    return max(0, min(limits))
+    return min(limits, default=None)
 
 
 def training_bytes(model: nn.Module, input_shape: tuple[int, ...], batch_size: int) -> int:

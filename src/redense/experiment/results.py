@@ -18,7 +18,7 @@ from redense.files.reading import Written, field, fields, mapping
 from redense.metrics.roc import Members
 from redense.phases import COLUMNS as PHASE_COLUMNS
 from redense.phases import FURTHER, Phase
-from redense.text import csv_text
+from redense.text import csv_text, data_frame, html_text
 
 FORMAT = 3
 """Of results.json. Format 1 did not record the rates of phases, format 2 no cross-fitted inference accuracy."""
@@ -77,7 +77,7 @@ class Row:
         return fields(cls, own, phase=Phase.from_columns(values))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """What a run found: the recipe, the numbers of members and non-members, the rows in the table's order.
 
@@ -186,10 +186,24 @@ class Results:
         """Write the rows as CSV, without their histories; the interval takes two columns."""
         return csv_text([_flat(row) for row in self.rows])
 
+    def to_pandas(self) -> Any:
+        """Return the rows as a pandas DataFrame, as `to_csv` has them, accuracies being fractions in [0, 1].
+
+        Raises `RedenseError` where pandas is not installed, which the extra ``redense[pandas]`` brings.
+        """
+        return data_frame([_flat(row) for row in self.rows])
+
     def __str__(self) -> str:
         from redense.experiment.report.table import plain_table
 
         return plain_table(self)
+
+    def __repr__(self) -> str:
+        recipe = self.recipe
+        return f"<Results of {recipe.method} on {recipe.data}: {len(self.rows)} rows, seeds {list(recipe.seeds)}>"
+
+    def _repr_html_(self) -> str:
+        return html_text(str(self))
 
 
 def _flat(row: Row) -> dict[str, Any]:

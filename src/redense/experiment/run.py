@@ -11,6 +11,7 @@ from redense.errors import FolderError, Interrupted, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison
 from redense.experiment.cost import plan_table
+from redense.experiment.display import progress_console
 from redense.experiment.engines import fork_server
 from redense.experiment.folder import check_folder, open_folder, write_plan
 from redense.experiment.measure import measure
@@ -18,7 +19,7 @@ from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.experiment.results import Results
-from redense.experiment.show import show_comparisons, show_engine, show_network, show_results
+from redense.experiment.show import show_closing, show_comparisons, show_engine, show_network, show_results
 from redense.experiment.train import Outcome, train
 from redense.experiment.write import write_pictures, write_results
 
@@ -29,6 +30,7 @@ def run(
     *,
     data_root: str | Path | None = None,
     console: Console | None = None,
+    progress: bool | None = None,
     **resources: Any,
 ) -> Results:
     """Train what a recipe asks for and is not yet in the folder `out`, and return the complete results.
@@ -38,6 +40,8 @@ def run(
         out: the run's folder; the same recipe may go on there, with other sparsities and seeds too.
         data_root: a folder in which to look for named data first.
         console: where progress and tables go; by default nowhere.
+        progress: whether to show how far training is, without a `console`: on standard error or in the notebook. By
+            default where there is a person: in a notebook, and where standard error is a terminal.
         resources: device, engine, workers and what else `redense.Resources` has.
 
     Raises a `RedenseError`: `RecipeError`, `DataError`, `ModelError` or `FolderError` before anything is written;
@@ -51,6 +55,7 @@ def run(
     ['dense', 'sparse 50%', 're-dense 50%']
     """
     out = Path(out)
+    watched = console or progress_console(progress)
     console = console or Console(quiet=True)
     allowed = Resources(**resources)
     if allowed.may_fork:
@@ -65,7 +70,7 @@ def run(
     with open_folder(out, recipe, prepared.needed_bytes(Store(out))) as folder:
         show_network(prepared, console)
         show_engine(prepared, console)
-        outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, console)
+        outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, watched)
         folder.store.discard_unfinished_writes()
         for note in folder.store.set_aside:
             console.print(note, highlight=False)
@@ -81,11 +86,12 @@ def run(
         if recipe.audit and results.rows and not outcome.failures:
             from redense.experiment.audit import audit_prepared
 
-            audit_prepared(prepared, folder.store, console)
+            audit_prepared(prepared, folder.store, console, watched=watched)
+            results = Results.load(out)
         elif results.rows:  # an audit adds claims, and then shows all
             show_comparisons(results, console)
         _refuse_failures(outcome, prepared)
-        console.print(f"Written: {out / written[0]}, {', '.join(written[1:])}", highlight=False)
+        show_closing(results, out, written, console)
     return results
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
+from redense.auditing.layout import prose
 from redense.experiment.prepare import Prepared
+from redense.experiment.report.closing import closing_sentence
 from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
 from redense.experiment.report.layers import kept_table, layer_table
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 from redense.phases import NAMES, Phase
 from redense.sparsity.masks import Masks
+
+REPORT = "report.html"
+"""The page of a run, in its folder."""
 
 
 def show_network(prepared: Prepared, console: Console) -> None:
@@ -23,19 +29,32 @@ def show_network(prepared: Prepared, console: Console) -> None:
 def show_engine(prepared: Prepared, console: Console) -> None:
     """Print which engine trains, and why."""
     choice = prepared.choice
-    console.print(f"Engine: {choice.name} on {choice.device} ({choice.reason})", highlight=False, soft_wrap=True)
+    console.print("", prose(f"Engine: {choice.name} on {choice.device} ({choice.reason})"), "", sep="\n")
 
 
 def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Masks], console: Console) -> None:
     """Print the tables of a run that has any rows; `masks` are those of its sparse phases."""
     kinds = dict.fromkeys(phase.kind for phase in prepared.recipe.phases_at(0.0) if phase.kind != "sparse")
     without_masks = ", ".join(NAMES[kind] for kind in kinds)
-    console.print(kept_table(prepared.model, masks, without_masks))
-    console.print(results_table(results, prepared.model_name))
+    console.print(kept_table(prepared.model, masks, without_masks), "", sep="\n")
+    console.print(results_table(results, prepared.model_name), "", sep="\n")
 
 
 def show_comparisons(results: Results, console: Console) -> None:
     """Print how phases compare, and what a run's claims amount to in words."""
-    console.print(comparisons_table(results), soft_wrap=True, highlight=False)
-    for sentence in (*leakage_sentences(results), *audit_sentences(results)):
-        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+    if results.comparisons:
+        console.print(comparisons_table(results), "", sep="\n")
+    sentences = (*leakage_sentences(results), *audit_sentences(results))
+    for sentence in sentences:
+        console.print(prose(sentence))
+    if sentences:
+        console.print()
+
+
+def show_closing(results: Results, folder: Path, written: Sequence[str], console: Console) -> None:
+    """Print what was written, then what the run amounts to and where the report lies."""
+    console.print(prose(f"Written: {folder / written[0]}, {', '.join(written[1:])}"))
+    sentence = closing_sentence(results)
+    if sentence:
+        report = folder / REPORT
+        console.print("", prose(f"{sentence}{f' The report: {report}' if report.exists() else ''}"), sep="\n")

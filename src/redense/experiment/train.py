@@ -25,7 +25,7 @@ def train(prepared: Prepared, engine: Engine, store: Store, console: Console) ->
     """Have the engine carry out the jobs, and show them."""
     failures: list[Failed] = []
     try:
-        for event in watch(engine.run(prepared.jobs, prepared.dataset, store), prepared.jobs, console):
+        for event in watch(engine.run(prepared.jobs, prepared.dataset, store), prepared.jobs, store, console):
             if isinstance(event, Failed):
                 failures.append(event)
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
-from redense.experiment.engines.ray import RayEngine
+from redense.experiment.engines.ray import RayEngine, _connected
 from redense.experiment.events import EpochDone, Failed, Finished, Retried
 from redense.experiment.prepare import prepare
 
@@ -98,6 +98,17 @@ def test_closing_the_engine_stops_its_tasks(recipe, tmp_path, cluster):
     # the core is free again: another run gets it
     small = prepare(recipe)
     assert any(isinstance(event, Finished) for event in carried_out(RayEngine(), small, tmp_path / "next"))
+
+
+def test_no_cluster_is_one_line(monkeypatch):
+    def refuse(**settings):
+        raise ConnectionError("Could not find any\nrunning Ray instance. Please specify the one to connect to.")
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", refuse)
+    expected = "auto: no cluster answers .*any running Ray instance.; start one with `ray"
+    with pytest.raises(RedenseError, match=expected), _connected("auto"):
+        pass
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch):

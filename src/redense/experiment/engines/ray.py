@@ -198,7 +198,14 @@ def _connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    try:
+        ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray has no kind of its own for a cluster that does not answer
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        raise RedenseError(
+            f"ray_address: {address or 'none'}: no cluster answers ({type(error).__name__}: {reason}); start one with "
+            "`ray start --head`, name another, or leave the Ray settings out"
+        ) from None
     try:
         yield
     finally:

@@ -8,17 +8,26 @@ from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from redense.auditing.attack_result import AttackResult, RateAt
+from redense.auditing.layout import Continued, below, heading, prose, table_of
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import note
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.traces import save_traces_figure
 from redense.metrics.spread import Spread
+from redense.phases import Phase
 from redense.text import interval_text
 
 Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off an attack's result."""
+_ACCURACIES: dict[str, Callable[[AuditRow], float]] = {
+    "test accuracy, %": lambda row: row.test_accuracy,
+    "accuracy on members, %": lambda row: row.result.members_accuracy or 0.0,
+    "accuracy on non-members, %": lambda row: row.result.nonmembers_accuracy or 0.0,
+}
+"""What stands below the attacks; the accuracies of a run's targets are known."""
 
 
 def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
@@ -26,13 +35,13 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
     parts: list[RenderableType] = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
         of_protocol = [row for row in rows if row.protocol == protocol]
-        parts.append(_heading(of_protocol))
+        parts += [prose(_heading(of_protocol)), ""]
         parts += [_table(of_protocol, "AUC", lambda attack: (attack.auc, attack.auc_interval), 1, 4), ""]
         lowest = _lowest(of_protocol[0])
         if lowest is not None:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
-    return Group(*parts, *_said(rows))
+    return Group(*parts, *map(prose, _said(rows)), "")
 
 
 def _said(rows: Sequence[AuditRow]) -> list[str]:
@@ -62,26 +71,38 @@ def _heading(rows: Sequence[AuditRow]) -> str:
     )
 
 
-def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float, digits: int) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(title, no_wrap=True)
+def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float, digits: int) -> Continued:
+    """Draw attacks down and phases across, an interval below its figure; phases that have no room go on below."""
     phases = list(dict.fromkeys(row.phase for row in rows))
     groups = [[row for row in rows if row.phase == phase] for phase in phases]
+
+    def draw(start: int, end: int) -> Table:
+        return _phases(phases[start:end], groups[start:end], title, reading, factor, digits)
+
+    return Continued(len(phases), draw)
+
+
+def _phases(
+    phases: Sequence[Phase],
+    groups: Sequence[Sequence[AuditRow]],
+    title: str,
+    reading: Reading,
+    factor: float,
+    digits: int,
+) -> Table:
     lines = {
-        attack: [_cell([reading(row.result.attack(attack)) for row in group], factor, digits) for group in groups]
-        for attack in (one.attack for one in rows[0].result.attacks)
+        one.attack: [
+            _cell([reading(row.result.attack(one.attack)) for row in group], factor, digits) for group in groups
+        ]
+        for one in groups[0][0].result.attacks
     }
-    for phase, cells in zip(phases, zip(*lines.values(), strict=True), strict=True):
-        # a long name of a phase may take several lines, a figure may not
-        table.add_column(phase.label, justify="right", min_width=max(map(len, cells)))
-    for attack, line in lines.items():
-        table.add_row(attack, *line)
-    test = [Spread.of(100 * row.test_accuracy for row in group) for group in groups]
-    table.add_row("test accuracy, %", *(_spread(spread, 2) for spread in test), style="dim")
-    for name in ("members", "nonmembers"):
-        found = [[getattr(row.result, f"{name}_accuracy") for row in group] for group in groups]
-        spreads = [_spread(Spread.of(100 * value for value in values), 2) for values in found]
-        table.add_row(f"accuracy on {name}, %".replace("nonm", "non-m"), *spreads, style="dim")
+    columns = zip(phases, zip(*lines.values(), strict=True), strict=True)
+    table = table_of(title, *(heading(phase.label, cells) for phase, cells in columns), text=[title])
+    for attack, cells in lines.items():
+        table.add_row(attack, *map(Text, cells))
+    for name, read in _ACCURACIES.items():
+        spreads = [Spread.of(100 * read(row) for row in group) for group in groups]
+        table.add_row(name, *(_spread(spread, 2) for spread in spreads), style="dim")
     return table
 
 
@@ -89,7 +110,7 @@ def _cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, di
     spread = Spread.of(factor * value for value, _ in values)
     if spread.deviation is not None:
         return _spread(spread, digits)
-    return f"{spread.mean:.{digits}f} {interval_text(values[0][1], factor, digits)}"
+    return below(f"{spread.mean:.{digits}f}", interval_text(values[0][1], factor, digits))
 
 
 def _spread(spread: Spread, digits: int) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from redense.auditing.layout import Fitting, below, prose, table_of
 from redense.experiment.comparison import Comparison, Tested
 from redense.text import p_text
 
@@ -28,14 +31,14 @@ def comparisons_table(results: Results) -> RenderableType:
             parts += [_table(title, found), ""]
     if not parts:
         return Group()
-    parts.append(_note(results))
+    parts.append(prose(_note(results)))
     final = results.recipe.final_phase.kind
     against_control = [
         comparison
         for comparison in results.comparisons
         if comparison.first.kind == "control" and comparison.second.kind == final
     ]
-    parts += ["", *(comparison.sentence for comparison in against_control)]
+    parts += ["", *(prose(comparison.sentence) for comparison in against_control)]
     return Group(*parts)
 
 
@@ -54,31 +57,58 @@ def audit_sentences(results: Results) -> list[str]:
     return [comparison.sentence for comparison in results.audits]
 
 
-def _table(title: str, comparisons: list[Comparison]) -> Table:
-    several = any(comparison.claimed for comparison in comparisons)
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(title, no_wrap=True)
-    names = ("95% interval", "p", "Wilcoxon p, alone") if several else ("only A right", "only B right", "McNemar p")
-    for name in ("difference", *names, ""):
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for comparison in comparisons:
-        if several:
-            low_high = comparison.interval
-            interval = "-" if low_high is None else rf"\[{100 * low_high[0]:+z.2f}, {100 * low_high[1]:+z.2f}]"
-            wilcoxon = comparison.wilcoxon
-            cells = [interval, _p(comparison.p), _p(None if wilcoxon is None else wilcoxon.raw)]
-        else:
-            mcnemar = comparison.mcnemar
-            p = None if mcnemar is None else mcnemar.holm
-            cells = [str(comparison.only_second), str(comparison.only_first), _p(p)]
-        difference = comparison.difference or 0.0
-        if comparison.claimed:
-            verdict = ("higher" if difference > 0 else "lower") if comparison.shown else ""
-        else:
-            verdict = "networks differ" if comparison.networks_differ else ""
+def _table(title: str, comparisons: list[Comparison]) -> Fitting:
+    """Draw the wide table; narrow, without Wilcoxon's p; narrower, the interval below the difference."""
+    if not any(comparison.claimed for comparison in comparisons):
+        names = ("difference", "only A right", "only B right", "McNemar p")
+        rows = [(*_networks(one), "networks differ" if one.networks_differ else "") for one in comparisons]
+        return Fitting([(_drawn(title, names, comparisons, rows, broken), "") for broken in (False, True)])
+    wide = [(*_claim(one), _verdict(one)) for one in comparisons]
+    shorter = [(difference, interval, p, verdict) for difference, interval, p, _, verdict in wide]
+    stacked = [(below(difference, interval), p, verdict) for difference, interval, p, verdict in shorter]
+    left_out = "Wilcoxon's p-values"
+    names = ("difference", "95% interval", "p", "Wilcoxon p, alone")
+    return Fitting(
+        [
+            (_drawn(title, names, comparisons, wide, False), ""),
+            (_drawn(title, names[:3], comparisons, shorter, False), left_out),
+            (_drawn(title, (names[0], names[2]), comparisons, stacked, True), left_out),
+        ]
+    )
+
+
+def _drawn(
+    title: str, names: Sequence[str], comparisons: Sequence[Comparison], rows: Sequence[Sequence[str]], broken: bool
+) -> Table:
+    """Draw a line a comparison; what is no figure may be broken over lines if that is allowed."""
+    table = table_of(title, *names, "", text=[title, ""], broken=[title, ""] if broken else [])
+    for comparison, cells in zip(comparisons, rows, strict=True):
         name = f"{comparison.second.label} - {comparison.first.label}"
-        table.add_row(name, f"{100 * difference:+z.2f}", *cells, verdict)
+        table.add_row(*(Text(cell) for cell in (name, *cells)))
     return table
+
+
+def _claim(comparison: Comparison) -> tuple[str, str, str, str]:
+    """Return the difference, its interval, and the p-values of Student's and Wilcoxon's test."""
+    ends, wilcoxon = comparison.interval, comparison.wilcoxon
+    interval = "-" if ends is None else f"[{100 * ends[0]:+z.2f}, {100 * ends[1]:+z.2f}]"
+    return _difference(comparison), interval, _p(comparison.p), _p(None if wilcoxon is None else wilcoxon.raw)
+
+
+def _networks(comparison: Comparison) -> tuple[str, str, str, str]:
+    """Return the difference, how many examples one network alone has right, and McNemar's p-value."""
+    p = None if comparison.mcnemar is None else comparison.mcnemar.holm
+    return _difference(comparison), str(comparison.only_second), str(comparison.only_first), _p(p)
+
+
+def _difference(comparison: Comparison) -> str:
+    return f"{100 * (comparison.difference or 0.0):+z.2f}"
+
+
+def _verdict(comparison: Comparison) -> str:
+    if not comparison.shown:
+        return ""
+    return "higher" if (comparison.difference or 0.0) > 0 else "lower"
 
 
 def _note(results: Results) -> str:

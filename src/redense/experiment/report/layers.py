@@ -11,6 +11,7 @@ import torch
 from rich.table import Table
 from torch import nn
 
+from redense.auditing.layout import Continued, heading, table_of
 from redense.models.evaluation import evaluating
 from redense.phases import Phase
 from redense.sparsity.masks import Masks
@@ -56,12 +57,10 @@ def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
 
 def layer_table(model: nn.Module, input_shape: tuple[int, ...], title: str) -> Table:
     """Draw the layers with output shapes (height x width x channels, as in the published study) and parameters."""
-    table = Table(title=title, box=None, title_justify="left", header_style="bold", pad_edge=False, show_footer=True)
-    total = sum(parameter.numel() for parameter in model.parameters())
-    table.add_column("layer", footer="total")
-    table.add_column("kind")
-    table.add_column("output", justify="right")
-    table.add_column("parameters", justify="right", footer=f"{total:,}")
+    table = table_of("layer", "kind", "output", "parameters", text=["layer", "kind"], broken=["layer", "kind"])
+    table.title, table.title_justify, table.show_footer = title, "left", True
+    table.columns[0].footer = "total"
+    table.columns[-1].footer = f"{sum(parameter.numel() for parameter in model.parameters()):,}"
     for layer in layers(model, input_shape):
         shape = layer.output_shape
         channels_last = (*shape[1:], shape[0]) if len(shape) == 3 else shape
@@ -69,23 +68,28 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...], title: str) -> T
     return table
 
 
-def kept_table(model: nn.Module, masks_by_phase: Mapping[Phase, Masks], without_masks: str) -> Table:
-    """Draw the weights that every sparse phase keeps in every tensor; the phases `without_masks` keep all."""
+def kept_table(model: nn.Module, masks_by_phase: Mapping[Phase, Masks], without_masks: str) -> Continued:
+    """Draw the weights that every sparse phase keeps in every tensor; the phases `without_masks` keep all.
+
+    Phases that have no room beside each other go on below.
+    """
     names = list(dict.fromkeys(name for masks in masks_by_phase.values() for name in masks))
-    table = Table(
-        title="Weights kept",
-        box=None,
-        title_justify="left",
-        header_style="bold",
-        pad_edge=False,
-        show_footer=True,
-    )
-    sizes = {name: model.get_parameter(name).numel() for name in names}
-    table.add_column("tensor", footer="total")
-    table.add_column(without_masks, justify="right", footer=f"{sum(sizes.values()):,}")
-    kept = {phase: {name: int(mask.sum()) for name, mask in masks.items()} for phase, masks in masks_by_phase.items()}
-    for phase, counts in kept.items():
-        table.add_column(phase.label, justify="right", footer=f"{sum(counts.values()):,}")
-    for name in names:
-        table.add_row(name, f"{sizes[name]:,}", *(f"{counts[name]:,}" for counts in kept.values()))
+    kept = {without_masks: {name: model.get_parameter(name).numel() for name in names}}
+    for phase, masks in masks_by_phase.items():
+        kept[phase.label] = {name: int(mask.sum()) for name, mask in masks.items()}
+    labels = list(kept)
+    return Continued(len(labels), lambda start, end: _kept({label: kept[label] for label in labels[start:end]}))
+
+
+def _kept(kept: Mapping[str, Mapping[str, int]]) -> Table:
+    """Draw a column a phase and a row a tensor; a long name may take several lines, a figure may not."""
+    totals = [f"{sum(counts.values()):,}" for counts in kept.values()]
+    headings = (heading(name, [total]) for name, total in zip(kept, totals, strict=True))
+    table = table_of("tensor", *headings, text=["tensor"], broken=["tensor"])
+    table.title, table.title_justify, table.show_footer = "Weights kept", "left", True
+    table.columns[0].footer = "total"
+    for column, total in zip(table.columns[1:], totals, strict=True):
+        column.footer = total
+    for name in next(iter(kept.values())):
+        table.add_row(name, *(f"{counts[name]:,}" for counts in kept.values()))
     return table

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from redense.auditing.layout import prose, table_of
 from redense.experiment.replicates import PhaseReplicates, figure_name
 from redense.metrics.jackknife import ReplicatedMean
 from redense.text import interval_text
@@ -20,15 +21,12 @@ def replicates_summary(replicates: Sequence[PhaseReplicates]) -> RenderableType:
         "random half of all examples, and is attacked by the others but the one trained on the other half. Intervals "
         "are 95%, each for one figure by itself."
     )
-    return Group("", heading, _table(replicates), "")
+    return Group("", prose(heading), "", _table(replicates))
 
 
 def _table(replicates: Sequence[PhaseReplicates]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("phase")  # a long name may take several lines, a figure may not
-    table.add_column("figure", no_wrap=True)
-    for name in ("mean", "one further training"):
-        table.add_column(name, justify="right", no_wrap=True)
+    names = ("phase", "figure", "mean", "one further training")
+    table = table_of(*names, text=names[:2], broken=names[:2])
     for one in replicates:
         for figure in one.compared:
             table.add_row(one.phase.label, figure_name(figure), *_cells(one.mean(figure)))

@@ -3,50 +3,95 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from redense.experiment.report.published import published
+from redense.auditing.layout import Fitting, below, prose, table_of
+from redense.experiment.report.published import Accuracies, PhaseName, published
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.spread import Spread
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
+    from redense.phases import Phase
 
 PLAIN_WIDTH = 150
 _OVER_SEEDS = (
-    "mean ± standard deviation over seeds; test, 95%: Student's interval of the mean over seeds, on these examples;",
-    "inference, 95%: over seeds and examples, low end from thresholds judged on other examples than chose them",
+    "Over seeds: mean ± standard deviation. Test, 95%: Student's interval of the mean over seeds, on these examples. "
+    "Inference, 95%: over seeds and examples, low end from thresholds judged on other examples than chose them."
 )
+_STUDY = ("published: train", "test", "inference")
 
 
 def results_table(results: Results, model: str) -> RenderableType:
-    """Draw the table in percent: mean ± standard deviation where there are several seeds, else the interval."""
+    """Draw the table in percent: mean ± standard deviation where there are several seeds, else the interval.
+
+    Narrow, intervals stand below their figures; narrower, the published study's figures are left out.
+    """
     study = published(results.recipe, model)
     several = len(results.recipe.seeds) > 1
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("phase", no_wrap=True)
-    names = ("train %", "test %", "test, 95%", "inference %", "inference, 95%")
-    for name in (name for name in names if several or name != "test, 95%"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("published: train", "test", "inference") if study else ():
-        table.add_column(name, justify="right", no_wrap=True, style="dim")
-    for group in results.shown():
-        first = group[0]
-        cells = [first.phase.label]
-        cells += [_percent(group, "train_accuracy"), _percent(group, "test_accuracy")]
-        if several:
-            cells.append(_interval(Spread.of((row.test_accuracy for row in group), (0.0, 1.0)).interval))
-        cells.append(_percent(group, "inference_accuracy"))
-        cells.append(_interval(_inference(group).interval if several else first.inference_interval))
-        if study:
-            # published for one round of sparse and re-dense
-            known = study.get((first.phase.kind, first.phase.sparsity)) if first.phase.round <= 1 else None
-            cells += [f"{value:.2f}" for value in known] if known else ["-"] * 3
-        table.add_row(*(cell.replace("[", r"\[") for cell in cells))
-    return Group(table, "", *_footnotes(results))
+    lines = [_line(group, several) for group in results.shown()]
+    beside = [_study(group[0].phase, study) for group in results.shown()] if study else None
+    left_out = "the published study's figures" if beside else ""
+    layouts = [(_wide(lines, several, beside), "")] if beside else []
+    layouts += [(_wide(lines, several, None), left_out), (_narrow(lines), left_out)]
+    return Group(Fitting(layouts), "", *_footnotes(results))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the table: the phase, then figures and intervals in percent."""
+
+    phase: str
+    train: str
+    test: str
+    test_interval: str
+    inference: str
+    inference_interval: str
+
+
+def _line(group: tuple[Row, ...], several: bool) -> _Line:
+    first = group[0]
+    test = Spread.of((row.test_accuracy for row in group), (0.0, 1.0)).interval
+    return _Line(
+        first.phase.label,
+        _percent(group, "train_accuracy"),
+        _percent(group, "test_accuracy"),
+        _interval(test) if several else "",
+        _percent(group, "inference_accuracy"),
+        _interval(_inference(group).interval if several else first.inference_interval),
+    )
+
+
+def _study(phase: Phase, study: Mapping[PhaseName, Accuracies]) -> list[str]:
+    """Return the published figures of a phase: they are for one round of sparse and re-dense."""
+    known = study.get((phase.kind, phase.sparsity)) if phase.round <= 1 else None
+    return [f"{value:.2f}" for value in known] if known else ["-"] * 3
+
+
+def _wide(lines: Sequence[_Line], several: bool, study: Sequence[Sequence[str]] | None) -> Table:
+    names = ["phase", "train %", "test %", *(["test, 95%"] if several else []), "inference %", "inference, 95%"]
+    table = table_of(*names, *(_STUDY if study else ()), text=["phase"])
+    for column in table.columns[len(names) :]:
+        column.style = "dim"
+    for place, line in enumerate(lines):
+        test = [line.test, line.test_interval] if several else [line.test]
+        cells = [line.phase, line.train, *test, line.inference, line.inference_interval]
+        table.add_row(*(Text(cell) for cell in (*cells, *(study[place] if study else ()))))
+    return table
+
+
+def _narrow(lines: Sequence[_Line]) -> Table:
+    table = table_of("phase", "train %", "test %", "inference %", text=["phase"], broken=["phase"])
+    for line in lines:
+        figures = [line.train, below(line.test, line.test_interval), below(line.inference, line.inference_interval)]
+        table.add_row(*(Text(cell) for cell in (line.phase, *figures)))
+    return table
 
 
 def plain_table(results: Results) -> str:
@@ -57,16 +102,14 @@ def plain_table(results: Results) -> str:
     return captured.get().rstrip()
 
 
-def _footnotes(results: Results) -> list[str]:
+def _footnotes(results: Results) -> list[RenderableType]:
     noise = 100 * balanced_accuracy_of_noise(results.members, results.nonmembers)
-    seeds = len(results.recipe.seeds)
-    return [
-        "inference = membership-inference accuracy: how often the best threshold on the model's confidence tells",
-        f"training from test examples ({results.members:,} and {results.nonmembers:,}, weighted alike). "
-        f"50% = nothing leaks;",
-        f"since the threshold is chosen on the same examples, pure noise gives {noise:.2f}% here.",
-        *(_OVER_SEEDS if seeds > 1 else []),
-    ]
+    inference = (
+        "Inference = membership-inference accuracy: how often the best threshold on the model's confidence tells "
+        f"training from test examples ({results.members:,} and {results.nonmembers:,}, weighted alike). 50% = nothing "
+        f"leaks; since the threshold is chosen on the same examples, pure noise gives {noise:.2f}% here."
+    )
+    return [prose(note) for note in (inference, *([_OVER_SEEDS] if len(results.recipe.seeds) > 1 else []))]
 
 
 def _inference(group: tuple[Row, ...]) -> Spread:

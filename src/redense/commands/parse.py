@@ -1,0 +1,125 @@
+"""From words on the command line to a command: its flags, its help, and what is said wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import tyro
+
+from redense.commands.pages import Page
+from redense.commands.phase_flag import REGISTRY
+from redense.errors import RecipeError
+from redense.text import did_you_mean
+
+Command = TypeVar("Command")
+CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+NO_FLAG = tyro.conf.Positional, tyro.conf.Fixed
+"""Markers of fields that no flag sets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """How many values a flag takes (`math.inf`: any number), and what it is when it is left out."""
+
+    values: float
+    default: Any
+
+
+def parse(kind: type[Command], page: Page, words: Sequence[str], default: Command | None = None) -> Command:
+    """Return the command that the words ask for; where they ask for help, print it and leave.
+
+    Raises `RecipeError` for a flag given twice; leaves with 2, having said what is wrong, for other wrong flags.
+    """
+    if "-h" in words or "--help" in words:
+        print(page.text({name: flag.default for name, flag in flags(kind, default).items()}))
+        sys.exit(0)
+    refuse_repeated(words)
+    words = ["--help"] if "--help-all" in words else list(words)
+    options: dict[str, Any] = {"prog": f"redense {page.command}", "description": page.summary}
+    options |= {"config": CONFIG, "registry": REGISTRY}
+    if default is not None:
+        options["default"] = default
+    found: Command = tyro.cli(kind, args=words, **options)
+    return found
+
+
+def flags(kind: type[Any], default: Any = None) -> dict[str, Flag]:
+    """List the flags of a command, those of its parts among them."""
+    found: dict[str, Flag] = {}
+    for each in dataclasses.fields(kind):
+        hint = get_type_hints(kind, include_extras=True)[each.name]
+        if get_origin(hint) is Annotated:
+            hint, *markers = get_args(hint)
+            if any(marker in markers for marker in map(_marker, NO_FLAG)):
+                continue
+        value = getattr(default, each.name, None if each.default is dataclasses.MISSING else each.default)
+        if dataclasses.is_dataclass(hint):
+            assert isinstance(hint, type)
+            found |= flags(hint, value)
+        else:
+            found[_flag(each.name)] = Flag(_values(hint), value)
+    return found
+
+
+def take_recipe(
+    words: Sequence[str], known: Mapping[str, Flag], names: Collection[str]
+) -> tuple[str | None, list[str]]:
+    """Find the recipe among the words; return it, if there is one, and the other words.
+
+    The first word of all is the recipe unless it is a flag. So is one of the `names`, or FILE.toml, that is not the
+    first value after a flag that takes any. Raises `RecipeError` for two, and for a word that is nothing at all.
+
+    >>> known = {"--seeds": Flag(math.inf, ()), "--out": Flag(1, None)}
+    >>> take_recipe(["--seeds", "0", "1", "digits", "--out", "digits"], known, ["digits"])
+    ('digits', ['--seeds', '0', '1', '--out', 'digits'])
+    """
+    recipes, others = [], []
+    flag, room, taken = "", 0.0, 0
+    for word in words:
+        if word.startswith("--"):
+            flag, equals, _ = word.partition("=")
+            room, taken = 0.0 if equals else known.get(_flag(flag), Flag(math.inf, None)).values, 0
+            others.append(word)
+        elif not flag or (taken >= min(room, 1) and (word in names or word.endswith(".toml"))):
+            recipes.append(word)
+        elif taken < room:
+            others.append(word)
+            taken += 1
+        else:
+            takes = f"takes {room:g} value{'s' * (room != 1)}" if room else "has all its values"
+            raise RecipeError(f"{word!r} follows {flag}, which {takes}, and is no recipe{did_you_mean(word, names)}")
+    if len(recipes) > 1:
+        raise RecipeError(
+            f"recipe: got {' and '.join(recipes)}; expected one, and values after the flag they belong to"
+        )
+    return (recipes[0] if recipes else None), others
+
+
+def refuse_repeated(words: Sequence[str]) -> None:
+    """Raise `RecipeError` for a flag given twice, of which one would be forgotten."""
+    given = [_flag(word.partition("=")[0]) for word in words if word.startswith("--")]
+    for flag in dict.fromkeys(given):
+        if given.count(flag) > 1:
+            raise RecipeError(f"{flag}: got it {given.count(flag)} times; expected it once, with all its values")
+
+
+def _flag(name: str) -> str:
+    """Spell a flag as help does, which takes underscores too."""
+    return f"--{name.removeprefix('--').replace('_', '-')}"
+
+
+def _values(hint: Any) -> float:
+    if hint is bool:
+        return 0
+    if get_origin(hint) is not tuple:
+        return 1
+    members = get_args(hint)
+    return math.inf if Ellipsis in members else len(members)
+
+
+def _marker(kind: Any) -> Any:
+    return get_args(kind[int])[1]
