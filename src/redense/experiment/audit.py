@@ -42,10 +42,13 @@ def audit_run(
 
     Raises `FolderError` when the folder holds no finished phase of a run.
     """
+    from redense.experiment.report.page import write_report
+
     check_settings(attacks)
-    return audit_prepared(
-        _prepared_as_trained(folder, data_root, device), Store(folder, reads_only=True), console, attacks
-    )
+    prepared = _prepared_as_trained(folder, data_root, device)
+    rows = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)
+    console.print(f"Written: {write_report([folder])}", highlight=False)
+    return rows
 
 
 def audit_prepared(prepared: Prepared, store: Store, console: Console, attacks: tuple[str, ...] = ()) -> list[AuditRow]:

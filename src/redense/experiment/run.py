@@ -19,7 +19,7 @@ from redense.experiment.resources import Resources
 from redense.experiment.results import Results
 from redense.experiment.show import show_comparisons, show_engine, show_network, show_results
 from redense.experiment.train import Outcome, train
-from redense.experiment.write import write_pictures, write_results
+from redense.experiment.write import write_page, write_pictures, write_results
 
 
 def run(
@@ -78,6 +78,8 @@ def run(
             audit_prepared(prepared, folder.store, console)
         elif results.rows:  # an audit adds claims, and then shows all
             show_comparisons(results, console)
+        if results.rows:
+            written += write_page(results, folder.store)
         _refuse_failures(outcome, prepared)
         console.print(f"Written: {out / written[0]}, {', '.join(written[1:])}", highlight=False)
     return results

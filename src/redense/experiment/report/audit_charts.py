@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from redense.auditing.curves import guessing, roc_axes, roc_chart, roc_series
-from redense.experiment.report.charts import look
+from redense.experiment.report.charts import look, marker
 from redense.page.chart import Chart, View
 
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
+    from redense.experiment.results import Results
 
 
-def roc_charts(audits: Sequence[AuditRow], seed: int) -> list[Chart]:
-    """Draw the curves of one seed's audits: the primary attack's by phase, and those of each phase by attack."""
-    rows = [row for row in audits if row.seed == seed]
+def roc_charts(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
+    """Draw the curves of the first seed's audits: the primary attack's by phase, and those of each phase by attack."""
+    rows = [row for row in audits if row.seed == results.recipe.seeds[0]]
     if not rows:
         return []
-    views = [_by_phase([row for row in rows if row.protocol == protocol]) for protocol in dict.fromkeys(row.protocol for row in rows)]
+    protocols = dict.fromkeys(row.protocol for row in rows)
+    views = [_by_phase(results, [row for row in rows if row.protocol == protocol]) for protocol in protocols]
     least = min(1 / row.result.nonmembers for row in rows)
     caption = (
         "The attack that was chosen beforehand, on each phase: from left to right it wrongly accuses more non-members, "
@@ -28,10 +30,10 @@ def roc_charts(audits: Sequence[AuditRow], seed: int) -> list[Chart]:
     return [by_phase, roc_chart("roc-attacks", "ROC by attack", [(row.name, row.result) for row in rows], "phase")]
 
 
-def _by_phase(rows: Sequence[AuditRow]) -> View:
+def _by_phase(results: Results, rows: Sequence[AuditRow]) -> View:
     result = rows[0].result
     series = []
     for row in rows:
-        symbol = None if row.phase.sparsity is None else int(100 * row.phase.sparsity)
+        symbol = marker(row.phase, results)
         series.append(roc_series(row.phase.label, row.result, row.result.primary, look(row.phase), symbol=symbol))
     return View(f"protocol {rows[0].protocol}: {result.primary}", (*series, guessing(result.nonmembers)))

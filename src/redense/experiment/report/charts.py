@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 Estimate = tuple[float, Interval]
 """A figure and its interval, in percent."""
 LOOKS = {"dense": 0, "sparse": 1, "redense": 2}
+MARKERS = 5
+"""The first marker of controls: those before are of sparsities."""
+FEW_EPOCHS = 12
+"""Epochs that have a tick each."""
 NOISE = 7
 """The look of what is no phase."""
 
@@ -31,6 +35,13 @@ NOISE = 7
 def look(phase: Phase) -> int:
     """Return the look of a phase, the same in every chart."""
     return LOOKS[phase.kind] if phase.kind != "control" else 3 + list(CONTROLS.values()).index(control_of(phase))
+
+
+def marker(phase: Phase, results: Results) -> int:
+    """Return the marker of a phase where all sparsities, and a control's phases, are in one picture."""
+    if phase.kind == "control":
+        return MARKERS + (phase.beside == "sparse")
+    return 0 if phase.sparsity is None else 1 + results.recipe.sparsities.index(phase.sparsity)
 
 
 def accuracy_charts(results: Results) -> list[Chart]:
@@ -133,8 +144,10 @@ def training_charts(results: Results, shown: Shown | None) -> list[Chart]:
         losses = shown.losses
         curves["loss"] = ("Training loss", "mean cross-entropy", lambda row: losses.get(row.checkpoint, ()))
     caption = "After every epoch, phase after phase on one axis; the mean over seeds. Dotted lines: a new phase begins."
+    epochs = max(total(phases) for phases in results.recipe.lineages())
+    few = tuple((float(epoch), str(epoch)) for epoch in range(1, epochs + 1)) if epochs <= FEW_EPOCHS else ()
     return [
-        Chart(key, title, caption, Axis("epochs since the start"), Axis(label), tuple(views), "show")
+        Chart(key, title, caption, Axis("epochs since the start", ticks=few), Axis(label), tuple(views), "show")
         for key, (title, label, read) in curves.items()
         if (views := _training_views(results, read))
     ]

@@ -55,15 +55,15 @@ def gain(results: Results) -> str:
         nearest = max(by_phase.values(), key=lambda each: min(one.difference or 0.0 for one in each))
         least = min(nearest, key=lambda one: one.difference or 0.0)
         return (
-            f"At no sparsity is {name} training shown to beat {what}: the nearest, {least.second.label}, is "
-            f"{_points(least)} from {_name(least.first)}{_alone(against)}."
+            f"At no sparsity is {name} training shown to beat {what}: the nearest, {least.second.label}, lies "
+            f"{_points(least)} {'above' if _above(least) else 'below'} {_name(least.first)}{_rests(least)}{_alone(against)}."
         )
     best_winner = max(winners, key=lambda phase: min(one.difference or 0.0 for one in by_phase[phase]))
     least = min(by_phase[best_winner], key=lambda one: one.difference or 0.0)
     others = "" if len(winners) == 1 else f" (and so do {len(winners) - 1} more sparsities)"
     return (
         f"{best_winner.label[:1].upper()}{best_winner.label[1:]} beats {what}{others}: by {_points(least)} against "
-        f"{'the nearest, ' * (against == 'control')}{_name(least.first)}{_alone(against)}."
+        f"{'the nearest, ' * (against == 'control')}{_name(least.first)}{_rests(least)}{_alone(against)}."
     )
 
 
@@ -112,9 +112,14 @@ def _above(one: Comparison) -> bool:
 
 
 def _points(one: Comparison) -> str:
-    interval = "" if one.interval is None else f" {interval_text(one.interval, 100, 2)}"
-    p = "" if one.p is None else f", {p_text(one.p)}"
-    return f"{100 * (one.difference or 0.0):+z.2f} points{interval}{p}, {one.seeds} seeds,"
+    return f"{abs(100 * (one.difference or 0.0)):.2f} points"
+
+
+def _rests(one: Comparison) -> str:
+    """Say in brackets how sure a difference is."""
+    interval = "" if one.interval is None else f"95% interval of the difference {interval_text(one.interval, 100, 2)}, "
+    p = "" if one.p is None else f"{p_text(one.p)}, "
+    return f" ({interval}{p}{one.seeds} seeds)"
 
 
 def _alone(against: str) -> str:

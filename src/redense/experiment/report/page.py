@@ -28,7 +28,7 @@ from redense.page.render import render
 from redense.text import interval_text, p_text
 
 FILE = "report.html"
-MOST_EXPOSED = 5
+MOST_EXPOSED = 4
 """Examples that a line of the table of the most exposed names."""
 Cells = list[str]
 
@@ -53,7 +53,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None, show_examples
 def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
     """Render runs, one after another, with a table of all where there are several."""
     parts = [_part(run, f"run{number}-" if len(runs) > 1 else "", show_examples) for number, run in enumerate(runs, 1)]
-    title = f"{runs[0].recipe.data}: {runs[0].recipe.method} run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs"
+    title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs side by side"
     # audits are written out of the first seed; how to read them stands once, at the end
     results = [(row.name, row.result) for run in runs for row in run.audits[:1]]
     return render(
@@ -74,12 +74,13 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
     first = [row for row in audits if row.seed == seed]
     charts: dict[str, list[Chart]] = {
         "accuracy": [*accuracy_charts(results), *rate_chart(results, audits)] if results.rows else [],
-        "roc": roc_charts(audits, seed),
+        "roc": roc_charts(results, audits),
         "training": [*training_charts(results, run.shown), *leakage_chart(results, audits)] if results.rows else [],
         "weights": weight_charts(run.shown) if run.shown else [],
     }
     return {
         "name": run.name,
+        "title": _title(run),
         "prefix": prefix,
         "conclusion": conclusion(results, audits),
         "state": run.state,
@@ -96,6 +97,10 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "settings": settings(run.recipe),
         "origins": origins(run.plan, run.shown),
     }
+
+
+def _title(run: Found) -> str:
+    return f"{run.recipe.data}, {run.recipe.method.upper()}: the run {run.name}"
 
 
 def _head(results: Results) -> Cells:

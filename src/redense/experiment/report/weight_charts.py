@@ -24,7 +24,7 @@ def weight_charts(shown: Shown) -> list[Chart]:
     caption = (
         f"How many weights have which value, seed {shown.seed}. Pruning cuts the middle out of the dense network's; the "
         "sparse phase trains what is left; in the re-dense phase the gap fills again from zero. Weights that are "
-        "exactly zero are counted in the legend, not drawn."
+        "exactly zero are counted in the legend, not drawn. Where a line leaves the picture, the table has its height."
     )
     kept = View("", tuple(_kept(shown, sparsity, place) for place, sparsity in enumerate(sparsities)))
     ticks = tuple((float(place), one.name or "all") for place, one in enumerate(shown.weights))
@@ -43,7 +43,11 @@ def weight_charts(shown: Shown) -> list[Chart]:
 
 def _histograms(weights: Weights, sparsity: float) -> View:
     chosen = [state for state in weights.states if state.phase.sparsity is None or state.phase.sparsity == sparsity]
-    return View(f"{weights.name or ALL}, sparsity {percent(sparsity)}", tuple(_outline(weights, state) for state in chosen))
+    title = f"{weights.name or ALL}, sparsity {percent(sparsity)}"
+    # what has come back lies so near zero that its bin would leave no height for the others
+    height = max(max(state.counts) for state in chosen if state.phase.kind != "redense")
+    ends = (-weights.reach, weights.reach), (0.0, 1.25 * height)
+    return View(title, tuple(_outline(weights, state) for state in chosen), ends=ends)
 
 
 def _outline(weights: Weights, state: State) -> Series:

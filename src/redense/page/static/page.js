@@ -36,7 +36,7 @@
       `<b>${plain(series.name)}</b><br>${plain(where(series, place))}: ${number(series.y[place])} ${interval(series, place)}`);
     const common = { name: plain(series.name), x: series.x, y: series.y, text: texts, hovertemplate: "%{text}<extra></extra>", visible: !hidden, showlegend: false };
     if (kind === "bars")
-      return { ...common, type: "bar", textposition: "none", marker: { color: ink, pattern: { shape: PATTERNS[series.look % PATTERNS.length], fgcolor: dark.matches && !printing ? "#15171a" : "#ffffff", fgopacity: 0.55, size: 6 } } };
+      return { ...common, type: "bar", textposition: "none", marker: { color: ink, pattern: { shape: PATTERNS[series.look % PATTERNS.length], fillmode: "overlay", fgcolor: dark.matches && !printing ? "#15171a" : "#ffffff", fgopacity: 0.55, size: 6 } } };
     const drawn = { ...common, type: "scatter", mode: kind === "level" || kind === "steps" ? "lines" : "lines+markers",
       line: { color: ink, dash: DASHES[series.look % DASHES.length], width: series.strong ? 3.5 : 1.8, shape: kind === "steps" ? "hvh" : "linear" },
       marker: { color: ink, symbol: SYMBOLS[symbol(series)], size: kind === "curve" ? 6 : 7, maxdisplayed: kind === "curve" ? 9 : 0 } };
@@ -44,11 +44,16 @@
       const last = series.x.length - 1;
       drawn.marker.symbol = series.x.map((_, place) => SYMBOLS[symbol(series)] + (place === 0 && last > 0 ? "-open" : ""));
       drawn.marker.size = series.x.map((_, place) => (place === last ? 12 : place === 0 ? 10 : 4));
+      drawn.marker.opacity = 1;
     }
     if (series.intervals && series.intervals.some(Boolean)) {
       const reach = (side) => series.intervals.map((ends, place) => (ends ? Math.abs(ends[side] - series.y[place]) : 0));
       drawn.error_y = { type: "data", symmetric: false, array: reach(1), arrayminus: reach(0), color: ink, thickness: 1.4, width: 4 };
-      if (kind === "level") drawn.mode = "lines+markers";
+      if (kind === "level") {
+        drawn.mode = "lines+markers";
+        drawn.marker.size = series.intervals.map((ends) => (ends ? 7 : 0));
+        drawn.marker.opacity = 1;
+      }
     }
     return drawn;
   }
