@@ -22,7 +22,13 @@ def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
 
     chart = roc_chart("roc", "ROC curves", results)
     return render(
-        "audit.html", ["redense.auditing"], [chart], title=title, chart=chart, version=__version__, **audit_values(results)
+        "audit.html",
+        ["redense.auditing"],
+        [chart],
+        title=title,
+        chart=chart,
+        version=__version__,
+        **audit_values(results),
     )
 
 

@@ -20,6 +20,7 @@ from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.measure import measure
+from redense.experiment.page import write_report
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases, write_replicates
 from redense.experiment.report.audits import audit_summary, save_audit_traces
@@ -42,8 +43,6 @@ def audit_run(
 
     Raises `FolderError` when the folder holds no finished phase of a run.
     """
-    from redense.experiment.report.page import write_report
-
     check_settings(attacks)
     prepared = _prepared_as_trained(folder, data_root, device)
     rows = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)

@@ -134,9 +134,7 @@ def _values(checkpoint: Checkpoint, names: list[str]) -> Values:
     return {name: checkpoint.model[name].detach().to(torch.float32).flatten().numpy() for name in names}
 
 
-def _state(
-    phase: Phase, moment: Moment, weights: npt.NDArray[np.float32], kept: int, reach: float
-) -> State:
+def _state(phase: Phase, moment: Moment, weights: npt.NDArray[np.float32], kept: int, reach: float) -> State:
     others = weights[weights != 0]
     counts, _ = np.histogram(others, BINS, (-reach, reach))
     return State(

@@ -18,9 +18,9 @@ DIGITS = 7
 class Series:
     """Values [n] that belong together: a line of a chart, an entry of its legend.
 
-    `look` chooses colour, dashes and marker together (`phase_look` for phases), `symbol` another marker. `intervals` [n]
-    hold the ends of bars, None for a value without. `places` [n] say where values stand, in words, where `x` alone does
-    not. With `strong` the line is thick; with `ends` its first value has an open and its last a large marker.
+    `look` chooses colour, dashes and marker together, `symbol` another marker. `intervals` [n] hold the ends of bars,
+    None for a value without. `places` [n] say where values stand, in words, where `x` alone does not. With `strong` the
+    line is thick; with `ends` its first value has an open and its last a large marker.
     """
 
     name: str
@@ -72,7 +72,8 @@ class Chart:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return what the page's script needs, as plain JSON values; what is left at its default is left out."""
-        return _plain(self)
+        values: dict[str, Any] = _plain(self)
+        return values
 
 
 def _plain(value: Any) -> Any:

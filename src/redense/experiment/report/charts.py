@@ -10,6 +10,7 @@ import numpy as np
 from redense.experiment.report.conclusion import inference
 from redense.methods import CONTROLS, control_of
 from redense.metrics import balanced_accuracy_of_noise, clopper_pearson
+from redense.metrics.roc import Array
 from redense.metrics.spread import Spread
 from redense.page.chart import Axis, Chart, Interval, Series, View
 from redense.phases import NAMES, Phase, total
@@ -82,7 +83,9 @@ def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
         primary = rows[0].result.primary
         fprs = [rate.fpr for rate in rows[0].result.attack(primary).rates if rate.point is not None]
         if fprs:
-            points = {phase: _rates([row for row in rows if row.phase == phase], primary, fprs[-1]) for phase in _phases(rows)}
+            points = {
+                phase: _rates([row for row in rows if row.phase == phase], primary, fprs[-1]) for phase in _phases(rows)
+            }
             title = f"protocol {protocol}: {primary} at {percent(fprs[-1])} FPR"
             views.append(against_sparsity(results, points, 100 * fprs[-1], title, "guessing"))
     if not views:
@@ -96,7 +99,11 @@ def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
 
 
 def against_sparsity(
-    results: Results, points: Mapping[Phase, Estimate], noise: float | None = None, title: str = "", noise_name: str = "pure noise"
+    results: Results,
+    points: Mapping[Phase, Estimate],
+    noise: float | None = None,
+    title: str = "",
+    noise_name: str = "pure noise",
 ) -> View:
     """Draw phases with a sparsity as points, beside each other, and the dense phase and controls as levels.
 
@@ -108,7 +115,9 @@ def against_sparsity(
     step = (last - first) / 60
     series = []
     for place, kind in enumerate(pruned):
-        latest = {phase.sparsity or 0.0: phase for phase in sorted(points, key=lambda one: one.round) if phase.kind == kind}
+        latest = {
+            phase.sparsity or 0.0: phase for phase in sorted(points, key=lambda one: one.round) if phase.kind == kind
+        }
         chosen = [latest[sparsity] for sparsity in sorted(latest)]
         shift = step * (place - (len(pruned) - 1) / 2)
         series.append(
@@ -138,7 +147,11 @@ def against_sparsity(
 def training_charts(results: Results, shown: Shown | None) -> list[Chart]:
     """Draw test accuracy and training loss after every epoch, the phases one after another on one axis."""
     curves: dict[str, tuple[str, str, Callable[[Row], Sequence[float]]]] = {
-        "training": ("Test accuracy while training", "test accuracy, %", lambda row: [100 * test for test, _ in row.history])
+        "training": (
+            "Test accuracy while training",
+            "test accuracy, %",
+            lambda row: [100 * test for test, _ in row.history],
+        )
     }
     if shown is not None and shown.losses:
         losses = shown.losses
@@ -210,7 +223,7 @@ def _leakage_views(results: Results, traces: Sequence[tuple[Phase, Trace]], what
     return views
 
 
-def _leakage(phase: Phase, points: np.ndarray) -> Series:  # type: ignore[type-arg]
+def _leakage(phase: Phase, points: Array) -> Series:
     x, y = points.T.tolist()
     places = [f"epoch {epoch}, test accuracy {value:.2f}%" for epoch, value in enumerate(x, 1)]
     return Series(phase.label, x, y, look(phase), places=places, ends=True)

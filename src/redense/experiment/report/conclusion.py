@@ -54,9 +54,10 @@ def gain(results: Results) -> str:
     if not winners:
         nearest = max(by_phase.values(), key=lambda each: min(one.difference or 0.0 for one in each))
         least = min(nearest, key=lambda one: one.difference or 0.0)
+        side = "above" if _above(least) else "below"
         return (
             f"At no sparsity is {name} training shown to beat {what}: the nearest, {least.second.label}, lies "
-            f"{_points(least)} {'above' if _above(least) else 'below'} {_name(least.first)}{_rests(least)}{_alone(against)}."
+            f"{_points(least)} {side} {_name(least.first)}{_rests(least)}{_alone(against)}."
         )
     best_winner = max(winners, key=lambda phase: min(one.difference or 0.0 for one in by_phase[phase]))
     least = min(by_phase[best_winner], key=lambda one: one.difference or 0.0)

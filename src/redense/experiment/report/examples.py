@@ -14,7 +14,7 @@ from redense.errors import DataError
 
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
-    from redense.experiment.report.found import Found
+    from redense.experiment.found import Found
 
 MOST = 24
 """Examples that are shown."""
@@ -46,7 +46,10 @@ def example_pictures(run: Found, audits: Sequence[AuditRow]) -> list[dict[str, s
     if len(data.input_shape) != 3:
         raise DataError(f"--show-examples: {run.recipe.data} has no images to show; leave the flag out")
     return [
-        {"source": _data_url(data.x_train[place]), "caption": f"train {place}, class {data.y_train[place]}, risk {risk:.4f}"}
+        {
+            "source": _data_url(data.x_train[place]),
+            "caption": f"train {place}, class {data.y_train[place]}, risk {risk:.4f}",
+        }
         for place, risk in chosen
     ]
 

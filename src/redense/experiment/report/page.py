@@ -1,53 +1,34 @@
-"""A run's report: one HTML file with its conclusion, tables and charts, that needs nothing beside it."""
+"""A run's report: its conclusion, tables and charts as one HTML page that needs nothing beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redense import __version__
 from redense.auditing.page import audit_values
-from redense.errors import FolderError
-from redense.experiment.audit_rows import AuditRow
-from redense.experiment.comparison import Comparison
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import accuracy_charts, leakage_chart, rate_chart, training_charts
 from redense.experiment.report.comparisons import audit_sentences, leakage_sentences
 from redense.experiment.report.conclusion import conclusion, inference
 from redense.experiment.report.examples import example_pictures
-from redense.experiment.report.found import Found, find
 from redense.experiment.report.provenance import command, origins, settings
 from redense.experiment.report.weight_charts import weight_charts
-from redense.experiment.results import Results, Row
-from redense.files.writing import write_whole
 from redense.metrics.spread import Spread
 from redense.page.chart import Chart
 from redense.page.render import render
 from redense.text import interval_text, p_text
 
-FILE = "report.html"
+if TYPE_CHECKING:
+    from redense.experiment.audit_rows import AuditRow
+    from redense.experiment.comparison import Comparison
+    from redense.experiment.found import Found
+    from redense.experiment.results import Results, Row
+
 MOST_EXPOSED = 4
 """Examples that a line of the table of the most exposed names."""
 Cells = list[str]
-
-
-def write_report(folders: Sequence[Path], out: Path | None = None, show_examples: bool = False) -> Path:
-    """Write the report of one run, or of several side by side, and return its path.
-
-    Args:
-        folders: the runs' folders, finished or not.
-        out: the file to write; by default ``report.html`` in the folder of a single run.
-        show_examples: whether to show the most exposed training examples themselves, and not their places alone.
-
-    Nothing is trained or attacked. Raises `FolderError` for a folder without a run, and for several without `out`.
-    """
-    if out is None and len(folders) != 1:
-        raise FolderError(f"--out: got {len(folders)} runs and no file; expected the name of one for their report")
-    path = out if out is not None else folders[0] / FILE
-    write_whole(path, report_html([find(folder) for folder in folders], show_examples))
-    return path
 
 
 def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
@@ -138,7 +119,7 @@ def _compared(one: Comparison) -> Cells:
     """Write a comparison of two phases: who, in what, by how much, and what that shows."""
     p = one.p if one.claimed else one.mcnemar.holm if one.mcnemar else None
     if one.claimed:
-        says = (("higher" if (one.difference or 0) > 0 else "lower") if one.shown else "no difference shown")
+        says = ("higher" if (one.difference or 0) > 0 else "lower") if one.shown else "no difference shown"
     else:
         says = "these networks differ" if one.networks_differ else "one seed: nothing about phases"
     return [

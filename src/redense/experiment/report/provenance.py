@@ -41,21 +41,34 @@ def settings(recipe: Recipe) -> list[tuple[str, str]]:
 
 def origins(plan: Fingerprints | None, shown: Shown | None) -> list[tuple[str, str]]:
     """List what the numbers rest on besides the recipe: fingerprints, versions, machines and dates."""
-    facts = [
-        ("data, fingerprint (SHA-256)", plan.data),
-        ("network, fingerprint", plan.architecture),
-        ("arithmetic", plan.arithmetic),
-    ] if plan else []  # fmt: skip
+    facts = []
+    if plan is not None:
+        facts = [
+            ("data, fingerprint (SHA-256)", plan.data),
+            ("network, fingerprint", plan.architecture),
+            ("arithmetic", plan.arithmetic),
+        ]
     if shown is not None:
-        found = shown.environments.values()
-        dates = sorted(one.finished for one in found)
-        facts += [("trained", f"{dates[0]} to {dates[-1]}")] if dates else []
-        facts += [("trained on", _distinct(f"{one.device}, {one.machine}" for one in found))] if dates else []
-        facts += [("trained with", _distinct(f"PyTorch {one.torch}, Python {one.python}" for one in found))] if dates else []
-        facts += [("measured on", f"{shown.machine.get('processor', '')}, {shown.machine.get('system', '')}")]
-        versions = [f"{name} {value}" for name, value in shown.machine.items() if name not in ("processor", "system")]
-        facts += [("measured with", ", ".join(versions))]
+        facts += [*_training(shown), *_measuring(shown)]
     return [*facts, ("page made with", f"redense {__version__}")]
+
+
+def _training(shown: Shown) -> list[tuple[str, str]]:
+    found = shown.environments.values()
+    dates = sorted(one.finished for one in found)
+    if not dates:
+        return []
+    return [
+        ("trained", f"{dates[0]} to {dates[-1]}"),
+        ("trained on", _distinct(f"{one.device}, {one.machine}" for one in found)),
+        ("trained with", _distinct(f"PyTorch {one.torch}, Python {one.python}" for one in found)),
+    ]
+
+
+def _measuring(shown: Shown) -> list[tuple[str, str]]:
+    own = {name: shown.machine.get(name, "") for name in ("processor", "system")}
+    versions = [f"{name} {value}" for name, value in shown.machine.items() if name not in own]
+    return [("measured on", ", ".join(own.values())), ("measured with", ", ".join(versions))]
 
 
 def _distinct(values: Iterable[str]) -> str:

@@ -22,18 +22,26 @@ def weight_charts(shown: Shown) -> list[Chart]:
     sparsities = sorted({state.phase.sparsity for state in shown.weights[0].states if state.phase.sparsity is not None})
     views = [_histograms(weights, sparsity) for sparsity in sparsities for weights in shown.weights]
     caption = (
-        f"How many weights have which value, seed {shown.seed}. Pruning cuts the middle out of the dense network's; the "
-        "sparse phase trains what is left; in the re-dense phase the gap fills again from zero. Weights that are "
+        f"How many weights have which value, seed {shown.seed}. Pruning cuts the middle out of the dense network's; "
+        "the sparse phase trains what is left; in the re-dense phase the gap fills again from zero. Weights that are "
         "exactly zero are counted in the legend, not drawn. Where a line leaves the picture, the table has its height."
     )
     kept = View("", tuple(_kept(shown, sparsity, place) for place, sparsity in enumerate(sparsities)))
     ticks = tuple((float(place), one.name or "all") for place, one in enumerate(shown.weights))
     return [
-        Chart("weights", "Weights through the phases", caption, Axis("weight"), Axis("weights in a bin"), tuple(views), "show"),
+        Chart(
+            "weights",
+            "Weights through the phases",
+            caption,
+            Axis("weight"),
+            Axis("weights in a bin"),
+            tuple(views),
+            "show",
+        ),
         Chart(
             "kept",
             "Weights kept in each layer",
-            f"The share of each layer's weights that a sparse phase keeps, seed {shown.seed}; the other phases keep all.",
+            f"The share of each layer's weights that a sparse phase keeps, seed {shown.seed}; others keep all.",
             Axis("", ticks=ticks),
             Axis("weights kept, %"),
             (kept,),

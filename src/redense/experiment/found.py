@@ -54,10 +54,7 @@ def find(folder: Path) -> Found:
     Raises `FolderError` where there is neither a recipe nor results, and for files that cannot be read.
     """
     results = Results.load(folder) if (folder / FILE).exists() else None
-    if (folder / RECIPE_FILE).exists() or results is None:
-        recipe = read_recipe(folder)
-    else:
-        recipe = results.recipe
+    recipe = results.recipe if results and not (folder / RECIPE_FILE).exists() else read_recipe(folder)
     results = results or Results(recipe, 0, 0, ())
     return Found(
         folder,
