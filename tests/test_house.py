@@ -76,6 +76,8 @@ def test_imports_by_string_are_these_and_no_others():
     assert found == {
         "data/__init__.py": {"redense.data.dataset", "redense.data.loading"},
         "auditing/page.py": {"redense.auditing"},
+        "experiment/report/page.py": {"redense.auditing", "redense.experiment.report"},
+        "page/render.py": {"redense.page"},
         "experiment/engines/local.py": {"redense.experiment.engines.worker"},
         "experiment/recipe.py": {"redense.experiment.recipes"},
     }

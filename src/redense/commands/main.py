@@ -15,6 +15,7 @@ from redense import __version__
 from redense.commands.audit import Audit
 from redense.commands.data import Data
 from redense.commands.export import Export
+from redense.commands.report import Report
 from redense.commands.run import Run
 from redense.errors import Interrupted, RedenseError
 from redense.experiment.recipe import load_recipe
@@ -66,7 +67,7 @@ def _unread() -> bool:
     return False
 
 
-def _parse(arguments: list[str]) -> Run | Data | Export | Audit:
+def _parse(arguments: list[str]) -> Run | Data | Export | Audit | Report:
     if arguments == ["--version"]:
         print(f"redense {__version__}")
         sys.exit(0)
@@ -78,7 +79,8 @@ def _parse(arguments: list[str]) -> Run | Data | Export | Audit:
         Annotated[Run, tyro.conf.subcommand("run", default=run)]
         | Annotated[Data, tyro.conf.subcommand("data")]
         | Annotated[Export, tyro.conf.subcommand("export")]
-        | Annotated[Audit, tyro.conf.subcommand("audit")],
+        | Annotated[Audit, tyro.conf.subcommand("audit")]
+        | Annotated[Report, tyro.conf.subcommand("report")],
         prog="redense",
         description="Train networks Dense -> Sparse -> Dense, and see what each phase gains and gives away.",
         args=arguments,
