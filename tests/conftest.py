@@ -1,5 +1,6 @@
 """Fixtures: a small recipe that trains in a fraction of a second, and its run."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -33,6 +34,17 @@ def undisturbed(recipe, tmp_path_factory):
     """The folder of a finished run of the recipe, to be read; copy it before anything is written there."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     run(recipe, folder, workers=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def audited(recipe, tmp_path_factory):
+    """The folder of a finished run with controls, two seeds and audits, to be read."""
+    folder = tmp_path_factory.mktemp("audited") / "run"
+    every = dataclasses.replace(
+        recipe, seeds=(0, 1), controls=("longer", "llr"), audit=("lira",), references=4, protocols=("all", "half")
+    )
+    run(every, folder, workers=0)
     return folder
 
 

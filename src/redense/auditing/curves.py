@@ -83,7 +83,7 @@ def on_log_axes(fpr: Sequence[float], tpr: Sequence[float], least: float) -> tup
     steeper = (end / start).argmax(axis=0)
     part = np.arange(len(steeper))
     long = part[(end / start)[steeper, part] > LONG]
-    between = np.geomspace(start[steeper[long], long], end[steeper[long], long], BETWEEN + 2)[1:-1]
+    between = np.geomspace(start[steeper[long], long], end[steeper[long], long], BETWEEN + 2)[:-1]
     first, last = points[steeper[long], long], points[steeper[long], long + 1]
     added = along[long] + (between - first) / (last - first) * (along[long + 1] - along[long])
     places = np.unique(np.concatenate([along, added.ravel()]))

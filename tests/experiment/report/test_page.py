@@ -14,6 +14,7 @@ import pytest
 import tyro
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import charts, library
 
 from redense.commands.main import main
 from redense.commands.report import Report
@@ -28,28 +29,10 @@ from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.page import report_html
 from redense.experiment.report.provenance import command
 from redense.experiment.results import Results, Row
-from redense.experiment.run import run
 from redense.experiment.shown import read_shown
 from redense.phases import Phase
 
 MOST_BYTES = 4_000_000
-
-
-@pytest.fixture(scope="module")
-def audited(recipe, tmp_path_factory):
-    """A finished run with controls, two seeds and audits."""
-    folder = tmp_path_factory.mktemp("audited") / "run"
-    every = dataclasses.replace(
-        recipe, seeds=(0, 1), controls=("longer", "llr"), audit=("lira",), references=4, protocols=("all", "half")
-    )
-    run(every, folder, workers=0)
-    return folder
-
-
-def charts(page):
-    """The charts' values, as the page's script reads them."""
-    (text,) = re.findall(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
-    return json.loads(text)
 
 
 def values(chart, view=0):
@@ -130,16 +113,10 @@ def test_weights_are_those_of_the_checkpoints(audited):
 def test_a_page_is_small_names_no_address_and_holds_no_example(audited, npz):
     page = (audited / "report.html").read_text()
     assert len(page.encode()) < MOST_BYTES
-    own = page.replace(rendering_library(), "").replace("http://www.w3.org/2000/svg", "")  # a name, no address
+    own = page.replace(library(), "").replace("http://www.w3.org/2000/svg", "")  # a name, no address
     assert not re.findall(r"(?:https?:)?//[a-z][\w.-]+\.[a-z]{2,}", own)
     assert "data:image" not in own
     assert "<img" not in own
-
-
-def rendering_library():
-    from redense.page.render import _text
-
-    return _text("vendor/plotly-basic.min.js")
 
 
 def test_a_finished_folder_is_drawn_without_torch_and_scikit_learn(audited, tmp_path):
@@ -180,7 +157,7 @@ def test_an_unfinished_run_has_a_report(undisturbed, audited, tmp_path):
 def test_several_runs_stand_side_by_side_and_need_a_name(audited, undisturbed, tmp_path):
     page = write_report([audited, undisturbed], tmp_path / "both.html").read_text()
     assert {"run1-accuracy", "run2-accuracy", "run1-roc-phases"} <= set(charts(page))
-    ids = re.findall(r' id="([^"]+)"', page.replace(rendering_library(), ""))
+    ids = re.findall(r' id="([^"]+)"', page.replace(library(), ""))
     assert len(ids) == len(set(ids))
     with pytest.raises(FolderError, match="got 2 runs and no file"):
         write_report([audited, undisturbed])
@@ -231,8 +208,8 @@ def test_names_from_outside_are_shown_as_they_are(name):
     recipe = Recipe(data=name, model="mlp", epochs=(1, 1, 1))
     page = report_html([Found(_Named(name), recipe, Results(recipe, 100, 100, (row,)), (), None, None)])
     assert "<script>alert" not in page
-    assert "<img" not in page.replace(rendering_library(), "")
-    assert page.count("<script") - rendering_library().count("<script") == 3
+    assert "<img" not in page.replace(library(), "")
+    assert page.count("<script") - library().count("<script") == 3
 
 
 class _Named:

@@ -155,7 +155,7 @@ def training_charts(results: Results, shown: Shown | None) -> list[Chart]:
     }
     if shown is not None and shown.losses:
         losses = shown.losses
-        curves["loss"] = ("Training loss", "mean cross-entropy", lambda row: losses.get(row.checkpoint, ()))
+        curves["losses"] = ("Training loss", "mean cross-entropy", lambda row: losses.get(row.checkpoint, ()))
     caption = "After every epoch, phase after phase on one axis; the mean over seeds. Dotted lines: a new phase begins."
     epochs = max(total(phases) for phases in results.recipe.lineages())
     few = tuple((float(epoch), str(epoch)) for epoch in range(1, epochs + 1)) if epochs <= FEW_EPOCHS else ()
