@@ -61,6 +61,12 @@ def audited_run(audited_recipe, tmp_path_factory):
     return folder, console.printed
 
 
+@pytest.fixture(scope="session")
+def audited(audited_run):
+    """The folder alone."""
+    return audited_run[0]
+
+
 @pytest.fixture
 def fashion_mnist():
     root = os.environ.get("REDENSE_DATA")

@@ -80,6 +80,8 @@ def test_imports_by_string_are_these_and_no_others():
             "redense.experiment.engines.fork_server",
             "redense.experiment.engines.worker",
         },
+        "experiment/report/page.py": {"redense.auditing", "redense.experiment.report"},
+        "page/render.py": {"redense.page"},
         "experiment/recipe.py": {"redense.experiment.recipes"},
     }
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from auditing.models import CODES, Lookup, leaky, numbered, numbers, with_references
 from claims.noise import noise
+from pages import charts
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -168,7 +169,8 @@ def test_a_result_survives_json_and_shows_in_all_forms(tmp_path):
     page = (tmp_path / "audit.html").read_text()
     assert result.verdict.sentence.split("'")[0] in page
     assert "LiRA online" in page
-    assert 'src="data:image/png;base64,' in page
+    assert "Content-Security-Policy" in page
+    assert [one["name"] for one in charts(page)["roc"]["views"][0]["series"]][-1] == "guessing"
     result.save_figure(tmp_path / "roc.png")
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(KeyError, match="not in this audit"):

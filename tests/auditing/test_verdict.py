@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from auditing.models import leaky, with_references
+from pages import charts
 from scipy.special import ndtri
 
 import redense
@@ -139,7 +140,9 @@ def test_the_same_attack_is_marked_in_table_picture_and_page(tmp_path):
         assert [line.split(" *")[0] for line in str(result).splitlines() if " * " in line] == [name]
         result.to_html(tmp_path / "audit.html")
         page = (tmp_path / "audit.html").read_text()
-        assert page.count('class="strongest"') == page.count(f"<td>{name} *</td>") == 1
+        assert page.count('class="strong"') == page.count(f'<th scope="row">{name} *</th>') == 1
+        series = charts(page)["roc"]["views"][0]["series"]
+        assert [one["name"] for one in series if one.get("strong")] == [f"{name} (strongest)"]
         (axes,) = roc_figure([("dense", result)]).axes
         thick = [line.get_label() for line in axes.get_lines() if line.get_linewidth() > 2]
         assert thick == [name]

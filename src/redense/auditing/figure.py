@@ -48,7 +48,7 @@ def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
         least = 1 / result.nonmembers
         axes.plot([least, 1], [least, 1], color="#999999", linestyle=":", linewidth=1.2, label="guessing")
         strongest = result.verdict.attack
-        for name in _drawn(result):
+        for name in pictured(result):
             fpr, tpr = result.curves[name]
             steps = [(x, y) for x, y in zip(fpr, tpr, strict=True) if y > 0]
             x, y = [max(x, least) for x, _ in steps], [y for _, y in steps]
@@ -74,7 +74,7 @@ def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
     return figure
 
 
-def _drawn(result: AuditResult) -> list[str]:
+def pictured(result: AuditResult) -> list[str]:
     """Choose the attacks whose curves there is room for, the strongest among them."""
     names = [name for name in PICTURED if name in result.curves] or list(result.curves)
     strongest = result.verdict.attack
@@ -85,5 +85,5 @@ def _drawn(result: AuditResult) -> list[str]:
 
 def _colours(results: Sequence[AuditResult]) -> dict[str, str]:
     """Give every attack that is drawn the same colour in all panels."""
-    names = dict.fromkeys(name for result in results for name in _drawn(result))
+    names = dict.fromkeys(name for result in results for name in pictured(result))
     return dict(zip(names, cycle(COLOURS)))  # as many as there are attacks

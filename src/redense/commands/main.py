@@ -18,6 +18,7 @@ from redense.text import did_you_mean
 COMMANDS = {
     "run": "Train a recipe dense, sparse and dense again, and print the table of every phase.",
     "audit": "Say what a model gives away about its training data.",
+    "report": "Write one HTML page about a run, or about several side by side.",
     "export": "Write the model of one phase of a finished run to a file.",
     "data": "Say what data there are, and where.",
     "doctor": "Say what redense finds on this machine, and try it for a few seconds.",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from redense.data.batches import TensorData
 from redense.seeding import derive
+
+if TYPE_CHECKING:  # plans and results are read without PyTorch
+    import torch
+
+    from redense.data.batches import TensorData
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Split:
 
 def split(data: TensorData, member_set: MemberSet | None) -> Split:
     """Part the data into members and held-out test examples; without a member set, all training data are members."""
+    import torch
+
     if member_set is None:
         return Split(data.x_train, data.y_train, data.x_test, data.y_test)
     included = torch.from_numpy(member_set.included(len(data.y_train) + len(data.y_test))).to(data.y_train.device)
@@ -80,6 +85,8 @@ def places(data: TensorData, member_set: MemberSet | None) -> tuple[torch.Tensor
 
     Two int64 tensors on the CPU, of places among the training, then the test examples.
     """
+    import torch
+
     training = len(data.y_train)
     member = included(member_set, training, training + len(data.y_test))
     outside = np.flatnonzero(~member)

@@ -21,6 +21,7 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.display import counted
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.measure import measure
+from redense.experiment.page import write_report
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases, write_replicates
 from redense.experiment.report.audits import audit_summary, save_audit_traces
@@ -44,9 +45,10 @@ def audit_run(
     Raises `FolderError` when the folder holds no finished phase of a run.
     """
     AuditSettings(attacks=attacks)  # raises for those that do not exist
-    return audit_prepared(
-        _prepared_as_trained(folder, data_root, device), Store(folder, reads_only=True), console, attacks
-    )
+    prepared = _prepared_as_trained(folder, data_root, device)
+    rows = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)
+    console.print(prose(f"Written: {write_report([folder])}"))
+    return rows
 
 
 def audit_prepared(

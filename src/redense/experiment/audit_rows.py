@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from redense.attacks.references import Array
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult, flat_attack
 from redense.experiment.equal_accuracy import Trace
 from redense.files.reading import Written, build, field, fields, mapping
 from redense.files.writing import write_whole
-from redense.metrics.roc import Members
+from redense.metrics.roc import Array, Members
 from redense.phases import COLUMNS as PHASE_COLUMNS
 from redense.phases import Phase
 from redense.text import csv_lines, csv_text

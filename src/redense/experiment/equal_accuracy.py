@@ -6,13 +6,16 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from redense.experiment.checkpoints import Epoch
 from redense.experiment.comparison import Comparison, Quantity, over_seeds
 from redense.metrics.roc import Array
 from redense.phases import Phase
+
+if TYPE_CHECKING:
+    from redense.experiment.checkpoints import Epoch
 
 GRID = 21
 """Test accuracies at which two curves are compared."""

@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redense.errors import FolderError
-from redense.experiment.checkpoints import Store
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
 from redense.files.reading import Written, fields
 from redense.files.writing import why, write_whole
+
+if TYPE_CHECKING:
+    from redense.experiment.checkpoints import Store
 
 RECIPE_FILE = "recipe.json"
 PLAN_FILE = "plan.json"
@@ -55,6 +58,8 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int) -> Iterator[RunFo
     Raises `FolderError`, leaving everything as it was, when the path is no folder or cannot be written, when another
     run is using it, when it holds another recipe's run, or when the disk has less than `needed_bytes` left.
     """
+    from redense.experiment.checkpoints import Store  # loads PyTorch, which reading a folder's recipe does not need
+
     check_folder(path, recipe, needed_bytes)
     created = _first_missing(path)
     try:

@@ -21,7 +21,7 @@ from redense.experiment.resources import Resources
 from redense.experiment.results import Results
 from redense.experiment.show import show_closing, show_comparisons, show_engine, show_network, show_results
 from redense.experiment.train import Outcome, train
-from redense.experiment.write import write_pictures, write_results
+from redense.experiment.write import write_page, write_pictures, write_results
 
 
 def run(
@@ -90,6 +90,8 @@ def run(
             results = Results.load(out)
         elif results.rows:  # an audit adds claims, and then shows all
             show_comparisons(results, console)
+        if results.rows:
+            written += write_page(results, folder.store)
         _refuse_failures(outcome, prepared)
         show_closing(results, out, written, console)
     return results

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from redense.experiment.checkpoints import Store
+from redense.experiment.page import write_report
 from redense.experiment.report.figures import save_table_figure
 from redense.experiment.report.traces import save_results_traces
 from redense.experiment.results import FILE, Results
+from redense.experiment.shown import write_shown
+from redense.experiment.weights import shown_of
 from redense.files.writing import write_whole
 
 
@@ -22,3 +26,9 @@ def write_pictures(results: Results, folder: Path) -> list[str]:
     save_table_figure(results, folder / "table.png")
     save_results_traces(results, folder / "accuracy-leakage.png")
     return ["table.png", "accuracy-leakage.png"]
+
+
+def write_page(results: Results, store: Store) -> list[str]:
+    """Write the report of results with any rows, and what it shows of their checkpoints; return the page's name."""
+    write_shown(shown_of(results, store), store.root)
+    return [write_report([store.root]).name]

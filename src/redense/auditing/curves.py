@@ -1,0 +1,92 @@
+"""ROC curves as charts of a page, on logarithmic axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from redense.auditing.figure import pictured
+from redense.page.chart import Axis, Chart, Series, View
+
+if TYPE_CHECKING:
+    from redense.auditing.result import AuditResult
+
+LONG = 1.3
+"""A factor from which on a part of a curve is drawn with points between: straight in rates is bent on log axes."""
+BETWEEN = 6
+GUESSING = 7
+
+
+def roc_chart(key: str, title: str, results: Sequence[tuple[str, AuditResult]], choice: str = "audit") -> Chart:
+    """Draw titled results, a view each, with a line an attack; the one that the verdict names is thick."""
+    views = []
+    names = list(dict.fromkeys(name for _, result in results for name in pictured(result)))
+    for name, result in results:
+        strongest = result.verdict.attack
+        series = [
+            roc_series(
+                f"{attack} (strongest)" if attack == strongest else attack,
+                result,
+                attack,
+                names.index(attack),
+                strong=attack == strongest,
+            )
+            for attack in pictured(result)
+        ]
+        views.append(View(name, (*series, guessing(result.nonmembers))))
+    caption = (
+        "A line an attack: from left to right it wrongly accuses more non-members, and the higher it is, the more "
+        "members it finds. The thick line is the strongest attack. Both axes are logarithmic."
+    )
+    least = min(1 / result.nonmembers for _, result in results)
+    return Chart(key, title, caption, *roc_axes(least), tuple(views), choice)
+
+
+def roc_axes(least: float) -> tuple[Axis, Axis]:
+    """Return the axes, from the least false-positive rate that there can be, above 0, to 1."""
+    ends = (least, 1.0)
+    return (
+        Axis("non-members wrongly accused (FPR)", log=True, ends=ends),
+        Axis("members found (TPR)", log=True, ends=ends),
+    )
+
+
+def roc_series(
+    name: str, result: AuditResult, attack: str, look: int, *, strong: bool = False, symbol: int | None = None
+) -> Series:
+    """Return one attack's curve."""
+    x, y = on_log_axes(*result.curves[attack], 1 / result.nonmembers)
+    return Series(name, x, y, look, "curve", strong=strong, symbol=symbol)
+
+
+def guessing(nonmembers: int) -> Series:
+    """Return the diagonal."""
+    ends = (1 / nonmembers, 1.0)
+    return Series("guessing", ends, ends, GUESSING, "level")
+
+
+def on_log_axes(fpr: Sequence[float], tpr: Sequence[float], least: float) -> tuple[list[float], list[float]]:
+    """Return a curve from (0, 0) to (1, 1) as points to be joined by straight lines on logarithmic axes from `least`.
+
+    Between two of a curve's points it is straight in the rates themselves: examples with equal scores are found in
+    random order. Such parts get points between, where they are long.
+
+    >>> x, y = on_log_axes([0.0, 1.0], [0.0, 1.0], 0.01)
+    >>> x == y, x[0], x[-1]
+    (True, 0.01, 1.0)
+    """
+    points = np.array([fpr, tpr], dtype=float)
+    along = points.sum(axis=0)  # grows from point to point, also where one of the two stays
+    start, end = np.maximum(points[:, :-1], least), np.maximum(points[:, 1:], least)
+    steeper = (end / start).argmax(axis=0)
+    part = np.arange(len(steeper))
+    long = part[(end / start)[steeper, part] > LONG]
+    between = np.geomspace(start[steeper[long], long], end[steeper[long], long], BETWEEN + 2)[:-1]
+    first, last = points[steeper[long], long], points[steeper[long], long + 1]
+    added = along[long] + (between - first) / (last - first) * (along[long + 1] - along[long])
+    places = np.unique(np.concatenate([along, added.ravel()]))
+    x, y = (np.interp(places, along, values) for values in points)
+    seen = (x >= least) | (y >= least)
+    return np.maximum(x[seen], least).tolist(), np.maximum(y[seen], least).tolist()

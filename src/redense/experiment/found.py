@@ -1,0 +1,85 @@
+"""What a run's folder holds for its report, finished or not; read without PyTorch where everything is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from redense.errors import FolderError
+from redense.experiment.audit_rows import FILE as AUDIT_FILE
+from redense.experiment.audit_rows import AuditRow, read_rows
+from redense.experiment.folder import PLAN_FILE, RECIPE_FILE, read_plan, read_recipe
+from redense.experiment.plan import Fingerprints
+from redense.experiment.recipe import Recipe
+from redense.experiment.results import FILE, Results
+from redense.experiment.shown import Shown, is_of, read_shown, write_shown
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run's folder, read. `results` have no rows where nothing is measured yet; the others are None or empty."""
+
+    folder: Path
+    recipe: Recipe
+    results: Results
+    audits: tuple[AuditRow, ...]
+    shown: Shown | None
+    plan: Fingerprints | None
+
+    @property
+    def name(self) -> str:
+        """What the run is called: as its folder."""
+        return self.folder.resolve().name
+
+    @property
+    def state(self) -> str:
+        """Say what is missing of an unfinished run; nothing of a finished one."""
+        planned = len({phase for phases in self.recipe.lineages() for phase in phases}) * len(self.recipe.seeds)
+        measured = len(self.results.rows)
+        if measured >= planned:
+            return ""
+        trained = "" if measured else f" {self._trained()} phases of targets and reference models are trained."
+        return (
+            f"This run is not finished: {measured} of {planned} phases of the table are measured.{trained} The same "
+            "`redense run` command goes on where it stopped, and writes this page anew."
+        )
+
+    def _trained(self) -> int:
+        return sum(1 for _ in self.folder.glob("checkpoints/*/checkpoint.json"))
+
+
+def find(folder: Path) -> Found:
+    """Read a run's folder.
+
+    Raises `FolderError` where there is neither a recipe nor results, and for files that cannot be read.
+    """
+    results = Results.load(folder) if (folder / FILE).exists() else None
+    recipe = results.recipe if results and not (folder / RECIPE_FILE).exists() else read_recipe(folder)
+    results = results or Results(recipe, 0, 0, ())
+    return Found(
+        folder,
+        recipe,
+        results,
+        tuple(read_rows(folder)) if (folder / AUDIT_FILE).exists() else (),
+        _shown(folder, results),
+        read_plan(folder) if (folder / PLAN_FILE).exists() else None,
+    )
+
+
+def _shown(folder: Path, results: Results) -> Shown | None:
+    """Read what the checkpoints gave, or take it from them anew; None where they are gone."""
+    keys = {row.checkpoint: row for row in results.rows}
+    try:
+        shown = read_shown(folder)
+        if is_of(shown, keys):
+            return shown
+    except FolderError:
+        pass  # none yet, or of another format: what follows makes it
+    if not keys or not any((folder / "checkpoints" / key).is_dir() for key in keys):
+        return None
+    from redense.experiment.checkpoints import Store
+    from redense.experiment.weights import shown_of
+
+    shown = shown_of(results, Store(folder, reads_only=True))
+    write_shown(shown, folder)
+    return shown

@@ -1,0 +1,144 @@
+"""What a run found, in two sentences: what the method gained, and what it gives away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from redense.experiment.comparison import Comparison
+from redense.metrics.spread import Spread
+from redense.phases import NAMES, Phase
+from redense.text import interval_text, p_text
+
+if TYPE_CHECKING:
+    from redense.experiment.audit_rows import AuditRow
+    from redense.experiment.results import Results, Row
+
+
+def conclusion(results: Results, audits: Sequence[AuditRow] = ()) -> tuple[str, str]:
+    """Say what the method's last phase gained against what has the same budget, and what it gives away.
+
+    A gain is claimed only for a phase that several seeds show to beat every control of the run.
+
+    >>> from redense.experiment.recipe import Recipe
+    >>> from redense.experiment.results import Results
+    >>> conclusion(Results(Recipe(), 0, 0, ()))[0]
+    'No phase is measured yet.'
+    """
+    if not results.rows:
+        return "No phase is measured yet.", "So nothing is known of what the network gives away."
+    return gain(results), leak(results, audits)
+
+
+def gain(results: Results) -> str:
+    """Say whether any last phase beats all controls, or how far the best one is from them."""
+    best = best_group(results)
+    if best is None:
+        return "The method's last phase is not measured yet at any sparsity."
+    final, name = results.recipe.final_phase.kind, NAMES[results.recipe.final_phase.kind]
+    against = "control" if results.recipe.controls else "dense"
+    found = [
+        one
+        for one in results.comparisons
+        if (one.quantity, one.second.kind, one.first.kind) == ("test_accuracy", final, against)
+    ]
+    accuracy = f"{100 * _mean(best, 'test_accuracy'):.2f}%"
+    reached = f"the best, {best[0].phase.label}, reaches a test accuracy of {accuracy}"
+    if not any(one.claimed for one in found):
+        return f"With one seed nothing is shown about phases: {reached}{_beside(results)}."
+    by_phase: dict[Phase, list[Comparison]] = {}
+    for one in found:
+        by_phase.setdefault(one.second, []).append(one)
+    winners = [phase for phase, each in by_phase.items() if all(one.shown and _above(one) for one in each)]
+    what = "every control of the same budget" if against == "control" else "dense training"
+    if not winners:
+        nearest = max(by_phase.values(), key=lambda each: min(one.difference or 0.0 for one in each))
+        least = min(nearest, key=lambda one: one.difference or 0.0)
+        side = "above" if _above(least) else "below"
+        return (
+            f"At no sparsity is {name} training shown to beat {what}: the nearest, {least.second.label}, lies "
+            f"{_points(least)} {side} {_name(least.first)}{_rests(least)}{_alone(against)}."
+        )
+    best_winner = max(winners, key=lambda phase: min(one.difference or 0.0 for one in by_phase[phase]))
+    least = min(by_phase[best_winner], key=lambda one: one.difference or 0.0)
+    others = "" if len(winners) == 1 else f" (and so do {len(winners) - 1} more sparsities)"
+    return (
+        f"{best_winner.label[:1].upper()}{best_winner.label[1:]} beats {what}{others}: by {_points(least)} against "
+        f"{'the nearest, ' * (against == 'control')}{_name(least.first)}{_rests(least)}{_alone(against)}."
+    )
+
+
+def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
+    """Say what the best of the last phases gives away: by its audit, else by the confidence threshold alone."""
+    group = best_group(results) or results.groups()[0]
+    phase = group[0].phase
+    audited = [row for row in audits if row.phase == phase]
+    if audited:
+        row = audited[0]
+        says = row.result.verdict.sentence.removesuffix(".")
+        return f"In the audit ({row.name}): {says[:1].lower()}{says[1:]}."
+    interval = inference(group).interval if len(group) > 1 else group[0].inference_interval
+    ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
+    return (
+        f"Who sees how sure {phase.label} is of an example tells training from other examples with an accuracy of "
+        f"{100 * _mean(group, 'inference_accuracy'):.2f}%{ends}, where guessing is right in 50%; stronger attacks "
+        "exist, and an audit makes them."
+    )
+
+
+def best_group(results: Results) -> tuple[Row, ...] | None:
+    """Return the rows, a seed each, of the last phase at the sparsity where its mean test accuracy is highest."""
+    final = results.recipe.final_phase
+    groups = [
+        group for group in results.groups() if (group[0].phase.kind, group[0].phase.round) == (final.kind, final.round)
+    ]
+    return max(groups, key=lambda group: _mean(group, "test_accuracy"), default=None)
+
+
+def inference(group: Sequence[Row]) -> Spread:
+    """Summarise the inference accuracies of a phase over seeds."""
+    return Spread.of_best_accuracy(
+        [row.inference_accuracy for row in group],
+        [row.inference_accuracy_cross_fitted for row in group],
+        [row.inference_interval for row in group],
+    )
+
+
+def _mean(group: Sequence[Row], name: str) -> float:
+    return Spread.of(getattr(row, name) for row in group).mean
+
+
+def _above(one: Comparison) -> bool:
+    return (one.difference or 0.0) > 0
+
+
+def _points(one: Comparison) -> str:
+    return f"{abs(100 * (one.difference or 0.0)):.2f} points"
+
+
+def _rests(one: Comparison) -> str:
+    """Say in brackets how sure a difference is."""
+    interval = "" if one.interval is None else f"95% interval of the difference {interval_text(one.interval, 100, 2)}, "
+    p = "" if one.p is None else f"{p_text(one.p)}, "
+    return f" ({interval}{p}{one.seeds} seeds)"
+
+
+def _alone(against: str) -> str:
+    return "" if against == "control" else "; without a control of the same budget, longer training may explain it"
+
+
+def _name(phase: Phase) -> str:
+    return phase.lineage if phase.kind == "control" else phase.label
+
+
+def _beside(results: Results) -> str:
+    """Name what stands beside the last phase: the controls of the same budget, else dense training."""
+    final = results.recipe.final_phase
+    beside = [
+        group
+        for group in results.groups()
+        if (group[0].phase.beside == final.kind and group[0].phase.round == final.round)
+        or (group[0].phase.kind == "dense" and not results.recipe.controls)
+    ]
+    named = [f"{_name(group[0].phase)} {100 * _mean(group, 'test_accuracy'):.2f}%" for group in beside]
+    return f"; {' and '.join(named)}" if named else ""

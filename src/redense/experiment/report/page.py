@@ -1,0 +1,138 @@
+"""A run's report: its conclusion, tables and charts as one HTML page that needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from redense import __version__
+from redense.auditing.page import audit_values
+from redense.experiment.report.audit_charts import roc_charts
+from redense.experiment.report.charts import accuracy_charts, leakage_chart, rate_chart, training_charts
+from redense.experiment.report.comparisons import audit_sentences, leakage_sentences
+from redense.experiment.report.conclusion import conclusion, inference
+from redense.experiment.report.examples import example_pictures
+from redense.experiment.report.provenance import command, origins, settings
+from redense.experiment.report.weight_charts import weight_charts
+from redense.metrics.spread import Spread
+from redense.page.chart import Chart
+from redense.page.render import render
+from redense.text import interval_text, p_text
+
+if TYPE_CHECKING:
+    from redense.experiment.audit_rows import AuditRow
+    from redense.experiment.comparison import Comparison
+    from redense.experiment.found import Found
+    from redense.experiment.results import Results, Row
+
+MOST_EXPOSED = 4
+"""Examples that a line of the table of the most exposed names."""
+Cells = list[str]
+
+
+def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
+    """Render runs, one after another, with a table of all where there are several."""
+    parts = [_part(run, f"run{number}-" if len(runs) > 1 else "", show_examples) for number, run in enumerate(runs, 1)]
+    title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs side by side"
+    # audits are written out of the first seed; how to read them stands once, at the end
+    results = [(row.name, row.result) for run in runs for row in run.audits[:1]]
+    return render(
+        "report.html",
+        ["redense.experiment.report", "redense.auditing"],
+        [chart for part in parts for group in part["charts"].values() for chart in group],
+        title=title,
+        runs=parts,
+        version=__version__,
+        show_examples=show_examples,
+        **{**audit_values(results), "audits": []},
+    )
+
+
+def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
+    """Gather everything that the template says of a run; `prefix` tells its charts from another run's."""
+    results, audits, seed = run.results, run.audits, run.recipe.seeds[0]
+    first = [row for row in audits if row.seed == seed]
+    charts: dict[str, list[Chart]] = {
+        "accuracy": [*accuracy_charts(results), *rate_chart(results, audits)] if results.rows else [],
+        "roc": roc_charts(results, audits),
+        "training": [*training_charts(results, run.shown), *leakage_chart(results, audits)] if results.rows else [],
+        "weights": weight_charts(run.shown) if run.shown else [],
+    }
+    return {
+        "name": run.name,
+        "title": _title(run),
+        "prefix": prefix,
+        "conclusion": conclusion(results, audits),
+        "state": run.state,
+        "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
+        "head": _head(results),
+        "lines": [_line(group, results) for group in results.groups()],
+        "comparisons": [_compared(one) for one in results.comparisons],
+        "sentences": [*leakage_sentences(results), *audit_sentences(results)],
+        "audits": audit_values([(row.name, row.result) for row in first])["audits"],
+        "seed": seed,
+        "exposed": [_exposed(row) for row in first if row.result.exposed],
+        "pictures": example_pictures(run, first) if show_examples else [],
+        "command": command(run.recipe, run.folder),
+        "settings": settings(run.recipe),
+        "origins": origins(run.plan, run.shown),
+    }
+
+
+def _title(run: Found) -> str:
+    return f"{run.recipe.data}, {run.recipe.method.upper()}: the run {run.name}"
+
+
+def _head(results: Results) -> Cells:
+    several = len(results.recipe.seeds) > 1
+    over = ["test, 95% interval"] * several
+    return ["phase", "train %", "test %", *over, "inference %", "inference, 95% interval", "zeros %", "seeds"]
+
+
+def _line(group: Sequence[Row], results: Results) -> Cells:
+    """Write a phase's figures in percent: mean ± standard deviation over seeds, or those of the only one."""
+    test = Spread.of((row.test_accuracy for row in group), (0.0, 1.0))
+    interval = inference(group).interval if len(group) > 1 else group[0].inference_interval
+    return [
+        group[0].phase.label,
+        _percent(group, "train_accuracy"),
+        _percent(group, "test_accuracy"),
+        *([_ends(test.interval)] * (len(results.recipe.seeds) > 1)),
+        _percent(group, "inference_accuracy"),
+        _ends(interval),
+        f"{100 * group[0].measured_sparsity:.1f}",
+        str(len(group)),
+    ]
+
+
+def _percent(group: Sequence[Row], name: str) -> str:
+    spread = Spread.of(100 * getattr(row, name) for row in group)
+    return f"{spread.mean:.2f}" + (f" ± {spread.deviation:.2f}" if spread.deviation is not None else "")
+
+
+def _ends(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else interval_text(interval, 100, 2)
+
+
+def _compared(one: Comparison) -> Cells:
+    """Write a comparison of two phases: who, in what, by how much, and what that shows."""
+    p = one.p if one.claimed else one.mcnemar.holm if one.mcnemar else None
+    if one.claimed:
+        says = ("higher" if (one.difference or 0) > 0 else "lower") if one.shown else "no difference shown"
+    else:
+        says = "these networks differ" if one.networks_differ else "one seed: nothing about phases"
+    return [
+        f"{one.second.label} - {one.first.label}",
+        one.quantity.replace("_", " "),
+        f"{100 * (one.difference or 0.0):+z.2f}",
+        _ends(one.interval),
+        "-" if p is None else p_text(p),
+        says,
+    ]
+
+
+def _exposed(row: AuditRow) -> Cells:
+    """Name the most exposed members of an audit by place, class and risk, and nothing of their contents."""
+    most = [f"{one.name} (class {one.label}, {one.risk:.4f})" for one in row.result.exposed[:MOST_EXPOSED]]
+    return [row.name, *most, *["-"] * (MOST_EXPOSED - len(most))]

@@ -1,0 +1,85 @@
+"""Charts of weights: their histograms through the phases, and how many each tensor keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from redense.experiment.report.charts import LOOKS
+from redense.experiment.shown import Shown, State, Weights
+from redense.page.chart import Axis, Chart, Series, View
+from redense.phases import NAMES
+from redense.text import percent
+
+ALL = "all prunable weights"
+PRUNED = 4
+"""The look of a dense network's weights that a mask has just been laid on."""
+
+
+def weight_charts(shown: Shown) -> list[Chart]:
+    """Draw the histograms of every tensor, a view a tensor and sparsity, and the share of weights kept."""
+    if not shown.weights:
+        return []
+    sparsities = sorted({state.phase.sparsity for state in shown.weights[0].states if state.phase.sparsity is not None})
+    views = [_histograms(weights, sparsity) for sparsity in sparsities for weights in shown.weights]
+    caption = (
+        f"How many weights have which value, seed {shown.seed}. Pruning cuts the middle out of the dense network's; "
+        "the sparse phase trains what is left; in the re-dense phase the gap fills again from zero. Weights that are "
+        "exactly zero are counted in the legend, not drawn. Where a line leaves the picture, the table has its height."
+    )
+    kept = View("", tuple(_kept(shown, sparsity, place) for place, sparsity in enumerate(sparsities)))
+    ticks = tuple((float(place), one.name or "all") for place, one in enumerate(shown.weights))
+    return [
+        Chart(
+            "weights",
+            "Weights through the phases",
+            caption,
+            Axis("weight"),
+            Axis("weights in a bin"),
+            tuple(views),
+            "show",
+        ),
+        Chart(
+            "kept",
+            "Weights kept in each layer",
+            f"The share of each layer's weights that a sparse phase keeps, seed {shown.seed}; others keep all.",
+            Axis("", ticks=ticks),
+            Axis("weights kept, %"),
+            (kept,),
+        ),
+    ]
+
+
+def _histograms(weights: Weights, sparsity: float) -> View:
+    chosen = [state for state in weights.states if state.phase.sparsity is None or state.phase.sparsity == sparsity]
+    title = f"{weights.name or ALL}, sparsity {percent(sparsity)}"
+    # what has come back lies so near zero that its bin would leave no height for the others
+    height = max(max(state.counts) for state in chosen if state.phase.kind != "redense")
+    ends = (-weights.reach, weights.reach), (0.0, 1.25 * height)
+    return View(title, tuple(_outline(weights, state) for state in chosen), ends=ends)
+
+
+def _outline(weights: Weights, state: State) -> Series:
+    bins = len(state.counts)
+    edges = np.linspace(-weights.reach, weights.reach, bins + 1)
+    rounds = f", round {state.phase.round}" if state.phase.round > 1 else ""
+    name = "pruned" if state.moment == "pruned" else NAMES[state.phase.kind]
+    counted = f" ({state.zeros:,} zeros)" if state.zeros else ""
+    return Series(
+        f"{name}{rounds}{counted}",
+        ((edges[:-1] + edges[1:]) / 2).tolist(),
+        state.counts,
+        PRUNED if state.moment == "pruned" else LOOKS[state.phase.kind],
+        "steps",
+    )
+
+
+def _kept(shown: Shown, sparsity: float, look: int) -> Series:
+    found = [
+        (place, weights.name or "all", state.kept / weights.size)
+        for place, weights in enumerate(shown.weights)
+        for state in weights.states
+        if (state.phase.kind, state.moment, state.phase.sparsity, state.phase.round) == ("sparse", "end", sparsity, 1)
+    ]
+    x, places, kept = zip(*found, strict=True) if found else ((), (), ())
+    values = [100 * share for share in kept]
+    return Series(f"sparse {percent(sparsity)}", [float(place) for place in x], values, look, "bars", places=places)

@@ -1,0 +1,96 @@
+"""What a run's report shows beside results and audits: weights, losses and where they were made.
+
+It is small, and read without PyTorch; `redense.experiment.weights` takes it from the checkpoints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from redense.files.reading import Written, fields
+from redense.files.writing import write_whole
+from redense.phases import Phase
+
+Moment = Literal["end", "pruned"]
+FILE = "shown.json"
+FORMAT = 1
+_WRITTEN = Written(
+    "what a report shows of a run", FORMAT, "delete it: the report makes it anew where the checkpoints are there"
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """A tensor's weights at one moment of the first seed: after a phase, or as ``pruned`` when a sparse phase began.
+
+    `kept` weights are not masked, `zeros` are exactly 0, `beyond` lie outside the histogram; `counts` has the others,
+    in bins of equal width.
+    """
+
+    phase: Phase
+    moment: Moment
+    kept: int
+    zeros: int
+    beyond: int
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A tensor that pruning applies to, of `size` weights; its histograms reach from -`reach` to `reach`.
+
+    The one whose name is empty is all of them together.
+    """
+
+    name: str
+    size: int
+    reach: float
+    states: tuple[State, ...]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """When and on what a phase was finished, as its checkpoint says."""
+
+    finished: str
+    torch: str
+    python: str
+    machine: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a report shows: of the rows with the keys `checkpoints`, weights of `seed` alone.
+
+    `losses` has the mean training loss of every epoch and `environments` where it was made, by checkpoint; `machine`
+    what measured them, in words.
+    """
+
+    seed: int
+    checkpoints: tuple[str, ...]
+    losses: dict[str, tuple[float, ...]]
+    environments: dict[str, Environment]
+    weights: tuple[Weights, ...]
+    machine: dict[str, str]
+
+
+def write_shown(shown: Shown, folder: Path) -> None:
+    """Write what a report shows into a run's folder."""
+    write_whole(folder / FILE, json.dumps({"format": FORMAT, **dataclasses.asdict(shown)}) + "\n")
+
+
+def read_shown(folder: Path) -> Shown:
+    """Return what `write_shown` wrote; raise `FolderError` where nothing was, or in another format."""
+    return _WRITTEN.read(folder / FILE, partial(fields, Shown))
+
+
+def is_of(shown: Shown, checkpoints: Mapping[str, object]) -> bool:
+    """Tell whether it is about all these checkpoints."""
+    return set(checkpoints) <= set(shown.checkpoints)

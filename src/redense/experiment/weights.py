@@ -1,0 +1,142 @@
+"""Read off a run's checkpoints what its report shows of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from redense import __version__
+from redense.experiment.checkpoints import UNCHECKED, Checkpoint, Store
+from redense.experiment.results import Results
+from redense.experiment.shown import Environment, Moment, Shown, State, Weights
+from redense.files.reading import Unfit, fields
+from redense.phases import Phase
+
+BINS = 81
+"""Of a histogram: odd, so that one lies around zero."""
+WITHIN = 0.999
+"""The share of the first weights that a histogram reaches."""
+MOST_TENSORS = 40
+"""Tensors that have a histogram of their own; the picture of all together has every one."""
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
+TOGETHER = ""
+Values = dict[str, npt.NDArray[np.float32]]
+"""Weights by tensor, flat."""
+
+
+def shown_of(results: Results, store: Store) -> Shown:
+    """Read every finished phase's losses, and the weights of the first seed's; damaged checkpoints are left out."""
+    losses, environments = {}, {}
+    for row in results.rows:
+        checkpoint = store.load(row.checkpoint)
+        if checkpoint is not None:
+            losses[row.checkpoint] = tuple(epoch.loss for epoch in checkpoint.history)
+            found = _environment(store, row.checkpoint)
+            if found is not None:
+                environments[row.checkpoint] = found
+    keys = tuple(row.checkpoint for row in results.rows)
+    return Shown(results.recipe.seeds[0], keys, losses, environments, _weights(results, store), machine())
+
+
+def machine() -> dict[str, str]:
+    """Say in words what this machine is, and which versions run on it."""
+    versions = {name: version(name) for name in LIBRARIES}
+    return {
+        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "processor": _processor(),
+        "Python": platform.python_version(),
+        "redense": __version__,
+        **versions,
+    }
+
+
+def _processor() -> str:
+    """Name the processor as Linux does; elsewhere, what the platform says."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        named = []
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def _environment(store: Store, key: str) -> Environment | None:
+    try:
+        values = json.loads((store.finished_folder(key) / UNCHECKED).read_text(encoding="utf-8"))
+        return fields(Environment, {name: value for name, value in values.items() if name != "seconds"})
+    except (OSError, ValueError, AttributeError, Unfit):
+        return None  # no checksum covers it; a report that lacks it says so
+
+
+def _weights(results: Results, store: Store) -> tuple[Weights, ...]:
+    """Follow each tensor that any phase prunes, and all of them together, through the phases of the first seed."""
+    keys = {row.phase: row.checkpoint for row in results.rows if row.seed == results.recipe.seeds[0]}
+    names = _pruned_names(keys, store)
+    parts = {TOGETHER: names, **{name: [name] for name in names[:MOST_TENSORS]}} if names else {}
+    reach: dict[str, float] = {}
+    states: dict[str, list[State]] = {name: [] for name in parts}
+    sizes: dict[str, int] = {}
+    for phase, moment, values, kept in _moments(results, keys, store, names):
+        for part, tensors in parts.items():
+            weights = np.concatenate([values[name] for name in tensors])
+            sizes[part] = len(weights)
+            # of the first, dense phase, but for weights that are all zero
+            reach.setdefault(part, float(np.quantile(np.abs(weights), WITHIN)) or 1.0)
+            states[part].append(_state(phase, moment, weights, sum(kept[name] for name in tensors), reach[part]))
+    return tuple(Weights(name, sizes[name], reach[name], tuple(found)) for name, found in states.items() if found)
+
+
+def _pruned_names(keys: Mapping[Phase, str], store: Store) -> list[str]:
+    """Name the tensors that the first sparse phase masks."""
+    for phase, key in keys.items():
+        checkpoint = store.load(key) if phase.kind == "sparse" else None
+        if checkpoint is not None:
+            return list(checkpoint.masks)
+    return []
+
+
+def _moments(
+    results: Results, keys: Mapping[Phase, str], store: Store, names: list[str]
+) -> Iterator[tuple[Phase, Moment, Values, dict[str, int]]]:
+    """List the weights of each phase of the method, a sparse one's also as they were when it began, and what it kept.
+
+    At most two phases' weights are in memory at a time.
+    """
+    done: set[Phase] = set()
+    for phases in map(results.recipe.phases_at, results.recipe.sparsities):
+        before: Values | None = None
+        for phase in phases:
+            checkpoint = store.load(keys[phase]) if phase in keys else None
+            if checkpoint is None:
+                break
+            values, masks = _values(checkpoint, names), checkpoint.masks
+            kept = {name: int(masks[name].sum()) if name in masks else len(values[name]) for name in names}
+            if masks and before is not None:
+                yield phase, "pruned", {name: before[name] * _mask(masks, name) for name in names}, kept
+            if phase not in done:
+                yield phase, "end", values, kept
+            done.add(phase)
+            before = values
+
+
+def _mask(masks: Mapping[str, torch.Tensor], name: str) -> npt.NDArray[np.float32] | np.float32:
+    return masks[name].flatten().to(torch.float32).numpy() if name in masks else np.float32(1)
+
+
+def _values(checkpoint: Checkpoint, names: list[str]) -> Values:
+    return {name: checkpoint.model[name].detach().to(torch.float32).flatten().numpy() for name in names}
+
+
+def _state(phase: Phase, moment: Moment, weights: npt.NDArray[np.float32], kept: int, reach: float) -> State:
+    others = weights[weights != 0]
+    counts, _ = np.histogram(others, BINS, (-reach, reach))
+    return State(
+        phase, moment, kept, len(weights) - len(others), len(others) - int(counts.sum()), tuple(counts.tolist())
+    )

@@ -1,0 +1,152 @@
+"""Pages of a real run in a real browser, opened from disk: they draw, hold together, and everybody can read them."""
+
+import json
+import shutil
+from importlib.resources import files
+
+import pytest
+
+from redense.experiment.audit_rows import read_rows
+
+pytestmark = pytest.mark.browser
+SIZES = {"desk": (1280, 900), "phone": (390, 844)}
+PRINTED = 720
+"""Pixels of a printed page's width, A4 without its margins."""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium):
+    """Opens a page from disk; what it complains of and asks for is told at the end."""
+    contexts = []
+
+    def open_page(path, size="desk", scheme="light", **options):
+        width, height = SIZES[size]
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
+        page = context.new_page()
+        page.complaints, page.asked = [], []
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-drawn]")
+        contexts.append(context)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module", params=["report.html", "audit.html"])
+def path(request, audited):
+    return audited / request.param
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_draws_every_chart_asks_for_nothing_and_fits(opened, path, size, scheme):
+    page = opened(path, size, scheme)
+    assert page.complaints == []
+    assert page.asked == [path.as_uri()]
+    drawn = page.locator("figure[data-chart]")
+    assert drawn.count() == page.locator("figure[data-chart] svg.main-svg >> nth=0").count() * drawn.count() > 0
+    for number in range(drawn.count()):
+        traces = drawn.nth(number).locator(".trace")
+        assert traces.count() > 0, drawn.nth(number).get_attribute("data-chart")
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(opened, path, scheme):
+    # the page's own policy would not let a further script in
+    page = opened(path, scheme=scheme, bypass_csp=True)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text())
+    violations = page.evaluate("axe.run()")["violations"]
+    assert [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in violations] == []
+
+
+def test_the_policy_lets_no_other_script_run(opened, path):
+    page = opened(path)
+    page.evaluate("""() => {
+        const script = document.createElement("script");
+        script.textContent = "document.title = 'taken over'";
+        document.body.append(script);
+    }""")
+    assert page.title() != "taken over"
+    assert "Content Security Policy" in page.complaints[0]
+
+
+def test_lines_are_toggled_and_views_zoomed_by_keyboard(opened, audited):
+    page = opened(audited / "report.html")
+    figure = page.locator("figure[data-chart=accuracy]")
+    button = figure.get_by_role("button", name="re-dense")
+    before = figure.locator(".trace.scatter").count()
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "false"
+    page.wait_for_function(
+        "n => document.querySelectorAll('figure[data-chart=accuracy] .trace.scatter').length < n", arg=before
+    )
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    page.wait_for_function(
+        "n => document.querySelectorAll('figure[data-chart=accuracy] .trace.scatter').length == n", arg=before
+    )
+    spans = [_span(page)]
+    for name in ("Zoom in: Accuracy against sparsity", "Reset the view: Accuracy against sparsity"):
+        figure.get_by_role("button", name=name).press("Enter")
+        spans.append(_span(page))
+    assert spans[1] == pytest.approx(0.6 * spans[0])
+    assert spans[2] == pytest.approx(spans[0])
+    assert page.complaints == []
+
+
+def _span(page):
+    return page.evaluate("""() => {
+        const [low, high] = document.querySelector("figure[data-chart=accuracy] .plot")._fullLayout.yaxis.range;
+        return high - low;
+    }""")
+
+
+def test_a_chart_says_what_it_holds_in_a_table_and_changes_with_its_view(opened, audited):
+    page = opened(audited / "report.html")
+    figure = page.locator("figure[data-chart=roc-attacks]")
+    figure.locator("summary").press("Enter")
+    row = next(row for row in read_rows(audited) if row.seed == 0)
+    caption = figure.locator("caption")
+    assert caption.inner_text() == f"ROC by attack, {row.name}"
+    names = {*figure.locator("tbody th").all_inner_texts()}
+    assert any(name.startswith(row.result.verdict.attack or "LiRA") for name in names)
+    figure.get_by_role("combobox").select_option("1")
+    assert caption.inner_text() != f"ROC by attack, {row.name}"
+
+
+def test_a_printed_page_is_light_and_as_wide_as_paper(opened, path):
+    page = opened(path, scheme="dark")
+    page.set_viewport_size({"width": PRINTED, "height": 1000})
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.documentElement.scrollWidth") <= PRINTED
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_names_from_outside_are_text(opened, audited, tmp_path):
+    page = (audited / "report.html").read_text()
+    nasty = json.dumps("<img src=x onerror=alert(1)>").replace("<", "\\u003c").replace(">", "\\u003e")
+    (tmp_path / "page.html").write_text(page.replace('"re-dense"', nasty))
+    shown = opened(tmp_path / "page.html")
+    assert shown.locator("img").count() == 0
+    assert shown.get_by_role("button", name="<img src=x onerror=alert(1)>").count() > 0
+    assert shown.complaints == []

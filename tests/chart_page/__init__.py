@@ -1,0 +1,1 @@
+"""A template that uses every shared part of pages."""

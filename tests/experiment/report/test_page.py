@@ -1,0 +1,286 @@
+"""A run's report: its numbers are the run's, it holds together without the rest, and gives nothing away."""
+
+import dataclasses
+import itertools
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tyro
+from hypothesis import given
+from hypothesis import strategies as st
+from pages import charts, library
+
+from redense.commands.main import main
+from redense.commands.report import Report
+from redense.data import load
+from redense.errors import DataError, FolderError
+from redense.experiment.checkpoints import Store
+from redense.experiment.comparison import Comparison, PValue
+from redense.experiment.found import Found, find
+from redense.experiment.page import write_report
+from redense.experiment.recipe import Recipe, load_recipe
+from redense.experiment.report.conclusion import conclusion
+from redense.experiment.report.page import report_html
+from redense.experiment.report.provenance import command
+from redense.experiment.results import Results, Row
+from redense.experiment.shown import read_shown
+from redense.phases import Phase
+
+MOST_BYTES = 4_000_000
+
+
+def values(chart, view=0):
+    return {series["name"]: series for series in chart["views"][view]["series"]}
+
+
+def test_a_run_writes_its_report_and_the_numbers_are_those_of_its_results(audited):
+    page = (audited / "report.html").read_text()
+    rows = json.loads((audited / "results.json").read_text())["rows"]
+    drawn = charts(page)
+    for quantity, chart in (("test_accuracy", "accuracy"), ("inference_accuracy", "inference")):
+        found = values(drawn[chart])
+        for kind, name in (("sparse", "sparse"), ("redense", "re-dense")):
+            expected = [_mean(rows, quantity, phase=kind, sparsity=sparsity) for sparsity in (0.3, 0.9)]
+            np.testing.assert_allclose(found[name]["y"], expected, rtol=1e-6)
+        dense = _mean(rows, quantity, phase="dense")
+        np.testing.assert_allclose(found["dense"]["y"], dense, rtol=1e-6)
+        np.testing.assert_allclose(found["control-llr"]["y"], _mean(rows, quantity, lineage="control-llr"), rtol=1e-6)
+        assert f"{dense:.2f} ±" in page
+    curve = values(drawn["training"])["sparse 30%"]
+    histories = np.mean([row["history"] for row in rows if (row["phase"], row["sparsity"]) == ("sparse", 0.3)], axis=0)
+    np.testing.assert_allclose(curve["y"][1:], 100 * histories[:, 0], rtol=1e-6)
+    assert curve["x"] == [2, 3, 4]  # from the end of the dense phase's two epochs
+    leakage = values(drawn["leakage"])["sparse 30%"]
+    np.testing.assert_allclose([leakage["x"], leakage["y"]], 100 * histories.T, rtol=1e-6)
+
+
+def _mean(rows, quantity, **what):
+    return 100 * np.mean([row[quantity] for row in rows if what.items() <= row.items()])
+
+
+def test_the_audits_numbers_are_those_of_audit_json(audited):
+    page = (audited / "report.html").read_text()
+    rows = json.loads((audited / "audit.json").read_text())["rows"]
+    drawn = charts(page)
+    first = next(row for row in rows if row["seed"] == 0)["result"]
+    assert first["verdict"]["sentence"].replace("'", "&#39;") in page
+    assert f"{first['attacks'][0]['auc']:.4f}" in page
+    view = values(drawn["roc-phases"])["dense"]
+    fpr, tpr = first["curves"][first["primary"]]
+    least = 1 / first["nonmembers"]
+    points = [one for one in zip(fpr, tpr, strict=True) if min(one) > least]
+    drawn_points = list(zip(view["x"], view["y"], strict=True))
+    assert len(points) > 3
+    for point in points:
+        assert any(np.allclose(point, one, rtol=1e-5) for one in drawn_points)
+    assert all(len(x) <= 400 for row in rows for x, _ in row["result"]["curves"].values())
+
+
+def test_weights_are_those_of_the_checkpoints(audited):
+    """Against the obvious count, weight by weight."""
+    results, store, shown = Results.load(audited), Store(audited), read_shown(audited)
+    keys = {row.phase.label: row.checkpoint for row in results.rows if row.seed == 0}
+    dense, sparse, redense = (store.load(keys[name]) for name in ("dense", "sparse 30%", "re-dense 30%"))
+    assert [weights.name for weights in shown.weights] == ["", *sparse.masks]
+    for weights in shown.weights[1:]:
+        mask = sparse.masks[weights.name]
+        expected = {
+            ("dense", "end"): dense.model[weights.name],
+            ("sparse 30%", "pruned"): dense.model[weights.name] * mask,
+            ("sparse 30%", "end"): sparse.model[weights.name],
+            ("re-dense 30%", "end"): redense.model[weights.name],
+        }
+        states = {(state.phase.label, state.moment): state for state in weights.states}
+        edges = np.linspace(-weights.reach, weights.reach, 82)
+        for moment, tensor in expected.items():
+            state, flat = states[moment], tensor.flatten().numpy().astype(float)
+            others = flat[flat != 0]
+            inside = [(others >= low) & (others < high) for low, high in itertools.pairwise(edges)]
+            assert sum(abs(sum(one) - count) for one, count in zip(inside, state.counts, strict=True)) <= 2
+            assert state.zeros == sum(flat == 0)
+            assert state.zeros + state.beyond + sum(state.counts) == weights.size == len(flat)
+            assert state.kept == (int(mask.sum()) if "sparse" in moment[0] else weights.size)
+    kept = values(charts((audited / "report.html").read_text())["kept"])["sparse 90%"]
+    assert kept["y"] == pytest.approx([10] * len(kept["y"]), abs=3)
+
+
+def test_a_page_is_small_names_no_address_and_holds_no_example(audited, npz):
+    page = (audited / "report.html").read_text()
+    assert len(page.encode()) < MOST_BYTES
+    own = page.replace(library(), "").replace("http://www.w3.org/2000/svg", "")  # a name, no address
+    assert not re.findall(r"(?:https?:)?//[a-z][\w.-]+\.[a-z]{2,}", own)
+    assert "data:image" not in own
+    assert "<img" not in own
+
+
+def test_a_finished_folder_is_drawn_without_torch_and_scikit_learn(audited, tmp_path):
+    script = (
+        "import sys; from redense.experiment.page import write_report; from pathlib import Path; "
+        f"write_report([Path({str(audited)!r})], Path({str(tmp_path / 'report.html')!r})); "
+        "assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert (tmp_path / "report.html").read_text() == (audited / "report.html").read_text()
+
+
+def test_what_the_checkpoints_gave_is_taken_anew_when_it_is_missing(audited, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(audited, folder)
+    before = read_shown(folder)
+    (folder / "shown.json").write_text('{"format": 0}')
+    assert write_report([folder]) == folder / "report.html"
+    assert read_shown(folder) == before
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "shown.json").unlink()
+    write_report([folder])
+    assert {"accuracy", "training"} <= set(charts((folder / "report.html").read_text()))
+    assert "weights" not in charts((folder / "report.html").read_text())
+
+
+def test_an_unfinished_run_has_a_report(undisturbed, audited, tmp_path):
+    (tmp_path / "begun").mkdir()
+    shutil.copy(audited / "recipe.json", tmp_path / "begun")
+    page = write_report([tmp_path / "begun"]).read_text()
+    assert "No phase is measured yet." in page
+    assert "This run is not finished: 0 of 16 phases of the table are measured." in page
+    shutil.copy(undisturbed / "results.json", tmp_path / "begun")
+    assert "5 of 16 phases" in write_report([tmp_path / "begun"]).read_text()
+    assert "not finished" not in (undisturbed / "report.html").read_text()
+
+
+def test_several_runs_stand_side_by_side_and_need_a_name(audited, undisturbed, tmp_path):
+    page = write_report([audited, undisturbed], tmp_path / "both.html").read_text()
+    assert {"run1-accuracy", "run2-accuracy", "run1-roc-phases"} <= set(charts(page))
+    ids = re.findall(r' id="([^"]+)"', page.replace(library(), ""))
+    assert len(ids) == len(set(ids))
+    with pytest.raises(FolderError, match="got 2 runs and no file"):
+        write_report([audited, undisturbed])
+    with pytest.raises(FolderError, match="no recipe.json"):
+        write_report([tmp_path])
+
+
+def test_examples_are_shown_only_where_they_are_the_runs_and_no_code_is_called(audited, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", x=images, y=np.arange(12) % 2, x_test=images[:4], y_test=np.arange(4) % 2)
+    found = _on_data(find(audited), str(tmp_path / "images.npz"))
+    exposed = dataclasses.replace(
+        found.audits[0],
+        result=dataclasses.replace(found.audits[0].result, exposed=(_exposed(3, 0.5), _exposed(5, 0.75))),
+    )
+    shown = dataclasses.replace(found, audits=(exposed,))
+    page = report_html([shown], show_examples=True)
+    assert page.count("data:image/png;base64,") == 2
+    assert page.index("train 5, class") < page.index("train 3, class")
+    assert "These are training data" in page
+    assert "data:image/png" not in report_html([shown])
+    other = dataclasses.replace(shown, plan=dataclasses.replace(shown.plan, data="another"))
+    with pytest.raises(DataError, match="another fingerprint"):
+        report_html([other], show_examples=True)
+    with pytest.raises(DataError, match="no images"):
+        report_html([_on_data(shown, find(audited).recipe.data)], show_examples=True)
+    called = dataclasses.replace(shown, recipe=dataclasses.replace(shown.recipe, data="factories:data"))
+    with pytest.raises(DataError, match="calls no code"):
+        report_html([called], show_examples=True)
+
+
+def _on_data(found, data):
+    """The same run, as if it had been trained on other data."""
+    plan = dataclasses.replace(found.plan, data=load(data).fingerprint)
+    return dataclasses.replace(found, recipe=dataclasses.replace(found.recipe, data=data), plan=plan)
+
+
+def _exposed(example, risk):
+    from redense.auditing.result import Exposed
+
+    return Exposed(example, f"train {example}", 0, risk)
+
+
+@given(st.sampled_from(["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "a&b", "\u2028", "'\""]))
+def test_names_from_outside_are_shown_as_they_are(name):
+    phase = Phase("dense", 1, 1.0, None, 0)
+    row = Row(phase, 0.0, 0, 1.0, 0.9, 0.56, 0.55, (0.55, 0.57), 1.0, "key", ((0.9, 0.56),))
+    recipe = Recipe(data=name, model="mlp", epochs=(1, 1, 1))
+    page = report_html([Found(_Named(name), recipe, Results(recipe, 100, 100, (row,)), (), None, None)])
+    assert "<script>alert" not in page
+    assert "<img" not in page.replace(library(), "")
+    assert page.count("<script") - library().count("<script") == 3
+
+
+class _Named:
+    """A folder of any name, also one that no disk would take."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def resolve(self):
+        return self
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(),
+        load_recipe("digits"),
+        load_recipe("fashion-mnist-published"),
+        Recipe(
+            data="a b/'c'.npz",
+            seeds=(3, 1),
+            controls=("longer", "llr"),
+            audit=("lira",),
+            exclude=("layer1.*",),
+            lr=3e-4,
+        ),
+    ],
+)
+def test_the_command_makes_the_recipe_again(recipe, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("redense.experiment.run.run", lambda recipe, out, **_: made.append((recipe, str(out))))
+    words = shlex.split(command(recipe, tmp_path / "mine"))
+    assert words[0] == "redense"
+    main(words[1:])
+    assert made == [(recipe, "runs/mine")]
+
+
+def test_the_command_line_writes_it(audited, tmp_path, capsys):
+    main(["report", str(audited), "--out", str(tmp_path / "page.html")])
+    assert f"Written: {tmp_path / 'page.html'}" in capsys.readouterr().out
+    assert tyro.cli(Report, args=["a", "b", "--out", "c"]).show_examples is False
+
+
+FINAL, LONGER, LLR = (
+    Phase("redense", 10, 0.1, 0.3, 1),
+    Phase("control", 10, 0.1, None, 1, "control-longer", "redense"),
+    Phase("control", 20, 0.1, None, 1, "control-llr", "redense"),
+)
+
+
+def _compared(first, difference, p):
+    found = Comparison("test_accuracy", first, FINAL, 5, difference, (difference - 0.001, difference + 0.001))
+    return dataclasses.replace(found, t=PValue(p, p))
+
+
+@pytest.mark.parametrize(
+    ("longer", "llr", "says"),
+    [
+        (
+            (0.02, 0.001),
+            (0.01, 0.01),
+            "Re-dense 30% beats every control of the same budget: by 1.00 points against the nearest",
+        ),
+        ((0.02, 0.001), (0.01, 0.06), "At no sparsity is re-dense training shown to beat every control"),
+        ((0.02, 0.001), (-0.01, 0.01), "lies 1.00 points below control-llr"),
+    ],
+)
+def test_a_gain_is_claimed_only_over_every_control(longer, llr, says):
+    recipe = Recipe(sparsities=(0.3,), epochs=(10, 10, 10), seeds=tuple(range(5)), controls=("longer", "llr"))
+    rows = tuple(Row(FINAL, 0.0, seed, 1.0, 0.9, 0.56, 0.55, (0.55, 0.57), 1.0, f"{seed}") for seed in recipe.seeds)
+    results = Results(recipe, 100, 100, rows, (_compared(LONGER, *longer), _compared(LLR, *llr)))
+    assert says in conclusion(results)[0]
+    alone = dataclasses.replace(results, rows=rows[:1], comparisons=())
+    assert conclusion(alone)[0].startswith("With one seed nothing is shown about phases")
