@@ -26,7 +26,7 @@ class Source:
     run: tyro.conf.Positional[Path | None] = None
     """The folder of a finished run; with `redense run --audit` its reference models are used."""
     model: str | None = None
-    """package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18."""
+    """package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18; beside a run, its own named again."""
     weights: Path | None = None
     """The model's state_dict, safetensors."""
     members: str | None = None
@@ -41,6 +41,10 @@ class Source:
     """NPZ with included, bool [references, members + nonmembers]."""
     classes: int | None = None
     """Number of classes, by default one more than the largest label."""
+    data: str | None = None
+    """Beside a run: its data named again, package.module:function, which lets its code be run."""
+    trust: bool = False
+    """Beside a run: run whatever code its folder names, where --model and --data do not name it again."""
     signals: Path | None = None
     """NPZ with members (bool) and logits and labels, or phi, or loss; no model is needed then."""
 
@@ -83,7 +87,8 @@ class Audit:
     def _audit(self, console: Console) -> list[tuple[str, AuditResult]]:
         """Return titled results."""
         source = self.source
-        given = [name for name in ("run", "model", "signals") if getattr(source, name) is not None]
+        ways = ("run", "signals") if source.run is not None else ("model", "signals")
+        given = [name for name in ways if getattr(source, name) is not None]
         if len(given) != 1:
             raise RecipeError(
                 f"audit: got {' and '.join(given) or 'nothing'}; expected one of a run's folder, --model with "
@@ -98,8 +103,11 @@ class Audit:
                 if given_with_a_run:
                     raise RecipeError(f"{name}: {why}; leave it out")
             from redense.experiment.audit import audit_run
+            from redense.experiment.folder import Trust
 
-            rows = audit_run(source.run, self.attacks, data_root=self.data_root, device=self.device, console=console)
+            trust = Trust(source.model, source.data, source.trust)
+            where: dict[str, Any] = {"data_root": self.data_root, "device": self.device, "console": console}
+            rows = audit_run(source.run, self.attacks, trust=trust, **where)
             return [(row.name, row.result) for row in rows]
         from redense.auditing.table import audit_table
 

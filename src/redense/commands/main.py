@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -29,6 +30,9 @@ UNREAD = 128 + signal.SIGPIPE
 def main(arguments: list[str] | None = None) -> None:
     """Carry out a command; leave with 0 (done), 1 (a leak), 2 (bad input), 3 (interrupted) or 70 (a crash)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show, such as ± in ASCII, is no crash
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         _carried_out(arguments)

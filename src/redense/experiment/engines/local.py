@@ -7,6 +7,7 @@ networks are too short to share out.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from redense.data.dataset import Dataset
+from redense.errors import TrainingError
 from redense.experiment.checkpoints import Epoch, Store
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.shared import SharedDataset
@@ -37,6 +39,8 @@ WORKER_ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824"
     ":glibc.malloc.hugetlb=1",
 }
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""What the system says when it gives no more files, processes or memory."""
 LOG = "workers.log"
 """What workers and the user's own code in them print, below the run's folder."""
 
@@ -64,8 +68,16 @@ class LocalEngine:
                 left.append(job)
         if not left:
             return
-        with _Team(min(self.workers, len(left)), self.keep_open, dataset, store, self.time_limit) as team:
-            yield from _carry_out(JobQueue(left), team)
+        try:
+            with _Team(min(self.workers, len(left)), self.keep_open, dataset, store, self.time_limit) as team:
+                yield from _carry_out(JobQueue(left), team)
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            raise TrainingError(
+                f"a worker process cannot be started ({error.strerror}); what is finished stays: use fewer --workers, "
+                "or raise the limit of open files or processes (ulimit -n, ulimit -u)"
+            ) from error
 
 
 def _carry_out(queue: JobQueue, team: _Team) -> Iterator[Event]:
@@ -183,19 +195,11 @@ class _Team:
         return idle or ([None] if len(self.workers) < self.size else [])
 
     def _start(self) -> _Worker:
-        jobs_read, jobs_write = os.pipe()
-        events_read, events_write = os.pipe()
-        inherited = (jobs_read, events_write, self.shared.file.fileno())
-        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-        with (self.store.root / LOG).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "redense.experiment.engines.worker", *map(str, inherited)],
-                pass_fds=(*inherited, *self.keep_open),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": path},
-            )
+        with contextlib.ExitStack() as on_failure:
+            jobs_read, jobs_write = _pipe(on_failure)
+            events_read, events_write = _pipe(on_failure)
+            process = self._spawn(jobs_read, events_write)
+            on_failure.pop_all()
         os.close(jobs_read)
         os.close(events_write)
         worker = _Worker(process, os.fdopen(jobs_write, "w"), os.fdopen(events_read, "rb", buffering=0))
@@ -204,6 +208,19 @@ class _Team:
         self.selector.register(worker.events, selectors.EVENT_READ, worker)
         self.workers.append(worker)
         return worker
+
+    def _spawn(self, jobs: int, events: int) -> subprocess.Popen[bytes]:
+        inherited = (jobs, events, self.shared.file.fileno())
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        with (self.store.root / LOG).open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "redense.experiment.engines.worker", *map(str, inherited)],
+                pass_fds=(*inherited, *self.keep_open),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": path},
+            )
 
     def _close(self, worker: _Worker) -> int:
         """Free a dead or dying worker's resources and return its exit status."""
@@ -215,8 +232,18 @@ class _Team:
         return status
 
 
+def _pipe(closing: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        closing.callback(os.close, end)
+    return ends
+
+
 def _cause_of_death(status: int) -> str:
     if status >= 0:
         return f"gone (exit status {status})"
-    name = signal.Signals(-status).name
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # a real-time signal has no name
+        name = f"signal {-status}"
     return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
