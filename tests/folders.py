@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from redense.experiment.checkpoints import UNCHECKED, Store
+from redense.experiment.checkpoints import Store
+from redense.experiment.whole_folders import UNCHECKED
 
 
 def carried_out(engine, prepared, folder, jobs=None):

@@ -177,7 +177,7 @@ def test_a_folder_of_grey_images_is_the_same_for_run_and_audit(factory, channels
     assert load_file(tmp_path / "weights.safetensors")["0.weight"].shape[1] == channels
     sides = {"members": tmp_path / "grey", "nonmembers": tmp_path / "grey"}
     main([*files(tmp_path, model=model, **sides), "--out", str(tmp_path / "audit")])
-    main(["audit", str(tmp_path / "run"), "--attacks", "threshold"])
+    main(["audit", str(tmp_path / "run"), "--model", model, "--attacks", "threshold"])
     of_run = json.loads((tmp_path / "run" / "audit.json").read_text())
     alone = json.loads((tmp_path / "audit" / "audit.json").read_text())
     found = {one["attack"]: one["auc"] for one in alone["attacks"] if one["attack"] != "label-only"}
@@ -363,7 +363,7 @@ def test_a_run_that_was_not_audited_can_be(tmp_path, capsys, monkeypatch):
     run = ["run", "--data", "factories:data", "--model", "factories:small", "--epochs", "1", "1", "1"]
     main([*run, "--sparsities", "0.5", "--workers", "0", "--out", str(tmp_path / "run")])
     capsys.readouterr()
-    main(["audit", str(tmp_path / "run")])
+    main(["audit", str(tmp_path / "run"), "--trust"])
     printed = " ".join(capsys.readouterr().out.split())
     assert "Audit, protocol all" in printed
     assert "modified entropy, per class" in printed

@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
-from redense.experiment.memory import available_bytes, control_group_bytes, state_bytes, training_bytes
+from redense.experiment.cgroups import cpu_quota, memory_left
+from redense.experiment.memory import available_bytes, state_bytes, training_bytes
 from redense.models.registry import build
 
 GIB = 1 << 30
@@ -55,12 +57,79 @@ def test_the_older_groups_huge_number_is_no_limit(tmp_path):
         memory__memory_dot_limit_in_bytes="9223372036854771712",
         memory__memory_dot_usage_in_bytes="5",
     )
-    assert control_group_bytes(root) is None
+    assert memory_left(root) is None
     assert available_bytes(root) == 1024 * 1024
 
 
 def test_a_machine_that_is_full_has_nothing_left(tmp_path):
     assert available_bytes(machine(tmp_path, 1024, memory_dot_max="5", memory_dot_current="9")) == 0
+
+
+def nested(root, own, **groups):
+    """The same with the process in a group of its own; names of files by group."""
+    machine(root, 8 * 1024 * 1024)
+    (root / "proc/self").mkdir()
+    (root / "proc/self/cgroup").write_text(own)
+    for group, files in groups.items():
+        folder = root / "sys/fs/cgroup" / group.replace("__", "/")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(f"{text}\n")
+    return root
+
+
+def of_memory(limit, used=0):
+    return {"memory.max": limit, "memory.current": used}
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("0::/slurm/job/step", 1 * GIB),
+        ("0::/slurm/job", 2 * GIB),
+        ("0::/slurm", 3 * GIB),
+        ("0::/", 4 * GIB),
+        ("0::/../other", 4 * GIB),
+        ("0::/docker/not/seen/here", 4 * GIB),
+        ("", 4 * GIB),
+    ],
+)
+def test_the_processs_own_group_and_all_around_it_count(own, expected, tmp_path):
+    groups = {"slurm__job__step": GIB, "slurm__job": 2 * GIB, "slurm": 3 * GIB}
+    root = nested(tmp_path, own, **{name: of_memory(limit) for name, limit in groups.items()})
+    for name, text in of_memory(4 * GIB).items():
+        (root / "sys/fs/cgroup" / name).write_text(str(text))
+    assert available_bytes(root) == expected
+
+
+def test_a_group_around_it_may_be_the_narrowest(tmp_path):
+    root = nested(tmp_path, "0::/a/b", a=of_memory(2 * GIB, GIB), a__b=of_memory("max"))
+    assert available_bytes(root) == GIB
+
+
+def test_the_older_groups_nest_too(tmp_path):
+    files = {"memory.limit_in_bytes": GIB, "memory.usage_in_bytes": GIB // 4}
+    own = "5:memory:/docker/x\n3:cpu,cpuacct:/docker/x\n1:name=systemd:/\n"
+    quota = {"cpu.cfs_quota_us": 250_000, "cpu.cfs_period_us": 100_000}
+    root = nested(tmp_path, own, **{"memory__docker__x": files, "cpu,cpuacct__docker": quota})
+    assert available_bytes(root) == 3 * GIB // 4
+    assert cpu_quota(root) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "expected"),
+    [
+        ("max 100000", "max 100000", None),
+        ("400000 100000", "max 100000", 4.0),
+        ("400000 100000", "150000 100000", 1.5),
+        ("50000 100000", "150000 100000", 0.5),
+        ("", "0 0", None),
+        ("odd", "-1 100000", None),
+    ],
+)
+def test_the_smallest_quota_of_all_groups_holds(outer, inner, expected, tmp_path):
+    root = nested(tmp_path, "0::/a/b", a={"cpu.max": outer}, a__b={"cpu.max": inner})
+    assert cpu_quota(root) == expected
 
 
 def test_the_published_networks_needs():

@@ -9,13 +9,14 @@ import pytest
 from folders import checkpoints
 
 from redense.errors import FolderError, RedenseError
-from redense.experiment.checkpoints import TEMPORARY, Store
+from redense.experiment.checkpoints import Store
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.events import Failed
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
+from redense.files.writing import TEMPORARY
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 from folders import checkpoints
 from processes import COMMAND, environment, session, wait_until_ended
 
-from redense.experiment.checkpoints import TEMPORARY
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
+from redense.files.writing import TEMPORARY
 
 HERE = Path(__file__).parent
 EPOCHS, LONG = 12, 30

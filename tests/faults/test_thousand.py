@@ -10,9 +10,9 @@ import pytest
 from folders import checkpoints
 from processes import COMMAND, environment, session, wait_until_ended
 
-from redense.experiment.checkpoints import TEMPORARY
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
+from redense.files.writing import TEMPORARY
 
 SEEDS = 334
 WORKERS = 16

@@ -48,16 +48,74 @@ def test_zeros_of_either_sign_take_a_bit(tmp_path):
     assert (tmp_path / "signed").stat().st_size == (tmp_path / "unsigned").stat().st_size
 
 
-@pytest.mark.parametrize("change", [lambda bits, values: (bits[:-1], values), lambda bits, values: (bits, values[:1])])
-def test_bits_and_values_that_do_not_fit(change, tmp_path):
-    save_sparse({"w": torch.eye(20)}, tmp_path / "file")
-    with safe_open(tmp_path / "file", framework="pt") as file:
-        metadata = file.metadata()
-    stored = load_file(tmp_path / "file")
-    bits, values = change(stored["bitmask:w"], stored["values:w"])
-    save_file({"bitmask:w": bits.clone(), "values:w": values.clone()}, tmp_path / "file", metadata)
-    with pytest.raises(ModelError, match=r"w has .* bits and .* values for 400 weights; expected a bit for each"):
+def stored(path, **changes):
+    """Write a file of the format without a checksum, with tensors or metadata of one's own."""
+    save_sparse({"w": torch.eye(20), "b": torch.ones(3)}, path)
+    with safe_open(path, framework="pt") as file:
+        metadata = {name: value for name, value in file.metadata().items() if name != "sha256"}
+    tensors = {**load_file(path), **{f"{name}:w": value for name, value in changes.pop("tensors", {}).items()}}
+    tensors = {name: value.clone() for name, value in tensors.items() if value is not None}
+    save_file(tensors, path, {**metadata, "format": "redense-bitmask-1", **changes})
+
+
+BITS = torch.from_numpy(np.packbits(np.eye(20, dtype=bool)))
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path):
+    stored(tmp_path / "file")
+    assert torch.equal(load_sparse(tmp_path / "file")["w"], torch.eye(20))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tensors": {"bitmask": BITS[:-1]}}, "has 392 bits and 20 values for 400 weights; expected a bit for each"),
+        ({"tensors": {"values": torch.ones(1)}}, "has 400 bits and 1 values"),
+        ({"tensors": {"values": torch.ones(20, 1)}}, "400 bits and 20 values"),
+        ({"tensors": {"bitmask": BITS.float()}}, "expected a bit for each"),
+        ({"tensors": {"bitmask": ~BITS}}, "expected a bit for each"),
+        ({"tensors": {"bitmask": None}}, "has no bits"),
+        ({"tensors": {"values": None}}, "has no bits"),
+        ({"shapes": '{"w": [20, 21]}'}, "expected a bit for each"),
+        ({"shapes": '{"w": [-20, -20]}'}, "has no bits, no values"),
+        ({"shapes": '{"w": [0, 99999999999999999999]}'}, "has no bits, no values"),
+        ({"shapes": '{"w": [99999999999999999999]}'}, "expected a bit for each"),
+        ({"shapes": '{"w": "x"}'}, "shapes cannot be read"),
+        ({"shapes": "7"}, "shapes cannot be read"),
+        ({"shapes": "[" * 100_000}, "shapes cannot be read"),
+        ({"shapes": '{"w": [20, 20], "b": [3]}'}, "b .* has no bits"),
+        ({"shapes": "{}"}, "belongs to no weight"),
+        ({"aliases": '{"v": "u"}'}, "which is not in the file"),
+        ({"aliases": '{"b": "w"}'}, "which is not in the file"),
+        ({"aliases": "{"}, "aliases cannot be read"),
+    ],
+)
+def test_bits_values_and_names_that_do_not_fit(changes, message, tmp_path):
+    stored(tmp_path / "file", **changes)
+    with pytest.raises(ModelError, match=message) as error:
         load_sparse(tmp_path / "file")
+    assert "\n" not in str(error.value)
+
+
+def test_every_flipped_bit_is_found(tmp_path):
+    save_sparse({"w": torch.eye(20), "b": torch.ones(3), "steps": torch.tensor(7)}, tmp_path / "file")
+    original = (tmp_path / "file").read_bytes()
+    expected = load_sparse(tmp_path / "file")
+    for position in range(len(original)):
+        content = bytearray(original)
+        content[position] ^= 1 << position % 8
+        (tmp_path / "file").write_bytes(content)
+        try:
+            found = load_sparse(tmp_path / "file")
+        except ModelError:
+            continue
+        assert {name: bits(value) for name, value in found.items()} == {n: bits(v) for n, v in expected.items()}
+
+
+@pytest.mark.parametrize("name", ["bitmask:w", "values:w", 7])
+def test_names_that_would_be_taken_for_something_else(name, tmp_path):
+    with pytest.raises(ModelError, match="got the name"):
+        save_sparse({name: torch.ones(3)}, tmp_path / "file")
 
 
 @pytest.mark.parametrize(("sparsity", "largest"), [(0.0, 1.01), (0.3, 0.735), (0.5, 0.535), (0.8, 0.235), (0.9, 0.135)])
@@ -112,7 +170,7 @@ def test_files_that_are_something_else(tmp_path):
     with pytest.raises(ModelError, match="cannot be read"):
         load_sparse(tmp_path / "text")
     save_file({"w": torch.ones(1)}, tmp_path / "dense")
-    with pytest.raises(ModelError, match="got format None; expected 'redense-bitmask-1'"):
+    with pytest.raises(ModelError, match="got format None; expected 'redense-bitmask-2'"):
         load_sparse(tmp_path / "dense")
     assert load_file(tmp_path / "dense")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -60,7 +60,7 @@ class Source:
     run: tyro.conf.Positional[Path | None] = None
     """The folder of a finished run; with `redense run --audit` its reference models are used."""
     model: str | None = None
-    """package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18."""
+    """package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18; beside a run, its own named again."""
     weights: Path | None = None
     """The model's state_dict, safetensors."""
     members: str | None = None
@@ -75,6 +75,10 @@ class Source:
     """NPZ with included, bool [references, members + nonmembers]."""
     classes: int | None = None
     """Number of classes, by default one more than the largest label."""
+    data: str | None = None
+    """Beside a run: its data named again, package.module:function, which lets its code be run."""
+    trust: bool = False
+    """Beside a run: run whatever code its folder names, where --model and --data do not name it again."""
     signals: Path | None = None
     """NPZ with members (bool) and logits and labels, or phi, or loss; no model is needed then."""
 
@@ -109,7 +113,8 @@ class Audit:
     def _audit(self, console: Console) -> list[tuple[str, AuditResult]]:
         """Return titled results."""
         source = self.source
-        given = [name for name in ("run", "model", "signals") if getattr(source, name) is not None]
+        ways = ("run", "signals") if source.run is not None else ("model", "signals")
+        given = [name for name in ways if getattr(source, name) is not None]
         if len(given) != 1:
             raise RecipeError(
                 f"audit: got {' and '.join(given) or 'nothing'}; expected one of a run's folder, --model with "
@@ -118,10 +123,11 @@ class Audit:
         if source.run is not None:
             self._refuse_what_a_run_knows()
             from redense.experiment.audit import audit_run
+            from redense.experiment.folder import Trust
 
-            rows = audit_run(
-                source.run, self.settings.attacks, data_root=self.data_root, device=self.device, console=console
-            )
+            trust = Trust(source.model, source.data, source.trust)
+            where: dict[str, Any] = {"data_root": self.data_root, "device": self.device, "console": console}
+            rows = audit_run(source.run, self.settings.attacks, trust=trust, **where)
             return [(row.name, row.result) for row in rows]
         from redense.auditing.layout import prose
         from redense.auditing.table import audit_table

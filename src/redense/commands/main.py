@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import traceback
@@ -44,6 +45,9 @@ its words in a shell."""
 def main(arguments: list[str] | None = None) -> None:
     """Carry out a command; leave with 0 (done), 1 (a leak), 2 (bad input), 3 (interrupted) or 70 (a crash)."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show, such as ± in ASCII, is no crash
     signal.signal(signal.SIGTERM, _as_interrupt)
     with lasting_output() as output:
         try:

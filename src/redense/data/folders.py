@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.errors import DataError
+from redense.files.reading import open_plain
+
+PIXELS = 2**26
+"""Of an image at most, 200 MB once decoded; a small file may claim any number."""
+MISSED = 100_000
+"""Files of a class that may lie before its first image: else a wrong folder is walked through for hours."""
 
 
 def split_folder(path: Path, what: str) -> tuple[Any, Any | None]:
@@ -18,7 +25,7 @@ def split_folder(path: Path, what: str) -> tuple[Any, Any | None]:
     Where there are subfolders ``train`` and ``test``, the training part and the test part come from these. Images are
     decoded when they are asked for. Raises `DataError` when a class has no images or the parts differ in classes.
     """
-    if not all((path / part).is_dir() for part in ("train", "test")):
+    if not all(os.path.isdir(path / part) for part in ("train", "test")):
         return _images(path, what), None
     train, test = (_images(path / part, what) for part in ("train", "test"))
     check_classes(train, test, ("train", "test"), f"{what} {path}: ")
@@ -37,19 +44,52 @@ def check_classes(first: Any, second: Any, names: tuple[str, str], what: str = "
 
 def _images(path: Path, what: str) -> Any:
     from torchvision.datasets import ImageFolder
-    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    class Images(ImageFolder):  # type: ignore[misc]  # it comes without types
+        def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+            names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not _hidden(entry.name))
+            if not names:
+                raise FileNotFoundError("no folder is in it")
+            return names, {name: place for place, name in enumerate(names)}
 
     try:
         # ImageFolder misses images only after a walk through everything; the first class without any ends this one
-        for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
-            files = (file for _, _, files in os.walk(folder, followlinks=True) for file in files)
-            if not any(file.lower().endswith(IMG_EXTENSIONS) for file in files):
+        for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not _hidden(entry.name)):
+            files = (
+                os.path.join(place, file) for place, _, files in os.walk(folder, followlinks=True) for file in files
+            )
+            if not any(map(_Walk(what), islice(files, MISSED))):
                 raise FileNotFoundError(f"no image is in {folder}")
-        return ImageFolder(str(path), loader=_Pixels(what))
+        return Images(str(path), loader=_Pixels(what), is_valid_file=_Walk(what))
     except OSError as error:
         raise DataError(
             f"{what} {path}: {error}; expected folders named like the classes, with images in them"
         ) from None
+
+
+def _hidden(name: str) -> bool:
+    """Tell whether a name is that of a system's or a program's own file or folder, such as ``.DS_Store``."""
+    return name.startswith(".")
+
+
+class _Walk:
+    """Tells images from other files on a walk through a folder, and ends one that goes round in circles."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.seen: dict[str, str] = {}
+
+    def __call__(self, file: str) -> bool:
+        from torchvision.datasets.folder import IMG_EXTENSIONS
+
+        folder, name = os.path.split(file)
+        real = os.path.realpath(folder)
+        if self.seen.setdefault(real, folder) != folder:
+            raise DataError(
+                f"{self.what} {folder}: a link leads to {self.seen[real]}, whose images would be there twice; take it "
+                "away"
+            )
+        return not _hidden(name) and name.lower().endswith(IMG_EXTENSIONS)
 
 
 class _Pixels:
@@ -63,15 +103,23 @@ class _Pixels:
         from PIL import Image
 
         try:
-            with Image.open(file) as image:
+            with open_plain(file) as opened, Image.open(opened) as image:
+                self._check(file, image.size)  # before it is decoded
                 pixels = np.array(image.convert("RGB"))
+        except DataError:
+            raise
         except Exception as error:  # each format has kinds of its own
-            raise DataError(f"{self.what} {file}: cannot be read ({error}); expected an image") from None
-        height, width, _ = pixels.shape
-        self.size = self.size or (width, height)
-        if self.size != (width, height):
+            reason = " ".join(str(error).split())
+            raise DataError(f"{self.what} {file}: cannot be read ({reason}); expected an image") from None
+        return pixels.transpose(2, 0, 1)
+
+    def _check(self, file: str, size: tuple[int, int]) -> None:
+        width, height = size
+        if width * height > PIXELS:
+            raise DataError(f"{self.what} {file} is {width}x{height}; expected at most {PIXELS:,} pixels")
+        self.size = self.size or size
+        if self.size != size:
             raise DataError(
                 f"{self.what} {file} is {width}x{height}, the first image {self.size[0]}x{self.size[1]}; expected "
                 "images of one size"
             )
-        return pixels.transpose(2, 0, 1)

@@ -52,7 +52,7 @@ def load(name: str | Path, root: str | Path | None = None) -> Dataset:
             f"unknown data {name!r}{did_you_mean(name, NAMED)}; expected one of {', '.join(NAMED)}, {NAMES}"
         )
     train, test = split(path, "data")
-    classes = len(train.classes) if path.is_dir() else None
+    classes = len(train.classes) if os.path.isdir(path) else None
     if test is None:
         train, test = _parted(*arrays(train, f"data {name}"))
     return checked(path.name, train, test, classes)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from redense.data.layout import images_of_file
 from redense.errors import DataError
+from redense.files.reading import open_plain
 
+SMALL, SWELLING = 2**30, 200
+"""An archive may take up to 1 GiB in memory, or so many times its size on disk."""
 Array = npt.NDArray[Any]
 Pair = tuple[Array, Array]
 
@@ -21,8 +25,10 @@ def read_npz(path: Path, what: str, needed: tuple[str, ...] = ()) -> dict[str, A
     Raises `DataError`, which begins with `what` and the path, when it is no such file or lacks one of those `needed`.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with open_plain(path) as file:
+            _check_size(file)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # zip, zlib, NumPy and the system each have kinds of their own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
@@ -35,6 +41,19 @@ def read_npz(path: Path, what: str, needed: tuple[str, ...] = ()) -> dict[str, A
     if missing:
         raise DataError(f"{what} {path}: holds {held(arrays)}; expected {', '.join(missing)}, too")
     return arrays
+
+
+def _check_size(file: BinaryIO) -> None:
+    """Raise `ValueError` for what is no archive or would swell beyond measure, which an archive says beforehand."""
+    with zipfile.ZipFile(file) as archive:
+        sizes = [(info.file_size, info.compress_size) for info in archive.infolist()]
+    swollen, packed = (sum(column) for column in zip((0, 0), *sizes, strict=True))
+    if swollen > max(SMALL, SWELLING * packed):
+        raise ValueError(
+            f"{packed:,} bytes that would become {swollen:,}; expected at most {SWELLING} times as many: write it with "
+            "numpy.savez, which does not compress"
+        )
+    file.seek(0)
 
 
 def split_npz(path: Path, what: str) -> tuple[Pair, Pair | None]:

@@ -19,7 +19,7 @@ from redense.experiment.audit_rows import AuditRow, write_rows
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.display import counted
-from redense.experiment.folder import read_plan, read_recipe
+from redense.experiment.folder import Trust, check_targets, read_plan, read_recipe
 from redense.experiment.measure import measure
 from redense.experiment.page import write_report
 from redense.experiment.prepare import Prepared, prepare
@@ -31,6 +31,8 @@ from redense.experiment.show import show_comparisons
 from redense.experiment.write import write_results
 from redense.files.writing import write_whole
 
+NO_CODE = Trust()
+
 
 def check_audit(prepared: Prepared) -> None:
     """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
@@ -38,14 +40,21 @@ def check_audit(prepared: Prepared) -> None:
 
 
 def audit_run(
-    folder: Path, attacks: tuple[str, ...], *, data_root: Path | None, device: Any, console: Console
+    folder: Path,
+    attacks: tuple[str, ...],
+    *,
+    data_root: Path | None,
+    device: Any,
+    console: Console,
+    trust: Trust = NO_CODE,
 ) -> list[AuditRow]:
     """Audit a finished run with the families of attacks asked for, by default its own.
 
-    Raises `FolderError` when the folder holds no finished phase of a run.
+    Raises `FolderError` when the folder holds no finished phase of a run, or names code that `trust` does not.
     """
     AuditSettings(attacks=attacks)  # raises for those that do not exist
-    prepared = _prepared_as_trained(folder, data_root, device)
+    check_targets(folder)
+    prepared = _prepared_as_trained(folder, data_root, device, trust)
     rows = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)
     console.print(prose(f"Written: {write_report([folder])}"))
     return rows
@@ -111,9 +120,10 @@ def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunA
     return RunAuditor(prepared.model_name, prepared.dataset, store, jobs, attacks, prepared.choice.device)
 
 
-def _prepared_as_trained(folder: Path, data_root: Path | None, device: Any) -> Prepared:
+def _prepared_as_trained(folder: Path, data_root: Path | None, device: Any, trust: Trust) -> Prepared:
     """Prepare a folder's recipe with the arithmetic that trained it, and make sure that it is about the same things."""
     recipe, trained = read_recipe(folder), read_plan(folder)
+    trust.check(recipe, folder)
     prepared = prepare(recipe, data_root, Resources(device), arithmetic=trained.arithmetic)
     for name in ("data", "architecture"):
         if getattr(prepared.fingerprints, name) != getattr(trained, name):

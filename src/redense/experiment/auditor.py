@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from redense.attacks.references import Array
 from redense.auditing.alike import Told, sides_alike
@@ -33,6 +34,8 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
+from redense.files.kept import read_kept, write_kept
+from redense.files.reading import plain_bytes
 from redense.files.writing import make_folder, write_whole
 from redense.metrics.roc import Members
 from redense.models.registry import rebuild
@@ -103,7 +106,7 @@ class RunAuditor:
     @cached_property
     def finished(self) -> list[Job]:
         """The jobs that have a checkpoint."""
-        return [job for job in self.jobs if self.store.finished_folder(job.key).is_dir()]
+        return [job for job in self.jobs if os.path.isdir(self.store.finished_folder(job.key))]
 
     @property
     def phases(self) -> list[Phase]:
@@ -181,12 +184,14 @@ class RunAuditor:
 
     def _kept(self, key: str) -> tuple[AuditResult, Array] | None:
         folder = self.store.root / "audit"
+        kept = read_kept(folder / f"{key}.json", key)
         try:
-            kept = json.loads((folder / f"{key}.json").read_text())
-            risks = load_file(folder / f"{key}.safetensors")[f"risks {key}"]
-            return (AuditResult.from_mapping(kept["result"]), risks) if kept["key"] == key else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, DataError):
-            return None  # not made yet, damaged, or of another format: made again
+            content = plain_bytes(folder / f"{key}.safetensors")
+            if kept is not None and kept["risks"] == hashlib.sha256(content).hexdigest():
+                return AuditResult.from_mapping(kept["result"]), load(content)[f"risks {key}"]
+        except (OSError, KeyError, SafetensorError, DataError):
+            pass  # not made yet, damaged, or of another format: made again
+        return None
 
     def _made(
         self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: Protocol
@@ -203,8 +208,10 @@ class RunAuditor:
         assert result.risks is not None
         folder = self.store.root / "audit"
         make_folder(folder)
-        write_whole(folder / f"{key}.safetensors", save({f"risks {key}": result.risks}))
-        write_whole(folder / f"{key}.json", json.dumps({"key": key, "result": result.to_mapping()}))
+        content = save({f"risks {key}": result.risks})
+        write_whole(folder / f"{key}.safetensors", content)
+        checksum = hashlib.sha256(content).hexdigest()
+        write_kept(folder / f"{key}.json", key, {"result": result.to_mapping(), "risks": checksum})
         return result, result.risks
 
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:

@@ -1,50 +1,47 @@
 """What a run leaves on disk: one checksummed folder a finished phase, one a phase in progress.
 
-A folder is written under a temporary name and renamed, so it is either whole or not there. Damage after that (a
-flipped bit, a truncated file) is found by its checksums; such a folder is set aside, never read.
+A folder is believed as what it says it is, and only where that is what is asked for: its own key, a format that is
+known, tensors that fit each other. Any other is set aside, never read, and the job is trained again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import math
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 
 from redense.errors import FolderError
-from redense.files.writing import TEMPORARY, make_folder, temporary_beside, why, write_synced
+from redense.experiment.whole_folders import (
+    INDEX,
+    Damaged,
+    Tensors,
+    read_index,
+    read_seconds,
+    read_tensors,
+    read_unchecked,
+    remove,
+    whole_folder,
+    write_folder,
+)
+from redense.files.reading import Unfit, build
+from redense.files.reading import field as value_of
+from redense.files.writing import TEMPORARY, make_folder
 from redense.signals import Signals
 from redense.sparsity.bits import pack_bits, unpack_bits
 
 T = TypeVar("T")
-Tensors = dict[str, torch.Tensor]
-
-INDEX = "checkpoint.json"
-"""Names, for every other file, its SHA-256; and holds everything that is not a tensor."""
-UNCHECKED = "environment.json"
-"""When, how long and on what; the one file that differs between two runs of the same job."""
-SYNCED_FROM = 1.0
-"""Seconds of training from which on it is worth the 20 to 30 ms that syncing a folder to the disk takes.
-
-Without it, a power failure (a killed process does no harm) may leave a folder half-written: checksums find that.
-"""
-_ROW_MAJOR = torch.contiguous_format
-
-
-class Damaged(Exception):
-    """A folder that cannot be trusted; the message says which file and why."""
+FORMAT = 1
+"""Version of a checkpoint's index; those written before there was any are read with what they say of themselves."""
+_KEY = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -105,40 +102,49 @@ class Store:
         if checkpoint.masks:
             files["masks.safetensors"] = {name: pack_bits(mask.flatten()) for name, mask in checkpoint.masks.items()}
         index = {
+            "format": FORMAT,
             "key": key,
+            "parent": job.get("parent"),
             "job": job,
             "history": _entries(checkpoint.history),
             "mask_shapes": {name: list(mask.shape) for name, mask in checkpoint.masks.items()},
+            "kept": _kept(checkpoint.masks),
+            "not_finite": _not_finite(checkpoint.model),
         }
-        _write_folder(self.finished_folder(key), files, index, {**environment, "seconds": checkpoint.seconds})
+        write_folder(self.finished_folder(key), files, index, {**environment, "seconds": checkpoint.seconds})
         self._drop_progress(key)
 
     def load(self, key: str) -> Checkpoint | None:
         """Return a finished job's result, or None when there is none or it is damaged (then it is set aside)."""
-        return self._guarded(self.finished_folder(key), self._read_checkpoint)
+        return self._guarded(self.finished_folder(key), partial(_read_checkpoint, key))
 
     def load_signals(self, key: str) -> Signals | None:
         """Return what a finished job's model says about the training, then the test examples, without the model."""
-        return self._guarded(self.finished_folder(key), _read_signals)
+        return self._guarded(self.finished_folder(key), partial(_read_signals, key))
 
     def has(self, key: str) -> bool:
         """Tell whether `load` will give a result; every checksum is compared."""
-        return self._guarded(self.finished_folder(key), _read_index) is not None
+        return self.load(key) is not None
 
-    def save_progress(self, key: str, progress: Progress) -> None:
+    def environment(self, key: str) -> dict[str, Any]:
+        """Return when, how long and on what a job was trained or is in training; nothing where that is not known."""
+        folders = [self.finished_folder(key), *sorted(self._progress(key).glob("[0-9]*"), reverse=True)]
+        return next((read_unchecked(folder) for folder in folders if os.path.isdir(folder)), {})
+
+    def save_progress(self, key: str, progress: Progress, environment: Mapping[str, Any] | None = None) -> None:
         """Store the state after an epoch, then drop the one before it."""
-        index = {"key": key, "epoch": progress.epoch, "history": _entries(progress.history)}
+        index = {"format": FORMAT, "key": key, "epoch": progress.epoch, "history": _entries(progress.history)}
         files = {"model.safetensors": progress.model, "optimizer.safetensors": progress.optimizer}
         target = self._progress(key) / f"{progress.epoch:06d}"
-        _write_folder(target, files, index, {"seconds": progress.seconds})
+        write_folder(target, files, index, {**(environment or {}), "seconds": progress.seconds})
         for older in self._progress(key).iterdir():
             if older != target:
-                shutil.rmtree(older)
+                remove(older)
 
     def load_progress(self, key: str) -> Progress | None:
         """Return the latest undamaged state of a job in progress, if there is one."""
         for folder in sorted(self._progress(key).glob("[0-9]*"), reverse=True):
-            progress = self._guarded(folder, _read_progress)
+            progress = self._guarded(folder, partial(_read_progress, key))
             if progress is not None:
                 return progress
         return None
@@ -150,25 +156,21 @@ class Store:
     @contextmanager
     def receiving(self, key: str) -> Iterator[Path]:
         """Give a folder to copy a finished job's files into; it takes the job's place when the body ends."""
-        with _whole_folder(self.finished_folder(key), synced=True) as folder:
+        with whole_folder(self.finished_folder(key), synced=True) as folder:
             yield folder
 
     def discard_unfinished_writes(self) -> None:
         """Delete what a killed process left half-written; only while no other process writes."""
-        for folder in [
-            *self.root.glob(f"checkpoints/{TEMPORARY}*"),
-            *self.root.glob(f"progress/*/{TEMPORARY}*"),
-        ]:
-            shutil.rmtree(folder)
-        for file in self.root.glob(f"{TEMPORARY}*"):
-            file.unlink()
-        for finished in self.root.glob("progress/*"):
-            if self.finished_folder(finished.name).exists():
-                shutil.rmtree(finished)
+        for place in ("", "checkpoints/", "progress/*/"):
+            for unfinished in self.root.glob(f"{place}{TEMPORARY}*"):
+                remove(unfinished)
+        for begun in self.root.glob("progress/*"):
+            if _KEY.fullmatch(begun.name) and os.path.isdir(self.finished_folder(begun.name)):
+                remove(begun)
 
     def finished_folder(self, key: str) -> Path:
         """Where a finished job lies or will lie; raise `FolderError` for what is no key: a path could lead anywhere."""
-        if not re.fullmatch(r"\w+", key):
+        if not _KEY.fullmatch(key):
             raise FolderError(f"checkpoint {key!r}: expected the key of a job, letters and digits")
         return self.root / "checkpoints" / key
 
@@ -176,13 +178,15 @@ class Store:
         return self.root / "progress" / key
 
     def _drop_progress(self, key: str) -> None:
-        if self._progress(key).exists():
-            shutil.rmtree(self._progress(key))
+        if os.path.lexists(self._progress(key)):
+            remove(self._progress(key))
 
     def _guarded(self, folder: Path, read: Callable[[Path], T]) -> T | None:
-        if not os.path.isdir(folder):  # unlike Path.is_dir, also where the name is too long
+        if not os.path.lexists(folder):  # unlike Path.exists, also where the name is too long
             return None
         try:
+            if not os.path.isdir(folder):
+                raise Damaged(f"{folder} is no folder")
             return read(folder)
         except Damaged as damage:
             if not self.reads_only:
@@ -193,35 +197,89 @@ class Store:
         aside = self.root / "damaged"
         make_folder(aside)
         name = "-".join(folder.relative_to(self.root).parts)
-        target = next(path for number in range(10**6) if not (path := aside / f"{name}.{number}").exists())
+        target = next(path for number in count() if not os.path.lexists(path := aside / f"{name}.{number}"))
         folder.rename(target)
         self.set_aside.append(f"{reason}; set aside as {target} and trained again")
 
-    @staticmethod
-    def _read_checkpoint(folder: Path) -> Checkpoint:
-        index = _read_index(folder)
-        bits = _read_tensors(folder, "masks.safetensors") if index["mask_shapes"] else {}
-        signals = _read_tensors(folder, "signals.safetensors")
-        return Checkpoint(
-            model=_read_tensors(folder, "model.safetensors"),
-            masks={name: _unflatten(bits[name], shape) for name, shape in index["mask_shapes"].items()},
-            train=_signals(signals, "train"),
-            test=_signals(signals, "test"),
-            history=_history(index["history"]),
-            seconds=_read_seconds(folder),
-        )
+
+def _read_checkpoint(key: str, folder: Path) -> Checkpoint:
+    index = _believed(key, folder)
+    model = read_tensors(folder, "model.safetensors")
+    if _not_finite(model) != index.get("not_finite", _not_finite(model)):
+        raise Damaged(f"{folder / 'model.safetensors'} does not have the finite values that its index says")
+    signals = read_tensors(folder, "signals.safetensors")
+    return Checkpoint(
+        model=model,
+        masks=_read_masks(folder, index, model),
+        train=_signals(signals, "train", folder),
+        test=_signals(signals, "test", folder),
+        history=_history(index, folder),
+        seconds=read_seconds(folder),
+    )
+
+
+def _believed(key: str, folder: Path) -> dict[str, Any]:
+    """Return a folder's index where it is that of the job asked for; raise `Damaged` where it is another's."""
+    index = read_index(folder)
+    found, version = index.get("key"), index.get("format", FORMAT)
+    if version != FORMAT:
+        raise Damaged(f"{folder} has format {version!r}; expected {FORMAT}")
+    if found != key:
+        raise Damaged(f"{folder} is the checkpoint of another job, {found!r}")
+    job = index.get("job", {})
+    if not isinstance(job, dict) or job.get("key", key) != key or job.get("parent") != _parent(index, job):
+        raise Damaged(f"{folder} has an index whose parts are of different jobs")
+    return index
+
+
+def _parent(index: Mapping[str, Any], job: Mapping[str, Any]) -> Any:
+    """Return the parent that an index names; earlier ones name it with the job alone."""
+    return index["parent"] if "parent" in index else job.get("parent")
+
+
+def _read_masks(folder: Path, index: Mapping[str, Any], model: Tensors) -> Tensors:
+    """Read the masks and hold them against the weights: their shapes, how many are kept, and that all others are 0."""
+    shapes = _checked(dict[str, list[int]], index, "mask_shapes", folder)
+    bits = read_tensors(folder, "masks.safetensors") if shapes else {}
+    masks = {}
+    for name, shape in shapes.items():
+        weight, stored = model.get(name), bits.get(name)
+        if weight is None or stored is None or list(weight.shape) != shape:
+            raise Damaged(f"{folder} has a mask {name} of {shape} that fits no weight of its model")
+        if stored.dtype != torch.uint8 or tuple(stored.shape) != (-(-weight.numel() // 8),):
+            raise Damaged(f"{folder} has a mask {name} with too few or too many bits for {shape}")
+        masks[name] = unpack_bits(stored, (weight.numel(),)).view(weight.shape)
+        if bool((weight[~masks[name]] != 0).any()):
+            raise Damaged(f"{folder} has weights in {name} that its mask leaves out and that are not 0")
+    if index.get("kept", _kept(masks)) != _kept(masks):
+        raise Damaged(f"{folder} has masks that do not keep as many weights as its index says")
+    return masks
+
+
+def _kept(masks: Tensors) -> dict[str, int]:
+    return {name: int(mask.sum()) for name, mask in masks.items()}
+
+
+def _not_finite(model: Tensors) -> list[str]:
+    """Name the tensors that hold infinities or NaN, as a buffer of an attention mask may."""
+    return sorted(name for name, value in model.items() if not bool(torch.isfinite(value).all()))
 
 
 def _entries(history: Sequence[Epoch]) -> list[dict[str, float]]:
     return [dataclasses.asdict(epoch) for epoch in history]
 
 
-def _history(entries: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:
-    return tuple(Epoch(**entry) for entry in entries)
+def _history(index: Mapping[str, Any], folder: Path) -> tuple[Epoch, ...]:
+    history: tuple[Epoch, ...] = _checked(tuple[Epoch, ...], index, "history", folder)
+    return history
 
 
-def _unflatten(bits: torch.Tensor, shape: list[int]) -> torch.Tensor:
-    return unpack_bits(bits, (math.prod(shape),)).view(shape)
+def _checked(kind: Any, index: Mapping[str, Any], name: str, folder: Path) -> Any:
+    """Return a value of an index as the type that it must have; raise `Damaged` for another."""
+    try:
+        return build(kind, value_of(index, name), name)
+    except Unfit as error:
+        raise Damaged(f"{folder / INDEX}: {error}") from None
 
 
 def _signal_tensors(checkpoint: Checkpoint) -> Tensors:
@@ -233,125 +291,38 @@ def _signal_tensors(checkpoint: Checkpoint) -> Tensors:
     }
 
 
-def _signals(tensors: Tensors, split: str) -> Signals:
-    return Signals(
-        **{name.removeprefix(f"{split}."): value.numpy() for name, value in tensors.items() if name.startswith(split)}
-    )
+def _signals(tensors: Tensors, split: str, folder: Path) -> Signals:
+    """Return what a model says about a split; raise `Damaged` unless that is a number an example of each kind."""
+    found = {
+        each.name: tensors[f"{split}.{each.name}"]
+        for each in dataclasses.fields(Signals)
+        if f"{split}.{each.name}" in tensors
+    }
+    types = {name: torch.bool if name == "correct" else torch.float64 for name in found}
+    fitting = len(found) == len(dataclasses.fields(Signals)) and len({value.shape for value in found.values()}) == 1
+    if not fitting or any(value.dim() != 1 or value.dtype != types[name] for name, value in found.items()):
+        raise Damaged(f"{folder / 'signals.safetensors'} does not hold the signals of the {split} examples")
+    if bool(found["phi"].isnan().any()):
+        raise Damaged(f"{folder / 'signals.safetensors'} holds NaN")
+    return Signals(**{name: value.numpy() for name, value in found.items()})
 
 
-def _read_signals(folder: Path) -> Signals:
-    _read_index(folder)
-    tensors = _read_tensors(folder, "signals.safetensors")
-    return Signals.join([_signals(tensors, "train"), _signals(tensors, "test")])
+def _read_signals(key: str, folder: Path) -> Signals:
+    _believed(key, folder)
+    tensors = read_tensors(folder, "signals.safetensors")
+    return Signals.join([_signals(tensors, "train", folder), _signals(tensors, "test", folder)])
 
 
-def _read_progress(folder: Path) -> Progress:
-    index = _read_index(folder)
+def _read_progress(key: str, folder: Path) -> Progress:
+    index = _believed(key, folder)
+    history = _history(index, folder)
+    epoch: int = _checked(int, index, "epoch", folder)
+    if epoch != len(history) or folder.name != f"{epoch:06d}":
+        raise Damaged(f"{folder} has an index of {len(history)} epochs that says {epoch}")
     return Progress(
-        epoch=index["epoch"],
-        model=_read_tensors(folder, "model.safetensors"),
-        optimizer=_read_tensors(folder, "optimizer.safetensors"),
-        history=_history(index["history"]),
-        seconds=_read_seconds(folder),
+        epoch=epoch,
+        model=read_tensors(folder, "model.safetensors"),
+        optimizer=read_tensors(folder, "optimizer.safetensors"),
+        history=history,
+        seconds=read_seconds(folder),
     )
-
-
-def _write_folder(
-    target: Path, files: Mapping[str, Tensors], index: Mapping[str, Any], unchecked: Mapping[str, Any]
-) -> None:
-    """Write tensors and index as one folder that appears at once; `unchecked` says how many seconds it took to make."""
-    synced = unchecked["seconds"] >= SYNCED_FROM
-    with _whole_folder(target, synced) as temporary:
-        checksums = {}
-        for name, tensors in files.items():
-            # copies, because tied weights share memory, which the format has no way to say
-            copies = {key: tensor.detach().cpu().clone(memory_format=_ROW_MAJOR) for key, tensor in tensors.items()}
-            content = save_safetensors(copies)
-            checksums[name] = hashlib.sha256(content).hexdigest()
-            _write(temporary / name, content, synced)
-        _write(temporary / UNCHECKED, _json({**unchecked}), synced)
-        body = {**index, "files": checksums}
-        _write(temporary / INDEX, _json({**body, "checksum": _checksum(body)}), synced)
-
-
-@contextmanager
-def _whole_folder(target: Path, synced: bool) -> Iterator[Path]:
-    """Give the body a folder to fill, which then appears under the target's name at once; an old one is replaced."""
-    temporary = temporary_beside(target)
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if synced:
-            _sync_folder(temporary)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
-        if synced:
-            _sync_folder(target.parent)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise _unwritable(target.parent, error) from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _unwritable(folder: Path, error: OSError) -> FolderError:
-    return FolderError(
-        f"{folder}: cannot be written {why(error)}; what is finished stays, and the same command goes on"
-    )
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    """Read a folder's index and compare every checksum; raise `Damaged` for the first that differs."""
-    try:
-        index: dict[str, Any] = json.loads((folder / INDEX).read_bytes())
-        checksum = index.pop("checksum")
-        files = index["files"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(f"{folder / INDEX} cannot be read ({error})") from None
-    if checksum != _checksum(index):
-        raise Damaged(f"{folder / INDEX} does not match its checksum")
-    for name, expected in files:
-        try:
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise Damaged(f"{folder / name} cannot be read ({error.strerror})") from None
-        if found != expected:
-            raise Damaged(f"{folder / name} does not match its checksum")
-    return index
-
-
-def _read_tensors(folder: Path, name: str) -> Tensors:
-    return load_safetensors((folder / name).read_bytes())
-
-
-def _read_seconds(folder: Path) -> float:
-    """Read how long training took; a number to look at, so its loss is no damage."""
-    try:
-        return float(json.loads((folder / UNCHECKED).read_bytes())["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return float("nan")
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_json(body)).hexdigest()
-
-
-def _json(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, sort_keys=True, indent=1).encode()
-
-
-def _write(path: Path, content: bytes, synced: bool) -> None:
-    if synced:
-        write_synced(path, content)
-    else:
-        path.write_bytes(content)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

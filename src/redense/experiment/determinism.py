@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import torch
+
+SETTINGS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR")
+"""Variables of the environment that choose other kernels, and so other bits."""
 
 
 @contextlib.contextmanager
@@ -28,3 +35,27 @@ def fixed_arithmetic(device: str, threads: int = 1) -> Iterator[None]:
         torch.set_num_threads(former_threads)
         torch.set_flush_denormal(False)
         torch.backends.cudnn.deterministic = deterministic
+
+
+def kernels(device: str | torch.device) -> dict[str, str]:
+    """Name what chooses the kernels of this process, and so the bits of what it trains; "" for what is not set."""
+    chosen = torch.device(device)
+    return {
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "cpu": processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        **{name: os.environ.get(name, "") for name in SETTINGS},
+        "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu",
+    }
+
+
+@cache
+def processor() -> str:
+    """Return the name of the processor, as its maker calls it where the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor()

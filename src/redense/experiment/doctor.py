@@ -17,7 +17,9 @@ import torch
 from redense import __version__
 from redense.data.named import NAMED, data_roots
 from redense.errors import TrainingError
-from redense.experiment.memory import available_bytes, control_group_bytes
+from redense.experiment.cgroups import memory_left
+from redense.experiment.engines.choose import usable_cores
+from redense.experiment.memory import available_bytes
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
 
@@ -42,7 +44,7 @@ def findings(data_root: Path | None = None) -> Iterator[tuple[str, str]]:
     yield "redense", f"{__version__}, Python {platform.python_version()}, {platform.platform()}"
     yield "packages", ", ".join(_versions())
     yield "device", _device()
-    yield "threads", f"{torch.get_num_threads()} of PyTorch; {_cores()} cores; OMP_NUM_THREADS {_variable()}"
+    yield "threads", f"{torch.get_num_threads()} of PyTorch; {_cores()}; OMP_NUM_THREADS {_variable()}"
     yield "memory", f"{available_bytes() / 1e9:.1f} GB free; control group: {_limit()}"
     yield "disk", f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free in {Path.cwd()}"
     yield "data", _data(data_root)
@@ -81,8 +83,9 @@ def _device() -> str:
     return "cpu; PyTorch finds no CUDA device"
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _cores() -> str:
+    usable, cores = usable_cores()
+    return f"{usable} cores" if usable == cores else f"{usable} of {cores} cores, by a quota of the control group"
 
 
 def _variable() -> str:
@@ -90,7 +93,7 @@ def _variable() -> str:
 
 
 def _limit() -> str:
-    left = control_group_bytes()
+    left = memory_left()
     return "no limit" if left is None else f"{left / 1e9:.1f} GB left of its limit"
 
 

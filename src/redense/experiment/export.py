@@ -14,6 +14,7 @@ from redense import data
 from redense.errors import FolderError, ModelError
 from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.export_settings import ExportSettings, file_name
+from redense.experiment.folder import Trust, check_targets
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
 from redense.files.writing import write_whole
@@ -32,7 +33,8 @@ def export(run: str | Path, **settings: Any) -> Path:
         run: the run's folder.
         settings: which phase, in which format and where to, by the names that `redense.ExportSettings` has.
 
-    Raises `FolderError` when the folder is no finished run, `RecipeError` when it has no such phase.
+    Raises `FolderError` when the folder is no finished run, or ONNX needs code that the folder names and the settings
+    do not; `RecipeError` when it has no such phase.
 
     >>> import tempfile
     >>> from redense import Recipe, run
@@ -49,6 +51,7 @@ def export(run: str | Path, **settings: Any) -> Path:
     checkpoint = Store(folder, reads_only=True).load(row.checkpoint)
     if checkpoint is None:
         raise FolderError(f"{folder}: the checkpoint {row.checkpoint} is missing or damaged; run the recipe again")
+    check_targets(folder)
     target = Path(asked.out) if asked.out is not None else folder / file_name(row, asked.format)
     if not os.path.isdir(target.parent):
         raise FolderError(f"{target}: its folder does not exist; expected a file in an existing folder")
@@ -57,6 +60,7 @@ def export(run: str | Path, **settings: Any) -> Path:
     elif asked.format == "safetensors":
         write_whole(target, save(checkpoint.model))
     else:
+        Trust(asked.model, asked.data, asked.trust).check(results.recipe, folder)
         _export_onnx(results.recipe, row.seed, checkpoint, target, asked.data_root)
     return target
 

@@ -45,6 +45,12 @@ class ExportSettings:
     """The file, by default in the run's folder."""
     data_root: Path | None = None
     """For ONNX: a folder in which to look for named data first."""
+    model: str | None = None
+    """For ONNX: the run's own model named again, package.module:factory, which lets its code be run."""
+    data: str | None = None
+    """For ONNX: the run's own data named again, package.module:function, which lets its code be run."""
+    trust: bool = False
+    """For ONNX: run whatever code the folder names."""
 
     def __post_init__(self) -> None:
         if self.format not in get_args(Format):

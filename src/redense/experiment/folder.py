@@ -19,6 +19,7 @@ from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
 from redense.files.reading import Written, fields
 from redense.files.writing import why, write_whole
+from redense.user_code import is_object_name
 
 if TYPE_CHECKING:
     from redense.experiment.checkpoints import Store
@@ -27,6 +28,8 @@ RECIPE_FILE = "recipe.json"
 PLAN_FILE = "plan.json"
 PLAN_FORMAT = 1
 LOCK_FILE = "lock"
+WRITTEN = (LOCK_FILE, ".json", ".csv", ".png", ".html", ".log", ".safetensors", ".onnx")
+"""How names of files end that are written into a run's folder."""
 _RECIPE = Written(
     "the recipe of a run",
     None,
@@ -52,11 +55,12 @@ class RunFolder:
 
 
 @contextmanager
-def open_folder(path: Path, recipe: Recipe, needed_bytes: int) -> Iterator[RunFolder]:
-    """Create or reopen a run's folder and lock it for the body.
+def open_folder(path: Path, recipe: Recipe, needed_bytes: int, locked: bool = True) -> Iterator[RunFolder]:
+    """Create or reopen a run's folder and lock it for the body, if it is to be `locked`.
 
     Raises `FolderError`, leaving everything as it was, when the path is no folder or cannot be written, when another
-    run is using it, when it holds another recipe's run, or when the disk has less than `needed_bytes` left.
+    run is using it or its file system has no locks, when it holds another recipe's run, or when the disk has less than
+    `needed_bytes` left.
     """
     from redense.experiment.checkpoints import Store  # loads PyTorch, which reading a folder's recipe does not need
 
@@ -70,12 +74,8 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int) -> Iterator[RunFo
             shutil.rmtree(created)
         raise FolderError(f"--out {path}: cannot be written {why(error)}") from None
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FolderError(
-                f"--out {path}: another run is using this folder; wait for it to end or choose another folder"
-            ) from None
+        if locked:
+            _lock(lock, path)
         store = Store(path)
         store.discard_unfinished_writes()
         write_whole(path / RECIPE_FILE, json.dumps(recipe.to_mapping(), indent=1) + "\n")
@@ -84,9 +84,66 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int) -> Iterator[RunFo
         os.close(lock)
 
 
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FolderError(
+            f"--out {path}: another run is using this folder; wait for it to end or choose another folder"
+        ) from None
+    except OSError as error:
+        raise FolderError(
+            f"--out {path}: its file system has no locks ({error.strerror}), so that two runs could use the folder at "
+            "once; choose another, or make sure that none does and add --no-lock"
+        ) from None
+
+
+def check_targets(path: Path) -> None:
+    """Raise `FolderError` where a name that a run writes to is a link out of its folder, a pipe or a device.
+
+    A folder may come from somebody else: what is written into it must not end up in a file elsewhere.
+    """
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name) if os.path.isdir(path) else ():
+        if not entry.name.endswith(WRITTEN) or entry.is_dir():
+            continue
+        real = Path(os.path.realpath(entry.path))
+        if not (entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))):
+            raise FolderError(f"{entry.path} is no plain file; expected one, or a name that is not taken")
+        if real.parent != Path(os.path.realpath(path)):
+            raise FolderError(
+                f"{entry.path} is a link to {real}, which would be written; expected a plain file: take the link away"
+            )
+
+
 def read_recipe(folder: Path) -> Recipe:
     """Return the recipe of a run's folder; raise `FolderError` where there is none."""
     return _RECIPE.read(folder / RECIPE_FILE, Recipe.from_written)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which code of a folder its user stands for: `model` and `data` as they name it themselves, or with `all` any."""
+
+    model: str | None = None
+    data: str | None = None
+    all: bool = False
+
+    def check(self, recipe: Recipe, folder: Path) -> None:
+        """Raise `FolderError` where the recipe of a folder names code, which would be run, that nobody stands for.
+
+        >>> Trust(model="mine:net").check(Recipe(model="mine:net"), Path("runs/mine"))
+        >>> Trust().check(Recipe(model="theirs:net"), Path("runs/theirs"))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        redense.errors.FolderError: runs/theirs: its recipe names code, model theirs:net, which would be run; if it ...
+        """
+        for name, named in (("model", self.model), ("data", self.data)):
+            found = getattr(recipe, name)
+            if is_object_name(found) and not self.all and named != found:
+                raise FolderError(
+                    f"{folder}: its recipe names code, {name} {found}, which would be run; if it is yours, say so with "
+                    f"--{name} {found} or --trust"
+                )
 
 
 def write_plan(folder: Path, fingerprints: Fingerprints) -> None:
@@ -104,11 +161,12 @@ def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:
     existing = next(place for place in _places(path) if os.path.lexists(place))
     if not os.path.exists(existing):
         raise FolderError(f"--out {path}: {existing} is a link that leads nowhere; expected a folder or a free name")
-    if not existing.is_dir():
+    if not os.path.isdir(existing):
         raise FolderError(f"--out {path}: {existing} is a file; expected a folder or a name that is not taken")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise FolderError(f"--out {path}: {existing} is not writable; choose another folder")
     _check_names(path, existing)
+    check_targets(path)
     if os.path.exists(path / RECIPE_FILE):
         _check_same_recipe(path, recipe)
     elif os.path.exists(path) and any(entry.name != LOCK_FILE for entry in path.iterdir()):

@@ -16,10 +16,12 @@ from torch import nn
 
 from redense.data.batches import TensorData
 from redense.errors import TrainingError
-from redense.experiment.checkpoints import Checkpoint, Epoch, Progress, Store, Tensors
+from redense.experiment.checkpoints import Checkpoint, Epoch, Progress, Store
+from redense.experiment.determinism import kernels
 from redense.experiment.events import EpochDone, Failed, Finished
 from redense.experiment.plan import Job
 from redense.experiment.trainer import Answers, MakeTrainer, PlainTrainer, Start, Trainer, is_gradual, masks_at
+from redense.experiment.whole_folders import Tensors
 from redense.metrics import balanced_accuracy
 from redense.models.registry import build, placed, rebuild
 
@@ -55,7 +57,7 @@ def train_phase(
             if epoch + 1 < epochs and time.perf_counter() - saved >= save_every:
                 for place, model in sound.items():
                     progress = Progress(epoch + 1, *trainer.state(place), model.history, model.seconds)
-                    store.save_progress(model.job.key, progress)
+                    store.save_progress(model.job.key, progress, kernels(data.x_train.device))
                 saved = time.perf_counter()
         for place, of_all in enumerate(trainer.everything()):
             if place in sound:
@@ -130,7 +132,10 @@ def _start(job: Job, data: TensorData, store: Store) -> Start:
     progress = store.load_progress(job.key)
     if progress is None:
         return Start(job, model, masks, Progress(0, {}, {}, (), 0.0))
-    model.load_state_dict(progress.model)
+    try:
+        model.load_state_dict(progress.model)
+    except RuntimeError as error:
+        raise TrainingError(f"{job.name}: its stored weights do not fit the network ({error})") from None
     if is_gradual(job):
         masks = masks_at(job, model, progress.epoch)
     return Start(job, model, masks, progress)
@@ -140,8 +145,6 @@ def _environment(device: torch.device) -> dict[str, Any]:
     """Describe when and on what a job was finished."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "torch": torch.__version__,
         "python": platform.python_version(),
-        "machine": platform.machine(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        **kernels(device),
     }

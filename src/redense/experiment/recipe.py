@@ -22,7 +22,7 @@ from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.errors import RecipeError
 from redense.files.reading import field as setting_of
-from redense.files.reading import mapping
+from redense.files.reading import mapping, plain_bytes
 from redense.methods import CONTROLS, METHODS, Method, Phases
 from redense.phases import Phase, of_table, to_table
 from redense.sparsity.checks import DistributionName, check_sparsity
@@ -40,6 +40,8 @@ FORMER_NAMES = {"protocols": protocols.FORMER}
 """Words that older recipes use, and what they are called now, by setting."""
 LATER = ("phases",)
 """Settings that folders of former versions lack: their defaults hold there."""
+TOML_LIMIT = 2**20
+"""Bytes of a recipe in TOML, at most."""
 FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 
 
@@ -227,8 +229,8 @@ def load_recipe(source: str) -> Recipe:
         text = files("redense.experiment.recipes").joinpath(f"{source}.toml").read_text(encoding="utf-8")
     elif source.endswith(".toml"):
         try:
-            text = Path(source).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = plain_bytes(Path(source), TOML_LIMIT).decode()
+        except (OSError, ValueError) as error:
             raise RecipeError(f"recipe {source}: cannot be read ({error}); expected a TOML file") from None
     else:
         raise RecipeError(
@@ -236,9 +238,10 @@ def load_recipe(source: str) -> Recipe:
             f"one of {', '.join(shipped_recipes())}"
         )
     try:
-        return Recipe.from_mapping(tomllib.loads(text), source=f"recipe {source}")
-    except tomllib.TOMLDecodeError as error:
+        settings = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # the former also of integers with thousands of digits
         raise RecipeError(f"recipe {source}: not valid TOML: {error}") from None
+    return Recipe.from_mapping(settings, source=f"recipe {source}")
 
 
 @cache  # resolving the annotations costs more than all other checks
@@ -267,12 +270,14 @@ def _is_a(value: Any, kind: type) -> bool:
         return kind is bool
     if kind is float and isinstance(value, int):
         return abs(value) <= sys.float_info.max
+    if kind is int and isinstance(value, int):
+        return abs(value) < 2**63
     return isinstance(value, kind)
 
 
 _KINDS = {
     bool: ("true or false", "truth values"),
-    int: ("an integer", "integers"),
+    int: ("an integer of at most 64 bits", "integers of at most 64 bits"),
     float: ("a number", "numbers"),
     str: ("a string", "strings"),
     Phase: ("a phase", "phases"),

@@ -22,6 +22,7 @@ from redense.auditing.evidence import References
 from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.comparison import Comparison, PValue
+from redense.files.kept import read_kept, write_kept
 from redense.files.writing import make_folder, write_whole
 from redense.methods import Method
 from redense.metrics.jackknife import ReplicatedMean, pair_jackknife
@@ -87,12 +88,12 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
         determinants = ["replicates", FORMAT, [job.key for job in shared.references], auditor.attack_names]
         key = hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
         path = auditor.store.root / "audit" / f"replicates-{key}.json"
-        found = _kept(path, key)
+        found = read_kept(path, key)
         if found is None:
             assert shared.evidence is not None
-            found = {"key": key, **_made(shared.evidence, auditor.labels, auditor.attacks)}
+            found = _made(shared.evidence, auditor.labels, auditor.attacks)
             make_folder(path.parent)
-            write_whole(path, json.dumps(found))
+            write_kept(path, key, found)
         if found["primary"] is not None:
             models = tuple(job.member_set.index for job in shared.references if job.member_set)
             figures = {attack: _arrays(each) for attack, each in found["figures"].items()}
@@ -172,14 +173,6 @@ def _made(references: References, labels: Labels, families: Sequence[str]) -> di
         "primary": primary,
         "left_out": _lists(left_out),
     }
-
-
-def _kept(path: Path, key: str) -> dict[str, Any] | None:
-    try:
-        kept: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None  # not made yet, or damaged: made again
-    return kept if isinstance(kept, dict) and kept.get("key") == key else None
 
 
 def _lists(figures: Figures) -> dict[str, Any]:

@@ -37,6 +37,10 @@ class Resources:
     """Of a running Ray cluster; auto finds one on this machine. Without it, --engine ray starts one here."""
     ray_storage: str | None = None
     """A URL for fsspec through which a cluster's checkpoints travel; by default all machines see the run's folder."""
+    lock: bool = True
+    """Keep other runs out of the folder; without, on a file system that has no locks, that is up to you."""
+    mixed: bool = False
+    """Go on in a folder whose phases were trained on another processor, with other kernels or another PyTorch."""
 
     @property
     def may_fork(self) -> bool:

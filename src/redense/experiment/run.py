@@ -15,11 +15,19 @@ from redense.experiment.display import progress_console
 from redense.experiment.engines import fork_server
 from redense.experiment.folder import check_folder, open_folder, write_plan
 from redense.experiment.measure import measure
+from redense.experiment.mixed import mixed_notes, refuse_mixed
 from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.experiment.results import Results
-from redense.experiment.show import show_closing, show_comparisons, show_engine, show_network, show_results
+from redense.experiment.show import (
+    show_closing,
+    show_comparisons,
+    show_engine,
+    show_machine,
+    show_network,
+    show_results,
+)
 from redense.experiment.train import Outcome, train
 from redense.experiment.write import write_page, write_pictures, write_results
 
@@ -67,13 +75,16 @@ def run(
         from redense.experiment.audit import check_audit
 
         check_audit(prepared)
-    with open_folder(out, recipe, prepared.needed_bytes(Store(out))) as folder:
+    locked = prepared.choice.resources.lock
+    with open_folder(out, recipe, prepared.needed_bytes(Store(out)), locked) as folder:
+        if prepared.choice.name != "ray" and not prepared.choice.resources.mixed:  # a cluster's machines are its own
+            refuse_mixed(prepared.jobs, folder.store, prepared.choice.device)
         show_network(prepared, console)
         show_engine(prepared, console)
         outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, watched)
         folder.store.discard_unfinished_writes()
-        for note in folder.store.set_aside:
-            console.print(note, highlight=False)
+        for note in (*folder.store.set_aside, *mixed_notes(prepared.jobs, folder.store)):
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
         results, masks = measure(prepared, folder.store)
         results = results.joined(_audits(out))
         written = write_results(results, out)
@@ -111,6 +122,7 @@ def dry_run(
     check_folder(store.root, recipe, prepared.needed_bytes(store))
     show_network(prepared, console)
     console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
+    show_machine(console)
     show_engine(prepared, console)
 
 

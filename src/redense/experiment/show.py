@@ -8,6 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from redense.auditing.layout import prose
+from redense.experiment.cgroups import cpu_quota, memory_left
+from redense.experiment.engines.choose import usable_cores
+from redense.experiment.memory import available_bytes
 from redense.experiment.prepare import Prepared
 from redense.experiment.report.closing import closing_sentence
 from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
@@ -30,6 +33,17 @@ def show_engine(prepared: Prepared, console: Console) -> None:
     """Print which engine trains, and why."""
     choice = prepared.choice
     console.print("", prose(f"Engine: {choice.name} on {choice.device} ({choice.reason})"), "", sep="\n")
+
+
+def show_machine(console: Console) -> None:
+    """Print how many cores and how much memory there are to work with, and what limits them."""
+    usable, cores = usable_cores()
+    quota, left = cpu_quota(), memory_left()
+    of_cores = f"a control group's quota of {quota:g}" if quota is not None else "no quota"
+    of_memory = f"control groups leave {left / 1e9:.1f} GB" if left is not None else "no control group's limit"
+    free = f"{available_bytes() / 1e9:.1f} GB of memory free"
+    line = f"Machine: {usable} of {cores} cores ({of_cores}), {free} ({of_memory})"
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Masks], console: Console) -> None:

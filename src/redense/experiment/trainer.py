@@ -12,8 +12,9 @@ from torch import nn
 
 from redense.data.batches import TensorData, as_input
 from redense.data.members import split
-from redense.experiment.checkpoints import Progress, Tensors
+from redense.experiment.checkpoints import Progress
 from redense.experiment.plan import Job, Training
+from redense.experiment.whole_folders import Tensors
 from redense.seeding import derive, generator, seed_global
 from redense.signals import Signals, read_signals
 from redense.sparsity.enforce import masked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from redense import __version__
-from redense.experiment.checkpoints import UNCHECKED, Checkpoint, Store
+from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.results import Results
 from redense.experiment.shown import Environment, Moment, Shown, State, Weights
 from redense.files.reading import Unfit, fields
@@ -69,9 +68,8 @@ def _processor() -> str:
 
 def _environment(store: Store, key: str) -> Environment | None:
     try:
-        values = json.loads((store.finished_folder(key) / UNCHECKED).read_text(encoding="utf-8"))
-        return fields(Environment, {name: value for name, value in values.items() if name != "seconds"})
-    except (OSError, ValueError, AttributeError, Unfit):
+        return fields(Environment, {name: value for name, value in store.environment(key).items() if name != "seconds"})
+    except Unfit:
         return None  # no checksum covers it; a report that lacks it says so
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import reprlib
+import stat
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, BinaryIO, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from redense.errors import FolderError, RedenseError
 
 T = TypeVar("T")
+JSON_LIMIT = 2**28
+"""Bytes of JSON that are read at most, 256 MiB: the risks of ten million examples take less."""
 NEWER = "use the version of redense that wrote it, or a newer one"
 
 
@@ -43,7 +48,7 @@ class Written:
     def read(self, path: Path, make: Callable[[Mapping[str, Any]], T]) -> T:
         """Read a file of a run's folder and `make` of its values what it holds, as `parse` does."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = plain_bytes(path, JSON_LIMIT).decode()
         except UnicodeDecodeError as error:
             raise self._unreadable(str(path), error) from None
         except (OSError, ValueError) as error:  # the latter of a NUL character in the path
@@ -92,6 +97,32 @@ class Written:
 
     def _unreadable(self, source: str, reason: object) -> RedenseError:
         return self.error(f"{source}: cannot be read as {self.what} ({reason}); {self.remedy}")
+
+
+def plain_bytes(path: Path, limit: int | None = None) -> bytes:
+    """Read a plain file; raise `ValueError` for one of more than `limit` bytes, `OSError` as `open_plain` does."""
+    with open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if limit is not None and size > limit:
+            raise ValueError(f"it has {size:,} bytes; expected at most {limit:,}")
+        return file.read()
+
+
+def open_plain(path: str | Path) -> BinaryIO:
+    """Open a plain file, or one that a link leads to, for reading; never a pipe or a device, which may have no end.
+
+    Raises `OSError` for what is no plain file or cannot be read.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "no plain file")
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to would keep us waiting for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class _OtherFormat(Unfit):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
 from redense.errors import ModelError
+from redense.files.reading import plain_bytes
 from redense.models.evaluation import evaluating
 from redense.models.fmnist_cnn import FmnistCNN
 from redense.models.mlp import mlp
@@ -63,8 +64,8 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int =
 def load_weights(name: str, model: nn.Module, path: Path) -> None:
     """Load a state_dict, safetensors, into the model of that name; raise `ModelError` when it does not fit."""
     try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
+        state = load(plain_bytes(Path(path)))
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"{path}: cannot be read as safetensors ({error}); expected a state_dict in safetensors, for nothing is "
             f"unpickled; a PyTorch file is converted by python -c 'import torch, safetensors.torch as s; "

@@ -3,11 +3,13 @@
 A safetensors file. A tensor ``name`` with zeros is kept as ``bitmask:name`` (uint8 [ceil(n / 8)], the first weight in
 the highest bit, row-major order, 1 = not zero) and ``values:name`` (the weights that are not zero, in that order); its
 shape stands in the file's metadata under ``shapes``. Every other tensor is kept as it is. Names that share one tensor
-(tied weights) are listed in the metadata under ``aliases``.
+(tied weights) are listed in the metadata under ``aliases``. The metadata's ``sha256`` is that of the whole: what
+`_digest` says; files of the first format have none.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,17 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import nn
 
 from redense.errors import ModelError
+from redense.files.reading import build, plain_bytes
 from redense.files.writing import write_whole
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.keys import INTEGER
 from redense.sparsity.shards import is_sharded
 
-FORMAT = "redense-bitmask-1"
+FORMAT = "redense-bitmask-2"
+PREFIXES = ("bitmask:", "values:")
+FORMER = "redense-bitmask-1"
+"""The same without a checksum."""
 
 
 def save_sparse(model: nn.Module | Mapping[str, torch.Tensor], path: str | Path) -> None:
@@ -49,6 +55,8 @@ def save_sparse(model: nn.Module | Mapping[str, torch.Tensor], path: str | Path)
     True
     """
     state = model.state_dict() if isinstance(model, nn.Module) else model
+    if not isinstance(state, Mapping):
+        raise ModelError(f"model: got {type(state).__name__}; expected a model or its state_dict")
     stored: dict[str, torch.Tensor] = {}
     shapes: dict[str, list[int]] = {}
     aliases: dict[str, str] = {}
@@ -68,7 +76,7 @@ def save_sparse(model: nn.Module | Mapping[str, torch.Tensor], path: str | Path)
         else:
             stored[name] = flat.view(tensor.shape).clone(memory_format=torch.contiguous_format)
     metadata = {"format": FORMAT, "shapes": json.dumps(shapes), "aliases": json.dumps(aliases)}
-    write_whole(Path(path), save(stored, metadata))
+    write_whole(Path(path), save(stored, {**metadata, "sha256": _digest(stored, metadata)}))
 
 
 def load_sparse(path: str | Path) -> dict[str, torch.Tensor]:
@@ -76,34 +84,90 @@ def load_sparse(path: str | Path) -> dict[str, torch.Tensor]:
 
     Raises `ModelError` when the file is missing, damaged or of another kind.
     """
+    stored, metadata = _read(Path(path))
+    state = {name: tensor for name, tensor in stored.items() if not name.startswith(PREFIXES)}
+    shapes = _of_metadata(path, metadata, "shapes", dict[str, list[int]])
+    for name, shape in shapes.items():
+        state[name] = _unpacked(path, name, shape, stored)
+    for name in stored:
+        if name not in state and name.partition(":")[2] not in shapes:
+            raise ModelError(f"{path}: holds {name}, which belongs to no weight; {_DAMAGED}")
+    for name, first in _of_metadata(path, metadata, "aliases", dict[str, str]).items():
+        if name in state or first not in state:
+            raise ModelError(f"{path}: {name} is to be {first}, which is not in the file; {_DAMAGED}")
+        state[name] = state[first]
+    return state
+
+
+_DAMAGED = "the file is damaged: write it again with redense.save_sparse"
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a file of ours, its checksum compared."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); expected a file written by redense.save_sparse") from None
-    if metadata.get("format") != FORMAT or not {"shapes", "aliases"} <= set(metadata):
+        content = plain_bytes(path)
+        stored, metadata = load(content), _metadata(content)
+    except (OSError, ValueError, SafetensorError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: cannot be read ({reason}); expected a file written by redense.save_sparse") from None
+    found = metadata.get("format")
+    if found not in (FORMAT, FORMER) or not {"shapes", "aliases"} <= set(metadata):
+        raise ModelError(f"{path}: got format {found!r}; expected {FORMAT!r}, as save_sparse writes it")
+    checksum = metadata.pop("sha256", None)
+    if found == FORMAT and checksum != _digest(stored, metadata):
+        raise ModelError(f"{path}: does not match its checksum; {_DAMAGED}")
+    return stored, metadata
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file, which is a length of 8 bytes and so much JSON before the tensors."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return dict(header.get("__metadata__", {}))
+
+
+def _digest(stored: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over the metadata as JSON and, by name, every tensor: name, type, shape, bytes in row-major order."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name in sorted(stored):
+        tensor = stored[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def _of_metadata(path: str | Path, metadata: Mapping[str, str], name: str, kind: Any) -> Any:
+    try:
+        return build(kind, json.loads(metadata[name]), name)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: {name} cannot be read ({error}); {_DAMAGED}") from None
+
+
+def _unpacked(path: str | Path, name: str, shape: list[int], stored: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return a weight from its bits and values; raise `ModelError` unless they fit each other and its shape."""
+    values, bits = stored.get(f"values:{name}"), stored.get(f"bitmask:{name}")
+    size = math.prod(shape)
+    if values is None or bits is None or name in stored or any(length < 1 for length in shape):
+        raise ModelError(f"{path}: {name} {shape} has no bits, no values or both and a tensor; {_DAMAGED}")
+    kept = None
+    if bits.dtype == torch.uint8 and bits.dim() == values.dim() == 1 and len(bits) == -(-size // 8):
+        kept = unpack_bits(bits, (size,))
+    if kept is None or int(kept.sum()) != len(values):
         raise ModelError(
-            f"{path}: got format {metadata.get('format')!r}; expected {FORMAT!r}, as save_sparse writes it"
+            f"{path}: {name} has {8 * bits.numel()} bits and {values.numel()} values for {size} weights; expected a "
+            f"bit for each and a value for each bit; {_DAMAGED}"
         )
-    state = {name: tensor for name, tensor in stored.items() if not name.startswith(("bitmask:", "values:"))}
-    for name, shape in json.loads(metadata["shapes"]).items():
-        values, bits = stored[f"values:{name}"], stored[f"bitmask:{name}"]
-        flat = torch.zeros(math.prod(shape), dtype=values.dtype)
-        kept = unpack_bits(bits, flat.shape) if len(bits) == math.ceil(len(flat) / 8) else None
-        if kept is None or int(kept.sum()) != len(values):
-            raise ModelError(
-                f"{path}: {name} has {8 * len(bits)} bits and {len(values)} values for {len(flat)} weights; expected a "
-                "bit for each and a value for each bit: the file is damaged"
-            )
-        flat[kept] = values
-        state[name] = flat.view(shape)
-    return state | {name: state[first] for name, first in json.loads(metadata["aliases"]).items()}
+    flat = torch.zeros(size, dtype=values.dtype)
+    flat[kept] = values
+    return flat.view(shape)
 
 
-def _check_tensor(name: str, tensor: Any) -> None:
+def _check_tensor(name: Any, tensor: Any) -> None:
+    if not isinstance(name, str) or name.startswith(PREFIXES):
+        raise ModelError(f"state: got the name {name!r}; expected a string that begins with none of {PREFIXES}")
     if not isinstance(tensor, torch.Tensor):
         raise ModelError(f"{name}: got {type(tensor).__name__}; expected a state_dict of tensors")
+    if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
+        raise ModelError(f"{name}: got a tensor without plain values; expected dense ones on a device that holds them")
     if is_sharded(tensor):
         raise ModelError(
             f"{name}: got a sharded tensor; expected whole ones: gather them with get_model_state_dict(model, "

@@ -22,6 +22,12 @@ def chosen(prepared, models=3, model=None, **settings):
     return choose(Resources(**settings), model or prepared.model, prepared.dataset, 16, models)
 
 
+@pytest.fixture(autouse=True)
+def no_quota(monkeypatch):
+    """The machine that the tests run on may have one."""
+    monkeypatch.setattr(redense.experiment.engines.choose, "cpu_quota", lambda: None)
+
+
 def memory(monkeypatch, available):
     monkeypatch.setattr(redense.experiment.engines.choose, "available_bytes", lambda: int(available))
 
@@ -33,6 +39,16 @@ def test_on_the_cpu_processes_are_chosen(prepared, monkeypatch):
     assert (choice.name, choice.device, choice.workers, choice.arithmetic) == ("local", "cpu", 6, "cpu")
     assert "one a core, 6" in choice.reason
     assert isinstance(choice.engine(), LocalEngine)
+
+
+@pytest.mark.parametrize(("quota", "workers"), [(2.5, 2), (0.5, 1), (64.0, 6), (None, 6)])
+def test_a_quota_limits_the_workers(prepared, monkeypatch, quota, workers):
+    memory(monkeypatch, 64e9)
+    monkeypatch.setattr(redense.experiment.engines.choose.os, "sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setattr(redense.experiment.engines.choose, "cpu_quota", lambda: quota)
+    choice = chosen(prepared)
+    assert choice.workers == workers
+    assert (f"{workers} of 6 cores, because a quota" in choice.reason) == (workers < 6)
 
 
 def test_memory_limits_the_workers(prepared, monkeypatch):

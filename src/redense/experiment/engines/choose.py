@@ -11,6 +11,7 @@ from torch import nn
 
 from redense.data.dataset import Dataset
 from redense.errors import RecipeError
+from redense.experiment.cgroups import cpu_quota
 from redense.experiment.engines.base import Engine
 from redense.experiment.engines.stacked import why_not_stacked
 from redense.experiment.memory import PROCESS_BYTES, available_bytes, training_bytes
@@ -125,7 +126,7 @@ def _name(
 
 def _workers(resources: Resources, model: nn.Module, dataset: Dataset, batch_size: int) -> tuple[int, str]:
     """Return the number of worker processes and what limits it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores, all_of_them = usable_cores()
     each = PROCESS_BYTES + training_bytes(model, dataset.input_shape, batch_size)
     free = available_bytes() - sum(array.nbytes for array in dataset.arrays.values())
     fitting = max(1, int(free / each))
@@ -135,4 +136,13 @@ def _workers(resources: Resources, model: nn.Module, dataset: Dataset, batch_siz
         return resources.workers, f"; {resources.workers} workers were asked for{warning}"
     if fitting < cores:
         return fitting, f"; {fitting} of {cores} cores, because {sizes}"
+    if cores < all_of_them:
+        return cores, f"; {cores} of {all_of_them} cores, because a quota of the control group leaves no more"
     return cores, f"; one a core, {cores}"
+
+
+def usable_cores() -> tuple[int, int]:
+    """Return how many cores there are to work with, at least 1, and how many without a control group's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return (cores if quota is None else max(1, min(cores, int(quota)))), cores

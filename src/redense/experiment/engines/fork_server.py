@@ -31,6 +31,8 @@ WORKER_ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824"
     ":glibc.malloc.hugetlb=1",
 }
+REFUSED = "errno "
+"""Instead of an exit status: the system started no process, and why, as a number."""
 MOST_DESCRIPTORS = 64
 """In one request."""
 
@@ -181,10 +183,15 @@ class _Server:
 
     def start(self, number: int, descriptors: list[int]) -> None:
         jobs, events, status, data, log, *keep_open = descriptors
-        process = os.fork() if _forks_safely() else _executed(jobs, events, data, log, keep_open)
-        if process == 0:
-            self.become_worker(jobs, events, status, data, log)
-        self.numbers[process], self.status[process] = number, status
+        try:
+            process = os.fork() if _forks_safely() else _executed(jobs, events, data, log, keep_open)
+        except OSError as error:
+            os.write(status, f"{REFUSED}{error.errno}".encode())
+            os.close(status)
+        else:
+            if process == 0:
+                self.become_worker(jobs, events, status, data, log)
+            self.numbers[process], self.status[process] = number, status
         for descriptor in (jobs, events, data, log, *keep_open):
             os.close(descriptor)
 

@@ -7,6 +7,7 @@ networks are too short to share out.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from redense.data.dataset import Dataset
+from redense.errors import TrainingError
 from redense.experiment.checkpoints import Epoch, Store
 from redense.experiment.engines import fork_server
 from redense.experiment.engines.queue import JobQueue
@@ -28,6 +30,8 @@ from redense.experiment.plan import Job
 
 ATTEMPTS = 2
 """How often a job is tried whose worker dies."""
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""What the system says when it gives no more files, processes or memory."""
 LOG = "workers.log"
 """What workers and the user's own code in them print, below the run's folder."""
 
@@ -55,8 +59,16 @@ class LocalEngine:
                 left.append(job)
         if not left:
             return
-        with _Team(min(self.workers, len(left)), self.keep_open, dataset, store, self.time_limit) as team:
-            yield from _carry_out(JobQueue(left), team)
+        try:
+            with _Team(min(self.workers, len(left)), self.keep_open, dataset, store, self.time_limit) as team:
+                yield from _carry_out(JobQueue(left), team)
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            raise TrainingError(
+                f"a worker process cannot be started ({error.strerror}); what is finished stays: use fewer --workers, "
+                "or raise the limit of open files or processes (ulimit -n, ulimit -u)"
+            ) from error
 
 
 def _carry_out(queue: JobQueue, team: _Team) -> Iterator[Event]:
@@ -177,13 +189,15 @@ class _Team:
 
     def _start(self) -> _Worker:
         server = fork_server.start()
-        jobs_read, jobs_write = os.pipe()
-        events_read, events_write = os.pipe()
-        status_read, status_write = os.pipe()
-        with (self.store.root / LOG).open("ab") as log:
-            number = server.start(
-                jobs_read, events_write, status_write, self.shared.file.fileno(), log.fileno(), self.keep_open
-            )
+        with contextlib.ExitStack() as on_failure:
+            jobs_read, jobs_write = _pipe(on_failure)
+            events_read, events_write = _pipe(on_failure)
+            status_read, status_write = _pipe(on_failure)
+            with (self.store.root / LOG).open("ab") as log:
+                number = server.start(
+                    jobs_read, events_write, status_write, self.shared.file.fileno(), log.fileno(), self.keep_open
+                )
+            on_failure.pop_all()
         for descriptor in (jobs_read, events_write, status_write):
             os.close(descriptor)
         events = os.fdopen(events_read, "rb", buffering=0)
@@ -204,6 +218,8 @@ class _Team:
         """Free a dead or dying worker's resources and return its exit status, None where nobody is left to tell it."""
         with worker.status:
             status = worker.status.read()
+        if status.startswith(fork_server.REFUSED):
+            raise OSError(number := int(status.removeprefix(fork_server.REFUSED)), os.strerror(number))
         self.selector.unregister(worker.events)
         worker.events.close()
         with contextlib.suppress(BrokenPipeError):  # what was still meant for it is of no use to anybody
@@ -211,10 +227,20 @@ class _Team:
         return int(status) if status else None
 
 
+def _pipe(closing: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        closing.callback(os.close, end)
+    return ends
+
+
 def _cause_of_death(status: int | None) -> str:
     if status is None:
         return "gone"
     if status >= 0:
         return f"gone (exit status {status})"
-    name = signal.Signals(-status).name
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # a real-time signal has no name
+        name = f"signal {-status}"
     return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")

@@ -15,9 +15,9 @@ from torch import nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from redense.data.batches import scaled
-from redense.experiment.checkpoints import Tensors
 from redense.experiment.plan import Training
 from redense.experiment.trainer import make_optimizer, trainable
+from redense.experiment.whole_folders import Tensors
 from redense.models.evaluation import evaluating
 
 EVALUATED = 1 << 12

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import fsspec
 
-from redense.experiment.checkpoints import INDEX, Store
+from redense.experiment.checkpoints import Store
+from redense.experiment.whole_folders import INDEX
 
 
 @dataclass(frozen=True)

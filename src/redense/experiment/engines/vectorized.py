@@ -16,7 +16,7 @@ from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.data.members import places
 from redense.errors import TrainingError
-from redense.experiment.checkpoints import Store, Tensors
+from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.stacked import Stack
@@ -25,6 +25,7 @@ from redense.experiment.memory import available_bytes, training_bytes
 from redense.experiment.phase_training import starting_model, train_phase
 from redense.experiment.plan import Job
 from redense.experiment.trainer import Answers, Start, is_gradual, masks_at, monitored_members, order_of
+from redense.experiment.whole_folders import Tensors
 from redense.signals import Signals
 
 SAVED_EVERY = 30.0

@@ -1,0 +1,33 @@
+"""What was computed once and is kept under the key of all that it depends on: believed only as what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from redense.files.reading import JSON_LIMIT, plain_bytes
+from redense.files.writing import write_whole
+
+
+def write_kept(path: Path, key: str, values: Mapping[str, Any]) -> None:
+    """Keep JSON values under a key, with their checksum."""
+    body = {"key": key, **values}
+    write_whole(path, json.dumps({**body, "checksum": _checksum(body)}))
+
+
+def read_kept(path: Path, key: str) -> dict[str, Any] | None:
+    """Return what `write_kept` kept under a key; None where nothing is, or something else or damaged: make it again."""
+    try:
+        body = json.loads(plain_bytes(path, JSON_LIMIT))
+        checksum = body.pop("checksum")
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None
+    sound = isinstance(body, dict) and body.get("key") == key and checksum == _checksum(body)
+    return body if sound else None
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,78 @@
+"""Bits come from where they were made: phases of different arithmetic are named, and joined only where asked for."""
+
+import dataclasses
+import json
+import shutil
+from io import StringIO
+
+import pytest
+import torch
+from folders import checkpoints
+from rich.console import Console
+
+from redense.errors import FolderError
+from redense.experiment.determinism import SETTINGS, kernels
+from redense.experiment.mixed import differences
+from redense.experiment.run import run
+from redense.experiment.whole_folders import UNCHECKED
+
+
+def more(recipe):
+    return dataclasses.replace(recipe, sparsities=(0.3, 0.5, 0.9))
+
+
+def printed(recipe, folder, **resources):
+    text = StringIO()
+    run(recipe, folder, console=Console(file=text, width=300), workers=0, **resources)
+    return text.getvalue()
+
+
+def recorded(folder):
+    return [json.loads(path.read_text()) for path in (folder / "checkpoints").glob(f"*/{UNCHECKED}")]
+
+
+def test_every_checkpoint_says_what_chose_its_kernels(undisturbed):
+    here = kernels("cpu")
+    assert {*SETTINGS, "torch", "cpu", "cpu_capability"} < set(here)
+    assert here["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    assert all(here.items() <= each.items() for each in recorded(undisturbed))
+
+
+@pytest.mark.parametrize("name", ["torch", "cpu", "cpu_capability", *SETTINGS])
+def test_other_arithmetic_goes_on_only_where_asked_for_and_is_named(recipe, undisturbed, tmp_path, name):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    for path in (folder / "checkpoints").glob(f"*/{UNCHECKED}"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), name: "another"}))
+    before = checkpoints(folder)
+    assert "Mixed" not in printed(recipe, folder)  # nothing is left to train
+    with pytest.raises(FolderError, match=rf"{name}: another \(5\), .*--mixed"):
+        run(more(recipe), folder, workers=0)
+    assert checkpoints(folder) == before
+    assert f"Mixed: {name}: another (5)" in printed(more(recipe), folder, mixed=True)
+    assert f"Mixed: {name}: another (5)" in printed(more(recipe), folder)
+
+
+def test_a_variable_that_chooses_kernels_is_noticed(recipe, undisturbed, tmp_path, monkeypatch):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    with pytest.raises(FolderError, match=r"MKL_CBWR: not set \(5\), COMPATIBLE \(1\)"):
+        run(more(recipe), folder, workers=0)
+
+
+def test_a_phase_begun_elsewhere_is_noticed(recipe, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    first = next((folder / "checkpoints").iterdir())
+    started = folder / "progress" / first.name / "000001"
+    started.mkdir(parents=True)
+    (started / UNCHECKED).write_text(json.dumps({"cpu": "another"}))
+    shutil.rmtree(first)
+    with pytest.raises(FolderError, match="another"):
+        run(recipe, folder, workers=0)
+
+
+def test_what_older_checkpoints_do_not_say_is_not_held_against_them(recipe, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    for path in (folder / "checkpoints").glob(f"*/{UNCHECKED}"):
+        path.write_text(json.dumps({"torch": torch.__version__, "seconds": 1.0}))
+    assert "Mixed" not in printed(more(recipe), folder)
+    assert differences([{}, {"cpu": "A"}, {"torch": "1"}]) == []

@@ -1,0 +1,230 @@
+"""What the environment refuses ends in one line: locks, files, processes, characters, names, targets."""
+
+import errno
+import fcntl
+import io
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from folders import checkpoints
+from processes import environment
+from rich.console import Console
+
+from redense.commands.main import main
+from redense.errors import FolderError, RedenseError, TrainingError
+from redense.experiment.audit import audit_run
+from redense.experiment.checkpoints import Store
+from redense.experiment.engines.local import LocalEngine, _cause_of_death
+from redense.experiment.export import export
+from redense.experiment.folder import Trust
+from redense.experiment.prepare import prepare
+from redense.experiment.run import dry_run, run
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
+def test_a_file_system_without_locks(recipe, undisturbed, tmp_path, monkeypatch, number):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(FolderError, match="has no locks .*add --no-lock") as error:
+        run(recipe, folder, workers=0)
+    assert "\n" not in str(error.value)
+    assert len(run(recipe, folder, workers=0, lock=False).rows) == 5
+
+
+def test_the_flag_is_called_no_lock(npz, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
+    command = ["run", "--data", str(npz), "--model", "mlp", "--sparsities", "0.5", "--epochs", "1", "1", "1"]
+    command += ["--workers", "0", "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as left:
+        main(command)
+    assert left.value.code == 2
+    main([*command, "--no-lock"])
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM])
+@pytest.mark.parametrize("call", ["os.pipe", "subprocess.Popen"])
+def test_too_many_files_or_processes(recipe, tmp_path, monkeypatch, call, number):
+    prepared, out = prepare(recipe), tmp_path / "run"
+    out.mkdir()
+    open_before = set(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patched:
+        patched.setattr(call, lambda *_, **__: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
+        with pytest.raises(TrainingError, match="worker process cannot be started .*fewer --workers"):
+            list(LocalEngine(2).run(prepared.jobs, prepared.dataset, Store(out)))
+    assert set(os.listdir("/proc/self/fd")) == open_before
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES])
+def test_a_sound_checkpoint_that_cannot_be_opened_now_is_not_set_aside(undisturbed, tmp_path, monkeypatch, number):
+    store = Store(shutil.copytree(undisturbed, tmp_path / "run"))
+    key = next((store.root / "checkpoints").iterdir()).name
+    with monkeypatch.context() as patched:
+        patched.setattr("redense.files.reading.os.open", lambda *_: (_ for _ in ()).throw(OSError(number, "no")))
+        with pytest.raises(FolderError, match="cannot be read"):
+            store.load(key)
+    assert store.load(key) is not None
+    assert not store.set_aside
+
+
+@pytest.mark.parametrize("number", range(1, 65))
+def test_whatever_signal_ends_a_worker_it_is_said(number):
+    assert str(number) in _cause_of_death(-number) or "SIG" in _cause_of_death(-number)
+
+
+@pytest.mark.parametrize(
+    "place", ["results.json", "results.csv", "plan.json", "table.png", "traces.png", "recipe.json"]
+)
+def test_a_disk_that_is_full_at_any_write(recipe, undisturbed, tmp_path, monkeypatch, place):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    before = checkpoints(folder)
+
+    def full(path, content, *_):
+        if place in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_bytes(content)
+
+    monkeypatch.setattr("redense.files.writing.write_synced", full)
+    with pytest.raises(FolderError, match=r"cannot be written \(No space left on device\); free some space"):
+        run(recipe, folder, workers=0)
+    assert checkpoints(folder) == before
+
+
+def test_a_terminal_of_ascii_alone(npz, tmp_path):
+    command = [sys.executable, "-m", "redense", "run", "--data", str(npz), "--model", "mlp", "--sparsities", "0.5"]
+    command += ["--epochs", "1", "1", "1", "--seeds", "0", "1", "--workers", "0", "--out", str(tmp_path / "run")]
+    ascii_only = {**environment(), "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, env=ascii_only, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+
+
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--data", LONG],
+        ["run", "--data", f"{LONG}.npz"],
+        ["run", "--data", f"{LONG}/{LONG}"],
+        ["run", "--model", LONG],
+        ["run", "--model", f"{LONG}:{LONG}"],
+        ["run", "--out", LONG],
+        ["run", "--data-root", LONG, "--data", "mnist"],
+        ["run", f"{LONG}.toml"],
+        ["run", "--data", "nul\0.npz"],
+        ["run", "--model", "builtins:dict"],
+        ["run", "--model", "builtins:exit"],
+        ["run", "--data", "builtins:dict"],
+        ["run", "--data", "/"],
+        ["audit", LONG],
+        ["audit", "nul\0"],
+        ["audit", "--signals", f"{LONG}.npz"],
+        ["audit", "--model", "mlp", "--weights", LONG, "--members", LONG, "--nonmembers", LONG],
+        ["export", LONG],
+        ["data", LONG],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:30].replace("\0", "0"),
+)
+def test_names_that_are_none(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+TOML = {
+    "an integer above 64 bits": f"batch_size = {2**64}",
+    "a seed above 64 bits": f"seeds = [{2**70}]",
+    "an integer of many digits": f"batch_size = {'9' * 10_000}",
+    "seeds twice": "seeds = [1, 2, 1]",
+    "a key twice": "seeds = [1]\nseeds = [1]",
+    "nested": f"seeds = {'[' * 20_000}",
+    "nested tables": f"{'a.' * 20_000}a = 1",
+    "many rounds": "rounds = 10000000",
+    "NaN": "lr = nan",
+    "infinity": "lr = inf",
+    "a date": "lr = 1979-05-27",
+    "a table": "[lr]\na = 1",
+}
+
+
+@pytest.mark.parametrize("kind", TOML)
+def test_odd_recipes(kind, tmp_path, capsys):
+    (tmp_path / "odd.toml").write_text(TOML[kind])
+    with pytest.raises(SystemExit) as left:
+        main(["run", str(tmp_path / "odd.toml"), "--dry-run", "--out", str(tmp_path / "run")])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def audited(folder):
+    return audit_run(folder, (), data_root=None, device="cpu", console=Console(quiet=True), trust=Trust(all=True))
+
+
+@pytest.mark.parametrize("name", ["results.json", "audit.json", "table.png", "workers.log", "dense-seed-0.safetensors"])
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe"])
+def test_a_foreign_folder_does_not_lead_elsewhere(recipe, undisturbed, tmp_path, name, kind):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    victim = tmp_path / "victim"
+    if kind == "link":
+        victim.write_text("precious")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name) if kind == "pipe" else (folder / name).symlink_to(victim)
+    for act in (
+        lambda: run(recipe, folder, workers=0),
+        lambda: audited(folder),
+        lambda: export(folder, phase="dense"),
+    ):
+        with pytest.raises(RedenseError, match=name):
+            act()
+    assert victim.exists() == (kind == "link")
+    assert kind != "link" or victim.read_text() == "precious"
+    assert (folder / name).is_fifo() if kind == "pipe" else (folder / name).is_symlink()
+
+
+def test_a_pipe_that_is_named_stays_a_pipe(undisturbed, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE)
+    assert export(undisturbed, phase="dense", out=tmp_path / "pipe") == tmp_path / "pipe"
+    content, _ = reader.communicate(timeout=60)
+    assert content == export(undisturbed, phase="dense", out=tmp_path / "file").read_bytes()
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_that_is_named_stays_a_folder(undisturbed, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FolderError, match="cannot be written"):
+        export(undisturbed, phase="dense", out=tmp_path / "folder")
+    assert (tmp_path / "folder").is_dir()
+
+
+def test_odd_files_in_a_runs_folder_do_no_harm(recipe, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    expected = checkpoints(folder)
+    for place in (".DS_Store", "checkpoints/.DS_Store", "progress/.nfs000000001", "audit/.DS_Store", "notes.txt"):
+        (folder / place).parent.mkdir(exist_ok=True)
+        (folder / place).write_text("x")
+    (folder / "link").symlink_to("/etc/hostname")
+    (folder / "broken").symlink_to("nowhere")
+    (folder / "damaged").mkdir(exist_ok=True)
+    os.mkfifo(folder / "checkpoints" / "pipe")
+    assert len(run(recipe, folder, workers=0).rows) == 5
+    assert {name: content for name, content in checkpoints(folder).items() if "DS_Store" not in name} == expected
+    audited(folder)
+
+
+def test_what_the_machine_has_is_printed_beforehand(recipe, tmp_path):
+    text = io.StringIO()
+    dry_run(recipe, tmp_path / "run", console=Console(file=text, width=200))
+    assert "Machine: " in text.getvalue()
+    assert "GB of memory free" in text.getvalue()

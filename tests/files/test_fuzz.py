@@ -1,0 +1,219 @@
+"""Files of any bytes: every reader gives what was written or one error of one line, in bounded time and memory.
+
+Where a format has a checksum (folders of ours, NPZ, bitmask files) nothing is read that was not written.
+"""
+
+import dataclasses
+import json
+import resource
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from experiment.test_checkpoints import checkpoint
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import save_file
+
+import redense
+from redense.data.folders import _Pixels
+from redense.data.npz import read_npz
+from redense.errors import RedenseError
+from redense.experiment.checkpoints import Store
+from redense.experiment.folder import read_plan, read_recipe
+from redense.experiment.recipe import load_recipe
+from redense.files.kept import read_kept, write_kept
+from redense.models.registry import build, load_weights
+
+SECONDS, BYTES = 20, 10**9
+"""No reading takes longer or more, on however busy a machine."""
+EDITS = st.lists(
+    st.tuples(
+        st.sampled_from(["flip", "set", "insert", "delete", "cut", "repeat"]),
+        st.floats(0, 1),
+        st.integers(0, 255),
+        st.integers(1, 40),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def edited(content, edits):
+    """Do something to bytes at some places."""
+    new = bytearray(content)
+    for kind, where, value, length in edits:
+        place = min(int(where * len(new)), max(0, len(new) - 1))
+        match kind:
+            case "flip" if new:
+                new[place] ^= 1 << value % 8
+            case "set" if new:
+                new[place] = value
+            case "insert":
+                new[place:place] = bytes([value]) * length
+            case "delete":
+                del new[place : place + length]
+            case "cut":
+                del new[place:]
+            case "repeat":
+                new[place:place] = new[place : place + length] * value
+    return bytes(new)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A kind of file: how one is made at a path, how it is read, and whether what was read must be what was written."""
+
+    make: Any
+    read: Any
+    sealed: bool = False
+
+
+def arrays(path, save=np.savez):
+    x = np.arange(48, dtype=np.float32).reshape(12, 4)
+    with path.open("wb") as file:
+        save(file, x=x, y=np.arange(12) % 3, x_test=x[:5], y_test=np.arange(5) % 3)
+
+
+def weights(path):
+    save_file(build("mlp", (2,), 2, 0).state_dict(), path)
+
+
+def into_a_model(path):
+    model = build("mlp", (2,), 2, 0)
+    load_weights("mlp", model, path)
+    return model.state_dict()
+
+
+def sparse(path):
+    redense.save_sparse({"w": torch.eye(20), "b": torch.ones(3), "v": torch.eye(9)[::2]}, path)
+
+
+def recipe(path):
+    path.write_text('data = "digits"\nsparsities = [0.3, 0.5]\nseeds = [1, 2]\nepochs = [1, 2, 3]\nlr = 1e-3\n')
+
+
+def image(kind):
+    def make(path):
+        pixels = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, format=kind)
+
+    return make
+
+
+def finished(name):
+    def make(path):
+        store = Store(path.parent)
+        store.save("key", {}, checkpoint(), {"torch": "x"})
+        path.write_bytes((store.finished_folder("key") / name).read_bytes())
+
+    def read(path):
+        store = Store(path.parent)
+        store.save("key", {}, checkpoint(), {"torch": "x"})
+        (store.finished_folder("key") / name).write_bytes(path.read_bytes())
+        found = store.load("key")
+        assert (found is None) == bool(store.set_aside)
+        return found
+
+    return Reader(make, read, sealed=True)
+
+
+def of_a_run(name, read):
+    values = {
+        "plan.json": '{"format": 1, "data": "a", "architecture": "b", "arithmetic": "cpu"}',
+        "recipe.json": json.dumps(redense.Recipe().to_mapping()),
+    }
+
+    def make(path):
+        path.write_text(values[name])
+
+    def of(path):
+        (path.parent / name).write_bytes(path.read_bytes())
+        return read(path.parent)
+
+    return Reader(make, of)
+
+
+READERS = {
+    "npz": Reader(arrays, lambda path: read_npz(path, "data"), sealed=True),
+    "compressed npz": Reader(
+        lambda path: arrays(path, np.savez_compressed), lambda path: read_npz(path, "data"), sealed=True
+    ),
+    "data set": Reader(
+        arrays, lambda path: redense.data.load(path.rename(path.with_suffix(".npz"))).arrays, sealed=True
+    ),
+    "weights": Reader(weights, into_a_model),
+    "bitmask file": Reader(sparse, redense.load_sparse, sealed=True),
+    "recipe": Reader(recipe, lambda path: load_recipe(str(path.rename(path.with_suffix(".toml"))))),
+    "png": Reader(image("png"), lambda path: _Pixels("data")(str(path))),
+    "jpeg": Reader(image("jpeg"), lambda path: _Pixels("data")(str(path))),
+    "gif": Reader(image("gif"), lambda path: _Pixels("data")(str(path))),
+    "tiff": Reader(image("tiff"), lambda path: _Pixels("data")(str(path))),
+    "index": finished("checkpoint.json"),
+    "model": finished("model.safetensors"),
+    "masks": finished("masks.safetensors"),
+    "signals": finished("signals.safetensors"),
+    "kept": Reader(
+        lambda path: write_kept(path, "key", {"a": [1.5, None, "x"]}), lambda path: read_kept(path, "key"), sealed=True
+    ),
+    "recipe.json": of_a_run("recipe.json", read_recipe),
+    "plan.json": of_a_run("plan.json", read_plan),
+}
+TEST, EVIDENCE = (-(-total // len(READERS)) for total in (500, 10_000))
+
+
+def plain(value):
+    """Return a value that can be compared: types, shapes and bytes for arrays and tensors."""
+    if isinstance(value, torch.Tensor):
+        return plain(value.contiguous().numpy())
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, (tuple, list)) else value
+
+
+def fuzz(name, folder, examples):
+    reader = READERS[name]
+    reader.make(folder / "original")
+    content = (folder / "original").read_bytes()
+    (folder / "copy").write_bytes(content)
+    expected = plain(reader.read(folder / "copy"))
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(edits=EDITS)
+    def check(edits):
+        (folder / "file").write_bytes(edited(content, edits))
+        started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            found = reader.read(folder / "file")
+        except RedenseError as refused:
+            found = None
+            said = str(refused)
+        else:
+            said = ""
+        assert "\n" not in said
+        assert time.monotonic() - started < SECONDS
+        assert 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used) < BYTES
+        assert found is None or not reader.sealed or plain(found) == expected
+
+    check()
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's and NumPy's own, about odd files
+@pytest.mark.parametrize("name", READERS)
+def test_any_bytes_are_read_as_written_or_refused(name, tmp_path):
+    fuzz(name, tmp_path, TEST)
+
+
+@pytest.mark.evidence
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", READERS)
+def test_ten_thousand_files_are_read_as_written_or_refused(name, tmp_path):
+    fuzz(name, tmp_path, EVIDENCE)
