@@ -1,5 +1,6 @@
 """Fixtures: a small recipe that trains in a fraction of a second, and its run."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -62,9 +63,14 @@ def audited_run(audited_recipe, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def audited(audited_run):
-    """The folder alone."""
-    return audited_run[0]
+def audited(recipe, tmp_path_factory):
+    """The folder of a finished run with controls, two seeds and audits, of images in a file, to be read."""
+    folder = tmp_path_factory.mktemp("audited") / "run"
+    every = dataclasses.replace(
+        recipe, seeds=(0, 1), controls=("longer", "llr"), audit=("lira",), references=4, protocols=("all", "half")
+    )
+    run(every, folder, workers=0)
+    return folder
 
 
 @pytest.fixture

@@ -12,9 +12,12 @@ import re
 from html.parser import HTMLParser
 
 from rich.console import Console, Group
+from rich.constrain import Constrain
 from rich.table import Table
+from rich.text import Text
 
 from redense.auditing.attacks import ATTACKS
+from redense.auditing.layout import Continued, Fitting
 
 _NAMES = "|".join(sorted((re.escape(attack.name) for attack in ATTACKS), key=len, reverse=True))
 _ATTACK = re.compile(
@@ -106,10 +109,17 @@ def of_printed(one):
     """Name what rich is given to print."""
     if isinstance(one, Group):
         return set().union(*map(of_printed, one.renderables)) if one.renderables else set()
+    if isinstance(one, Fitting):  # in any width
+        left_out = (sentences(f"Left out at this width: {names}.") for _, names in one.tables if names)
+        return set().union(*(of_table(table) for table, _ in one.tables), *left_out)
+    if isinstance(one, Continued):
+        return of_table(one.draw(0, one.columns))
+    if isinstance(one, Constrain):
+        return of_printed(one.renderable)
     if isinstance(one, Table):
         return of_table(one)
-    if isinstance(one, str):
-        return sentences(one)
+    if isinstance(one, str | Text):
+        return sentences(str(one))
     raise TypeError(f"got {type(one)}; tell here what it prints")
 
 
@@ -171,6 +181,7 @@ OF_FILES = {
     "audit.json": lambda text: of_audits(json.loads(text)),
     "replicates.json": lambda text: fields_of(json.loads(text), "replicates.json"),
     "audit.html": of_page,
+    "report.html": of_page,
 }
 
 

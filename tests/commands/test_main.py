@@ -165,7 +165,10 @@ def test_a_recipes_values_are_the_defaults_wherever_it_stands(words, tmp_path, m
         (["audit", "--model", "a", "--model", "b"], "--model: got it 2 times"),
         (["run", "--epochs", "1", "1", "1", "1"], "'1' follows --epochs, which takes 3 values, and is no recipe"),
         (["run", "--out", "X", "fashion-mnits"], "is no recipe; did you mean 'fashion-mnist'?"),
-        (["audti"], "unknown command 'audti': expected one of run, audit, export, data, doctor; did you mean 'audit'?"),
+        (
+            ["audti"],
+            "unknown command 'audti': expected one of run, audit, report, export, data, doctor; did you mean 'audit'?",
+        ),
         (["--sparsities", "0.5"], "unknown command '--sparsities'"),
     ],
 )

@@ -123,6 +123,9 @@ class MadeUp:
     def state(self, place):
         return {"place": torch.tensor(place)}, {}
 
+    def masks_of(self, place):
+        return {}
+
 
 def test_each_model_of_several_ends_by_itself(prepared, tmp_path):
     jobs = dense(prepared)[:3]

@@ -15,6 +15,7 @@ from redense.experiment.audit import RunAuditor, audit_run
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import over_seeds
 from redense.experiment.family import corrected
+from redense.experiment.folder import Trust
 from redense.experiment.prepare import prepare
 from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases
 from redense.experiment.report.replicates import replicates_summary
@@ -89,7 +90,7 @@ def test_a_second_look_makes_and_reads_nothing(out, monkeypatch):
     monkeypatch.setattr("redense.experiment.replicates.replicate", lambda *a: pytest.fail("made again"))
     monkeypatch.setattr(Store, "load_signals", lambda *a: pytest.fail("signals were read"))
     text = io.StringIO()
-    audit_run(out, (), data_root=None, device="cpu", console=Console(file=text, width=200))
+    audit_run(out, (), data_root=None, device="cpu", console=Console(file=text, width=200), trust=Trust(all=True))
     assert (out / "replicates.json").read_text() == before
     assert "ver 8 models trained on random halves" in " ".join(text.getvalue().split())
 

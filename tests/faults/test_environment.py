@@ -79,7 +79,8 @@ def test_whatever_signal_ends_a_worker_it_is_said(number):
 
 
 @pytest.mark.parametrize(
-    "place", ["results.json", "results.csv", "plan.json", "table.png", "traces.png", "recipe.json"]
+    "place",
+    ["results.json", "results.csv", "plan.json", "table.png", "accuracy-leakage.png", "report.html", "recipe.json"],
 )
 def test_a_disk_that_is_full_at_any_write(recipe, undisturbed, tmp_path, monkeypatch, place):
     folder = shutil.copytree(undisturbed, tmp_path / "run")

@@ -18,6 +18,7 @@ from redense.experiment.audit_rows import AuditRow, read_rows, write_rows
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.folder import read_plan, read_recipe, write_plan
 from redense.experiment.plan import Fingerprints
+from redense.experiment.recipe import LATER
 from redense.experiment.results import Results
 from redense.files.writing import write_whole
 from redense.phases import Phase
@@ -159,6 +160,8 @@ def test_a_missing_key_is_refused(name, written, tmp_path):
     for key in values:
         if name == "results.json" and key in ("comparisons", "at_equal_accuracy", "audits"):
             continue  # results may have none
+        if name == "recipe.json" and key in LATER:
+            continue  # of a later version than the folder
         (tmp_path / name).write_text(json.dumps(without(values, key)))
         assert read_or_refused(name, tmp_path) is None, key
 

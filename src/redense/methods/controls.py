@@ -62,6 +62,7 @@ class Control:
     def phases(self, of_method: Phases) -> Phases:
         """List the phases of the control of a method's: the same dense phase, if it begins dense, then its own.
 
+        >>> from redense.methods import dsd
         >>> [(phase.label, phase.epochs) for phase in CONTROLS["longer"].phases(dsd(0.5, (10, 5, 4)))]
         [('dense', 10), ('control-longer beside sparse', 5), ('control-longer beside re-dense', 4)]
         >>> [(phase.label, phase.epochs) for phase in CONTROLS["llr"].phases(dsd(0.5, (10, 5, 4)))]

@@ -14,7 +14,7 @@ from redense.experiment.report.table import plain_table, results_table
 from redense.experiment.report.traces import save_results_traces
 from redense.experiment.results import Results, Row
 from redense.methods import CONTROLS, METHODS
-from redense.phases import Phase
+from redense.phases import Phase, dense, sparse
 
 
 def row(phase, sparsity, seed=0, test=0.9, round=None):
@@ -133,7 +133,8 @@ def test_no_p_value_is_shown_as_zero():
 
 def test_every_phase_of_every_method_and_control_has_a_colour_of_its_own():
     for method in METHODS.values():
-        phases = method.phases(0.3, (2, 1, 1), (1.0, 1.0, 0.1), 1)
+        own = (dense(1), sparse(1)) if method.name == "phases" else ()
+        phases = method.phases(0.3, (20, 10, 10), (1.0, 1.0, 0.1), 1, own)
         every = {phase.series: phase for phase in phases}
         for name in method.controls:
             every |= {phase.series: phase for phase in CONTROLS[name].phases(phases)}

@@ -41,9 +41,9 @@ class ForkServer:
     """The caller's end of a server process, which ends when this end is closed, be it by the caller's death."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        with theirs:
+        with contextlib.ExitStack() as on_failure:
+            ours, theirs = map(on_failure.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "redense.experiment.engines.fork_server", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
@@ -51,6 +51,8 @@ class ForkServer:
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": path},
             )
+            on_failure.pop_all()
+        theirs.close()
         self._connection = ours
         self._owner = os.getpid()
         self._started = 0
