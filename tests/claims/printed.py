@@ -29,7 +29,7 @@ _PHASE = re.compile(
     r"[Cc]ontrol-\w+ beside (sparse|re-dense)|([Ss]parse|[Rr]e-dense) #%|[Tt]he equal-budget control \([\w-]+\)"
     r"|(?<![\w-])[Dd]ense(?![\w-])"
 )
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Zpε\"'*])")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Zpε\d\"'*])")
 
 
 def kind(text):
@@ -135,30 +135,40 @@ class Recorder(Console):
 
 
 class _Page(HTMLParser):
-    """Collects the headers of tables, the text of titles and paragraphs, and what stands beside pictures and cells."""
+    """Collects tables, titles and texts of a page, and what stands beside pictures and cells."""
 
-    KEPT = ("title", "h1", "h2", "p", "th")
+    KEPT = ("title", "h1", "h2", "h3", "p", "li", "summary", "caption", "th")
 
     def __init__(self):
         super().__init__()
-        self.tables, self.texts, self.cells, self.inside, self.shapes = [], [], 0, None, set()
+        self.captions, self.columns, self.texts, self.shapes = [], [], [], []
+        self.inside, self.scope, self.held = None, None, ""
 
     def handle_starttag(self, tag, attributes):
-        self.texts += [value for name, value in attributes if name in ("alt", "title")]
+        attributes = dict(attributes)
+        self.texts += [attributes[name] for name in ("alt", "title") if attributes.get(name)]
         if tag == "table":
-            self.tables.append([])
+            self.captions.append("")
+            self.columns.append([])
+            self.shapes.append([])
         if tag == "tr":
-            self.cells = 0
-        self.cells += tag in ("th", "td")
-        if tag in self.KEPT:
-            self.inside, self.held = tag, ""
+            self.shapes[-1].append(0)
+        if tag in ("th", "td"):
+            self.shapes[-1][-1] += 1
+        if tag in self.KEPT and (self.inside is None or tag == "p"):
+            self.inside, self.scope, self.held = tag, attributes.get("scope"), ""
 
     def handle_endtag(self, tag):
-        if tag == self.inside:
-            (self.tables[-1] if tag == "th" else self.texts).append(self.held)
-            self.inside = None
-        if tag == "tr":
-            self.shapes.add((len(self.tables[-1]), self.cells))
+        if tag != self.inside:
+            return
+        if tag == "caption":
+            self.captions[-1] = self.held
+        elif tag == "th":
+            assert self.scope in ("col", "row"), "a header says whose it is, for those who hear the page"
+            self.columns[-1] += [self.held] if self.scope == "col" else []
+        else:
+            self.texts.append(self.held)
+        self.inside = None
 
     def handle_data(self, data):
         if self.inside:
@@ -166,12 +176,22 @@ class _Page(HTMLParser):
 
 
 def of_page(text):
-    """Name columns and sentences of a page; every cell has to stand under a header."""
-    page = _Page()
+    """Name tables, their columns and the sentences of a page; every cell has to stand under a header.
+
+    Tables of facts, a name and a value to a row, have no columns; what they list is what is asked for, as in `INPUTS`.
+    """
+    page, found = _Page(), set()
     page.feed(text)
-    assert all(columns == cells for columns, cells in page.shapes), page.shapes
-    columns = {f"page, table {kind(table[0])}: {kind(name)}" for table in page.tables for name in table}
-    return columns.union(*(sentences(one, "page") for one in page.texts if one.strip()))
+    for caption, columns, cells in zip(page.captions, page.columns, page.shapes, strict=True):
+        assert set(cells) == {len(columns) or 2}, f"{caption}: {cells} cells under {columns}"
+        found |= sentences(caption, "page")
+        found |= {f"page, table {kind(columns[0])}: {kind(name)}" for name in columns}
+    return found.union(*(sentences(one, "page") for one in page.texts if one.strip()))
+
+
+def of_shown(values):
+    """What charts of trainings and weights are drawn from; some of it under the names of checkpoints."""
+    return fields_of(values | {name: list(values[name].values()) for name in ("losses", "environments")}, "shown.json")
 
 
 INPUTS = ("recipe.json", "plan.json")
@@ -180,6 +200,7 @@ OF_FILES = {
     "results.json": lambda text: of_results(json.loads(text)),
     "audit.json": lambda text: of_audits(json.loads(text)),
     "replicates.json": lambda text: fields_of(json.loads(text), "replicates.json"),
+    "shown.json": lambda text: of_shown(json.loads(text)),
     "audit.html": of_page,
     "report.html": of_page,
 }

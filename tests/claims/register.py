@@ -71,12 +71,13 @@ class Register:
         """Say what of the names `printed` stands in no entry or in several, and which entries name what is not printed.
 
         A name with ``?`` hides what it is when it is not empty: it passes where the field, or one below it, is
-        registered, of comparisons that of any kind.
+        registered, of comparisons that of any kind. What a page says may be registered as what is said anywhere.
         """
         patterns = [(about, name, _compiled(name)) for about, name in self.patterns()]
         found, seen = [], set()
         for name in sorted(printed):
-            hits = [(about, pattern) for about, pattern, compiled in patterns if compiled.fullmatch(name.rstrip("?"))]
+            called = {name.rstrip("?"), re.sub("^page: ", "says: ", name)}
+            hits = [(about, pattern) for about, pattern, compiled in patterns if any(map(compiled.fullmatch, called))]
             seen |= set(hits)
             below = name.endswith("?") and any(_hides(name, pattern) for _, pattern, _ in patterns)
             if len({about for about, _ in hits}) > 1:

@@ -17,7 +17,9 @@ from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence
 from redense.experiment.comparison import Comparison, PValue, over_seeds
 from redense.experiment.family import corrected
+from redense.experiment.found import find
 from redense.experiment.report.comparisons import comparisons_table
+from redense.experiment.report.page import report_html
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 from redense.phases import Phase
@@ -78,6 +80,24 @@ def audits():
     yield audit_evidence(ranked, sides=[Told("inputs and labels alone", 0.9, 0.01, 1e-9)])
 
 
+def of_pages(run, several):
+    """What pages of a run say where nothing was audited, where much leaks, and where claims are made."""
+    leaky = audit_evidence(noise(0, 300, 300, 8, leak=3.0))
+    final = next(row for row in run.results.rows if row.phase.kind == "redense")
+    ahead = [dataclasses.replace(one, second=final.phase) for one in several.comparisons if one.difference > 0]
+    for results, audits in (
+        (dataclasses.replace(several, comparisons=tuple(ahead)), ()),
+        (run.results, (dataclasses.replace(run.audits[0], phase=final.phase, result=leaky),)),
+        (without_controls(run.results), ()),
+    ):
+        yield of_page(report_html([dataclasses.replace(run, results=results, audits=audits)]))
+
+
+def without_controls(results):
+    kept = tuple(one for one in results.comparisons if one.first.kind != "control")
+    return dataclasses.replace(results, recipe=dataclasses.replace(results.recipe, controls=()), comparisons=kept)
+
+
 @pytest.fixture(scope="module")
 def printed(audited_run, tmp_path_factory):
     """All kinds of what is printed."""
@@ -88,6 +108,7 @@ def printed(audited_run, tmp_path_factory):
     found |= of_printed(comparisons_table(alone))
     several = dataclasses.replace(alone, comparisons=tuple(corrected(list(claims()))), at_equal_accuracy=(), audits=())
     found |= of_results(json.loads(several.to_json()))
+    found = found.union(*of_pages(find(folder), several))
     for number, result in enumerate(audits()):
         found |= of_audit(result, tmp_path_factory.mktemp("audit") / str(number))
     return found | makers(ROOT / "src/redense")
@@ -158,13 +179,15 @@ def test_a_new_file_has_to_be_read_here(audited_run, tmp_path):
 
 
 def test_a_new_column_is_noticed_in_tables_pages_and_csv(printed, audited_run, tmp_path):
-    table = results_table(Results.load(audited_run[0]), "small").renderables[0]
-    table.add_column("promised %")
-    assert in_no_entry(printed, of_table(table)) == ["in no entry: table phase: promised %"]
-    added = "<table><tr><th>attack</th><th>promised</th></tr><tr><td>gap</td><td>1</td></tr></table>"
+    for table, _ in results_table(Results.load(audited_run[0]), "small").renderables[0].tables:
+        table.add_column("promised %")
+        assert in_no_entry(printed, of_table(table)) == ["in no entry: table phase: promised %"]
+    head = "<tr><th scope=col>attack</th><th scope=col>promised</th></tr>"
+    added = f"<table>{head}<tr><th scope=row>gap</th><td>1</td></tr></table>"
     assert in_no_entry(printed, of_page(added)) == ["in no entry: page, table attack: promised"]
-    with pytest.raises(AssertionError):
-        of_page("<table><tr><th>attack</th></tr><tr><td>gap</td><td>1</td></tr></table>")
+    for wrong in (added.replace("<td>1</td>", "<td>1</td><td>2</td>"), added.replace(" scope=row", "")):
+        with pytest.raises(AssertionError):
+            of_page(wrong)
     (tmp_path / "risks.csv").write_text("split,index,odds\ntrain,0,2\n")
     assert in_no_entry(printed, of_folder(tmp_path)) == ["in no entry: risks.csv: odds"]
 

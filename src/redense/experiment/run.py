@@ -14,6 +14,7 @@ from redense.experiment.cost import plan_table
 from redense.experiment.display import progress_console
 from redense.experiment.engines import fork_server
 from redense.experiment.folder import check_folder, open_folder, write_plan
+from redense.experiment.found import find
 from redense.experiment.measure import measure
 from redense.experiment.mixed import mixed_notes, refuse_mixed
 from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
@@ -21,8 +22,8 @@ from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.experiment.results import Results
 from redense.experiment.show import (
-    show_closing,
     show_comparisons,
+    show_conclusion,
     show_engine,
     show_machine,
     show_network,
@@ -104,7 +105,7 @@ def run(
         if results.rows:
             written += write_page(results, folder.store)
         _refuse_failures(outcome, prepared)
-        show_closing(results, out, written, console)
+        show_conclusion(find(out), written, console)
     return results
 
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 
 from redense.auditing.layout import prose
 from redense.experiment.cgroups import cpu_quota, memory_left
 from redense.experiment.engines.choose import usable_cores
+from redense.experiment.found import Found
 from redense.experiment.memory import available_bytes
+from redense.experiment.page import FILE as REPORT
 from redense.experiment.prepare import Prepared
-from redense.experiment.report.closing import closing_sentence
 from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
+from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.layers import kept_table, layer_table
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 from redense.phases import NAMES, Phase
 from redense.sparsity.masks import Masks
-
-REPORT = "report.html"
-"""The page of a run, in its folder."""
 
 
 def show_network(prepared: Prepared, console: Console) -> None:
@@ -65,10 +63,8 @@ def show_comparisons(results: Results, console: Console) -> None:
         console.print()
 
 
-def show_closing(results: Results, folder: Path, written: Sequence[str], console: Console) -> None:
-    """Print what was written, then what the run amounts to and where the report lies."""
-    console.print(prose(f"Written: {folder / written[0]}, {', '.join(written[1:])}"))
-    sentence = closing_sentence(results)
-    if sentence:
-        report = folder / REPORT
-        console.print("", prose(f"{sentence}{f' The report: {report}' if report.exists() else ''}"), sep="\n")
+def show_conclusion(found: Found, written: Sequence[str], console: Console) -> None:
+    """Print what was written, then what the run amounts to and where its report lies."""
+    console.print(prose(f"Written: {found.folder / written[0]}, {', '.join(written[1:])}"), "", sep="\n")
+    console.print(prose(f"In short: {' '.join(conclusion(found.results, found.audits))}"), "", sep="\n")
+    console.print(prose(f"The report: {found.folder / REPORT}"))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from redense.experiment.report.closing import closing_sentence
 from redense.experiment.report.comparisons import comparisons_table
+from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 
@@ -24,7 +24,7 @@ def results(request):
 
 def printed(results, width):
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(results_table(results, "fmnist-cnn"), comparisons_table(results), closing_sentence(results))
+    console.print(results_table(results, "fmnist-cnn"), comparisons_table(results), *conclusion(results))
     return console.file.getvalue()
 
 
@@ -41,21 +41,30 @@ def test_no_figure_is_cut_at_any_width(results):
         assert "Left out at this width" in text or not missing
 
 
-def test_without_a_control_the_closing_sentence_says_so(results):
+def test_without_a_control_the_conclusion_says_so(results):
     without = dataclasses.replace(
-        results, rows=tuple(row for row in results.rows if row.phase.kind != "control"), comparisons=()
+        results,
+        recipe=dataclasses.replace(results.recipe, controls=()),
+        rows=tuple(row for row in results.rows if row.phase.kind != "control"),
+        comparisons=tuple(one for one in results.comparisons if one.first.kind != "control"),
     )
-    assert "no control of the same budget was trained beside it (--controls longer llr)" in closing_sentence(without)
-    assert closing_sentence(dataclasses.replace(results, rows=())) == ""
+    said = conclusion(without)[0]
+    if len(results.recipe.seeds) > 1:
+        assert "no control of the same budget was trained beside it (--controls longer llr)" in said
+    else:
+        assert "With one seed nothing is shown about phases" in said
 
 
-def test_the_closing_sentence_compares_with_the_best_control():
+def test_the_conclusion_compares_with_the_control_that_is_nearest():
     results = Results.from_json((PUBLISHED / "dsd-against-control-digits.json").read_text())
-    means = {}
-    for group in results.groups():
-        means[group[0].phase] = sum(row.test_accuracy for row in group) / len(group)
-    best = max((phase for phase in means if phase.kind == "redense"), key=means.get)
-    control = max((phase for phase in means if phase.beside == "redense"), key=means.get)
-    sentence = closing_sentence(results)
-    assert f"In short: {best.label}, the best of " in sentence
-    assert f"{100 * (means[best] - means[control]):+.2f} points against {control.label}" in sentence
+    found = [
+        one
+        for one in results.comparisons
+        if (one.quantity, one.first.kind, one.second.kind) == ("test_accuracy", "control", "redense")
+    ]
+    least = {one.second: min(other.difference for other in found if other.second == one.second) for one in found}
+    nearest = max(least, key=least.get)
+    assert not any(one.shown and one.difference > 0 for one in found)
+    said = conclusion(results)[0]
+    assert said.startswith("At no sparsity is re-dense training shown to beat every control of the same budget:")
+    assert f"the nearest, {nearest.label}, lies {100 * abs(least[nearest]):.2f} points" in said

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
     from redense.experiment.results import Results, Row
 
+ALONE = "no control of the same budget was trained beside it (--controls longer llr)"
+
 
 def conclusion(results: Results, audits: Sequence[AuditRow] = ()) -> tuple[str, str]:
     """Say what the method's last phase gained against what has the same budget, and what it gives away.
@@ -124,7 +126,7 @@ def _rests(one: Comparison) -> str:
 
 
 def _alone(against: str) -> str:
-    return "" if against == "control" else "; without a control of the same budget, longer training may explain it"
+    return "" if against == "control" else f"; {ALONE}"
 
 
 def _name(phase: Phase) -> str:
