@@ -39,6 +39,9 @@ class Phase:
     `rate_end`, if there is one, is where the factor falls to (or rises) from `rate` along a cosine. `masks` says how a
     sparse phase chooses its mask: ``random`` by chance, ``gradual`` the smallest weights, little by little from none
     (Zhu & Gupta's cubic over the first three quarters); None as `redense.DSD` is told, by default the smallest at once.
+
+    `keeps` says, in runs of recipes, of which epoch the weights are kept: None of the last, ``best`` of the one that is
+    most accurate on validation examples.
     """
 
     kind: PhaseKind
@@ -50,6 +53,7 @@ class Phase:
     beside: PhaseKind | None = None
     rate_end: float | None = None
     masks: MaskChoice | None = None
+    keeps: Literal["best"] | None = None
 
     def factor(self, since: int) -> float:
         """Return the factor on the learning rate after `since` epochs (or steps) of the phase.
@@ -107,7 +111,7 @@ class Phase:
 
 COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")
 """What a phase is called in rows of JSON and CSV."""
-FURTHER = ("rate_end", "masks")
+FURTHER = ("rate_end", "masks", "keeps")
 """Columns of phases of which these are not None."""
 
 Rate = float | tuple[float, float]

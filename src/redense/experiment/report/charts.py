@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from redense.experiment.report.conclusion import inference
+from redense.experiment.report.seeds import inference_over_seeds
 from redense.methods import CONTROLS, control_of
 from redense.metrics import balanced_accuracy_of_noise, clopper_pearson
 from redense.metrics.roc import Array
@@ -208,13 +208,15 @@ def leakage_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
 
 
 def _leakage_views(results: Results, traces: Sequence[tuple[Phase, Trace]], what: str) -> list[View]:
+    from redense.experiment.equal_accuracy import mean_points
+
     by_phase: dict[Phase, list[Trace]] = {}
     for phase, trace in traces:
         by_phase.setdefault(phase, []).append(trace)
     views = []
     for sparsity in results.recipe.sparsities:
         series = [
-            _leakage(phase, 100 * np.mean([trace.points for trace in found], axis=0))
+            _leakage(phase, 100 * mean_points(found))
             for phase, found in by_phase.items()
             if phase.sparsity is None or phase.sparsity == sparsity
         ]
@@ -243,9 +245,10 @@ def _margin(values: Sequence[float]) -> float:
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
+    """Return the mean over seeds after each epoch that all have: what stops early has fewer in some."""
     whole = [curve for curve in curves if curve]
-    # phases are whole or not there, so all seeds have the same epochs
-    return [float(value) for value in np.mean(whole, axis=0)] if whole else []
+    shortest = min(map(len, whole), default=0)
+    return [float(value) for value in np.mean([curve[:shortest] for curve in whole], axis=0)] if whole else []
 
 
 def _at(chain: Sequence[Phase], sparsity: float) -> bool:
@@ -279,7 +282,7 @@ def _test(group: Sequence[Row], examples: int) -> Estimate:
 def _inference(group: Sequence[Row]) -> Estimate:
     if len(group) == 1:
         return 100 * group[0].inference_accuracy, _percent(group[0].inference_interval)
-    spread = inference(group)
+    spread = inference_over_seeds(group)
     return 100 * spread.mean, _percent(spread.interval)
 
 

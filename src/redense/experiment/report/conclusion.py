@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from redense.experiment.comparison import Comparison
+from redense.experiment.report.seeds import inference_over_seeds
 from redense.metrics.spread import Spread
 from redense.phases import NAMES, Phase
 from redense.text import interval_text, p_text
@@ -79,7 +80,7 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
         row = audited[0]
         says = row.result.verdict.sentence.removesuffix(".")
         return f"In the audit ({row.name}): {says[:1].lower()}{says[1:]}."
-    interval = inference(group).interval if len(group) > 1 else group[0].inference_interval
+    interval = inference_over_seeds(group).interval if len(group) > 1 else group[0].inference_interval
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (
         f"Who sees how sure {phase.label} is of an example tells training from other examples with an accuracy of "
@@ -95,15 +96,6 @@ def best_group(results: Results) -> tuple[Row, ...] | None:
         group for group in results.groups() if (group[0].phase.kind, group[0].phase.round) == (final.kind, final.round)
     ]
     return max(groups, key=lambda group: _mean(group, "test_accuracy"), default=None)
-
-
-def inference(group: Sequence[Row]) -> Spread:
-    """Summarise the inference accuracies of a phase over seeds."""
-    return Spread.of_best_accuracy(
-        [row.inference_accuracy for row in group],
-        [row.inference_accuracy_cross_fitted for row in group],
-        [row.inference_interval for row in group],
-    )
 
 
 def _mean(group: Sequence[Row], name: str) -> float:

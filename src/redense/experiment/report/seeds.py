@@ -1,0 +1,26 @@
+"""A phase's figures over seeds, for tables and pages alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from redense.metrics.spread import Spread
+
+if TYPE_CHECKING:
+    from redense.experiment.results import Row
+
+
+def inference_over_seeds(group: Sequence[Row]) -> Spread:
+    """Summarise the inference accuracies of a phase's rows, a seed each."""
+    return Spread.of_best_accuracy(
+        [row.inference_accuracy for row in group],
+        [row.inference_accuracy_cross_fitted for row in group],
+        [row.inference_interval for row in group],
+    )
+
+
+def percent_over_seeds(group: Sequence[Row], name: str) -> str:
+    """Write a figure of a phase's rows in percent: mean ± standard deviation over seeds, or that of the only one."""
+    spread = Spread.of(100 * getattr(row, name) for row in group)
+    return f"{spread.mean:.2f}" + (f" ± {spread.deviation:.2f}" if spread.deviation is not None else "")
