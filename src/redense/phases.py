@@ -103,10 +103,14 @@ class Phase:
         return {name: values["kind" if name == "phase" else name] for name in COLUMNS} | further
 
     @classmethod
-    def from_columns(cls, row: Mapping[str, Any]) -> Phase:
-        """Undo `to_columns`; other columns of the row are left alone. Raises `redense.files.reading.Unfit`."""
+    def from_columns(cls, row: Mapping[str, Any]) -> tuple[Phase, dict[str, Any]]:
+        """Part a flat row into its phase, as `to_columns` wrote it, and the other columns.
+
+        Raises `redense.files.reading.Unfit`.
+        """
         given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
-        return fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        return phase, {name: value for name, value in row.items() if name not in (*COLUMNS, *FURTHER)}
 
 
 COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")

@@ -18,8 +18,6 @@ from redense.experiment.equal_accuracy import Trace
 from redense.files.reading import Written, build, field, fields, mapping
 from redense.files.writing import write_whole
 from redense.metrics.roc import Array, Members
-from redense.phases import COLUMNS as PHASE_COLUMNS
-from redense.phases import FURTHER as FURTHER_PHASE_COLUMNS
 from redense.phases import Phase
 from redense.text import csv_lines, csv_text
 
@@ -73,9 +71,9 @@ class AuditRow:
     def from_mapping(cls, values: Mapping[str, Any]) -> AuditRow:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
         trace = fields(Trace, {"points": field(mapping(values), "history"), "held_out": field(values, "held_out")})
-        elsewhere = ("history", "held_out", *PHASE_COLUMNS, *FURTHER_PHASE_COLUMNS)
-        own = {name: value for name, value in values.items() if name not in elsewhere}
-        return fields(cls, own, phase=Phase.from_columns(values), trace=trace)
+        phase, others = Phase.from_columns(values)
+        own = {name: value for name, value in others.items() if name not in ("history", "held_out")}
+        return fields(cls, own, phase=phase, trace=trace)
 
 
 def write_rows(rows: Sequence[AuditRow], train_places: Places, folder: Path) -> None:

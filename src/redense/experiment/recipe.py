@@ -147,6 +147,16 @@ class Recipe:
         """The phase that the method ends with, at no particular sparsity."""
         return self.phases_at(0.0)[-1]
 
+    def is_final(self, phase: Phase) -> bool:
+        """Tell whether a phase, at whatever sparsity, is the one that the method ends with."""
+        final = self.final_phase
+        return (phase.kind, phase.round) == (final.kind, final.round)
+
+    def is_beside_final(self, phase: Phase) -> bool:
+        """Tell whether a phase is a control's that ends after as many epochs as the method."""
+        final = self.final_phase
+        return (phase.beside, phase.round) == (final.kind, final.round)
+
     def lineages(self) -> list[Phases]:
         """List the phases of every lineage, in the table's order: the method at each sparsity, then its controls."""
         at_no_sparsity = self.phases_at(0.0)

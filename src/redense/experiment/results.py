@@ -16,7 +16,6 @@ from redense.experiment.family import corrected
 from redense.experiment.recipe import Recipe
 from redense.files.reading import Written, field, fields, mapping
 from redense.metrics.roc import Members
-from redense.phases import COLUMNS as PHASE_COLUMNS
 from redense.phases import FURTHER as FURTHER_PHASE_COLUMNS
 from redense.phases import Phase
 from redense.text import csv_text, data_frame, html_text
@@ -30,9 +29,9 @@ COLUMNS = (
     "inference_interval",
     *("epochs", "seconds", "checkpoint", "history"),
 )
-FURTHER = ("kept_epoch",)
-"""What rows hold besides where it is not None."""
 """What a row holds in JSON: its own fields and those of its phase."""
+FURTHER = ("kept_epoch",)
+"""What a row holds besides where it is not None."""
 _WRITTEN = Written(
     "the results of a run",
     FORMAT,
@@ -79,9 +78,8 @@ class Row:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Row:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
-        elsewhere = (*PHASE_COLUMNS, *FURTHER_PHASE_COLUMNS)
-        own = {name: value for name, value in mapping(values).items() if name not in elsewhere}
-        return fields(cls, own, phase=Phase.from_columns(values))
+        phase, own = Phase.from_columns(mapping(values))
+        return fields(cls, own, phase=phase)
 
 
 @dataclass(frozen=True, repr=False)

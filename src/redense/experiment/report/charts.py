@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from redense.experiment.report.seeds import inference_over_seeds
+from redense.experiment.report.seeds import inference_interval
 from redense.methods import CONTROLS, control_of
 from redense.metrics import balanced_accuracy_of_noise, clopper_pearson
 from redense.metrics.roc import Array
@@ -109,7 +110,6 @@ def against_sparsity(
 
     Of several rounds the last is drawn; of a control, the end of its budget.
     """
-    final = results.recipe.final_phase
     pruned = list(dict.fromkeys(phase.kind for phase in points if phase.sparsity is not None))
     first, last = _span(results)
     step = (last - first) / 60
@@ -130,9 +130,7 @@ def against_sparsity(
                 places=[percent(phase.sparsity or 0.0) for phase in chosen],
             )
         )
-    levels = [
-        phase for phase in points if phase.kind == "dense" or (phase.beside, phase.round) == (final.kind, final.round)
-    ]
+    levels = [phase for phase in points if phase.kind == "dense" or results.recipe.is_beside_final(phase)]
     for place, phase in enumerate(levels):
         value, interval = points[phase]
         end = last + step * (1 + 1.5 * place)
@@ -280,10 +278,8 @@ def _test(group: Sequence[Row], examples: int) -> Estimate:
 
 
 def _inference(group: Sequence[Row]) -> Estimate:
-    if len(group) == 1:
-        return 100 * group[0].inference_accuracy, _percent(group[0].inference_interval)
-    spread = inference_over_seeds(group)
-    return 100 * spread.mean, _percent(spread.interval)
+    mean = statistics.fmean(row.inference_accuracy for row in group)
+    return 100 * mean, _percent(inference_interval(group))
 
 
 def _rates(rows: Sequence[AuditRow], attack: str, fpr: float) -> Estimate:

@@ -14,10 +14,9 @@ from redense.experiment.report.comparisons import audit_sentences, leakage_sente
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.provenance import command, origins, settings
-from redense.experiment.report.seeds import inference_over_seeds, percent_over_seeds
+from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_over_seeds
 from redense.experiment.report.table import validation_notes
 from redense.experiment.report.weight_charts import weight_charts
-from redense.metrics.spread import Spread
 from redense.page.chart import Chart
 from redense.page.render import render
 from redense.text import interval_text, p_text
@@ -70,7 +69,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
         "head": _head(results),
         "notes": validation_notes(results),
-        "lines": [_line(group, results) for group in results.groups()],
+        "lines": [_line(group, results) for group in results.shown()],
         "comparisons": [_compared(one) for one in results.comparisons],
         "sentences": [*leakage_sentences(results), *audit_sentences(results)],
         "audits": audit_values([(row.name, row.result) for row in first])["audits"],
@@ -95,15 +94,13 @@ def _head(results: Results) -> Cells:
 
 def _line(group: Sequence[Row], results: Results) -> Cells:
     """Write a phase's figures in percent: mean ± standard deviation over seeds, or those of the only one."""
-    test = Spread.of((row.test_accuracy for row in group), (0.0, 1.0))
-    interval = inference_over_seeds(group).interval if len(group) > 1 else group[0].inference_interval
     return [
         group[0].phase.label,
         percent_over_seeds(group, "train_accuracy"),
         percent_over_seeds(group, "test_accuracy"),
-        *([_ends(test.interval)] * (len(results.recipe.seeds) > 1)),
+        *([_ends(accuracy_interval(group))] * (len(results.recipe.seeds) > 1)),
         percent_over_seeds(group, "inference_accuracy"),
-        _ends(interval),
+        _ends(inference_interval(group)),
         f"{100 * group[0].measured_sparsity:.1f}",
         str(len(group)),
     ]
@@ -116,8 +113,9 @@ def _ends(interval: tuple[float, float] | None) -> str:
 def _compared(one: Comparison) -> Cells:
     """Write a comparison of two phases: who, in what, by how much, and what that shows."""
     p = one.p if one.claimed else one.mcnemar.holm if one.mcnemar else None
+    says: str
     if one.claimed:
-        says = ("higher" if (one.difference or 0) > 0 else "lower") if one.shown else "no difference shown"
+        says = one.outcome or "no difference shown"
     else:
         says = "these networks differ" if one.networks_differ else "one seed: nothing about phases"
     return [

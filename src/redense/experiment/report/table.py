@@ -13,9 +13,8 @@ from rich.text import Text
 
 from redense.auditing.layout import Fitting, below, prose, table_of
 from redense.experiment.report.published import Accuracies, PhaseName, published
-from redense.experiment.report.seeds import inference_over_seeds, percent_over_seeds
+from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_over_seeds
 from redense.metrics import balanced_accuracy_of_noise
-from redense.metrics.spread import Spread
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
@@ -58,14 +57,13 @@ class _Line:
 
 def _line(group: tuple[Row, ...], several: bool) -> _Line:
     first = group[0]
-    test = Spread.of((row.test_accuracy for row in group), (0.0, 1.0)).interval
     return _Line(
         first.phase.label,
         percent_over_seeds(group, "train_accuracy"),
         percent_over_seeds(group, "test_accuracy"),
-        _interval(test) if several else "",
+        _interval(accuracy_interval(group)) if several else "",
         percent_over_seeds(group, "inference_accuracy"),
-        _interval(inference_over_seeds(group).interval if several else first.inference_interval),
+        _interval(inference_interval(group)),
     )
 
 
