@@ -32,4 +32,4 @@ def test_a_phase_survives_a_flat_row():
     for phase in (*dsd(0.5, (2, 1, 1), rounds=2), *CONTROLS["longer"].phases(dsd(0.0, (2, 1, 1)))):
         row = json.loads(json.dumps({**phase.to_columns(), "seed": 0}))
         assert row["phase"] == phase.kind
-        assert Phase.from_columns(row) == phase
+        assert Phase.from_columns({**row, "other": 1}) == (phase, {"seed": 0, "other": 1})

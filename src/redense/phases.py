@@ -39,6 +39,9 @@ class Phase:
     `rate_end`, if there is one, is where the factor falls to (or rises) from `rate` along a cosine. `masks` says how a
     sparse phase chooses its mask: ``random`` by chance, ``gradual`` the smallest weights, little by little from none
     (Zhu & Gupta's cubic over the first three quarters); None as `redense.DSD` is told, by default the smallest at once.
+
+    `keeps` says, in runs of recipes, of which epoch the weights are kept: None of the last, ``best`` of the one that is
+    most accurate on validation examples.
     """
 
     kind: PhaseKind
@@ -50,6 +53,7 @@ class Phase:
     beside: PhaseKind | None = None
     rate_end: float | None = None
     masks: MaskChoice | None = None
+    keeps: Literal["best"] | None = None
 
     def factor(self, since: int) -> float:
         """Return the factor on the learning rate after `since` epochs (or steps) of the phase.
@@ -99,15 +103,19 @@ class Phase:
         return {name: values["kind" if name == "phase" else name] for name in COLUMNS} | further
 
     @classmethod
-    def from_columns(cls, row: Mapping[str, Any]) -> Phase:
-        """Undo `to_columns`; other columns of the row are left alone. Raises `redense.files.reading.Unfit`."""
+    def from_columns(cls, row: Mapping[str, Any]) -> tuple[Phase, dict[str, Any]]:
+        """Part a flat row into its phase, as `to_columns` wrote it, and the other columns.
+
+        Raises `redense.files.reading.Unfit`.
+        """
         given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
-        return fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        return phase, {name: value for name, value in row.items() if name not in (*COLUMNS, *FURTHER)}
 
 
 COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")
 """What a phase is called in rows of JSON and CSV."""
-FURTHER = ("rate_end", "masks")
+FURTHER = ("rate_end", "masks", "keeps")
 """Columns of phases of which these are not None."""
 
 Rate = float | tuple[float, float]

@@ -50,7 +50,7 @@ def test_the_headline_names_the_strongest_attack_not_the_smallest_p():
     low, high = (100 * end for end in verdict.interval)
     assert f"is right in 55.0% [{low:.1f}, {high:.1f}] where guessing is right in 50%" in verdict.sentence
     assert "the strongest of 2 attacks" in verdict.sentence
-    assert "over all 2 attacks, p < 0.0001" in verdict.sentence
+    assert "over all 2 attacks, p < .001" in verdict.sentence
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import types
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,7 +62,7 @@ def written(undisturbed, tmp_path_factory):
     phase = Phase("control", 2, 0.1, None, 1, "control-longer", "sparse")
     trace = Trace(((0.5, 0.5), (0.75, 0.5)), 120)
     row = AuditRow("half", phase, 3, "key", 0.5, trace, result, result.risks, (x[:, 0] > 0).numpy())
-    write_rows([row], 120, folder)
+    write_rows([row], np.arange(120), folder)
     write_whole(folder / "one audit", result.to_json())
     return folder
 

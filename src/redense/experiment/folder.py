@@ -196,7 +196,10 @@ def _check_same_recipe(path: Path, recipe: Recipe) -> None:
     differing = [name for name in wanted if wanted[name] != former[name] and name not in EXTENSIBLE]
     if differing:
         what = ", ".join(f"{name} was {former[name]!r} and is now {wanted[name]!r}" for name in differing)
-        raise FolderError(f"--out {path}: holds another recipe's run: {what}; choose another folder")
+        remedy = "choose another folder"
+        if "validation" in differing and former["validation"] == 0:
+            remedy += ": its models were trained on the examples that would validate"
+        raise FolderError(f"--out {path}: holds another recipe's run: {what}; {remedy}")
 
 
 def _first_missing(path: Path) -> Path | None:
