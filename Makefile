@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := uv==0.13.9
 
-.PHONY: help install demo test check browser evidence guarantees benchmarks clean
+.PHONY: help install demo test check browser docs evidence guarantees benchmarks clean
 
 help:
 	@echo "make demo        the table on scikit-learn's handwritten digits, into runs/demo/"
 	@echo "make test        the fast tests"
 	@echo "make check       ruff, mypy and import-linter"
 	@echo "make browser     reports, looked at in headless Chromium"
+	@echo "make docs        the documentation, built strictly into site/"
 	@echo "make evidence    the slow tests behind the published claims"
 	@echo "make guarantees  docs/results/guarantees.md anew, from tests/claims/register.toml and what was measured"
 	@echo "make benchmarks  the measurements in benchmarks/"
@@ -42,6 +43,11 @@ browser: install
 	command -v chromium > /dev/null || (apt-get update --quiet && apt-get install --yes --quiet chromium)
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet -r requirements-browser.txt
 	$(BIN)/pytest -m browser tests/browser
+
+docs: install
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet -r requirements-docs.txt
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/pytest -m docs tests/documents/test_site.py
 
 evidence: install
 	$(BIN)/pytest -m evidence

@@ -1,4 +1,4 @@
-"""Show the examples of docstrings as code on the site: Markdown would take ``>>>`` for quotations."""
+"""What the site needs to know of the package: examples in docstrings are code, and some modules stand for others."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import Any
 import griffe
 
 EXAMPLE = re.compile(r"(?:^ *>>> .*\n?(?:^ *\S.*\n?)*)(?:\n+ *>>> .*\n?(?:^ *\S.*\n?)*)*", re.MULTILINE)
+PUBLIC = {name: f"redense.sparsity.{name}" for name in ("patterns", "saliency", "schedules")}
+"""Modules under their public names, which the package puts in place when it is imported."""
 
 
-class Doctests(griffe.Extension):
-    """Fence every example."""
+class Examples(griffe.Extension):
+    """Fence every example, which Markdown would take for quotations, and find what is public under its public name."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of an object that has one."""
         if obj.docstring is not None:
             obj.docstring.value = fenced(obj.docstring.value)
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Lead from public names of modules to the modules."""
+        for name, home in PUBLIC.items():
+            pkg.members[name] = griffe.Alias(name, home, parent=pkg)
 
 
 def fenced(text: str) -> str:
