@@ -48,10 +48,15 @@ def folder(furnished, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(one.language == "python" for one in blocks(page))], ids=name)
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")  # the reader of dsd.md has several processes
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(one.language == "python" for one in blocks(page))], ids=name
+)
 def test_python_runs(page, folder, monkeypatch):
     run = redense.run
-    monkeypatch.setattr(redense, "run", lambda recipe, **rest: run(small(recipe), **rest, engine="inline"), raising=False)
+    monkeypatch.setattr(
+        redense, "run", lambda recipe, **rest: run(small(recipe), **rest, engine="inline"), raising=False
+    )
     names = at_hand()
     for block in blocks(page):
         if block.language != "python" or block.reason:
@@ -101,7 +106,9 @@ def is_there(command, known):
 
 
 @pytest.mark.parametrize(
-    "block", [block for block in BLOCKS if block.language in ("toml", "json")], ids=lambda one: f"{name(one.page)}:{one.line}"
+    "block",
+    [block for block in BLOCKS if block.language in ("toml", "json")],
+    ids=lambda one: f"{name(one.page)}:{one.line}",
 )
 def test_files_are_as_shown(block, folder):
     if block.language == "toml":
