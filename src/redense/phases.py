@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from redense.errors import RecipeError
-from redense.files.reading import field, fields
+from redense.files.reading import Unfit, field, fields
 from redense.sparsity.checks import check_sparsity
 from redense.text import did_you_mean, percent
 
@@ -110,6 +110,11 @@ class Phase:
         """
         given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
         phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        rates = [rate for rate in (phase.rate, phase.rate_end) if rate is not None]
+        if phase.epochs < 0 or phase.round < 0 or not all(0 <= rate < math.inf for rate in rates):
+            raise Unfit(f"got {phase.epochs} epochs, round {phase.round}, rates {rates}; expected finite ones from 0")
+        if phase.sparsity is not None and not 0 <= phase.sparsity < 1:
+            raise Unfit(f"sparsity: got {phase.sparsity:g}; expected a fraction from 0 (included) to 1 (excluded)")
         return phase, {name: value for name, value in row.items() if name not in (*COLUMNS, *FURTHER)}
 
 

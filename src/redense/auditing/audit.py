@@ -248,13 +248,15 @@ class Side:
         self.sample = Sample()
         self.answers = Answers(what)
 
-    def __call__(self, inputs: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor) -> None:
+    def __call__(
+        self, inputs: Any, placed: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor
+    ) -> None:
         """Take note of a batch; raise `DataError` where bytes are on one side alone."""
         if self.stored is None and not (isinstance(inputs, Mapping) and len(inputs) > 1):  # those are not scaled
             self.stored = the_first(inputs).dtype
             if self.other is not None and self.other.stored is not None:
                 check_types(self.other.stored, self.stored, (f"{self.other.what}'", f"{self.what}'"))
-        self.sample.add(inputs, labels, digests)
+        self.sample.add(placed, labels, digests)
         self.answers.add(logits, labels)
 
 

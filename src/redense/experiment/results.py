@@ -32,7 +32,7 @@ COLUMNS = (
 """What a row holds in JSON: its own fields and those of its phase."""
 FURTHER = ("kept_epoch",)
 """What a row holds besides where it is not None."""
-_WRITTEN = Written(
+WRITTEN = Written(
     "the results of a run",
     FORMAT,
     "the same `redense run` command with this version writes them anew, and trains nothing that is trained already",
@@ -172,7 +172,7 @@ class Results:
 
         Raises `FolderError` for what is no JSON of results and for results of another format.
         """
-        return _WRITTEN.parse(text, source, cls._from_values)
+        return WRITTEN.parse(text, source, cls._from_values)
 
     @classmethod
     def load(cls, folder: str | Path) -> Results:
@@ -180,7 +180,7 @@ class Results:
 
         Raises `FolderError` where there are none, or of another format.
         """
-        return _WRITTEN.read(Path(folder) / FILE, cls._from_values)
+        return WRITTEN.read(Path(folder) / FILE, cls._from_values)
 
     @classmethod
     def _from_values(cls, values: Mapping[str, Any]) -> Results:
