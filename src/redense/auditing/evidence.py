@@ -101,7 +101,8 @@ class Evidence:
     `labels` are the true classes, `members` bool. `augmented` holds whether the target's answers to q augmented queries
     about each example were right, bool [n, q]; `noisy` what it says to noisy queries, [n, classes]. With `phi_only`
     nothing is known but the probability of the true class (`Signals.of_phi`, `Signals.of_loss`). Attacks that need what
-    is not there are left out. `names` [n] are what reports call the examples, by default their places from 0.
+    is not there are left out. `names` [n] are what reports call the examples, by default their places from 0, `classes`
+    what they call the classes, by label.
     """
 
     target: Signals
@@ -112,6 +113,7 @@ class Evidence:
     noisy: NoisyAnswers | None = None
     phi_only: bool = False
     names: Sequence[str] | None = None
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.target)

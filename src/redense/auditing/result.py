@@ -91,7 +91,8 @@ class AuditResult:
     probability of the true class is known. `alike` says how well the two sides are told apart without the model.
     `warnings` is what should be known before any of it is believed.
     `curves` holds (FPR, TPR) points of every attack. `risks` [n] is the risk of every example, members or not, in the
-    order in which they were given; it is not written to JSON.
+    order in which they were given; it is not written to JSON. `class_names` is what the data set calls its classes, by
+    label, empty where it does not say.
     """
 
     protocol: Protocol
@@ -111,6 +112,11 @@ class AuditResult:
     nonmembers_accuracy: float | None
     alike: Alike
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
+    class_names: tuple[str, ...] = ()
+
+    def class_name(self, label: int) -> str:
+        """Return what a class is called: its name, else its label."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
 
     def attack(self, name: str) -> AttackResult:
         """Return one attack's figures.

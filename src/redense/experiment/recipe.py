@@ -20,6 +20,7 @@ from typing_extensions import Doc
 
 from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
+from redense.data.layout import Layout
 from redense.errors import RecipeError
 from redense.files.reading import field as setting_of
 from redense.files.reading import mapping, plain_bytes
@@ -38,7 +39,7 @@ AuditNames = Annotated[
 ]
 FORMER_NAMES = {"protocols": protocols.FORMER}
 """Words that older recipes use, and what they are called now, by setting."""
-LATER = ("phases",)
+LATER = ("phases", "layout")
 """Settings that folders of former versions lack: their defaults hold there."""
 TOML_LIMIT = 2**20
 """Bytes of a recipe in TOML, at most."""
@@ -59,6 +60,8 @@ class Recipe:
 
     data: str = "digits"
     """A named data set (`redense data` lists them), FILE.npz, a folder of class folders, or package.module:function."""
+    layout: Layout = "auto"
+    """channels-first or channels-last: the order of the axes of images in an NPZ file whose shape does not tell."""
     model: str = "auto"
     """fmnist-cnn, mlp, resnet18 or package.module:factory; auto chooses by the shape of the inputs."""
     method: str = "dsd"
@@ -144,6 +147,7 @@ class Recipe:
         for sparsity in self.sparsities:
             check_sparsity("sparsities", sparsity)
         _require_distinct("sparsities", self.sparsities)
+        _require_known("layout", self.layout, get_args(Layout))
         _require_known("method", self.method, METHODS)
         _require_known("optimizer", self.optimizer, get_args(OptimizerName))
         _require_known("distribution", self.distribution, get_args(DistributionName))
