@@ -68,6 +68,10 @@ def run(
     watched = console or progress_console(progress)
     console = console or Console(quiet=True)
     allowed = Resources(**resources)
+    if allowed.track:
+        from redense.experiment.tracking import check_trackers
+
+        check_trackers(allowed.track)
     if allowed.may_fork:
         fork_server.start()  # it gets ready while the data are read
     prepared = prepare(recipe, data_root, allowed)
@@ -107,6 +111,10 @@ def run(
         if results.rows:
             written += write_page(results, folder.store)
         _refuse_failures(outcome, prepared)
+        if allowed.track:
+            from redense.experiment.tracking import track
+
+            track(allowed.track, out, console)
         show_conclusion(find(out), written, console)
     return results
 
