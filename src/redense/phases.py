@@ -39,6 +39,9 @@ class Phase:
     `rate_end`, if there is one, is where the factor falls to (or rises) from `rate` along a cosine. `masks` says how a
     sparse phase chooses its mask: ``random`` by chance, ``gradual`` the smallest weights, little by little from none
     (Zhu & Gupta's cubic over the first three quarters); None as `redense.DSD` is told, by default the smallest at once.
+
+    >>> Phase("redense", epochs=10, rate=0.1, sparsity=0.5, round=1).label
+    're-dense 50%'
     """
 
     kind: PhaseKind

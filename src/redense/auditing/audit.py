@@ -150,7 +150,9 @@ def audit_evidence(
     sides: Sequence[Told] | str = NO_INPUTS,
     **settings: Any,
 ) -> AuditResult:
-    """Audit from signals alone: no model is needed. Arguments are as in `audit`.
+    """Audit from signals alone: no model is needed. `settings` are as in `audit`.
+
+    `protocol` says how members were chosen, `warnings` are sentences that the result repeats.
 
     `learnt` keeps what attacks learn from the reference models, for audits of other targets with the same ones.
     `sides` is how well inputs and labels alone tell members from non-members, or why that was not looked at.

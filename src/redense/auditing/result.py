@@ -81,8 +81,10 @@ class ClassRisk:
 
 @dataclass(frozen=True, repr=False)
 class AuditResult:
-    """What an audit found.
+    """What an audit found, of `members` and `nonmembers` examples, with `references` reference models.
 
+    `attacks` are the attacks' figures, weakest first, `verdict` what they amount to. `confidence` is that of all
+    intervals, 0.95 unless another was asked for, `delta` that of the differential privacy which an epsilon is about.
     `protocol` is ``all`` (trained on all training data, test data as non-members), ``half`` (trained on a random
     half, the other half being non-members) or ``given`` (the user's own members and non-members). `primary` names the
     attack, chosen beforehand, that `exposed`, `classes`, per-example risks and an epsilon rest on. `exposed` is empty
@@ -93,6 +95,13 @@ class AuditResult:
     `curves` holds (FPR, TPR) points of every attack. `risks` [n] is the risk of every example, members or not, in the
     order in which they were given; it is not written to JSON. `class_names` is what the data set calls its classes, by
     label, empty where it does not say.
+
+    >>> import redense, torch
+    >>> x, y = torch.randn(200, 4), torch.randint(0, 2, (200,))
+    >>> result = redense.audit(torch.nn.Linear(4, 2), members=(x[:100], y[:100]), nonmembers=(x[100:], y[100:]))
+    >>> low, high = result.attack("confidence").auc_interval
+    >>> low <= result.attack("confidence").auc <= high, result.members
+    (True, 100)
     """
 
     protocol: Protocol
