@@ -42,6 +42,9 @@ class Phase:
 
     `keeps` says, in runs of recipes, of which epoch the weights are kept: None of the last, ``best`` of the one that is
     most accurate on validation examples.
+
+    >>> Phase("redense", epochs=10, rate=0.1, sparsity=0.5, round=1).label
+    're-dense 50%'
     """
 
     kind: PhaseKind
