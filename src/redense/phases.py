@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from redense.errors import RecipeError
-from redense.files.reading import field, fields
+from redense.files.reading import Unfit, field, fields
 from redense.sparsity.checks import check_sparsity
 from redense.text import did_you_mean, percent
 
@@ -42,6 +42,9 @@ class Phase:
 
     `keeps` says, in runs of recipes, of which epoch the weights are kept: None of the last, ``best`` of the one that is
     most accurate on validation examples.
+
+    >>> Phase("redense", epochs=10, rate=0.1, sparsity=0.5, round=1).label
+    're-dense 50%'
     """
 
     kind: PhaseKind
@@ -110,6 +113,11 @@ class Phase:
         """
         given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
         phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        rates = [rate for rate in (phase.rate, phase.rate_end) if rate is not None]
+        if phase.epochs < 0 or phase.round < 0 or not all(0 <= rate < math.inf for rate in rates):
+            raise Unfit(f"got {phase.epochs} epochs, round {phase.round}, rates {rates}; expected finite ones from 0")
+        if phase.sparsity is not None and not 0 <= phase.sparsity < 1:
+            raise Unfit(f"sparsity: got {phase.sparsity:g}; expected a fraction from 0 (included) to 1 (excluded)")
         return phase, {name: value for name, value in row.items() if name not in (*COLUMNS, *FURTHER)}
 
 

@@ -12,6 +12,7 @@ from redense.auditing.figure import roc_figure
 from redense.auditing.verdict import GRADES, judge, refuse_leak, simultaneous
 from redense.errors import DataError, LeakFound
 from redense.signals import Signals
+from redense.text import p_text
 
 MEMBERS = np.arange(4000) < 2000
 
@@ -83,7 +84,7 @@ def test_no_leak_gives_the_size_too_and_no_grade():
     assert (verdict.kind, verdict.grade) == ("none shown", None)
     assert verdict.attack in ("confidence", "loss")
     assert f"{100 * verdict.interval[1]:.1f}]" in verdict.sentence
-    assert f"p = {verdict.p:.4f}" in verdict.sentence
+    assert p_text(verdict.p) in verdict.sentence
 
 
 def test_too_few_examples_have_no_headline():

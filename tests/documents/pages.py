@@ -1,4 +1,4 @@
-"""What the documents hold: fenced blocks, with the page and the line where they begin, and commands outside of fences."""
+"""What the documents hold: fenced blocks, with page and line, and commands outside of fences."""
 
 import re
 from dataclasses import dataclass

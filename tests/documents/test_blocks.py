@@ -102,7 +102,9 @@ def follow(words):
 
 def is_there(command, known):
     """Whether the folder that a command is about is the reader's run."""
-    return command == "data" or known[:1] == ["runs/digits"] and not any(word.startswith("runs/") for word in known[1:])
+    return command == "data" or (
+        known[:1] == ["runs/digits"] and not any(word.startswith("runs/") for word in known[1:])
+    )
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ PAGE = Page(
             "--out DIR": "the run's folder; runs/RECIPE if left out",
             "--workers N": "worker processes, by default one a core; the results are the same",
             "--device NAME": "auto takes CUDA where there is some",
+            "--track NAME ...": "tell experiment trackers: mlflow, tensorboard, wandb",
             "--dry-run": "print jobs, time, disk and memory; train nothing",
         },
     },

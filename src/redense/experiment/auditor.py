@@ -223,7 +223,7 @@ class RunAuditor:
 
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:
         signals = _present(job, self.store.load_signals(job.key))
-        evidence = Evidence(signals, self.labels, members, references, names=self.names)
+        evidence = Evidence(signals, self.labels, members, references, names=self.names, classes=self.dataset.classes)
         augmented = self.queried("augmented", references is not None) and len(self.dataset.input_shape) == 3
         noisy = self.queried("noisy", references is not None)
         if not augmented and not noisy:

@@ -20,6 +20,7 @@ from typing_extensions import Doc
 
 from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
+from redense.data.layout import Layout
 from redense.errors import RecipeError
 from redense.files.reading import field as setting_of
 from redense.files.reading import mapping, plain_bytes
@@ -40,7 +41,7 @@ AuditNames = Annotated[
 ]
 FORMER_NAMES = {"protocols": protocols.FORMER}
 """Words that older recipes use, and what they are called now, by setting."""
-LATER = ("phases", "validation", "keep")
+LATER = ("phases", "validation", "keep", "layout")
 """Settings that folders of former versions lack: their defaults hold there."""
 VALIDATION = 0.1
 """The share of the training examples that validation takes where it is needed and not said."""
@@ -53,6 +54,9 @@ FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 class Recipe:
     """The settings of a run. Raises `RecipeError` for any that make no sense.
 
+    `audit` names attacks with reference models (lira, rmia and others that `redense run --help` lists); without any
+    there is no audit.
+
     >>> Recipe(data="fashion-mnist", epochs=(10, 10, 10)).sparsities
     (0.3, 0.5, 0.7, 0.9)
     >>> Recipe(sparsities=(1.5,))
@@ -63,6 +67,8 @@ class Recipe:
 
     data: str = "digits"
     """A named data set (`redense data` lists them), FILE.npz, a folder of class folders, or package.module:function."""
+    layout: Layout = "auto"
+    """channels-first or channels-last: the order of the axes of images in an NPZ file whose shape does not tell."""
     model: str = "auto"
     """fmnist-cnn, mlp, resnet18 or package.module:factory; auto chooses by the shape of the inputs."""
     method: str = "dsd"
@@ -181,6 +187,7 @@ class Recipe:
         for sparsity in self.sparsities:
             check_sparsity("sparsities", sparsity)
         _require_distinct("sparsities", self.sparsities)
+        _require_known("layout", self.layout, get_args(Layout))
         _require_known("method", self.method, METHODS)
         _require_known("optimizer", self.optimizer, get_args(OptimizerName))
         _require_known("distribution", self.distribution, get_args(DistributionName))

@@ -37,7 +37,7 @@ def example_pictures(run: Found, audits: Sequence[AuditRow]) -> list[dict[str, s
             f"--show-examples: {run.folder} names the function {run.recipe.data} as its data, and a report calls no "
             "code that a folder names; leave the flag out"
         )
-    data = load(run.recipe.data).parted(run.recipe.validation)
+    data = load(run.recipe.data, layout=run.recipe.layout).parted(run.recipe.validation)
     if run.plan is None or data.fingerprint != run.plan.data:
         raise DataError(
             f"--show-examples: {run.recipe.data} is not what {run.folder} was trained on (another fingerprint); "

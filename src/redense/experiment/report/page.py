@@ -130,5 +130,7 @@ def _compared(one: Comparison) -> Cells:
 
 def _exposed(row: AuditRow) -> Cells:
     """Name the most exposed members of an audit by place, class and risk, and nothing of their contents."""
-    most = [f"{one.name} (class {one.label}, {one.risk:.4f})" for one in row.result.exposed[:MOST_EXPOSED]]
+    result = row.result
+    exposed = result.exposed[:MOST_EXPOSED]
+    most = [f"{one.name} (class {result.class_name(one.label)}, {one.risk:.4f})" for one in exposed]
     return [row.name, *most, *["-"] * (MOST_EXPOSED - len(most))]
