@@ -11,7 +11,7 @@ import tomllib
 from importlib import import_module
 
 import pytest
-from documents.pages import ROOT, blocks, commands, documents, name
+from documents.pages import DOCS, ROOT, blocks, commands, documents, name
 from documents.reader import at_hand, furnish
 
 import redense
@@ -122,6 +122,20 @@ def test_files_are_as_shown(block, folder):
         assert list(shown) == list(written)
         assert list(shown["rows"][0]) == list(COLUMNS) == list(written["rows"][0])
         assert shown["format"] == written["format"]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "table.md"], ids=name)
+def test_the_table_shown_is_that_of_the_committed_results(page):
+    source = DOCS / "results/dsd-against-control-fashion-mnist.json"
+    printed = [line.split() for line in str(redense.Results.from_json(source.read_text())).splitlines()]
+    shown = [
+        line.split()
+        for line in page.read_text().splitlines()
+        if re.match(r" {4}(dense|sparse|re-dense|control)\b", line)
+    ]
+    assert len(shown) > 4
+    for words in shown:
+        assert words in [line[: len(words)] for line in printed]
 
 
 def test_every_block_has_a_language_and_every_exception_a_reason():
