@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := uv==0.13.9
 
-.PHONY: help install demo test check browser evidence guarantees benchmarks clean
+.PHONY: help install demo test check browser foreign evidence guarantees benchmarks clean
 
 help:
 	@echo "make demo        the table on scikit-learn's handwritten digits, into runs/demo/"
 	@echo "make test        the fast tests"
 	@echo "make check       ruff, mypy and import-linter"
 	@echo "make browser     reports, looked at in headless Chromium"
+	@echo "make foreign     DSD in the training loops of other packages, and the guides to them"
 	@echo "make evidence    the slow tests behind the published claims"
 	@echo "make guarantees  docs/results/guarantees.md anew, from tests/claims/register.toml and what was measured"
 	@echo "make benchmarks  the measurements in benchmarks/"
@@ -42,6 +43,10 @@ browser: install
 	command -v chromium > /dev/null || (apt-get update --quiet && apt-get install --yes --quiet chromium)
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet -r requirements-browser.txt
 	$(BIN)/pytest -m browser tests/browser
+
+foreign: install
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet -r requirements-foreign.txt
+	$(BIN)/pytest -m foreign -n 2 --dist loadfile tests/foreign
 
 evidence: install
 	$(BIN)/pytest -m evidence
