@@ -10,7 +10,7 @@ from foreign.watch import Watch, same_bits
 
 import redense
 
-pytestmark = pytest.mark.foreign
+pytestmark = [pytest.mark.foreign, pytest.mark.filterwarnings("ignore")]  # the packages' own
 
 X = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 LOADER = list(zip(X.split(4), (torch.arange(8) % 4).split(4), strict=True))
@@ -52,7 +52,7 @@ def train(folder, until=None, resume=None):
     model = network()
     optimizer = timm.optim.create_optimizer_v2(model, opt="lookahead_nadamw", lr=1e-2, weight_decay=0.05)
     scaler = timm.utils.NativeScaler(device="cpu")
-    scheduler, epochs = timm.scheduler.create_scheduler_v2(
+    scheduler, _ = timm.scheduler.create_scheduler_v2(
         optimizer, sched="cosine", num_epochs=6, warmup_epochs=1, step_on_epochs=False, updates_per_epoch=2
     )
     saver = timm.utils.CheckpointSaver(model, optimizer, amp_scaler=scaler, checkpoint_dir=str(folder))

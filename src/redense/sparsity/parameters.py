@@ -18,6 +18,8 @@ WRAPPERS = {
     "torch.nn.parallel.data_parallel:DataParallel": "module",
     "torch.distributed.algorithms._checkpoint.checkpoint_wrapper:ActivationWrapper": "_checkpoint_wrapped_module",
     "torch.optim.swa_utils:AveragedModel": "module",
+    "lightning.fabric.wrappers:_FabricModule": "_forward_module",
+    "lightning_fabric.wrappers:_FabricModule": "_forward_module",
     "timm.utils.model_ema:ModelEma": "ema",
     "timm.utils.model_ema:ModelEmaV2": "module",
     "timm.utils.model_ema:ModelEmaV3": "module",
