@@ -45,7 +45,7 @@ browser: install
 	$(BIN)/pytest -m browser tests/browser
 
 foreign: install
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet -r requirements-foreign.txt
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --compile-bytecode -r requirements-foreign.txt
 	$(BIN)/pytest -m foreign -n 2 --dist loadfile tests/foreign
 
 evidence: install

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import redense
 import redense.integrations.lightning
 
-pytestmark = [pytest.mark.foreign, pytest.mark.filterwarnings("ignore")]  # the packages' own
+pytestmark = pytest.mark.foreign
 
 DATA = TensorDataset(torch.randn(16, 8, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 4)
 SETTINGS = {

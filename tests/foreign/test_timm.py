@@ -10,7 +10,7 @@ from foreign.watch import Watch, same_bits
 
 import redense
 
-pytestmark = [pytest.mark.foreign, pytest.mark.filterwarnings("ignore")]  # the packages' own
+pytestmark = pytest.mark.foreign
 
 X = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 LOADER = list(zip(X.split(4), (torch.arange(8) % 4).split(4), strict=True))
