@@ -64,6 +64,18 @@ def places(model: nn.Module) -> list[Place]:
     return found
 
 
+def bare(model: nn.Module) -> nn.Module:
+    """Return the model inside of wrappers that compute what it does; adapters compute something else, and stay.
+
+    >>> type(bare(nn.DataParallel(nn.Linear(2, 1)))).__name__
+    'Linear'
+    """
+    inside: object = model
+    while (holder := _holder(inside)) is not None and not type(inside).__module__.startswith("peft."):
+        inside = getattr(inside, holder)
+    return _module_of(inside)
+
+
 def named(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters by their names in the bare model; one that several modules share, under its first name.
 
