@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := uv==0.13.9
 
-.PHONY: help install demo test check browser docs trackers evidence guarantees benchmarks clean
+.PHONY: help install demo test check browser docs foreign trackers evidence guarantees benchmarks clean
 
 help:
 	@echo "make demo        the table on scikit-learn's handwritten digits, a control and an audit, into runs/demo/"
@@ -11,6 +11,7 @@ help:
 	@echo "make check       ruff, mypy and import-linter"
 	@echo "make browser     reports, looked at in headless Chromium"
 	@echo "make docs        the documentation, built strictly into site/"
+	@echo "make foreign     DSD in the training loops of other packages, and the guides to them"
 	@echo "make trackers    runs that tell MLflow, TensorBoard and Weights & Biases"
 	@echo "make evidence    the slow tests behind the published claims"
 	@echo "make guarantees  docs/results/guarantees.md anew, from tests/claims/register.toml and what was measured"
@@ -64,6 +65,10 @@ docs: install
 	$(UV_PIP) -r requirements-docs.txt
 	$(BIN)/zensical build --strict --clean
 	$(BIN)/pytest -m docs tests/documents/test_site.py
+
+foreign: install
+	$(UV_PIP) -r requirements-foreign.txt
+	$(BIN)/pytest -m foreign -n 2 --dist loadfile tests/foreign
 
 trackers: install
 	$(UV_PIP) -r requirements-trackers.txt

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from redense.experiment.results import Results as Results
     from redense.experiment.results import Row as Row
     from redense.experiment.run import run as run
+    from redense.onnx import export_onnx as export_onnx
     from redense.phases import Phase as Phase
     from redense.signals import Signals as Signals
     from redense.signals import image_queries as image_queries
@@ -92,6 +93,7 @@ _HOMES = {
     "audit_evidence": "redense.auditing.audit",
     "choose_masks": "redense.sparsity.masks",
     "export": "redense.experiment.export",
+    "export_onnx": "redense.onnx",
     "image_queries": "redense.signals",
     "load_sparse": "redense.sparsity.storage",
     "magnitude_masks": "redense.sparsity.masks",

@@ -64,6 +64,7 @@ def at_hand():
         "members": included[0],
         "redense": redense,
         "model": model,
+        "example": x[:1],
         "optimizer": torch.optim.Adam(model.parameters(), 1e-3),
         "train_one_epoch": train_one_epoch,
         "train": train_one_epoch,
