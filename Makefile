@@ -75,6 +75,7 @@ trackers: install
 	$(BIN)/pytest -m trackers tests/experiment/test_tracking.py
 
 evidence: install
+	$(UV_PIP) -r requirements-distribution.txt
 	$(BIN)/pytest -m evidence
 
 guarantees: install
