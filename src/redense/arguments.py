@@ -49,16 +49,27 @@ class Must:
 SHARE = Must(lambda value: 0 <= value <= 1, "a rate from 0 to 1")
 INSIDE = Must(lambda value: 0 < value < 1, "a share between 0 and 1, such as 0.95")
 BELOW_ONE = Must(lambda value: 0 <= value < 1, "a probability from 0 to below 1")
+FRACTION = Must(lambda value: 0 <= value < 1, "a fraction from 0 (included) to 1 (excluded)")
 COUNT = Must(lambda value: value >= 0, "an integer of 0 or more")
 SOME = Must(lambda value: value >= 1, "an integer of 1 or more")
 FINITE = Must(math.isfinite, "a finite number")
 
 
 Rate = Annotated[float, SHARE]
+Sparsity = Annotated[float, FRACTION]
 Confidence = Annotated[float, INSIDE]
 Delta = Annotated[float, BELOW_ONE]
 Count = Annotated[int, COUNT]
 Positive = Annotated[float, Must(lambda value: 0 < value < math.inf, "a finite number above 0")]
+
+
+CHECKED = "checked in the body"
+"""In an annotation: the function checks this one itself, since it knows more than a type says."""
+
+
+def called(expected: str) -> Must:
+    """Say in words what a type asks for."""
+    return Must(lambda value: True, expected)
 
 
 def at_most(most: int, least: int = 1) -> Must:
@@ -79,6 +90,8 @@ class Numbers:
     truths: bool = False
     integers: bool = False
     finite: bool = False
+    tensors: bool = False
+    """Whether a tensor may stay one."""
 
     @property
     def expected(self) -> str:
@@ -88,11 +101,16 @@ class Numbers:
 
     def fit(self, value: Any) -> Any:
         """Return the array."""
-        array = _array(value, self.expected)
+        if self.tensors and _is_tensor(value):
+            _refuse_without_values(value, self.expected)
+            array, kind = value, _kind_of_tensor(value)
+        else:
+            array = _array(value, self.expected)
+            kind = array.dtype.kind
         kinds = "b" if self.truths else "iu" if self.integers else "biuf"
-        if array.dtype.kind not in kinds or (self.dims and array.ndim not in self.dims):
+        if kind not in kinds or (self.dims and array.ndim not in self.dims):
             raise _Unfit(self.expected, described(array))
-        if self.finite and array.dtype.kind == "f" and (wrong := int((~_numpy().isfinite(array)).sum())):
+        if self.finite and kind == "f" and (wrong := int((~_numpy().isfinite(array)).sum())):
             raise _Unfit("finite numbers", f"{wrong} of {array.size} that are NaN or infinite")
         return array
 
@@ -222,6 +240,8 @@ def _dimensions(value: Any) -> str:
 
 
 def _annotated(kind: Any, rules: tuple[Any, ...], value: Any) -> Any:
+    if CHECKED in rules:
+        return value
     arrays = [rule for rule in rules if isinstance(rule, Numbers)]
     if arrays:
         return arrays[0].fit(value)
@@ -229,8 +249,9 @@ def _annotated(kind: Any, rules: tuple[Any, ...], value: Any) -> Any:
     try:
         found = fit(kind, value)
     except _Unfit as unfit:
-        expected = musts[0].expected if musts and not unfit.where else unfit.expected
-        raise _Unfit(expected, unfit.got, unfit.where) from None
+        if musts:
+            raise _Unfit(musts[0].expected, "" if unfit.where else unfit.got) from None
+        raise
     for rule in musts:
         if not rule.holds(found):
             raise _Unfit(rule.expected)
@@ -426,6 +447,13 @@ def _numpy() -> Any:
 def _is_tensor(value: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _kind_of_tensor(tensor: Any) -> str:
+    """Tell what a tensor holds as NumPy does: f, c, b, i."""
+    if tensor.is_floating_point():
+        return "f"
+    return "c" if tensor.is_complex() else "b" if _is_truth(tensor) else "i"
 
 
 def _is_truth(value: Any) -> bool:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from redense.arguments import Count, validated
 from redense.errors import RecipeError
 from redense.files.reading import field, fields
 from redense.sparsity.checks import check_sparsity
 from redense.text import did_you_mean, percent
+
+__all__ = ["Phase", "dense", "sparse"]
 
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
 MaskChoice = Literal["random", "gradual"]
@@ -19,6 +22,7 @@ NAMES: dict[PhaseKind, str] = {"dense": "dense", "sparse": "sparse", "redense": 
 """Kinds of phases in a person's words."""
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Phase:
     """One phase of training.
@@ -51,7 +55,8 @@ class Phase:
     rate_end: float | None = None
     masks: MaskChoice | None = None
 
-    def factor(self, since: int) -> float:
+    @validated(RecipeError)
+    def factor(self, since: Count) -> float:
         """Return the factor on the learning rate after `since` epochs (or steps) of the phase.
 
         As `torch.optim.lr_scheduler.CosineAnnealingLR` has it with a period of the phase's length: the first epoch has

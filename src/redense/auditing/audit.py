@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from redense.arguments import validated
 from redense.attacks.references import Array
 from redense.attacks.threshold import Labels
 from redense.auditing.alike import Told, compare_answers, not_comparable, sides_alike, surest, warned
@@ -51,6 +52,7 @@ NO_INPUTS = "only signals were given, no inputs"
 DRAWN = "members were drawn at random from all examples"
 
 
+@validated(DataError)
 def audit(
     model: nn.Module,
     *,
@@ -137,6 +139,7 @@ def audit(
     )
 
 
+@validated(DataError)
 def audit_evidence(
     evidence: Evidence,
     *,

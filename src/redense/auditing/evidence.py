@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import validated
 from redense.attacks.references import Array, Included
 from redense.attacks.threshold import Labels
 from redense.errors import DataError
@@ -19,6 +20,7 @@ Kind = Literal["IN", "OUT"]
 """A reference model that was trained on an example, or was not."""
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class NoisyAnswers:
     """What a model says when there is a little noise on the inputs: float64 [n, classes].
@@ -63,6 +65,7 @@ class SampledAnswers:
             )
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class References:
     """What m reference models say about the same n examples: signals [m, n], and what each was trained on [m, n].
@@ -94,6 +97,7 @@ class References:
         return np.flatnonzero(~(self.included if kind == "IN" else ~self.included).any(0))
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class Evidence:
     """All that the attacks are given, in arrays over n examples.

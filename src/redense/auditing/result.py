@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import validated
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import FORMER, Protocol
 from redense.auditing.verdict import Verdict
-from redense.errors import DataError
+from redense.errors import DataError, UnknownName
 from redense.files.reading import Written, field, fields
 from redense.text import csv_text, data_frame, html_text
 
@@ -79,6 +80,7 @@ class ClassRisk:
     auc_interval: tuple[float, float] | None
 
 
+@validated(DataError)
 @dataclass(frozen=True, repr=False)
 class AuditResult:
     """What an audit found.
@@ -112,15 +114,16 @@ class AuditResult:
     alike: Alike
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
 
+    @validated(DataError)
     def attack(self, name: str) -> AttackResult:
         """Return one attack's figures.
 
-        Raises KeyError for an attack that was not made.
+        Raises `UnknownName`, a KeyError, for an attack that was not made.
         """
         for result in self.attacks:
             if result.attack == name:
                 return result
-        raise KeyError(f"{name!r}: not in this audit, which has {', '.join(one.attack for one in self.attacks)}")
+        raise UnknownName(f"{name!r}: not in this audit, which has {', '.join(one.attack for one in self.attacks)}")
 
     def __str__(self) -> str:
         from redense.auditing.table import plain_audit
@@ -163,6 +166,7 @@ class AuditResult:
         return _WRITTEN.take(values, SOURCE, cls._from_values)
 
     @classmethod
+    @validated(DataError)
     def from_json(cls, text: str) -> AuditResult:
         """Undo `to_json`; raises what `from_mapping` does."""
         return cls.from_mapping(_WRITTEN.values(text, SOURCE))
@@ -184,6 +188,7 @@ class AuditResult:
         """
         return data_frame([flat_attack(attack) for attack in self.attacks])
 
+    @validated(DataError)
     def to_html(self, path: str | Path) -> None:
         """Write a page that needs nothing beside it: verdict, table, ROC picture, classes and exposed examples."""
         from redense.auditing.page import audit_html
@@ -191,6 +196,7 @@ class AuditResult:
 
         write_whole(Path(path), audit_html([("", self)], "Privacy audit"))
 
+    @validated(DataError)
     def save_figure(self, path: str | Path) -> None:
         """Draw the ROC curves on logarithmic axes as a PNG."""
         from redense.auditing.figure import save_roc_figure

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import validated
 from redense.data.dataset import Dataset, checked
 from redense.data.examples import NAMES, are_parts, arrays, split
 from redense.data.folders import check_classes
@@ -21,6 +22,7 @@ TEST_SHARE = 0.2
 SPLIT_SEED = 0
 
 
+@validated(DataError)
 def load(name: str | Path, root: str | Path | None = None) -> Dataset:
     """Load data with a training and a test part, as `redense run` does.
 

@@ -11,7 +11,8 @@ from safetensors.torch import save
 from torch import nn
 
 from redense import data
-from redense.errors import FolderError, ModelError
+from redense.arguments import validated
+from redense.errors import FolderError, ModelError, RecipeError
 from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.export_settings import ExportSettings, file_name
 from redense.experiment.folder import Trust, check_targets
@@ -26,6 +27,7 @@ TOLERANCE = 1e-4
 """How far ONNX Runtime's logits may be from PyTorch's, in units of the largest."""
 
 
+@validated(RecipeError)
 def export(run: str | Path, **settings: Any) -> Path:
     """Write the model of one phase of a finished run to a file and return its path.
 

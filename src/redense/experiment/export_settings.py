@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from redense.arguments import validated
 from redense.errors import RecipeError
 from redense.phases import PhaseKind
 from redense.text import percent
@@ -18,6 +19,7 @@ Format = Literal["safetensors", "bitmask", "onnx"]
 SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "bitmask": ".bitmask.safetensors", "onnx": ".onnx"}
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class ExportSettings:
     """What to export of a run. Raises `RecipeError` for an unknown format.

@@ -12,7 +12,10 @@ from typing import Protocol
 
 import torch
 
+from redense.arguments import Sparsity, validated
 from redense.errors import RecipeError
+
+__all__ = ["Block", "NofM", "OutputChannels", "Pattern"]
 
 
 class Pattern(Protocol):
@@ -31,6 +34,7 @@ class Pattern(Protocol):
         """Turn marks of units, bool [units], into marks of weights (out, in, ...)."""
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class NofM:
     """Keep the `n` most important of every `m` weights that follow each other along the input dimension.
@@ -49,7 +53,8 @@ class NofM:
         if not 0 < self.n < self.m:
             raise RecipeError(f"pattern: got {self.n} of {self.m}; expected 0 < n < m, such as 2 of 4")
 
-    def check(self, name: str, shape: tuple[int, ...], sparsity: float) -> None:
+    @validated(RecipeError)
+    def check(self, name: str, shape: tuple[int, ...], sparsity: Sparsity) -> None:
         """Raise `RecipeError` unless m divides the inputs and the sparsity is 1 - n/m."""
         if shape[1] % self.m:
             raise RecipeError(
@@ -61,6 +66,7 @@ class NofM:
                 f"sparsity: got {sparsity:g}; expected {1 - self.n / self.m:g}, which {self.n} of {self.m} means"
             )
 
+    @validated(RecipeError)
     def pruned(self, importance: torch.Tensor) -> torch.Tensor:
         """Mark the m - n least important of every m; among equals the lower index goes first."""
         groups = importance.movedim(1, -1)
@@ -70,6 +76,7 @@ class NofM:
         return marks.view(groups.shape).movedim(-1, 1).contiguous()
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Block:
     """Prune blocks of `rows` outputs by `columns` inputs of the matrix (out, in x kernel)."""
@@ -81,7 +88,8 @@ class Block:
         if min(self.rows, self.columns) < 1:
             raise RecipeError(f"pattern: got blocks of {self.rows} by {self.columns}; expected at least 1 by 1")
 
-    def check(self, name: str, shape: tuple[int, ...], sparsity: float) -> None:
+    @validated(RecipeError)
+    def check(self, name: str, shape: tuple[int, ...], sparsity: Sparsity) -> None:
         """Raise `RecipeError` unless the blocks divide the matrix."""
         rows, columns = shape[0], math.prod(shape[1:])
         if rows % self.rows or columns % self.columns:
@@ -90,37 +98,45 @@ class Block:
                 "divide; choose other blocks or exclude that layer"
             )
 
+    @validated(RecipeError)
     def units(self, shape: tuple[int, ...]) -> int:
         """Count the blocks."""
         return math.prod(shape) // (self.rows * self.columns)
 
+    @validated(RecipeError)
     def importance(self, weights: torch.Tensor) -> torch.Tensor:
         """Average over each block."""
         matrix = weights.double().reshape(weights.shape[0], -1)
         tiles = matrix.view(matrix.shape[0] // self.rows, self.rows, matrix.shape[1] // self.columns, self.columns)
         return tiles.mean(dim=(1, 3)).flatten()
 
+    @validated(RecipeError)
     def spread(self, units: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """Repeat each mark over its block."""
         tiles = units.view(shape[0] // self.rows, -1)
         return tiles.repeat_interleave(self.rows, 0).repeat_interleave(self.columns, 1).view(shape)
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class OutputChannels:
     """Prune whole output channels: rows of a linear layer, filters of a convolution."""
 
-    def check(self, name: str, shape: tuple[int, ...], sparsity: float) -> None:
+    @validated(RecipeError)
+    def check(self, name: str, shape: tuple[int, ...], sparsity: Sparsity) -> None:
         """Channels fit every tensor."""
 
+    @validated(RecipeError)
     def units(self, shape: tuple[int, ...]) -> int:
         """Count the channels."""
         return shape[0]
 
+    @validated(RecipeError)
     def importance(self, weights: torch.Tensor) -> torch.Tensor:
         """Average over each channel."""
         return weights.double().flatten(1).mean(1)
 
+    @validated(RecipeError)
     def spread(self, units: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """Repeat each mark over its channel."""
         return units.view(-1, *[1] * (len(shape) - 1)).expand(shape).contiguous()
