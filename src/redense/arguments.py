@@ -185,6 +185,8 @@ def fit(kind: Any, value: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any or kind is object or isinstance(kind, TypeVar):
         return value
+    if _is_lazy(value):
+        raise _Unfit("a value; send one batch through the model first", "a lazy parameter")
     if origin is typing.Annotated:
         return _annotated(arguments[0], kind.__metadata__, value)
     if origin is Literal:

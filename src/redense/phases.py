@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from redense.arguments import Count, validated
 from redense.errors import RecipeError
-from redense.files.reading import field, fields
+from redense.files.reading import field, fields, mapping
 from redense.sparsity.checks import check_sparsity
 from redense.text import did_you_mean, percent
 
@@ -106,6 +106,7 @@ class Phase:
     @classmethod
     def from_columns(cls, row: Mapping[str, Any]) -> Phase:
         """Undo `to_columns`; other columns of the row are left alone. Raises `redense.files.reading.Unfit`."""
+        mapping(row)
         given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
         return fields(cls, given | {name: row[name] for name in FURTHER if name in row})
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from redense.arguments import validated
+from redense.arguments import Numbers, validated
 from redense.attacks.references import Array, Included
 from redense.attacks.threshold import Labels
 from redense.errors import DataError
@@ -28,8 +28,8 @@ class NoisyAnswers:
     `probabilities` are those without noise, `sensitivities` how much they change per unit of noise, 0 or more.
     """
 
-    probabilities: Array
-    sensitivities: Array
+    probabilities: Annotated[Array, Numbers("[n, classes]")]
+    sensitivities: Annotated[Array, Numbers("[n, classes]")]
 
     def __post_init__(self) -> None:
         if self.probabilities.ndim != 2 or self.sensitivities.shape != self.probabilities.shape:
@@ -75,7 +75,7 @@ class References:
     """
 
     signals: Signals
-    included: Included
+    included: Annotated[Included, Numbers("[models, examples], True = trained on the example", truths=True)]
     noisy: SampledAnswers | None = None
 
     def __post_init__(self) -> None:
@@ -109,10 +109,10 @@ class Evidence:
     """
 
     target: Signals
-    labels: Labels
-    members: Members
+    labels: Annotated[Labels, Numbers("[n], classes", integers=True)]
+    members: Annotated[Members, Numbers("[n], True = member", truths=True)]
     references: References | None = None
-    augmented: npt.NDArray[np.bool_] | None = None
+    augmented: Annotated[npt.NDArray[np.bool_], Numbers("[n, queries]", (2,), truths=True)] | None = None
     noisy: NoisyAnswers | None = None
     phi_only: bool = False
     names: Sequence[str] | None = None

@@ -123,7 +123,8 @@ class AuditResult:
         for result in self.attacks:
             if result.attack == name:
                 return result
-        raise UnknownName(f"{name!r}: not in this audit, which has {', '.join(one.attack for one in self.attacks)}")
+        known = ", ".join(one.attack for one in self.attacks)
+        raise UnknownName(f"name: got {name!r}, which is not in this audit; expected one of {known}")
 
     def __str__(self) -> str:
         from redense.auditing.table import plain_audit

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from redense.errors import FolderError, RedenseError
+from redense.errors import ArgumentError, FolderError, RedenseError
 
 T = TypeVar("T")
 JSON_LIMIT = 2**28
@@ -23,7 +23,7 @@ JSON_LIMIT = 2**28
 NEWER = "use the version of redense that wrote it, or a newer one"
 
 
-class Unfit(ValueError):
+class Unfit(ArgumentError):
     """A value that is not what its place asks for; the message says where, what was got and what is expected."""
 
 
@@ -225,7 +225,7 @@ def _elements(origin: type, arguments: tuple[Any, ...], value: Any) -> list[Any]
 
 
 def _unfit(value: Any, expected: str) -> Unfit:
-    return Unfit(f"got {reprlib.repr(value)}; expected {expected}")
+    return Unfit(f"got {' '.join(reprlib.repr(value).split())}; expected {expected}")
 
 
 @cache  # resolving annotations costs more than all else
