@@ -5,7 +5,6 @@ that works follows what must be refused: a string where a number stands, NaN, te
 Whatever else is accepted must give what a call gives: a result of the same type, without NaN.
 """
 
-import contextlib
 import inspect
 import math
 import re
@@ -126,10 +125,20 @@ CALLS = {
     "AuditResult.save_figure": lambda at: {"self": audit_result(), "path": at.folder / "figure.png"},
     "AuditResult.to_html": lambda at: {"self": audit_result(), "path": at.folder / "page.html"},
     "DSD": lambda _: with_model(
-        sparsity=0.5, epochs=[1, 1, 1], rounds=1, rates=[1.0, 1.0, 0.1], moments="reset",
-        schedule=redense.schedules.OneShot(), on_phase_end=print, verbose=False,
-        exclude=["1"], include=["1.weight"], preset="default", distribution="uniform",
-        saliency=redense.saliency.magnitude, pattern=redense.patterns.Block(2, 2),
+        sparsity=0.5,
+        epochs=[1, 1, 1],
+        rounds=1,
+        rates=[1.0, 1.0, 0.1],
+        moments="reset",
+        schedule=redense.schedules.OneShot(),
+        on_phase_end=print,
+        verbose=False,
+        exclude=["1"],
+        include=["1.weight"],
+        preset="default",
+        distribution="uniform",
+        saliency=redense.saliency.magnitude,
+        pattern=redense.patterns.Block(2, 2),
     ),
     "DSD.advance_to": lambda _: {"self": dsd(), "epoch": 1},
     "DSD.apply_masks": lambda _: {"self": dsd(), "other": net()},
@@ -137,7 +146,14 @@ CALLS = {
     "DSD.load_state_dict": lambda _: {"self": dsd(), "state": dsd().state_dict()},
     "DSD.state_dict": lambda _: {"self": dsd(), "within_epoch": False},
     "Evidence": lambda _: evidence(references=references(), augmented=MEMBERS[:, None], phi_only=False),
-    "ExportSettings": lambda _: {"phase": "sparse", "sparsity": 0.5, "seed": 0, "round": 1, "format": "onnx", "trust": True},
+    "ExportSettings": lambda _: {
+        "phase": "sparse",
+        "sparsity": 0.5,
+        "seed": 0,
+        "round": 1,
+        "format": "onnx",
+        "trust": True,
+    },
     "ExportSettings.row": lambda _: {"self": redense.ExportSettings(), "rows": [row()]},
     "Phase": lambda _: {"kind": "sparse", "epochs": 1, "rate": 1.0, "sparsity": 0.5, "round": 1, "rate_end": 0.5},
     "Phase.factor": lambda _: {"self": dense(4, (1.0, 0.1)), "since": 1},
@@ -162,13 +178,25 @@ CALLS = {
     "Signals.of_phi": lambda _: {"phi": SCORES},
     "Signals.stack": lambda _: {"signals": [signals(), signals()], "axis": 0},
     "audit": lambda _: {
-        "model": net(), "members": examples(0), "nonmembers": examples(1), "batch_size": 20, "device": "cpu",
-        "attacks": ("threshold",), "confidence": 0.9, "delta": 0.1,
+        "model": net(),
+        "members": examples(0),
+        "nonmembers": examples(1),
+        "batch_size": 20,
+        "device": "cpu",
+        "attacks": ("threshold",),
+        "confidence": 0.9,
+        "delta": 0.1,
     },
     "audit_evidence": lambda _: {"evidence": redense.Evidence(**evidence()), "attacks": ("threshold",), "warnings": []},
     "choose_masks": lambda _: {
-        "model": net(), "sparsity": 0.5, "exclude": ["1"], "include": ["1.weight"], "preset": "default",
-        "distribution": "uniform", "saliency": redense.saliency.magnitude, "pattern": redense.patterns.Block(2, 2),
+        "model": net(),
+        "sparsity": 0.5,
+        "exclude": ["1"],
+        "include": ["1.weight"],
+        "preset": "default",
+        "distribution": "uniform",
+        "saliency": redense.saliency.magnitude,
+        "pattern": redense.patterns.Block(2, 2),
     },
     "export": lambda at: {"run": at.run, "phase": "dense", "format": "safetensors", "out": at.folder / "exported"},
     "image_queries": lambda _: {"pixels": 1, "flips": True},
@@ -177,18 +205,29 @@ CALLS = {
     "masked": lambda _: with_model(masks=MASKS),
     "measure_sparsity": lambda _: {"model": net(), "exclude": ["1"], "preset": "default", "include": ["1.weight"]},
     "read_signals": lambda _: {"model": net(), "x": examples(0)[0], "y": examples(0)[1], "queries": [torch.neg]},
-    "run": lambda at: {"recipe": None, "out": at.folder / "out", "data_root": at.folder, "workers": 0, "device": "cpu"},
+    "run": lambda at: {
+        "recipe": None,
+        "out": at.folder / "out",
+        "data_root": at.folder,
+        "engine": "inline",
+        "device": "cpu",
+    },
     "save_sparse": lambda at: {"model": STATE, "path": at.folder / "written"},
     "sensitivity": lambda _: {"model": net(), "evaluate": lambda _: 0.5, "sparsities": [0.5], "exclude": ["1"]},
     "attacks.RMIA": lambda _: {"mode": "online", "gamma": 2.0, "a": 0.3},
     "attacks.RMIA.ratio": lambda _: {"self": redense.attacks.RMIA(), **ATTACKED},
     "attacks.RMIA.score": lambda _: {
-        "self": redense.attacks.RMIA(), **ATTACKED, "population": redense.attacks.Population(SCORES, REFERENCES)
+        "self": redense.attacks.RMIA(),
+        **ATTACKED,
+        "population": redense.attacks.Population(SCORES, REFERENCES),
     },
     "attacks.SAMIA": lambda _: {"epochs": 1, "seed": 0},
     "attacks.SAMIA.fit": lambda _: {"self": redense.attacks.SAMIA(1), "answers": tokens(20), "inside": MEMBERS[:20]},
     "attacks.SAMIA.score": lambda _: {
-        "self": redense.attacks.SAMIA(1), "target": tokens(5), "answers": tokens(20), "inside": MEMBERS[:20]
+        "self": redense.attacks.SAMIA(1),
+        "target": tokens(5),
+        "answers": tokens(20),
+        "inside": MEMBERS[:20],
     },
     "attacks.LiRA": lambda _: {"mode": "online", "variance": "shared", "two_sided": False},
     "attacks.LiRA.score": lambda _: {"self": redense.attacks.LiRA(), **ATTACKED},
@@ -196,26 +235,49 @@ CALLS = {
     "attacks.ShadowClassifier": lambda _: {"seed": 0},
     "attacks.ShadowClassifier.fit": lambda _: {"self": redense.attacks.ShadowClassifier(), **FEATURES},
     "attacks.ShadowClassifier.score": lambda _: {
-        "self": redense.attacks.ShadowClassifier(), "target": SCORES[:, None], **FEATURES
+        "self": redense.attacks.ShadowClassifier(),
+        "target": SCORES[:, None],
+        **FEATURES,
     },
     "attacks.label_only": lambda _: {"correct": MEMBERS[:, None]},
-    "attacks.score_by_other_half": lambda _: {"target": SCORES, "members": MEMBERS, "labels": LABELS, "per_class": True},
+    "attacks.score_by_other_half": lambda _: {
+        "target": SCORES,
+        "members": MEMBERS,
+        "labels": LABELS,
+        "per_class": True,
+    },
     "attacks.score_by_references": lambda _: BY_REFERENCES,
     "data.Dataset": lambda _: {
-        "name": "d", "x_train": examples(0)[0].numpy(), "y_train": LABELS, "x_test": examples(0)[0].numpy(),
-        "y_test": LABELS, "num_classes": 2,
+        "name": "d",
+        "x_train": examples(0)[0].numpy(),
+        "y_train": LABELS,
+        "x_test": examples(0)[0].numpy(),
+        "y_test": LABELS,
+        "num_classes": 2,
     },
     "data.load": lambda at: {"name": at.folder / "data.npz", "root": at.folder},
     "methods.acdc": lambda _: {"sparsity": 0.5, "epochs": 100, "rate": (1.0, 0.1)},
-    "methods.dsd": lambda _: {"sparsity": 0.5, "epochs": [1, 1, 1], "rates": [1.0, 1.0, 0.1], "rounds": 1, "unit": "steps"},
+    "methods.dsd": lambda _: {
+        "sparsity": 0.5,
+        "epochs": [1, 1, 1],
+        "rates": [1.0, 1.0, 0.1],
+        "rounds": 1,
+        "unit": "steps",
+    },
     "methods.prune": lambda _: {"sparsity": 0.5, "epochs": 100, "rate": 1.0, "gradual": True},
     "methods.spdf": lambda _: {"sparsity": 0.5, "epochs": 100, "rate": 1.0, "masks": "random"},
     "metrics.Bootstrap": lambda _: {"auc": SCORES, "tpr": SCORES[:, None]},
     "metrics.Bootstrap.interval": lambda _: {
-        "self": redense.metrics.Bootstrap(SCORES, SCORES[:, None]), "values": SCORES, "confidence": 0.9
+        "self": redense.metrics.Bootstrap(SCORES, SCORES[:, None]),
+        "values": SCORES,
+        "confidence": 0.9,
     },
     "metrics.OperatingPoint": lambda _: {
-        "threshold": 0.5, "tpr": 0.5, "tpr_interval": (0.4, 0.6), "fpr": 0.5, "fpr_interval": (0.4, 0.6)
+        "threshold": 0.5,
+        "tpr": 0.5,
+        "tpr_interval": (0.4, 0.6),
+        "fpr": 0.5,
+        "fpr_interval": (0.4, 0.6),
     },
     "metrics.Roc": Fields(redense.metrics.Roc, curve()),
     "metrics.Roc.index_at_fpr": lambda _: {"self": curve(), "fpr": 0.1},
@@ -231,8 +293,19 @@ CALLS = {
     "metrics.epsilon_lower_bound": lambda _: {**COUNTS, "delta": 0.1, "confidence": 0.9},
     "metrics.epsilon_of_best_threshold": lambda _: {**SCORED, "delta": 0.1, "confidence": 0.9},
     "metrics.epsilon_of_held_out_threshold": lambda _: {**SCORED, "delta": 0.1, "confidence": 0.9},
-    "metrics.one_run_epsilon": lambda _: {"guesses": 50, "correct": 45, "canaries": 60, "delta": 0.01, "confidence": 0.9},
-    "metrics.one_run_epsilon_of_scores": lambda _: {"scores": SCORES, "included": MEMBERS, "delta": 0.01, "confidence": 0.9},
+    "metrics.one_run_epsilon": lambda _: {
+        "guesses": 50,
+        "correct": 45,
+        "canaries": 60,
+        "delta": 0.01,
+        "confidence": 0.9,
+    },
+    "metrics.one_run_epsilon_of_scores": lambda _: {
+        "scores": SCORES,
+        "included": MEMBERS,
+        "delta": 0.01,
+        "confidence": 0.9,
+    },
     "metrics.operating_point": lambda _: {"curve": curve(), "index": 3, "confidence": 0.9},
     "metrics.point_at_fpr": lambda _: {"curve": curve(), "fpr": 0.1, "confidence": 0.9},
     "metrics.ratio_lower_bound": lambda _: {**COUNTS, "confidence": 0.9, "method": "katz-log"},
@@ -240,14 +313,29 @@ CALLS = {
     "metrics.tpr_at_fpr": lambda _: {**SCORED, "fpr": 0.1},
     "metrics.tpr_interval": lambda _: {**SCORED, "fpr": 0.1, "confidence": 0.9},
     "patterns.Block": lambda _: {"rows": 2, "columns": 2},
-    **{f"patterns.Block.{name}": lambda _, name=name: {"self": redense.patterns.Block(2, 2), **PATTERN[name]} for name in PATTERN},
-    "patterns.Block.spread": lambda _: {"self": redense.patterns.Block(2, 2), "units": MEMBERS_OF_FOUR, "shape": (4, 4)},
+    **{
+        f"patterns.Block.{name}": lambda _, name=name: {"self": redense.patterns.Block(2, 2), **PATTERN[name]}
+        for name in PATTERN
+    },
+    "patterns.Block.spread": lambda _: {
+        "self": redense.patterns.Block(2, 2),
+        "units": MEMBERS_OF_FOUR,
+        "shape": (4, 4),
+    },
     "patterns.NofM": lambda _: {"n": 2, "m": 4},
     "patterns.NofM.check": lambda _: {"self": redense.patterns.NofM(), **PATTERN["check"]},
     "patterns.NofM.pruned": lambda _: {"self": redense.patterns.NofM(), "importance": MATRIX},
-    **{f"patterns.OutputChannels.{name}": lambda _, name=name: {"self": redense.patterns.OutputChannels(), **PATTERN[name]} for name in PATTERN},
+    **{
+        f"patterns.OutputChannels.{name}": lambda _, name=name: {
+            "self": redense.patterns.OutputChannels(),
+            **PATTERN[name],
+        }
+        for name in PATTERN
+    },
     "patterns.OutputChannels.spread": lambda _: {
-        "self": redense.patterns.OutputChannels(), "units": MEMBERS_OF_FOUR, "shape": (4, 4)
+        "self": redense.patterns.OutputChannels(),
+        "units": MEMBERS_OF_FOUR,
+        "shape": (4, 4),
     },
     "phases.dense": lambda _: {"epochs": 5, "rate": (1.0, 0.1)},
     "phases.sparse": lambda _: {"epochs": 5, "sparsity": 0.5, "rate": 1.0, "masks": "random"},
@@ -257,7 +345,7 @@ CALLS = {
     "schedules.Cubic": lambda _: {"every": 1, "share": 0.5, "initial": 0.1},
     "schedules.Cubic.updates": lambda _: {"self": redense.schedules.Cubic(), "sparsity": 0.5, "length": 10},
     "schedules.OneShot.updates": lambda _: {"self": redense.schedules.OneShot(), "sparsity": 0.5, "length": 10},
-}  # fmt: skip
+}
 MEMBERS_OF_FOUR = torch.tensor([True, False, True, False])
 WITHOUT_ARGUMENTS = {"DSD.steps", "patterns.OutputChannels", "schedules.OneShot"}
 NOT_FOR_USERS = {"AuditResult", "Recipe.from_written", "Dataset"}
@@ -360,6 +448,11 @@ RIGHT = {
     ("DSD", "pattern"): {"None"},
     ("choose_masks", "distribution"): {"a mapping"},
     ("choose_masks", "pattern"): {"None"},
+    ("export", "out"): {"None"},
+    ("methods.prune", "rate"): {"a list"},
+    ("methods.spdf", "rate"): {"a list"},
+    ("phases.sparse", "rate"): {"a list"},
+    ("saliency.gradient", "batches"): {"a set"},
 }
 """What else may be given, by callable and argument."""
 SAYS = re.compile("expected|; |missing")
@@ -378,22 +471,27 @@ def public():
 
 
 def callables():
+    seen = set()
     for name, member in public():
+        if id(member) in seen:
+            continue
+        seen.add(id(member))
         if not callable(member) or (inspect.isclass(member) and issubclass(member, (Exception, dict))):
             continue
         if getattr(member, "_is_protocol", False):
             continue
         yield name
         if inspect.isclass(member):
-            for method, value in inspect.getmembers(member, callable):
-                own = any(method in vars(kind) for kind in (member, Loop) if issubclass(member, kind))
-                takes = [each for each in inspect.signature(value).parameters if each != "self"] if own else []
-                if takes and not method.startswith("_"):
-                    yield f"{name}.{method}"
+            inherited = vars(Loop) if issubclass(member, Loop) else {}
+            for method in {**inherited, **vars(member)}:
+                value = getattr(member, method, None)
+                if (inspect.isfunction(value) or inspect.ismethod(value)) and not method.startswith("_"):
+                    yield from [f"{name}.{method}"] * bool(set(inspect.signature(value).parameters) - {"self"})
 
 
 def test_every_public_callable_is_called():
-    assert set(callables()) - set(CALLS) == NOT_FOR_USERS & set(callables()) | WITHOUT_ARGUMENTS & set(callables())
+    missing = set(callables()) - set(CALLS) - NOT_FOR_USERS - WITHOUT_ARGUMENTS
+    assert not missing, f"add what works to CALLS: {sorted(missing)}"
 
 
 def found(name):
@@ -434,8 +532,6 @@ def may_be_accepted(name, argument, value, odd):
     annotation = str(parameter.annotation) if parameter else ""
     if odd == "None" and ("None" in annotation or (parameter is not None and parameter.default is None)):
         return True
-    if callable(value) and not isinstance(value, nn.Module) and odd in ("a class", "lazy module", "meta module"):
-        return True
     return any(isinstance(value, kind) and odd in accepted for kind, accepted in ACCEPTED.items()) or (
         odd in RIGHT.get((name, argument), ())
     )
@@ -445,8 +541,7 @@ def wrong(name, argument, odd, arguments, kind):
     """Say what is wrong with what an odd value for an argument ends in; nothing where all is right."""
     value = arguments[argument]
     try:
-        with contextlib.redirect_stderr(None):
-            result = called(name, {**arguments, argument: ODD[odd]})
+        result = called(name, {**arguments, argument: ODD[odd]})
     except RedenseError as error:
         said = str(error)
         return "" if "\n" not in said and SAYS.search(said) else f"says {said!r}"
@@ -475,7 +570,9 @@ def test_odd_arguments_are_refused_in_one_line_or_done_right(name, worked, recip
     kind = type(called(name, arguments()))
     faults = []
     for argument in arguments().keys() - {"self"}:
-        for odd in ODD:
+        for odd, value in ODD.items():
+            if inspect.isroutine(arguments()[argument]) and callable(value):
+                continue  # what a function of the user's raises is the user's
             fault = wrong(name, argument, odd, arguments(), kind)
             faults += [f"{argument} = {odd}: {fault}"] * bool(fault)
     assert not faults, "\n".join(sorted(faults))

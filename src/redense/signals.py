@@ -113,7 +113,7 @@ class Signals:
         with np.errstate(invalid="ignore"):  # NaN stays NaN, and is reported where the signals are used
             p, q = expit(values), expit(-values)
             loss, other = np.logaddexp(0.0, -values), np.logaddexp(0.0, values)
-        return cls(values, p * loss + q * other, 2 * q * loss, values, values >= 0)
+            return cls(values, p * loss + q * other, 2 * q * loss, values, values >= 0)
 
     @classmethod
     @validated(DataError)
@@ -199,6 +199,8 @@ def _asked(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 def _refuse_unlike(parts: Sequence[Signals], axes: slice) -> None:
     """Raise `DataError` unless there are some, whose shapes agree along these axes."""
+    if not all(isinstance(part, Signals) for part in parts):
+        raise DataError(f"signals: got {described(list(parts))}; expected a list of Signals")
     shapes = {part.phi.shape[axes] for part in parts}
     if len(shapes) != 1:
         raise DataError(f"signals: got {len(parts)} of {len(shapes)} shapes; expected one or more of one shape")

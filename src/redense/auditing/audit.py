@@ -103,6 +103,7 @@ def audit(
     (100, 100, 'gap')
     """
     families = AuditSettings(**settings).families
+    _check_device(device)
     members, nonmembers = sides(members, nonmembers)
     if references:
         refuse_shuffled(members, "members")
@@ -217,6 +218,17 @@ def audit_evidence(
         curves={name: thinned(curve) for name, curve in curves.items()},
         risks=risks,
     )
+
+
+def _check_device(device: str | None) -> None:
+    """Raise `RecipeError` for a device that PyTorch does not have here."""
+    try:
+        torch.zeros(1, device=device or "cpu").cpu()
+    except Exception as error:  # of PyTorch, a kind a device
+        reason = str(error).partition("\n")[0]
+        raise RecipeError(
+            f"device: got {device!r} ({reason}); expected one that PyTorch has here, such as cpu"
+        ) from None
 
 
 def _made(

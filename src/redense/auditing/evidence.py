@@ -92,6 +92,7 @@ class References:
         """Whether there are answers about examples that a model was trained on, and about such that it was not."""
         return bool(self.included.any() and not self.included.all())
 
+    @validated(DataError)
     def lacking(self, kind: Kind) -> npt.NDArray[np.int64]:
         """Return the examples that no model was trained on (``IN``) or that all were (``OUT``)."""
         return np.flatnonzero(~(self.included if kind == "IN" else ~self.included).any(0))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import SOME, Numbers, validated
 from redense.data.layout import images, is_grey, one_channel
 from redense.errors import DataError
 
 
+@validated(DataError)
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training (member) and test (non-member) examples with integer labels.
@@ -23,11 +25,16 @@ class Dataset:
     """
 
     name: str
-    x_train: npt.NDArray[np.generic]
-    y_train: npt.NDArray[np.int64]
-    x_test: npt.NDArray[np.generic]
-    y_test: npt.NDArray[np.int64]
-    num_classes: int
+    x_train: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
+    y_train: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
+    x_test: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
+    y_test: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
+    num_classes: Annotated[int, SOME]
+
+    def __post_init__(self) -> None:
+        for x, y in ((self.x_train, self.y_train), (self.x_test, self.y_test)):
+            if x.ndim < 2 or len(x) != len(y):
+                raise DataError(f"data: got inputs {x.shape} and labels {y.shape}; expected [n, ...] and [n]")
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from redense.arguments import validated
+from redense.arguments import described, validated
 from redense.data.dataset import Dataset, checked
 from redense.data.examples import NAMES, are_parts, arrays, split
 from redense.data.folders import check_classes
@@ -89,6 +89,8 @@ def parts(source: Any, what: str, root: str | Path | None = None) -> tuple[Any, 
     function ``package.module:function``, which is called without arguments and returns examples, a name of these, or a
     training and a test part, opened as `sides` does. A source that is no name is returned as it is.
     """
+    if isinstance(source, type):
+        raise DataError(f"{what}: got {described(source)}; expected examples, or a name of some")
     if not isinstance(source, (str, Path)):
         return source, None
     name = str(source)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from redense.arguments import validated
+from redense.arguments import described, validated
 from redense.errors import RecipeError
 from redense.phases import PhaseKind
 from redense.text import percent
@@ -63,6 +63,9 @@ class ExportSettings:
 
         Raises `RecipeError`, which lists what there is, when there is none, or more than one and no default.
         """
+        given: object = rows
+        if not isinstance(given, list | tuple) or not all(hasattr(row, "phase") for row in given):
+            raise RecipeError(f"rows: got {described(rows)}; expected the rows of a run's results")
         if not rows:
             raise RecipeError("export: got a run without a finished phase; run the recipe first")
         method = next((row.phase.lineage for row in rows if row.phase.kind != "control"), None)

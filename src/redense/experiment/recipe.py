@@ -167,12 +167,15 @@ class Recipe:
             )
 
     @classmethod
+    @validated(RecipeError)
     def from_mapping(cls, settings: Mapping[str, Any], source: str) -> Recipe:
         """Build a recipe from plain values, as TOML or JSON give them; `source` is named in errors."""
         names = [field.name for field in dataclasses.fields(cls)]
         for key in settings:
             if key not in names:
-                raise RecipeError(f"{source}: unknown setting {key!r}{did_you_mean(key, names)}")
+                raise RecipeError(
+                    f"{source}: unknown setting {key!r}{did_you_mean(key, names)}; `redense run --help` lists all"
+                )
         try:
             plain: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()

@@ -8,14 +8,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 
-from redense.arguments import Sparsity, validated
+from redense.arguments import Must, Sparsity, validated
 from redense.errors import RecipeError
 
 __all__ = ["Block", "NofM", "OutputChannels", "Pattern"]
+
+
+Shape = Annotated[
+    tuple[int, ...],
+    Must(lambda shape: len(shape) >= 2 and min(shape) >= 1, "a shape of two or more dimensions, (out, in, ...)"),
+]
+Weights = Annotated[
+    torch.Tensor,
+    Must(lambda weights: weights.dim() >= 2 and not weights.is_complex(), "a tensor of real numbers (out, in, ...)"),
+]
+Marks = Annotated[
+    torch.Tensor, Must(lambda marks: marks.dim() == 1 and marks.dtype == torch.bool, "a tensor of bools [units]")
+]
 
 
 class Pattern(Protocol):
@@ -54,7 +67,7 @@ class NofM:
             raise RecipeError(f"pattern: got {self.n} of {self.m}; expected 0 < n < m, such as 2 of 4")
 
     @validated(RecipeError)
-    def check(self, name: str, shape: tuple[int, ...], sparsity: Sparsity) -> None:
+    def check(self, name: str, shape: Shape, sparsity: Sparsity) -> None:
         """Raise `RecipeError` unless m divides the inputs and the sparsity is 1 - n/m."""
         if shape[1] % self.m:
             raise RecipeError(
@@ -67,8 +80,9 @@ class NofM:
             )
 
     @validated(RecipeError)
-    def pruned(self, importance: torch.Tensor) -> torch.Tensor:
+    def pruned(self, importance: Weights) -> torch.Tensor:
         """Mark the m - n least important of every m; among equals the lower index goes first."""
+        self.check("importance", tuple(importance.shape), 1 - self.n / self.m)
         groups = importance.movedim(1, -1)
         grouped = groups.reshape(-1, self.m)
         order = grouped.argsort(dim=1, stable=True)[:, : self.m - self.n]
@@ -89,7 +103,7 @@ class Block:
             raise RecipeError(f"pattern: got blocks of {self.rows} by {self.columns}; expected at least 1 by 1")
 
     @validated(RecipeError)
-    def check(self, name: str, shape: tuple[int, ...], sparsity: Sparsity) -> None:
+    def check(self, name: str, shape: Shape, sparsity: Sparsity) -> None:
         """Raise `RecipeError` unless the blocks divide the matrix."""
         rows, columns = shape[0], math.prod(shape[1:])
         if rows % self.rows or columns % self.columns:
@@ -99,20 +113,23 @@ class Block:
             )
 
     @validated(RecipeError)
-    def units(self, shape: tuple[int, ...]) -> int:
+    def units(self, shape: Shape) -> int:
         """Count the blocks."""
         return math.prod(shape) // (self.rows * self.columns)
 
     @validated(RecipeError)
-    def importance(self, weights: torch.Tensor) -> torch.Tensor:
+    def importance(self, weights: Weights) -> torch.Tensor:
         """Average over each block."""
+        self.check("weights", tuple(weights.shape), 0.0)
         matrix = weights.double().reshape(weights.shape[0], -1)
         tiles = matrix.view(matrix.shape[0] // self.rows, self.rows, matrix.shape[1] // self.columns, self.columns)
         return tiles.mean(dim=(1, 3)).flatten()
 
     @validated(RecipeError)
-    def spread(self, units: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    def spread(self, units: Marks, shape: Shape) -> torch.Tensor:
         """Repeat each mark over its block."""
+        self.check("shape", shape, 0.0)
+        _check_marks(units, self.units(shape))
         tiles = units.view(shape[0] // self.rows, -1)
         return tiles.repeat_interleave(self.rows, 0).repeat_interleave(self.columns, 1).view(shape)
 
@@ -123,20 +140,26 @@ class OutputChannels:
     """Prune whole output channels: rows of a linear layer, filters of a convolution."""
 
     @validated(RecipeError)
-    def check(self, name: str, shape: tuple[int, ...], sparsity: Sparsity) -> None:
+    def check(self, name: str, shape: Shape, sparsity: Sparsity) -> None:
         """Channels fit every tensor."""
 
     @validated(RecipeError)
-    def units(self, shape: tuple[int, ...]) -> int:
+    def units(self, shape: Shape) -> int:
         """Count the channels."""
         return shape[0]
 
     @validated(RecipeError)
-    def importance(self, weights: torch.Tensor) -> torch.Tensor:
+    def importance(self, weights: Weights) -> torch.Tensor:
         """Average over each channel."""
         return weights.double().flatten(1).mean(1)
 
     @validated(RecipeError)
-    def spread(self, units: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    def spread(self, units: Marks, shape: Shape) -> torch.Tensor:
         """Repeat each mark over its channel."""
+        _check_marks(units, self.units(shape))
         return units.view(-1, *[1] * (len(shape) - 1)).expand(shape).contiguous()
+
+
+def _check_marks(marks: torch.Tensor, units: int) -> None:
+    if len(marks) != units:
+        raise RecipeError(f"units: got {len(marks)} marks; expected {units}, one for each unit of the shape")

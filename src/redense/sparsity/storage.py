@@ -169,7 +169,12 @@ def _check_tensor(name: Any, tensor: Any) -> None:
         raise ModelError(f"state: got the name {name!r}; expected a string that begins with none of {PREFIXES}")
     if not isinstance(tensor, torch.Tensor):
         raise ModelError(f"{name}: got {type(tensor).__name__}; expected a state_dict of tensors")
-    if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
+    if (
+        isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer))
+        or tensor.is_meta
+        or tensor.layout != torch.strided
+        or tensor.is_quantized
+    ):
         raise ModelError(f"{name}: got a tensor without plain values; expected dense ones on a device that holds them")
     if is_sharded(tensor):
         raise ModelError(
