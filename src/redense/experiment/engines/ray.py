@@ -17,7 +17,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +216,8 @@ def _connected(address: str | None) -> Iterator[None]:
         raise RedenseError(
             f"ray_address: got {address} in a process that has begun a Ray cluster of its own; expected a new process"
         )
-    with _private() if address is None else nullcontext({}) as settings:
+    own: AbstractContextManager[dict[str, Any]] = _private() if address is None else nullcontext({})
+    with own as settings:
         try:
             ray.init(
                 address=address or "local",
