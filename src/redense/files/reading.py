@@ -100,12 +100,25 @@ class Written:
 
 
 def plain_bytes(path: Path, limit: int | None = None) -> bytes:
-    """Read a plain file; raise `ValueError` for one of more than `limit` bytes, `OSError` as `open_plain` does."""
+    """Read a plain file, of at most `limit` bytes, by default what the machine's memory holds.
+
+    Raises `ValueError` for one of more, `OSError` as `open_plain` does.
+    """
+    most = _memory() if limit is None else limit
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
-        if limit is not None and size > limit:
-            raise ValueError(f"it has {size:,} bytes; expected at most {limit:,}")
-        return file.read()
+        if size > most:
+            raise ValueError(f"it has {size:,} bytes; expected at most {most:,}")
+        try:
+            return file.read()
+        except MemoryError:
+            raise ValueError(f"it has {size:,} bytes, more than memory is free") from None
+
+
+@cache
+def _memory() -> int:
+    """Return how many bytes of memory the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def open_plain(path: str | Path) -> BinaryIO:
