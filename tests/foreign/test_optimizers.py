@@ -51,6 +51,12 @@ RESET_REFUSED = {"apollo_torch APOLLOAdamW": "KeyError: 'seed'", "timm Adahessia
 KEEP_REFUSED = {name: "cannot be masked" for name in MAKE if name.endswith("bit")}
 
 
+@pytest.fixture(autouse=True)
+def bitsandbytes_of_its_own(monkeypatch):
+    """bitsandbytes keeps settings for all optimizers of a process, by their parameters' places."""
+    monkeypatch.setattr(bitsandbytes.optim.GlobalOptimManager, "_instance", None)
+
+
 def step(model, optimizer, name, masks=None):
     if callable(train := getattr(optimizer, "train", None)):
         train()
@@ -98,3 +104,20 @@ def test_zeros_stay_and_moments_restart_or_the_optimizer_is_refused(name, moment
         assert not any(found.any() for found in zeros[:6])
         assert all(torch.equal(found, zeros[6]) and int(found.sum()) == 64 for found in zeros[6:14])
         assert int(zeros[-1].sum()) <= 6
+
+
+def test_muon_for_matrices_and_adamw_for_the_rest():
+    model = network()
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() == 2]
+    others = [parameter for parameter in model.parameters() if parameter.dim() != 2]
+    optimizers = [torch.optim.Muon(matrices, lr=0.02), torch.optim.AdamW(others, 0.01)]
+    dsd = redense.DSD(model, optimizers, sparsity=0.5, epochs=(3, 3, 2))
+    zeros = []
+    for _ in dsd.epochs():
+        loss_fn(model(X), Y).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        zeros.append(int((model[0].weight == 0).sum()))
+    assert zeros[:6] == [0] * 3 + [64] * 3
+    assert zeros[-1] < 6
