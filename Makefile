@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := uv==0.13.9
 
-.PHONY: help install demo test check browser foreign evidence guarantees benchmarks clean
+.PHONY: help install demo test check browser foreign trackers evidence guarantees benchmarks clean
 
 help:
 	@echo "make demo        the table on scikit-learn's handwritten digits, into runs/demo/"
@@ -11,6 +11,7 @@ help:
 	@echo "make check       ruff, mypy and import-linter"
 	@echo "make browser     reports, looked at in headless Chromium"
 	@echo "make foreign     DSD in the training loops of other packages, and the guides to them"
+	@echo "make trackers    runs that tell MLflow, TensorBoard and Weights & Biases"
 	@echo "make evidence    the slow tests behind the published claims"
 	@echo "make guarantees  docs/results/guarantees.md anew, from tests/claims/register.toml and what was measured"
 	@echo "make benchmarks  the measurements in benchmarks/"
@@ -47,6 +48,10 @@ browser: install
 foreign: install
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --compile-bytecode -r requirements-foreign.txt
 	$(BIN)/pytest -m foreign -n 2 --dist loadfile tests/foreign
+
+trackers: install
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet -r requirements-trackers.txt
+	$(BIN)/pytest -m trackers tests/experiment/test_tracking.py
 
 evidence: install
 	$(BIN)/pytest -m evidence

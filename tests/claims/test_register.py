@@ -71,7 +71,7 @@ def claims():
 def audits():
     """Audits that end in every way."""
     yield audit_evidence(noise(0, 300, 300, 8, leak=3.0), randomized=True)
-    yield audit_evidence(noise(0, 300, 200, 0))
+    yield audit_evidence(dataclasses.replace(noise(0, 300, 200, 0), classes=tuple("0123456789")))
     yield audit_evidence(noise(0, 30, 200, 0))
     members = np.arange(2000) < 1000
     top = np.where(members & (np.arange(2000) % 25 == 0), 9.0, np.random.default_rng(0).normal(size=2000))

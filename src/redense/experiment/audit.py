@@ -81,7 +81,7 @@ def audit_prepared(
             rows.append(row)
             step(row.name)
     rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
-    write_rows(rows, len(prepared.dataset.y_train), store.root)
+    write_rows(rows, auditor.train_places, store.root)
     titled = [(row.name, row.result) for row in rows]
     write_whole(store.root / "audit.html", audit_html(titled, f"Privacy audit of {prepared.recipe.data}"))
     first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]

@@ -62,7 +62,7 @@ def export(run: str | Path, **settings: Any) -> Path:
 
 
 def _export_onnx(recipe: Recipe, seed: int, checkpoint: Checkpoint, target: Path, data_root: str | Path | None) -> None:
-    dataset = data.load(recipe.data, data_root)
+    dataset = data.load(recipe.data, data_root, recipe.layout)
     name = resolve(recipe.model, dataset.input_shape)
     model = rebuild(name, dataset.input_shape, dataset.num_classes, checkpoint.model, seed)
     export_onnx(model, torch.zeros(2, *dataset.input_shape), target)

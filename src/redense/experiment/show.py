@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -20,6 +21,15 @@ from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 from redense.phases import NAMES, Phase
 from redense.sparsity.masks import Masks
+
+
+def show_data(prepared: Prepared, console: Console) -> None:
+    """Print what should be known of the data before training starts; where nobody would see it, warn."""
+    warning = prepared.dataset.warning
+    if warning and console.quiet:
+        warnings.warn(warning, stacklevel=3)  # who called `redense.run`
+    elif warning:
+        console.print(prose(f"Warning: {warning}."), "", sep="\n")
 
 
 def show_network(prepared: Prepared, console: Console) -> None:

@@ -55,11 +55,10 @@ def save_table_figure(results: Results, path: Path) -> None:
 
 def _panel(axes: Axes, results: Results, name: str, label: str) -> None:
     groups = results.shown()
-    final = results.recipe.final_phase
     for group in groups:
         # of a control, the end of its budget: what the last phase is to be compared with
         phase = group[0].phase
-        if phase.kind == "dense" or (phase.beside == final.kind and phase.round == final.round):
+        if phase.kind == "dense" or results.recipe.is_beside_final(phase):
             _line(axes, group, name)
     pruned = dict.fromkeys(group[0].phase.kind for group in groups if group[0].phase.sparsity is not None)
     for place, kind in enumerate(pruned):

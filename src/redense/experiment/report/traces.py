@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from redense.experiment.equal_accuracy import Trace
+from redense.experiment.equal_accuracy import Trace, mean_points
 from redense.experiment.report.figures import colour
 from redense.files.writing import write_png
 from redense.phases import Phase
@@ -56,25 +56,29 @@ def save_traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]], path
 
 def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
     """Draw each phase's mean over seeds as a line, and every seed's epochs as faint points behind it."""
-    by_phase: dict[Phase, list[Points]] = {}
+    by_phase: dict[Phase, list[Trace]] = {}
     for phase, trace in traces:
-        by_phase.setdefault(phase, []).append(100 * np.array(trace.points))
+        by_phase.setdefault(phase, []).append(trace)
     labelled = set()
     for phase, seeds in by_phase.items():
-        # phases are whole or not there, so all seeds have the same epochs
-        mean = np.mean(seeds, axis=0)
+        mean = 100 * mean_points(seeds)
         if len(seeds) > 1:
-            every = np.concatenate(seeds)
+            every = _epochs_of(seeds)
             axes.scatter(every[:, 0], every[:, 1], color=colour(phase), s=5, alpha=0.25, linewidths=0)
         label = None if phase.series in labelled else phase.series
         labelled.add(phase.series)
         axes.plot(mean[:, 0], mean[:, 1], "o-", color=colour(phase), markersize=3.5, linewidth=1.0, label=label)
     later = [seeds for phase, seeds in by_phase.items() if phase.kind != "dense"]
     if later:  # the first epochs of all would take most of the room
-        x, y = np.concatenate([points for seeds in later for points in seeds]).T
+        x, y = np.concatenate([_epochs_of(seeds) for seeds in later]).T
         axes.set_xlim(x.min() - 0.1 * np.ptp(x) - 0.05, x.max() + 0.05 * np.ptp(x) + 0.05)
         axes.set_ylim(y.min() - 0.2 * np.ptp(y) - 0.05, y.max() + 0.05 * np.ptp(y) + 0.05)
     axes.set_xlabel("test accuracy, %")
     axes.set_ylabel("inference accuracy, %")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _epochs_of(seeds: Sequence[Trace]) -> Points:
+    points: Points = 100 * np.concatenate([trace.points for trace in seeds])
+    return points
