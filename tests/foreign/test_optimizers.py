@@ -121,3 +121,29 @@ def test_muon_for_matrices_and_adamw_for_the_rest():
         zeros.append(int((model[0].weight == 0).sum()))
     assert zeros[:6] == [0] * 3 + [64] * 3
     assert zeros[-1] < 6
+
+
+@pytest.mark.parametrize("moments", ["reset", "keep"])
+@pytest.mark.parametrize("name", [name for name in MAKE if name.endswith("Lookahead")])
+def test_slow_weights_are_masked_and_restart(name, moments):
+    """After a boundary they are where the weights are, or come later; in the sparse phase they are sparse."""
+    model = network()
+    optimizer = MAKE[name](model)
+    inner = getattr(optimizer, "_base_optimizer", None) or optimizer.optimizer
+    weight = model[0].weight
+    dsd = redense.DSD(model, optimizer, sparsity=0.5, epochs=(7, 7, 7), moments=moments)
+
+    def slow():
+        states = {**inner.state.get(weight, {}), **optimizer.state.get(weight, {})}
+        return [value for key, value in states.items() if "slow" in key]
+
+    seen = 0
+    for epoch in dsd.epochs():
+        if epoch in (7, 14) and moments == "reset":
+            assert all(torch.equal(value, weight) for value in slow())
+        step(model, optimizer, name)
+        seen += len(slow())
+        if dsd.masks:
+            assert all(value[~dsd.masks["0.weight"]].eq(0).all() for value in slow())
+            assert weight[~dsd.masks["0.weight"]].eq(0).all()
+    assert seen > 7, "there are slow weights"
