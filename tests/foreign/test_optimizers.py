@@ -147,3 +147,18 @@ def test_slow_weights_are_masked_and_restart(name, moments):
             assert all(value[~dsd.masks["0.weight"]].eq(0).all() for value in slow())
             assert weight[~dsd.masks["0.weight"]].eq(0).all()
     assert seen > 7, "there are slow weights"
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (pytorch_optimizer.OrthoGrad, "got OrthoGrad, a wrapper .* give DSD optimizer.optimizer"),
+        (pytorch_optimizer.TRAC, "got TRAC, a wrapper .* give DSD optimizer.optimizer"),
+        (pytorch_optimizer.SafeFP16Optimizer, "got SafeFP16Optimizer, a wrapper .* give DSD optimizer.optimizer"),
+        (schedulefree.ScheduleFreeWrapper, "got ScheduleFreeWrapper; expected a torch.optim.Optimizer"),
+    ],
+)
+def test_wrappers_that_nobody_knows_are_refused_by_name(wrap, message):
+    model = network()
+    with pytest.raises(redense.ModelError, match=message):
+        redense.DSD(model, wrap(torch.optim.AdamW(model.parameters(), 0.01)), sparsity=0.5, epochs=(1, 1, 1))
