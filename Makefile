@@ -80,6 +80,7 @@ types: install
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/pytest -m types tests/test_types.py
 
 evidence: install
+	$(UV_PIP) -r requirements-distribution.txt
 	$(BIN)/pytest -m evidence
 
 guarantees: install

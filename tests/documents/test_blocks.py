@@ -76,6 +76,13 @@ def test_commands_are_understood(page, folder, capsys):
                 pytest.fail(f"{name(page)}: {command}\n{error}\n{capsys.readouterr().err}")
 
 
+def test_what_make_prints_and_runs_is_understood(folder):
+    lines = re.findall(r"(?:\$\(BIN\)|\.venv/bin)/redense ([^\"\n]+)", (ROOT / "Makefile").read_text())
+    assert len(lines) == 3
+    for line in lines:
+        follow(["redense", *line.split()])
+
+
 def follow(words):
     """Carry out a command that is done in a moment; of any other see that it would be understood."""
     program, *rest = words
