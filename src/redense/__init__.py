@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from redense.auditing.result import AuditResult as AuditResult
     from redense.auditing.settings import AuditSettings as AuditSettings
     from redense.dsd import DSD as DSD
+    from redense.errors import ArgumentError as ArgumentError
     from redense.errors import DataError as DataError
     from redense.errors import FolderError as FolderError
     from redense.errors import Interrupted as Interrupted
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from redense.errors import RecipeError as RecipeError
     from redense.errors import RedenseError as RedenseError
     from redense.errors import TrainingError as TrainingError
+    from redense.errors import UnknownName as UnknownName
     from redense.experiment.export import export as export
     from redense.experiment.export_settings import ExportSettings as ExportSettings
     from redense.experiment.recipe import Recipe as Recipe
@@ -68,6 +70,7 @@ _MODULES = {
 }
 
 _HOMES = {
+    "ArgumentError": "redense.errors",
     "AuditResult": "redense.auditing.result",
     "AuditSettings": "redense.auditing.settings",
     "DSD": "redense.dsd",
@@ -89,6 +92,7 @@ _HOMES = {
     "Selection": "redense.sparsity.masks",
     "Signals": "redense.signals",
     "TrainingError": "redense.errors",
+    "UnknownName": "redense.errors",
     "audit": "redense.auditing.audit",
     "audit_evidence": "redense.auditing.audit",
     "choose_masks": "redense.sparsity.masks",

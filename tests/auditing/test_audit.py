@@ -380,7 +380,7 @@ def test_unusable_answers_are_errors(answer, error, message):
         (
             {"references": [nn.Linear(2, 3)] * 2, "included": np.ones((2, 240), int)},
             DataError,
-            "included: got int64; expected bool",
+            "included: got an array of int64 .2, 240.; expected bool",
         ),
         ({"attacks": ("lyra",)}, RecipeError, "did you mean 'lira'"),
         ({"attacks": ("lira",)}, RecipeError, "none of lira can be made with what is given; add threshold.*, or"),

@@ -62,7 +62,7 @@ def test_onnx_gives_pytorchs_logits(run, phase, tmp_path):
         ({"phase": "dense", "seed": 9}, "seed: got 9 for dense; expected 3, 4"),
         ({"phase": "sparse", "sparsity": 0.5, "round": 3}, "round: got 3 for sparse; expected 1, 2"),
         ({"phase": "control"}, "lineage: got none; expected one of control-longer, control-llr"),
-        ({"phase": "finetuned"}, "phase: got finetuned; expected dense, sparse, redense, control"),
+        ({"phase": "finetuned"}, "phase: got 'finetuned'; expected one of dense, sparse, redense, control"),
         ({"lineage": "acdc"}, "lineage: got acdc; expected dsd, control-longer, control-llr"),
         ({"phase": "dense", "beside": "sparse"}, "beside: got sparse for dense; expected another phase"),
         ({"format": "pickle"}, "format: got 'pickle'; expected one of safetensors, bitmask, onnx"),

@@ -129,13 +129,24 @@ class ByHand(Module):
         return [torch.optim.AdamW(self.net[0].parameters(), 0.01), torch.optim.AdamW(self.net[2].parameters(), 0.01)]
 
 
-def test_wrapped_optimizers_by_hand():
-    module = ByHand()
+class WithoutCallback(ByHand):
+    """Makes DSD itself, of the wrapped optimizers."""
+
+    def on_train_start(self):
+        self.dsd = redense.DSD(self, self.optimizers(), sparsity=0.5, epochs=(2, 2, 2))
+
+    def on_train_epoch_start(self):
+        self.dsd.advance_to(self.current_epoch)
+
+
+@pytest.mark.parametrize("kind", [ByHand, WithoutCallback])
+def test_wrapped_optimizers_by_hand(kind):
+    module = kind()
     dsd = redense.integrations.lightning.DSDCallback(sparsity=0.5, epochs=(2, 2, 2))
     first, last = Watch(weight=module.net[0].weight), Watch(weight=module.net[2].weight)
     settings = {name: value for name, value in SETTINGS.items() if name != "gradient_clip_val"}
     with first.looking(), last.looking():
-        pl.Trainer(max_epochs=6, callbacks=[dsd], **settings).fit(module, loader())
+        pl.Trainer(max_epochs=6, callbacks=[dsd] * (kind is ByHand), **settings).fit(module, loader())
     for seen in (first, last):
         seen.check((4, None, 1), (4, 0.5, 1), (4, None, 0.1))
 

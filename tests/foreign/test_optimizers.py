@@ -51,6 +51,12 @@ RESET_REFUSED = {"apollo_torch APOLLOAdamW": "KeyError: 'seed'", "timm Adahessia
 KEEP_REFUSED = {name: "cannot be masked" for name in MAKE if name.endswith("bit")}
 
 
+@pytest.fixture(autouse=True)
+def bitsandbytes_of_its_own(monkeypatch):
+    """bitsandbytes keeps settings for all optimizers of a process, by their parameters' places."""
+    monkeypatch.setattr(bitsandbytes.optim.GlobalOptimManager, "_instance", None)
+
+
 def step(model, optimizer, name, masks=None):
     if callable(train := getattr(optimizer, "train", None)):
         train()
@@ -98,3 +104,61 @@ def test_zeros_stay_and_moments_restart_or_the_optimizer_is_refused(name, moment
         assert not any(found.any() for found in zeros[:6])
         assert all(torch.equal(found, zeros[6]) and int(found.sum()) == 64 for found in zeros[6:14])
         assert int(zeros[-1].sum()) <= 6
+
+
+def test_muon_for_matrices_and_adamw_for_the_rest():
+    model = network()
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() == 2]
+    others = [parameter for parameter in model.parameters() if parameter.dim() != 2]
+    optimizers = [torch.optim.Muon(matrices, lr=0.02), torch.optim.AdamW(others, 0.01)]
+    dsd = redense.DSD(model, optimizers, sparsity=0.5, epochs=(3, 3, 2))
+    zeros = []
+    for _ in dsd.epochs():
+        loss_fn(model(X), Y).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        zeros.append(int((model[0].weight == 0).sum()))
+    assert zeros[:6] == [0] * 3 + [64] * 3
+    assert zeros[-1] < 6
+
+
+@pytest.mark.parametrize("moments", ["reset", "keep"])
+@pytest.mark.parametrize("name", [name for name in MAKE if name.endswith("Lookahead")])
+def test_slow_weights_are_masked_and_restart(name, moments):
+    """After a boundary they are where the weights are, or come later; in the sparse phase they are sparse."""
+    model = network()
+    optimizer = MAKE[name](model)
+    inner = getattr(optimizer, "_base_optimizer", None) or optimizer.optimizer
+    weight = model[0].weight
+    dsd = redense.DSD(model, optimizer, sparsity=0.5, epochs=(7, 7, 7), moments=moments)
+
+    def slow():
+        states = {**inner.state.get(weight, {}), **optimizer.state.get(weight, {})}
+        return [value for key, value in states.items() if "slow" in key]
+
+    seen = 0
+    for epoch in dsd.epochs():
+        if epoch in (7, 14) and moments == "reset":
+            assert all(torch.equal(value, weight) for value in slow())
+        step(model, optimizer, name)
+        seen += len(slow())
+        if dsd.masks:
+            assert all(value[~dsd.masks["0.weight"]].eq(0).all() for value in slow())
+            assert weight[~dsd.masks["0.weight"]].eq(0).all()
+    assert seen > 7, "there are slow weights"
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (pytorch_optimizer.OrthoGrad, "got OrthoGrad, a wrapper .* give DSD optimizer.optimizer"),
+        (pytorch_optimizer.TRAC, "got TRAC, a wrapper .* give DSD optimizer.optimizer"),
+        (pytorch_optimizer.SafeFP16Optimizer, "got SafeFP16Optimizer, a wrapper .* give DSD optimizer.optimizer"),
+        (schedulefree.ScheduleFreeWrapper, "got ScheduleFreeWrapper; expected a torch.optim.Optimizer"),
+    ],
+)
+def test_wrappers_that_nobody_knows_are_refused_by_name(wrap, message):
+    model = network()
+    with pytest.raises(redense.ModelError, match=message):
+        redense.DSD(model, wrap(torch.optim.AdamW(model.parameters(), 0.01)), sparsity=0.5, epochs=(1, 1, 1))

@@ -2,10 +2,11 @@ import peft
 import pytest
 import torch
 from foreign.guides import run_guide
-from foreign.watch import Watch
-from transformers import LlamaConfig, LlamaForCausalLM
+from foreign.watch import Watch, same_bits
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 import redense
+from redense.integrations.transformers import DSDCallback
 
 pytestmark = pytest.mark.foreign
 
@@ -102,3 +103,21 @@ def test_a_state_fits_the_model_with_and_without_adapters():
     first, second = (state["masks"] for state in states)
     assert list(first) == list(second) == ["model.layers.0.self_attn.q_proj.weight"]
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def trainer_fit(folder, resume=None):
+    model = peft.get_peft_model(llama(), LORA)
+    rows = [{"input_ids": row, "labels": row} for row in TOKENS.flatten(0, 1)]
+    callback = DSDCallback(phases=[redense.phases.dense(1), redense.phases.sparse(3, 0.5)], include=["*.q_proj"])
+    settings = {"learning_rate": 1e-2, "use_cpu": True, "report_to": [], "disable_tqdm": True}
+    arguments = TrainingArguments(str(folder), num_train_epochs=4, save_strategy="epoch", **settings)
+    Trainer(model, arguments, train_dataset=rows, callbacks=[callback]).train(resume_from_checkpoint=resume)
+    return model
+
+
+def test_the_trainers_checkpoints_hold_adapters_alone_and_the_base_is_pruned_again(tmp_path):
+    whole = trainer_fit(tmp_path)
+    resumed = trainer_fit(tmp_path, resume=str(tmp_path / "checkpoint-2"))
+    weight = resumed.base_model.model.model.layers[0].self_attn.q_proj.base_layer.weight
+    assert int((weight == 0).sum()) == weight.numel() // 2
+    assert same_bits(resumed, whole)

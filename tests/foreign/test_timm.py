@@ -59,8 +59,9 @@ def train(folder, until=None, resume=None):
     dsd = redense.DSD(model, optimizer, sparsity=0.5, epochs=(2, 3, 1))
     start = None
     if resume is not None:
-        start = timm.models.resume_checkpoint(model, str(resume), optimizer, scaler, weights_only=False)
-        dsd.load_state_dict(torch.load(folder / "dsd.pt"))
+        names = {"timm": timm, "torch": torch, "folder": folder, "checkpoint": resume, "scheduler": scheduler}
+        names = run_guide("timm", "Resuming", 1, model=model, optimizer=optimizer, dsd=dsd, **names)
+        start = names["start_epoch"]
         scheduler.step_update(start * 2)
     with watch(model).looking() as seen:
         for epoch in dsd.epochs(start=start):
@@ -73,8 +74,7 @@ def train(folder, until=None, resume=None):
                 updates += 1
                 scheduler.step_update(num_updates=updates)
             scheduler.step(epoch + 1)
-            saver.save_checkpoint(epoch)
-            torch.save(dsd.state_dict(), folder / "dsd.pt")
+            run_guide("timm", "Resuming", 0, saver=saver, epoch=epoch, dsd=dsd, folder=folder)
             if epoch == until:
                 break
     return model, seen

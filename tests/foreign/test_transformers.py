@@ -97,3 +97,17 @@ def test_phases_of_another_checkpoint_are_refused(trained, tmp_path, there):
     message = "masks in .* are not those of the model" if there else "dsd.safetensors is missing.*resume_from=folder"
     with pytest.raises(redense.TrainingError, match=message):
         trainer.train(resume_from_checkpoint=str(folder / "checkpoint-50"))
+
+
+@pytest.mark.parametrize("optim", ["adamw_bnb_8bit", "schedule_free_adamw", "adafactor"])
+def test_the_trainers_other_optimizers(optim, tmp_path):
+    model = llama()
+    settings = {**SETTINGS, "optim": optim, "lr_scheduler_type": "constant", "save_strategy": "no"}
+    callback = DSDCallback(sparsity=0.5, epochs=(2, 3, 2))
+    with watch(model).looking() as seen:
+        arguments = TrainingArguments(str(tmp_path), num_train_epochs=7, **settings)
+        Trainer(model, arguments, train_dataset=dataset(), callbacks=[callback]).train()
+    zeros = [step.zeros[-1]["down"] for step in seen.steps]
+    assert not any(found.any() for found in zeros[:4])
+    assert all(torch.equal(found, zeros[4]) and int(found.sum()) == 16 * 32 // 2 for found in zeros[4:10])
+    assert int(zeros[-1].sum()) < 10

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import SOME, Numbers, validated
 from redense.data.layout import images, is_grey, one_channel
 from redense.errors import DataError
 from redense.seeding import derive
@@ -18,6 +19,7 @@ BYTES_BEGIN = 100
 """Numbers from 0 to more than so much, and to 255 at most, are taken for pixels that were bytes once."""
 
 
+@validated(DataError)
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training (member) and test (non-member) examples with integer labels.
@@ -30,15 +32,20 @@ class Dataset:
     """
 
     name: str
-    x_train: npt.NDArray[np.generic]
-    y_train: npt.NDArray[np.int64]
-    x_test: npt.NDArray[np.generic]
-    y_test: npt.NDArray[np.int64]
-    num_classes: int
+    x_train: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
+    y_train: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
+    x_test: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
+    y_test: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
+    num_classes: Annotated[int, SOME]
     x_validation: npt.NDArray[np.generic] | None = None
     y_validation: npt.NDArray[np.int64] | None = None
     train_places: npt.NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for x, y in ((self.x_train, self.y_train), (self.x_test, self.y_test)):
+            if x.ndim < 2 or len(x) != len(y):
+                raise DataError(f"data: got inputs {x.shape} and labels {y.shape}; expected [n, ...] and [n]")
 
     @property
     def input_shape(self) -> tuple[int, ...]:

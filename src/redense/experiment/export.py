@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save
 
 from redense import data
-from redense.errors import FolderError
+from redense.arguments import validated
+from redense.errors import FolderError, RecipeError
 from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.export_settings import ExportSettings, file_name
 from redense.experiment.folder import Trust, check_targets
@@ -22,6 +23,7 @@ from redense.onnx import export_onnx
 from redense.sparsity.storage import save_sparse
 
 
+@validated(RecipeError)
 def export(run: str | Path, **settings: Any) -> Path:
     """Write the model of one phase of a finished run to a file and return its path.
 

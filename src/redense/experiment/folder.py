@@ -70,7 +70,7 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int, locked: bool = Tr
     created = _first_missing(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask
     except OSError as error:
         if created is not None and os.path.exists(created):
             shutil.rmtree(created)

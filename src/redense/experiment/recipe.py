@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args
 
 from typing_extensions import Doc
 
+from redense.arguments import validated
 from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.data.layout import Layout
@@ -50,6 +49,7 @@ TOML_LIMIT = 2**20
 FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Recipe:
     """The settings of a run. Raises `RecipeError` for any that make no sense.
@@ -123,17 +123,8 @@ class Recipe:
     TOML: kind dense or sparse, epochs, rate (a number or [from, to]), masks (random or gradual)."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            _check_type(field.name, value, field.default)
-            if isinstance(field.default, tuple):
-                former = FORMER_NAMES.get(field.name, {})
-                value = tuple(former.get(each, each) for each in value)
-                if _member(field.name) is float:
-                    value = tuple(float(each) for each in value)
-            elif isinstance(field.default, float):  # 1 and 1.0 are one setting and must give one key
-                value = float(value)
-            object.__setattr__(self, field.name, value)
+        for name, former in FORMER_NAMES.items():
+            object.__setattr__(self, name, tuple(former.get(each, each) for each in getattr(self, name)))
         self._check_values()
         object.__setattr__(self, "controls", self._with_sources())
         if self.validation == 0 and ("early" in self.controls or self.keep == "best"):
@@ -225,12 +216,15 @@ class Recipe:
             )
 
     @classmethod
+    @validated(RecipeError)
     def from_mapping(cls, settings: Mapping[str, Any], source: str) -> Recipe:
         """Build a recipe from plain values, as TOML or JSON give them; `source` is named in errors."""
         names = [field.name for field in dataclasses.fields(cls)]
         for key in settings:
             if key not in names:
-                raise RecipeError(f"{source}: unknown setting {key!r}{did_you_mean(key, names)}")
+                raise RecipeError(
+                    f"{source}: unknown setting {key!r}{did_you_mean(key, names)}; `redense run --help` lists all"
+                )
         try:
             plain: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
@@ -291,47 +285,6 @@ def load_recipe(source: str) -> Recipe:
     except (ValueError, RecursionError) as error:  # the former also of integers with thousands of digits
         raise RecipeError(f"recipe {source}: not valid TOML: {error}") from None
     return Recipe.from_mapping(settings, source=f"recipe {source}")
-
-
-@cache  # resolving the annotations costs more than all other checks
-def _member(name: str) -> type | None:
-    """Return the type of the elements of a setting that is a list, None for other settings."""
-    hint = get_type_hints(Recipe)[name]
-    return get_args(hint)[0] if get_origin(hint) is tuple else None
-
-
-def _check_type(name: str, value: Any, default: Any) -> None:
-    """Compare a value with its setting's type; an int passes for a float, a bool never for a number."""
-    member = _member(name)
-    if member is None:
-        if not _is_a(value, type(default)):
-            raise RecipeError(f"{name}: got {value!r}; expected {_KINDS[type(default)][0]}")
-        return
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise RecipeError(f"{name}: got {value!r}; expected a list of {_KINDS[member][1]}")
-    for element in value:
-        if not _is_a(element, member):
-            raise RecipeError(f"{name}: got {element!r} in the list; expected {_KINDS[member][1]}")
-
-
-def _is_a(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):
-        return kind is bool
-    if kind is float and isinstance(value, int):
-        return abs(value) <= sys.float_info.max
-    if kind is int and isinstance(value, int):
-        return abs(value) < 2**63
-    return isinstance(value, kind)
-
-
-_KINDS = {
-    bool: ("true or false", "truth values"),
-    int: ("an integer of at most 64 bits", "integers of at most 64 bits"),
-    float: ("a number", "numbers"),
-    str: ("a string", "strings"),
-    Phase: ("a phase", "phases"),
-}
-"""What values of a type are called, one and many."""
 
 
 def _require_some(name: str, values: tuple[Any, ...]) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redense.arguments import validated
+from redense.errors import FolderError, RecipeError
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
@@ -39,6 +41,7 @@ WRITTEN = Written(
 )
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Row:
     """One trained phase. Accuracies, sparsities and intervals are fractions in [0, 1].
@@ -83,6 +86,7 @@ class Row:
         return fields(cls, own, phase=phase)
 
 
+@validated(RecipeError)
 @dataclass(frozen=True, repr=False)
 class Results:
     """What a run found: its `recipe`, the numbers of `members` and `nonmembers`, the `rows` in the table's order.
@@ -118,6 +122,7 @@ class Results:
         chosen = self.recipe.chosen_method.shown(row.phase for row in self.rows)
         return [group for group in self.groups() if group[0].phase in chosen]
 
+    @validated(RecipeError)
     def compared(self, correct: Callable[[str], Members] | None = None) -> Results:
         """Return the results with all comparisons that the rows allow, corrected together with those of audits.
 
@@ -141,6 +146,7 @@ class Results:
         compared = dataclasses.replace(self, comparisons=tuple(found), at_equal_accuracy=tuple(equal))
         return compared.joined(self.audits)
 
+    @validated(RecipeError)
     def joined(self, audits: Sequence[Comparison]) -> Results:
         """Return the results with these comparisons of audits, all p-values being corrected anew.
 
@@ -168,6 +174,7 @@ class Results:
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
+    @validated(FolderError)
     def from_json(cls, text: str, source: str = FILE) -> Results:
         """Undo `to_json`; `source` is named in errors.
 
@@ -176,6 +183,7 @@ class Results:
         return WRITTEN.parse(text, source, cls._from_values)
 
     @classmethod
+    @validated(FolderError)
     def load(cls, folder: str | Path) -> Results:
         """Read the results of a run from its folder.
 

@@ -111,5 +111,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _nonzero(model: nn.Module) -> dict[str, int]:
-    """Count, in this process, the weights that are not zero."""
-    return {name: int(torch.count_nonzero(local(parameter.detach()))) for name, parameter in named(model).items()}
+    """Count, in this process, the weights that train and are not zero; frozen ones need not lie in a checkpoint."""
+    trained = {name: parameter for name, parameter in named(model).items() if parameter.requires_grad}
+    return {name: int(torch.count_nonzero(local(parameter.detach()))) for name, parameter in trained.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from redense.errors import ArgumentError
 from redense.metrics.paired import NO_SPREAD
 from redense.metrics.roc import Array
 
@@ -53,7 +54,7 @@ def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
     exists where the same models train and judge: Bengio & Grandvalet, "No unbiased estimator of the variance of K-fold
     cross-validation", JMLR 2004.
 
-    Raises ValueError unless values are finite, [R, R/2] with R/2 of at least 3.
+    Raises `ArgumentError` unless values are finite, [R, R/2] with R/2 of at least 3.
 
     >>> generator = np.random.default_rng(0)
     >>> of_model = generator.normal(1.0, 0.1, size=16)
@@ -83,13 +84,13 @@ def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
 
 
 def _checked(values: Array) -> int:
-    """Return the number of pairs, or raise ValueError with what is wrong."""
+    """Return the number of pairs, or raise `ArgumentError` with what is wrong."""
     if values.ndim != 2 or values.shape[0] != 2 * values.shape[1] or values.shape[1] < FEWEST_PAIRS:
-        raise ValueError(
+        raise ArgumentError(
             f"values: got {values.shape}; expected [R, R/2] with R of at least {2 * FEWEST_PAIRS}: a figure of each "
             "model, without each pair"
         )
     wrong = int(np.count_nonzero(~np.isfinite(values)))
     if wrong:
-        raise ValueError(f"values: {wrong} of {values.size} are NaN or infinite; expected numbers")
+        raise ArgumentError(f"values: {wrong} of {values.size} are NaN or infinite; expected numbers")
     return int(values.shape[1])
