@@ -18,7 +18,7 @@ from redense.files.reading import Written, build, field, fields, mapping
 from redense.files.writing import write_whole
 from redense.metrics.roc import Array, Members
 from redense.phases import COLUMNS as PHASE_COLUMNS
-from redense.phases import Phase
+from redense.phases import FURTHER, Phase
 from redense.text import csv_lines, csv_text
 
 FILE = "audit.json"
@@ -70,7 +70,7 @@ class AuditRow:
     def from_mapping(cls, values: Mapping[str, Any]) -> AuditRow:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
         trace = fields(Trace, {"points": field(mapping(values), "history"), "held_out": field(values, "held_out")})
-        elsewhere = ("history", "held_out", *PHASE_COLUMNS)
+        elsewhere = ("history", "held_out", *PHASE_COLUMNS, *FURTHER)
         own = {name: value for name, value in values.items() if name not in elsewhere}
         return fields(cls, own, phase=Phase.from_columns(values), trace=trace)
 
