@@ -21,7 +21,6 @@ import torch
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
 
-
 SPARED = {signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
 """Python or the system does something else with these."""
 STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
