@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from redense.auditing.verdict import Verdict
 from redense.errors import DataError, UnknownName
 from redense.files.reading import Written, field, fields
 from redense.text import csv_text, data_frame, html_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMAT = 2
 """Format 1 had an epsilon for every attack that no proof covers, verdicts without size, and no check of the sides."""
@@ -211,6 +214,12 @@ class AuditResult:
         from redense.files.writing import write_whole
 
         write_whole(Path(path), audit_html([("", self)], "Privacy audit"))
+
+    def figure(self) -> Figure:
+        """Draw the ROC curves on logarithmic axes; a figure of matplotlib."""
+        from redense.auditing.figure import roc_figure
+
+        return roc_figure([("", self)])
 
     @validated(DataError)
     def save_figure(self, path: str | Path) -> None:

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from redense.auditing.attacks import PLAIN_FAMILIES
 from redense.auditing.figure import save_roc_figure
-from redense.auditing.layout import prose
 from redense.auditing.page import audit_html
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.settings import AuditSettings
@@ -30,6 +29,7 @@ from redense.experiment.resources import Resources
 from redense.experiment.show import show_comparisons
 from redense.experiment.write import write_results
 from redense.files.writing import write_whole
+from redense.terminal import prose
 
 NO_CODE = Trust()
 

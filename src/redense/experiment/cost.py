@@ -12,7 +12,6 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from redense.auditing.layout import Fitting, table_of
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.experiment.determinism import fixed_arithmetic
@@ -24,6 +23,7 @@ from redense.experiment.resources import IN_PROCESSES
 from redense.experiment.trainer import make_optimizer, train_epoch, trainable
 from redense.models.registry import placed
 from redense.signals import read_signals
+from redense.terminal import Fitting, table_of
 
 BYTES_PER_SIGNAL = 4 * 8 + 1
 """Four float64 and a bool for every example."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redense.arguments import validated
 from redense.errors import FolderError, RecipeError
@@ -21,6 +21,9 @@ from redense.metrics.roc import Members
 from redense.phases import FURTHER as FURTHER_PHASE_COLUMNS
 from redense.phases import Phase
 from redense.text import csv_text, data_frame, html_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMAT = 3
 """Of results.json. Format 1 did not record the rates of phases, format 2 no cross-fitted inference accuracy."""
@@ -206,6 +209,18 @@ class Results:
         Raises `RedenseError` where pandas is not installed, which the extra ``redense[pandas]`` brings.
         """
         return data_frame([_flat(row) for row in self.rows])
+
+    def figure(self) -> Figure:
+        """Draw test and inference accuracy against sparsity, as ``table.png`` has them; a figure of matplotlib."""
+        from redense.experiment.report.figures import table_figure
+
+        return table_figure(self)
+
+    def leakage_figure(self) -> Figure:
+        """Draw inference against test accuracy, epoch by epoch, as ``accuracy-leakage.png`` has them."""
+        from redense.experiment.report.traces import results_traces
+
+        return results_traces(self)
 
     def __str__(self) -> str:
         from redense.experiment.report.table import plain_table

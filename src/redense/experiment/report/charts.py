@@ -52,8 +52,8 @@ def accuracy_charts(results: Results) -> list[Chart]:
     several = len(results.recipe.seeds) > 1
     over = "over seeds" if several else "over the test examples"
     noise = 100 * balanced_accuracy_of_noise(results.members, results.nonmembers)
-    test = {group[0].phase: _test(group, results.nonmembers) for group in groups}
-    leaks = {group[0].phase: _inference(group) for group in groups}
+    test = {group[0].phase: test_estimate(group, results.nonmembers) for group in groups}
+    leaks = {group[0].phase: inference_estimate(group) for group in groups}
     return [
         Chart(
             "accuracy",
@@ -269,7 +269,7 @@ def _sparsity_axis(results: Results) -> Axis:
     return Axis("sparsity", ticks=ticks)
 
 
-def _test(group: Sequence[Row], examples: int) -> Estimate:
+def test_estimate(group: Sequence[Row], examples: int) -> Estimate:
     """Return the mean over seeds with Student's interval; of one seed, the exact interval over the test examples."""
     spread = Spread.of((row.test_accuracy for row in group), (0.0, 1.0))
     if len(group) > 1:
@@ -277,7 +277,8 @@ def _test(group: Sequence[Row], examples: int) -> Estimate:
     return 100 * spread.mean, _percent(clopper_pearson(round(spread.mean * examples), examples))
 
 
-def _inference(group: Sequence[Row]) -> Estimate:
+def inference_estimate(group: Sequence[Row]) -> Estimate:
+    """Return the mean over seeds of the inference accuracy, with the interval that the table has."""
     mean = statistics.fmean(row.inference_accuracy for row in group)
     return 100 * mean, _percent(inference_interval(group))
 

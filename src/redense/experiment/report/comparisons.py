@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from redense.auditing.layout import Fitting, below, prose, table_of
 from redense.experiment.comparison import Comparison, Tested
+from redense.terminal import Fitting, below, prose, table_of
 from redense.text import p_figure
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from redense.auditing.layout import Fitting, below, prose, table_of
 from redense.experiment.report.published import Accuracies, PhaseName, published
 from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_over_seeds
 from redense.metrics import balanced_accuracy_of_noise
+from redense.terminal import Fitting, below, prose, table_of
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
