@@ -12,11 +12,13 @@ import redense
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # the log says where things stood on its days, private modules included
-DOCUMENTS = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.name != "log.md"]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "frameworks").glob("*.md")])
+DOCUMENTS = [path for path in (ROOT / "README.md", *PAGES) if path.name != "log.md"]
 INTEGRATIONS = ("keras", "lightning", "transformers")
 
 SHOWS = {
     "audit.py": (r"gives away who was in its training data", r"8 reference models"),
+    "hugging_face_data.py": (r"1347 and 450 images \(1, 8, 8\): zero, one", r"re-dense 50%"),
     "keras_fit.py": (r"epoch 3: .* 0.0% zeros", r"epoch 5: .* 50.0% zeros", r"epoch 7: .* \d\.\d% zeros"),
     "lightning_trainer.py": (
         r"epoch 3: dense, 0.0%",
@@ -34,6 +36,7 @@ WRITES = {"audit.py": ["audit.html"], "sensitivity.py": ["sensitivity.png"]}
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_shows_what_it_says(example, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(example.parent)  # as `python examples/...` does
     monkeypatch.setattr("sys.argv", [str(example)])
     runpy.run_path(str(example), run_name="__main__")
     printed = capsys.readouterr().out

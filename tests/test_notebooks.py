@@ -1,47 +1,13 @@
-"""What the last line of a notebook's cell shows, tables as data frames, and types for a user's own checker."""
+"""What the last line of a notebook's cell shows, and tables as data frames."""
 
-import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import redense
-
-SCRIPT = """
-import numpy as np
-import torch
-
-import redense
-
-model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
-optimizer = torch.optim.Adam(model.parameters())
-dsd = redense.DSD(model, optimizer, sparsity=0.5, epochs=(2, 1, 1))
-for epoch in dsd.epochs():
-    label: str = dsd.phase.label
-    zeros: float = redense.measure_sparsity(model)
-
-examples = (np.zeros((8, 4), np.float32), np.zeros(8, np.int64))
-audit = redense.audit(model, members=examples, nonmembers=examples)
-low, high = audit.attack("confidence").auc_interval
-sentence: str = audit.verdict.sentence
-
-recipe = redense.Recipe(data="digits", sparsities=(0.5,), seeds=(0, 1))
-try:
-    results: redense.Results = redense.run(recipe, out="runs/mine", workers=0, progress=True)
-    results = redense.Results.load("runs/mine")
-    best: float = max(row.test_accuracy for row in results.rows)
-except redense.RedenseError as error:
-    code: int = error.exit_code
-"""
-WRONG = {
-    "redense.DSD(model, optimizer, sparsity='half', epochs=(2, 1, 1))": "arg-type",
-    "recipe.sparsitys": "attr-defined",
-    "number: int = results.to_csv()": "assignment",
-}
 
 
 @pytest.fixture(scope="module")
@@ -96,19 +62,3 @@ def test_without_pandas_the_error_names_the_extra(name, shown, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(redense.RedenseError, match=r"pip install 'redense\[pandas\]'"):
         shown[name].to_pandas()
-
-
-def test_a_users_script_is_type_checked(tmp_path):
-    package = Path(redense.__file__).parent
-    assert (package / "py.typed").exists(), "or type checkers ignore the package"
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT + "".join(f"{line}\n" for line in WRONG))
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--no-incremental"]
-    command += ["--config-file", "/dev/null", "--ignore-missing-imports", str(script)]
-    found = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env={"MYPYPATH": str(package.parent), "PATH": ""}
-    )
-    lines = [line for line in found.stdout.splitlines() if ": error:" in line]
-    first = SCRIPT.count("\n") + 1
-    expected = [(first + place, kind) for place, kind in enumerate(WRONG.values())]
-    assert [(int(line.split(":")[1]), line.rpartition("[")[2].rstrip("]")) for line in lines] == expected, found.stdout

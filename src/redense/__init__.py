@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from redense.experiment.results import Results as Results
     from redense.experiment.results import Row as Row
     from redense.experiment.run import run as run
+    from redense.onnx import export_onnx as export_onnx
     from redense.phases import Phase as Phase
     from redense.signals import Signals as Signals
     from redense.signals import image_queries as image_queries
@@ -96,6 +97,7 @@ _HOMES = {
     "audit_evidence": "redense.auditing.audit",
     "choose_masks": "redense.sparsity.masks",
     "export": "redense.experiment.export",
+    "export_onnx": "redense.onnx",
     "image_queries": "redense.signals",
     "load_sparse": "redense.sparsity.storage",
     "magnitude_masks": "redense.sparsity.masks",
@@ -119,4 +121,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    special = [name for name in globals() if name.startswith("__") and name.endswith("__")]
+    return sorted([*special, *__all__])

@@ -6,7 +6,15 @@ without a traceback and leaves with `exit_code`.
 
 
 class RedenseError(Exception):
-    """Base of all errors that redense raises on purpose."""
+    """Base of all errors that redense raises on purpose; `exit_code` is the status with which the command leaves.
+
+    >>> from redense import RedenseError, data
+    >>> try:
+    ...     data.load("digts")
+    ... except RedenseError as error:
+    ...     print(type(error).__name__, error.exit_code)
+    DataError 2
+    """
 
     exit_code = 2
 
@@ -22,32 +30,75 @@ class UnknownName(RedenseError, KeyError):
 
 
 class RecipeError(RedenseError):
-    """A setting is wrong: correct the recipe, the flag or the argument."""
+    """A setting is wrong: correct the recipe, the flag or the argument.
+
+    >>> import redense
+    >>> redense.Recipe(sparsities=(1.5,))
+    Traceback (most recent call last):
+    ...
+    redense.errors.RecipeError: sparsities: got 1.5; expected a fraction from 0 (included) to 1 (excluded)
+    """
 
 
 class DataError(RedenseError):
-    """The data are missing, damaged or do not fit: correct the data or where they are looked for."""
+    """The data are missing, damaged or do not fit: correct the data or where they are looked for.
+
+    >>> import redense
+    >>> redense.data.load("nowhere.npz")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    redense.errors.DataError: data nowhere.npz: no such file or folder; expected FILE.npz with arrays x and y, ...
+    """
 
 
 class ModelError(RedenseError):
-    """The model cannot be built or does not fit the data: correct the factory or the name."""
+    """The model cannot be built or does not fit the data: correct the factory or the name.
+
+    >>> import redense
+    >>> redense.load_sparse("nowhere.safetensors")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    redense.errors.ModelError: nowhere.safetensors: ...
+    """
 
 
 class FolderError(RedenseError):
-    """The output folder cannot be used: choose another or free it."""
+    """A run's folder cannot be used or read: choose another or free it.
+
+    >>> import redense
+    >>> redense.Results.load("nowhere")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    redense.errors.FolderError: nowhere: no results.json that can be read (...; expected a run's folder with ...
+    """
 
 
 class TrainingError(RedenseError):
-    """Some jobs of a run failed; those that finished are kept."""
+    """Some jobs of a run failed; those that finished are kept, and the same command tries the others again.
+
+    >>> from redense import RedenseError, TrainingError
+    >>> issubclass(TrainingError, RedenseError), TrainingError.exit_code
+    (True, 2)
+    """
 
 
 class LeakFound(RedenseError):
-    """An audit found a leak above the limit that the user asked to be warned about."""
+    """An audit found a leak above the limit that the user asked to be warned about.
+
+    >>> from redense import LeakFound
+    >>> LeakFound.exit_code
+    1
+    """
 
     exit_code = 1
 
 
 class Interrupted(RedenseError):
-    """The run was stopped from outside; the same command goes on where it stopped."""
+    """The run was stopped from outside; the same command goes on where it stopped.
+
+    >>> from redense import Interrupted
+    >>> Interrupted.exit_code
+    3
+    """
 
     exit_code = 3

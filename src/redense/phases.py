@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from redense.arguments import Count, Must, Sparsity, called, validated
 from redense.errors import RecipeError
-from redense.files.reading import field, fields, mapping
+from redense.files.reading import Unfit, field, fields, mapping
 from redense.text import did_you_mean, percent
 
 __all__ = ["Phase", "dense", "sparse"]
@@ -42,6 +42,12 @@ class Phase:
     `rate_end`, if there is one, is where the factor falls to (or rises) from `rate` along a cosine. `masks` says how a
     sparse phase chooses its mask: ``random`` by chance, ``gradual`` the smallest weights, little by little from none
     (Zhu & Gupta's cubic over the first three quarters); None as `redense.DSD` is told, by default the smallest at once.
+
+    `keeps` says, in runs of recipes, of which epoch the weights are kept: None of the last, ``best`` of the one that is
+    most accurate on validation examples.
+
+    >>> Phase("redense", epochs=10, rate=0.1, sparsity=0.5, round=1).label
+    're-dense 50%'
     """
 
     kind: PhaseKind
@@ -53,6 +59,7 @@ class Phase:
     beside: PhaseKind | None = None
     rate_end: float | None = None
     masks: MaskChoice | None = None
+    keeps: Literal["best"] | None = None
 
     @validated(RecipeError)
     def factor(self, since: Count) -> float:
@@ -103,16 +110,25 @@ class Phase:
         return {name: values["kind" if name == "phase" else name] for name in COLUMNS} | further
 
     @classmethod
-    def from_columns(cls, row: Mapping[str, Any]) -> Phase:
-        """Undo `to_columns`; other columns of the row are left alone. Raises `redense.files.reading.Unfit`."""
+    def from_columns(cls, row: Mapping[str, Any]) -> tuple[Phase, dict[str, Any]]:
+        """Part a flat row into its phase, as `to_columns` wrote it, and the other columns.
+
+        Raises `redense.files.reading.Unfit`.
+        """
         mapping(row)
         given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
-        return fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        rates = [rate for rate in (phase.rate, phase.rate_end) if rate is not None]
+        if phase.epochs < 0 or phase.round < 0 or not all(0 <= rate < math.inf for rate in rates):
+            raise Unfit(f"got {phase.epochs} epochs, round {phase.round}, rates {rates}; expected finite ones from 0")
+        if phase.sparsity is not None and not 0 <= phase.sparsity < 1:
+            raise Unfit(f"sparsity: got {phase.sparsity:g}; expected a fraction from 0 (included) to 1 (excluded)")
+        return phase, {name: value for name, value in row.items() if name not in (*COLUMNS, *FURTHER)}
 
 
 COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")
 """What a phase is called in rows of JSON and CSV."""
-FURTHER = ("rate_end", "masks")
+FURTHER = ("rate_end", "masks", "keeps")
 """Columns of phases of which these are not None."""
 
 Rate = float | tuple[float, float]

@@ -39,6 +39,10 @@ class Signals:
       answer, large for a sure and wrong one (Song & Mittal 2021, equation 3);
     - `margin`: z_y - max_{j != y} z_j;
     - `correct`: whether no other logit is larger than that of the true class (the first counts where equal).
+
+    >>> signals = Signals.of_logits(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]))
+    >>> signals.margin.tolist(), signals.correct.tolist()
+    ([2.0, -2.0], [True, False])
     """
 
     phi: Annotated[Array, OWN]
@@ -173,6 +177,9 @@ def read_signals(model: nn.Module, x: torch.Tensor, y: torch.Tensor, queries: Se
     """Evaluate a model on stored examples x [n, ...] with labels y [n], in evaluation mode, without gradients.
 
     Each of q `queries` changes a batch of inputs before the model sees it; signals are then [n, q], without any [n].
+
+    >>> read_signals(torch.nn.Linear(2, 3), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long)).phi.shape
+    (5,)
     """
     if len(x) != len(y) or not len(x):
         raise DataError(f"got {len(x)} examples and {len(y)} labels; expected one for each, and some")
@@ -239,7 +246,11 @@ def shift(down: int, right: int) -> Query:
 
 @validated(DataError)
 def image_queries(pixels: Count = 1, flips: bool = True) -> tuple[Query, ...]:
-    """Return the image as it is, shifted by some pixels in four directions and, with `flips`, all of them mirrored."""
+    """Return the image as it is, shifted by `pixels` in four directions and, with `flips`, all of them mirrored.
+
+    >>> len(image_queries()), len(image_queries(flips=False))
+    (10, 5)
+    """
     steps = ((0, 0), (pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels))
     shifts = [shift(*step) for step in steps]
     mirrored = [lambda inputs, move=move: flip(move(inputs)) for move in shifts] if flips else []

@@ -71,7 +71,7 @@ def claims():
 def audits():
     """Audits that end in every way."""
     yield audit_evidence(noise(0, 300, 300, 8, leak=3.0), randomized=True)
-    yield audit_evidence(noise(0, 300, 200, 0))
+    yield audit_evidence(dataclasses.replace(noise(0, 300, 200, 0), classes=tuple("0123456789")))
     yield audit_evidence(noise(0, 30, 200, 0))
     members = np.arange(2000) < 1000
     top = np.where(members & (np.arange(2000) % 25 == 0), 9.0, np.random.default_rng(0).normal(size=2000))
@@ -200,7 +200,7 @@ def test_a_new_sentence_is_noticed_and_so_is_a_new_function_that_makes_some(prin
         'def hint(n):\n    """Say this and that of it."""\n    return f"all of these {n} examples are safe"\n\n\n'
         'def check(n):\n    """Say this and that of it."""\n    raise ValueError("these are far too many examples")\n'
     )
-    for other in ("experiment/wording.py", "experiment/auditor.py"):
+    for other in ("experiment/wording.py", "experiment/auditor.py", "terminal.py"):
         (tmp_path / other).parent.mkdir(exist_ok=True)
         (tmp_path / other).write_text("")
     assert in_no_entry(printed, makers(tmp_path)) == ["in no entry: made by: auditing.verdict:hint"]

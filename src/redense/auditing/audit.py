@@ -39,8 +39,9 @@ from redense.auditing.settings import AuditSettings
 from redense.auditing.standing_out import by_class, exposed
 from redense.auditing.verdict import FEWEST, judge, why_unnamed
 from redense.data.dataset import check_types
+from redense.data.layout import Layout
 from redense.data.loading import sides
-from redense.data.names import names_of
+from redense.data.names import classes_of, names_of
 from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of, split_halves
@@ -64,6 +65,7 @@ def audit(
     batch_size: int = 500,
     device: str | None = None,
     names: Sequence[str] | None = None,
+    layout: Layout = "auto",
     **settings: Any,
 ) -> AuditResult:
     """Attack a model with all that is at hand and say what it gives away about its training data.
@@ -90,6 +92,7 @@ def audit(
         device: where to evaluate, by default where the model's parameters are.
         names: what reports call the examples, members first; by default the files' names where examples are images in
             folders, else their places.
+        layout: ``channels-first`` or ``channels-last``, of images in NPZ files whose shape does not tell.
         settings: attacks (families of them), confidence, delta, randomized and what else `redense.AuditSettings` has.
 
     Raises `DataError` when examples, logits or references are unusable, or when the numbers of members and non-members
@@ -104,7 +107,7 @@ def audit(
     """
     families = AuditSettings(**settings).families
     _check_device(device)
-    members, nonmembers = sides(members, nonmembers)
+    members, nonmembers = sides(members, nonmembers, layout=layout)
     if references:
         refuse_shuffled(members, "members")
         refuse_shuffled(nonmembers, "nonmembers")
@@ -134,6 +137,7 @@ def audit(
         augmented=examples.augmented,
         noisy=examples.noisy[0] if examples.noisy else None,
         names=names if names is not None else names_of((members, nonmembers), [len(one.labels) for one in read]),
+        classes=classes_of(members),
     )
     return audit_evidence(
         evidence, warnings=warnings, sides=sides_alike(*(side.sample.described() for side in watched)), **settings
@@ -150,7 +154,9 @@ def audit_evidence(
     sides: Sequence[Told] | str = NO_INPUTS,
     **settings: Any,
 ) -> AuditResult:
-    """Audit from signals alone: no model is needed. Arguments are as in `audit`.
+    """Audit from signals alone: no model is needed. `settings` are as in `audit`.
+
+    `protocol` says how members were chosen, `warnings` are sentences that the result repeats.
 
     `learnt` keeps what attacks learn from the reference models, for audits of other targets with the same ones.
     `sides` is how well inputs and labels alone tell members from non-members, or why that was not looked at.
@@ -217,6 +223,7 @@ def audit_evidence(
         alike=alike,
         curves={name: thinned(curve) for name, curve in curves.items()},
         risks=risks,
+        class_names=evidence.classes,
     )
 
 
@@ -263,13 +270,15 @@ class Side:
         self.sample = Sample()
         self.answers = Answers(what)
 
-    def __call__(self, inputs: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor) -> None:
+    def __call__(
+        self, inputs: Any, placed: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor
+    ) -> None:
         """Take note of a batch; raise `DataError` where bytes are on one side alone."""
         if self.stored is None and not (isinstance(inputs, Mapping) and len(inputs) > 1):  # those are not scaled
             self.stored = the_first(inputs).dtype
             if self.other is not None and self.other.stored is not None:
                 check_types(self.other.stored, self.stored, (f"{self.other.what}'", f"{self.what}'"))
-        self.sample.add(inputs, labels, digests)
+        self.sample.add(placed, labels, digests)
         self.answers.add(logits, labels)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from redense.auditing.figure import pictured
+from redense.auditing.attacks import PICTURED
 from redense.page.chart import Axis, Chart, Series, View
 
 if TYPE_CHECKING:
@@ -17,6 +17,17 @@ LONG = 1.3
 """A factor from which on a part of a curve is drawn with points between: straight in rates is bent on log axes."""
 BETWEEN = 6
 GUESSING = 7
+MOST = 6
+"""Curves that a picture has room for."""
+
+
+def pictured(result: AuditResult) -> list[str]:
+    """Choose the attacks whose curves there is room for, the strongest among them."""
+    names = [name for name in PICTURED if name in result.curves] or list(result.curves)
+    strongest = result.verdict.attack
+    if strongest is None or strongest in names[:MOST]:
+        return names[:MOST]
+    return [*names[: MOST - 1], strongest]
 
 
 def roc_chart(key: str, title: str, results: Sequence[tuple[str, AuditResult]], choice: str = "audit") -> Chart:

@@ -68,10 +68,15 @@ class SampledAnswers:
 @validated(DataError)
 @dataclass(frozen=True)
 class References:
-    """What m reference models say about the same n examples: signals [m, n], and what each was trained on [m, n].
+    """What m reference models say about the same n examples, and what each was trained on.
 
-    Attacks that need models of a kind which an example lacks, or more models than there are, are left out.
-    `noisy` holds their answers to noisy queries about a sample of models and examples, where they were asked.
+    `signals` are [m, n], `included` bool [m, n]: whether a model was trained on an example. Attacks that need models of
+    a kind which an example lacks, or more models than there are, are left out. `noisy` holds their answers to noisy
+    queries about a sample of models and examples, where they were asked.
+
+    >>> phi = np.random.default_rng(0).normal(size=(4, 100))
+    >>> References(Signals.of_phi(phi), included=phi > 0).teach
+    True
     """
 
     signals: Signals
@@ -106,7 +111,15 @@ class Evidence:
     `labels` are the true classes, `members` bool. `augmented` holds whether the target's answers to q augmented queries
     about each example were right, bool [n, q]; `noisy` what it says to noisy queries, [n, classes]. With `phi_only`
     nothing is known but the probability of the true class (`Signals.of_phi`, `Signals.of_loss`). Attacks that need what
-    is not there are left out. `names` [n] are what reports call the examples, by default their places from 0.
+    is not there are left out; `target` holds the audited model's signals, `references` what is known of reference
+    models. `names` [n] are what reports call the examples, by default their places from 0, `classes` what they call the
+    classes, by label.
+
+    >>> phi = np.random.default_rng(0).normal(size=400)
+    >>> members = np.arange(400) < 200
+    >>> evidence = Evidence(Signals.of_phi(phi), np.zeros(400, dtype=int), members, phi_only=True)
+    >>> evidence.names is None  # their places will do
+    True
     """
 
     target: Signals
@@ -117,6 +130,7 @@ class Evidence:
     noisy: NoisyAnswers | None = None
     phi_only: bool = False
     names: Sequence[str] | None = None
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.target)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from redense.auditing.attacks import PICTURED
+from redense.auditing.curves import on_log_axes, pictured
 from redense.files.writing import png_bytes, write_png
 
 if TYPE_CHECKING:
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
 
 COLOURS = ("#1b6ca8", "#d95f02", "#2a9d5c", "#7b3fa0", "#444444", "#b08900", "#c0397b", "#5b8a8a")
-MOST = 6
-"""Curves that a panel has room for."""
+DASHES = ((0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1.5)), (0, (5, 1)), (0, (2, 3)))
+LINES: tuple[Any, ...] = ("-", "--", "-.", *DASHES)
+"""Beside colours: they tell attacks apart where colours look alike."""
 
 
 def save_roc_figure(results: Sequence[tuple[str, AuditResult]], path: Path) -> None:
@@ -33,6 +34,8 @@ def roc_png(results: Sequence[tuple[str, AuditResult]]) -> bytes:
 def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
     """Draw a panel for each titled result, with the curves of up to six of its attacks; the diagonal is guessing.
 
+    Equal scores are diagonals: their examples are found in random order.
+
     The strongest attack, which the verdict names, is always among them and drawn thick.
     """
     from matplotlib.figure import Figure
@@ -40,21 +43,18 @@ def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
     width = min(len(results), 3)
     height = -(-len(results) // width)
     figure = Figure(figsize=(1 + 4.4 * width, 0.4 + 4.2 * height), dpi=150, layout="constrained")
-    colours = _colours([result for _, result in results])
+    looks = _looks([result for _, result in results])
     panels = figure.subplots(height, width, squeeze=False).ravel()
     for axes in panels[len(results) :]:
         axes.set_visible(False)
     for axes, (title, result) in zip(panels, results, strict=False):
         least = 1 / result.nonmembers
-        axes.plot([least, 1], [least, 1], color="#999999", linestyle=":", linewidth=1.2, label="guessing")
+        axes.plot([least, 1], [least, 1], color="#888888", linestyle=":", linewidth=1.2, label="guessing")
         strongest = result.verdict.attack
         for name in pictured(result):
-            fpr, tpr = result.curves[name]
-            steps = [(x, y) for x, y in zip(fpr, tpr, strict=True) if y > 0]
-            x, y = [max(x, least) for x, _ in steps], [y for _, y in steps]
-            axes.plot(
-                x, y, color=colours[name], linewidth=3 if name == strongest else 1.2, drawstyle="steps-post", label=name
-            )
+            x, y = on_log_axes(*result.curves[name], least)
+            colour, line = looks[name]
+            axes.plot(x, y, color=colour, linestyle=line, linewidth=3 if name == strongest else 1.4, label=name)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(least, 1)
@@ -74,16 +74,7 @@ def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
     return figure
 
 
-def pictured(result: AuditResult) -> list[str]:
-    """Choose the attacks whose curves there is room for, the strongest among them."""
-    names = [name for name in PICTURED if name in result.curves] or list(result.curves)
-    strongest = result.verdict.attack
-    if strongest is None or strongest in names[:MOST]:
-        return names[:MOST]
-    return [*names[: MOST - 1], strongest]
-
-
-def _colours(results: Sequence[AuditResult]) -> dict[str, str]:
-    """Give every attack that is drawn the same colour in all panels."""
+def _looks(results: Sequence[AuditResult]) -> dict[str, tuple[str, Any]]:
+    """Give every attack that is drawn the same colour and line in all panels."""
     names = dict.fromkeys(name for result in results for name in pictured(result))
-    return dict(zip(names, cycle(COLOURS)))  # as many as there are attacks
+    return dict(zip(names, cycle(zip(COLOURS, LINES, strict=True))))  # as many as there are attacks

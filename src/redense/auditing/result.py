@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from redense.auditing.verdict import Verdict
 from redense.errors import DataError, UnknownName
 from redense.files.reading import Written, field, fields
 from redense.text import csv_text, data_frame, html_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMAT = 2
 """Format 1 had an epsilon for every attack that no proof covers, verdicts without size, and no check of the sides."""
@@ -83,8 +86,10 @@ class ClassRisk:
 @validated(DataError)
 @dataclass(frozen=True, repr=False)
 class AuditResult:
-    """What an audit found.
+    """What an audit found, of `members` and `nonmembers` examples, with `references` reference models.
 
+    `attacks` are the attacks' figures, weakest first, `verdict` what they amount to. `confidence` is that of all
+    intervals, 0.95 unless another was asked for, `delta` that of the differential privacy which an epsilon is about.
     `protocol` is ``all`` (trained on all training data, test data as non-members), ``half`` (trained on a random
     half, the other half being non-members) or ``given`` (the user's own members and non-members). `primary` names the
     attack, chosen beforehand, that `exposed`, `classes`, per-example risks and an epsilon rest on. `exposed` is empty
@@ -93,7 +98,15 @@ class AuditResult:
     probability of the true class is known. `alike` says how well the two sides are told apart without the model.
     `warnings` is what should be known before any of it is believed.
     `curves` holds (FPR, TPR) points of every attack. `risks` [n] is the risk of every example, members or not, in the
-    order in which they were given; it is not written to JSON.
+    order in which they were given; it is not written to JSON. `class_names` is what the data set calls its classes, by
+    label, empty where it does not say.
+
+    >>> import redense, torch
+    >>> x, y = torch.randn(200, 4), torch.randint(0, 2, (200,))
+    >>> result = redense.audit(torch.nn.Linear(4, 2), members=(x[:100], y[:100]), nonmembers=(x[100:], y[100:]))
+    >>> low, high = result.attack("confidence").auc_interval
+    >>> low <= result.attack("confidence").auc <= high, result.members
+    (True, 100)
     """
 
     protocol: Protocol
@@ -113,6 +126,11 @@ class AuditResult:
     nonmembers_accuracy: float | None
     alike: Alike
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
+    class_names: tuple[str, ...] = ()
+
+    def class_name(self, label: int) -> str:
+        """Return what a class is called: its name, else its label."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
 
     @validated(DataError)
     def attack(self, name: str) -> AttackResult:
@@ -196,6 +214,12 @@ class AuditResult:
         from redense.files.writing import write_whole
 
         write_whole(Path(path), audit_html([("", self)], "Privacy audit"))
+
+    def figure(self) -> Figure:
+        """Draw the ROC curves on logarithmic axes; a figure of matplotlib."""
+        from redense.auditing.figure import roc_figure
+
+        return roc_figure([("", self)])
 
     @validated(DataError)
     def save_figure(self, path: str | Path) -> None:

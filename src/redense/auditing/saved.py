@@ -14,7 +14,7 @@ from redense.auditing.audit import audit, audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
 from redense.data.examples import batches, int64, rereadable
-from redense.data.layout import images
+from redense.data.layout import Layout, images
 from redense.data.loading import sides
 from redense.data.npz import held, read_npz
 from redense.errors import DataError
@@ -37,6 +37,7 @@ def audit_files(
     included: Path | None = None,
     classes: int | None = None,
     data_root: Path | None = None,
+    layout: Layout = "auto",
     **options: Any,
 ) -> AuditResult:
     """Audit a saved model; `options` are those of `redense.audit`.
@@ -51,8 +52,10 @@ def audit_files(
         included: NPZ with ``included``, bool [references, members + nonmembers].
         classes: number of classes, by default that of the class folders or one more than the largest label.
         data_root: a folder in which to look for named data first.
+        layout: as in `redense.data.load`.
     """
-    opened = dict(zip(("members", "nonmembers"), sides(members, nonmembers, root=data_root), strict=True))
+    both = sides(members, nonmembers, root=data_root, layout=layout)
+    opened = dict(zip(("members", "nonmembers"), both, strict=True))
     examples = {what: rereadable(side, what, BATCH) for what, side in opened.items()}
     first, _ = next(batches(examples["members"], "members", BATCH))
     shape, known = _shape(first), _classes(examples) if classes is None else classes

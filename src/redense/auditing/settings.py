@@ -26,7 +26,7 @@ SHRUNK = "shrunk"
 @validated(RecipeError)
 @dataclass(frozen=True)
 class AuditSettings:
-    """What an audit attacks with, and what its figures are about.
+    """What an audit attacks with, and what its figures are about; `attacks` are families, by default all.
 
     Raises `RecipeError` for attacks that do not exist and for values out of range.
 

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from redense.auditing.attack_result import FPRS, AttackResult, RateAt
-from redense.auditing.layout import Fitting, below, prose, table_of
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.verdict import GRADES, why_unnamed
+from redense.terminal import Fitting, below, prose, table_of
 from redense.text import interval_text
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def exposed_line(result: AuditResult, most: int) -> str:
     unnamed = why_unnamed(result.verdict, result.attack(result.primary), result.confidence)
     if unnamed:
         return f"Most exposed members: none are named, because {unnamed}."
-    first = ", ".join(f"{one.name} (class {one.label})" for one in result.exposed[:most])
+    first = ", ".join(f"{one.name} (class {result.class_name(one.label)})" for one in result.exposed[:most])
     return f"Most exposed members by {result.primary}: {first}."
 
 
@@ -185,7 +185,7 @@ def _by_class(result: AuditResult) -> list[str]:
     if len(ranked) < 2:
         return []
     ends = [
-        f"class {risk.label} {risk.auc:.3f} {interval_text(risk.auc_interval or (0, 1), 1, 3)}"
+        f"class {result.class_name(risk.label)} {risk.auc:.3f} {interval_text(risk.auc_interval or (0, 1), 1, 3)}"
         for risk in (ranked[0], ranked[-1])
     ]
     return [f"AUC of {result.primary} by class: from {ends[1]} to {ends[0]}."]

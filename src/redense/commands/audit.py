@@ -14,6 +14,7 @@ from redense.auditing.settings import AuditSettings
 from redense.commands.console import console, say_loading
 from redense.commands.pages import Page
 from redense.commands.parse import parse
+from redense.data.layout import Layout
 from redense.errors import RecipeError
 from redense.experiment.resources import Device
 
@@ -73,6 +74,8 @@ class Source:
     """State_dicts of reference models, each trained on some of the examples."""
     included: Path | None = None
     """NPZ with included, bool [references, members + nonmembers]."""
+    layout: Layout = "auto"
+    """channels-first or channels-last: the order of the axes of images in NPZ files whose shape does not tell."""
     classes: int | None = None
     """Number of classes, by default one more than the largest label."""
     data: str | None = None
@@ -129,8 +132,8 @@ class Audit:
             where: dict[str, Any] = {"data_root": self.data_root, "device": self.device, "console": console}
             rows = audit_run(source.run, self.settings.attacks, trust=trust, **where)
             return [(row.name, row.result) for row in rows]
-        from redense.auditing.layout import prose
         from redense.auditing.table import audit_table
+        from redense.terminal import prose
 
         result = self._audit_saved()
         console.print(audit_table(result), highlight=False)
@@ -168,6 +171,7 @@ class Audit:
             references=source.references,
             included=source.included,
             classes=source.classes,
+            layout=source.layout,
             data_root=self.data_root,
             device=None if self.device == "auto" else self.device,
             **vars(self.settings),

@@ -13,6 +13,10 @@ import numpy.typing as npt
 from redense.arguments import SOME, Numbers, validated
 from redense.data.layout import images, is_grey, one_channel
 from redense.errors import DataError
+from redense.seeding import derive
+
+BYTES_BEGIN = 100
+"""Numbers from 0 to more than so much, and to 255 at most, are taken for pixels that were bytes once."""
 
 
 @validated(DataError)
@@ -21,7 +25,10 @@ class Dataset:
     """Training (member) and test (non-member) examples with integer labels.
 
     `x_train` and `x_test` are [n, ...] arrays, uint8 (pixels 0..255, scaled to [0, 1] when a batch is made) or
-    float32; `y_train` and `y_test` are int64 [n] in 0..num_classes-1.
+    float32; `y_train` and `y_test` are int64 [n] in 0..num_classes-1. `x_validation` and `y_validation`, where there
+    are any, are taken out of the training data by `parted`; `train_places` [n] says where in those the others stood.
+    `classes` is what the classes are called, by label, empty where nobody says. `name` and `classes` do not determine
+    results.
     """
 
     name: str
@@ -30,6 +37,10 @@ class Dataset:
     x_test: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
     y_test: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
     num_classes: Annotated[int, SOME]
+    x_validation: npt.NDArray[np.generic] | None = None
+    y_validation: npt.NDArray[np.int64] | None = None
+    train_places: npt.NDArray[np.int64] | None = None
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for x, y in ((self.x_train, self.y_train), (self.x_test, self.y_test)):
@@ -40,6 +51,22 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example: (channels, height, width) for images, (features,) for tables."""
         return self.x_train.shape[1:]
+
+    @property
+    def warning(self) -> str:
+        """What should be known before training starts: that pixels lie in 0 to 255 and will not be scaled; or nothing.
+
+        >>> data = checked("mine.npz", (254 * np.eye(4)[[0, 1], None], [0, 1]), (np.zeros((1, 1, 4)), [0]))
+        >>> data.warning  # doctest: +ELLIPSIS
+        'data mine.npz: images are float32 from 0 to 254, and reach the network so; store them as uint8, which ...'
+        """
+        x = self.x_train
+        if len(self.input_shape) != 3 or x.dtype == np.uint8 or x.min() < 0 or not BYTES_BEGIN < x.max() <= 255:
+            return ""
+        return (
+            f"data {self.name}: images are {x.dtype} from {x.min():g} to {x.max():g}, and reach the network so; store "
+            "them as uint8, which is scaled to [0, 1], or divide them by 255"
+        )
 
     @cached_property
     def is_grey(self) -> bool:
@@ -53,17 +80,48 @@ class Dataset:
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """The four arrays by name, in a fixed order."""
+        """The examples' four arrays by name, in a fixed order, or six where some are for validation."""
+        validation = {"x_validation": self.x_validation, "y_validation": self.y_validation}
         return {
             "x_train": self.x_train,
             "y_train": self.y_train,
             "x_test": self.x_test,
             "y_test": self.y_test,
+            **{name: array for name, array in validation.items() if array is not None},
         }
+
+    def parted(self, share: float) -> Dataset:
+        """Take a share of the training examples out for validation: at random, but always the same of the same data.
+
+        Raises `DataError` where that leaves no example on one of the sides.
+
+        >>> toy = checked("toy", ([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]), ([[0.5]], [1]))
+        >>> len(toy.parted(0.25).x_train), len(toy.parted(0.25).x_validation)
+        (3, 1)
+        """
+        if share == 0:
+            return self
+        count = len(self.y_train)
+        taken = round(share * count)
+        if not 0 < taken < count:
+            raise DataError(
+                f"data {self.name}: a share of {share:g} of {count} training examples is {taken}; expected at least "
+                "one for validation, and at least one that is left"
+            )
+        order = np.random.default_rng(derive(0, "validation", self.fingerprint)).permutation(count)
+        validation, left = np.sort(order[:taken]), np.sort(order[taken:])
+        return replace(
+            self,
+            x_train=self.x_train[left],
+            y_train=self.y_train[left],
+            x_validation=self.x_train[validation],
+            y_validation=self.y_train[validation],
+            train_places=left,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the contents: names, types, shapes and bytes of all four arrays."""
+        """SHA-256 over the contents: names, types, shapes and bytes of all arrays."""
         digest = hashlib.sha256(f"{self.num_classes}".encode())
         for name, array in self.arrays.items():
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -81,6 +139,9 @@ def checked(name: str, train: Any, test: Any, num_classes: int | None = None) ->
     2
     """
     from redense.data.examples import arrays  # with PyTorch, which takes seconds and which a list of names needs not
+    from redense.data.names import classes_of
+
+    named = classes_of(train)
 
     x_train, y_train = arrays(train, f"data {name}, training")
     x_test, y_test = arrays(test, f"data {name}, test")
@@ -98,7 +159,8 @@ def checked(name: str, train: Any, test: Any, num_classes: int | None = None) ->
             raise DataError(f"data {name}, {split}: label {wrong} is out of range; expected 0 to {classes - 1}")
     if classes < 2:
         raise DataError(f"data {name}: got one class; expected at least two")
-    return Dataset(name, x_train, y_train, x_test, y_test, classes)
+    names = named if len(named) >= classes else ()
+    return Dataset(name, x_train, y_train, x_test, y_test, classes, classes=names)
 
 
 def check_types(first: object, second: object, names: tuple[str, str]) -> None:

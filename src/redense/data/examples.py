@@ -23,12 +23,12 @@ from torch.utils.data import (
 )
 
 from redense.data.folders import split_folder
+from redense.data.layout import Layout, refuse_layout
+from redense.data.names import LABELS
 from redense.data.npz import split_npz
 from redense.errors import DataError, RedenseError
 
 Labels = npt.NDArray[np.int64]
-LABELS = ("labels", "label", "y", "target")
-"""Names under which a mapping holds the classes of its examples."""
 REAL = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 SIGNED = (torch.int8, torch.int16, torch.int32, torch.int64)
 TYPES = {*REAL, *SIGNED, torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
@@ -114,13 +114,17 @@ def shuffles(source: Any) -> bool:
     return random or getattr(sampler, "shuffle", False) is True  # as torch's DistributedSampler says it
 
 
-def split(path: Path, what: str) -> tuple[Any, Any | None]:
-    """Open the training part of a file or folder and its test part, if there is one."""
+def split(path: Path, what: str, layout: Layout = "auto") -> tuple[Any, Any | None]:
+    """Open the training part of a file or folder and its test part, if there is one.
+
+    `layout` is that of a file's images whose shape does not tell.
+    """
     if os.path.isdir(path):
+        refuse_layout(layout, f"{what} {path}")
         return split_folder(path, what)
     if not os.path.exists(path):
         raise DataError(f"{what} {path}: no such file or folder; expected {NAMES}")
-    return split_npz(path, what)
+    return split_npz(path, what, layout)
 
 
 def _stored(source: Any, what: str, batch_size: int) -> Iterator[Any]:
@@ -201,10 +205,20 @@ def _collated(examples: Iterator[Any], what: str, size: int) -> Iterator[Any]:
 
 
 def _tensors(example: Any, what: str) -> Any:
-    """Make the input of a pair a tensor, also where it is an image or a list; leave all else to PyTorch."""
+    """Make inputs tensors, also where they are images or lists; leave all else to PyTorch."""
+    if isinstance(example, Mapping):
+        return {
+            name: _tensor(value, what) if name not in LABELS and _is_array(value) else value
+            for name, value in example.items()
+        }
     if isinstance(example, (tuple, list)) and len(example) == 2 and not isinstance(example[0], Mapping):
         return _tensor(example[0], what), example[1]
     return example
+
+
+def _is_array(value: Any) -> bool:
+    """Tell whether a value is a list of numbers or an image, as the library PIL has them."""
+    return isinstance(value, list) or (hasattr(value, "__array_interface__") and not isinstance(value, np.generic))
 
 
 def _parted(batch: Any, what: str) -> tuple[Any, Labels]:

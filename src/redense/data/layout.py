@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy.typing as npt
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 Stored = TypeVar("Stored", npt.NDArray[Any], "torch.Tensor")
+Layout = Literal["auto", "channels-first", "channels-last"]
 CHANNELS = (1, 3, 4)
 """How many channels an image may have for the order of its axes to be told from its shape."""
 
@@ -33,22 +34,46 @@ def images(x: Stored) -> Stored:
     return x
 
 
-def images_of_file(x: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
-    """Make images of a file [n, channels, height, width], as `images` does.
+def images_of_file(x: npt.NDArray[Any], what: str, layout: Layout = "auto") -> npt.NDArray[Any]:
+    """Make images of a file [n, channels, height, width].
 
-    Files come from other tools, so PyTorch's order is not presumed: where both orders make sense, the images have to
-    be square. Raises `DataError`, which begins with `what`, where that does not tell either.
+    Files come from other tools, so PyTorch's order is not presumed. Channels are last where only the last dimension is
+    1, 3 or 4, first where only the second is; otherwise `layout` has to say it. Raises `DataError`, which begins with
+    `what`, where it does not, or where it says what the shape contradicts.
+
+    >>> import numpy as np
+    >>> images_of_file(np.zeros((5, 8, 8, 3)), "x").shape
+    (5, 3, 8, 8)
+    >>> images_of_file(np.zeros((5, 8, 8, 9)), "x", "channels-last").shape
+    (5, 9, 8, 8)
     """
-    if x.ndim != 4 or x.shape[1] not in CHANNELS or x.shape[3] not in CHANNELS:
+    if x.ndim != 4:
         return images(x)
-    _, second, third, last = x.shape
-    if (second == third) == (third == last):
+    first, last = x.shape[1] in CHANNELS, x.shape[3] in CHANNELS
+    if layout == "auto" and first == last:
         raise DataError(
             f"{what} is {x.shape}, which may be [n, channels, height, width] or [n, height, width, channels]; "
-            "expected images whose axis order their shape shows; give them with package.module:function, which "
-            "must return [n, channels, height, width]"
+            "expected to be told: --layout channels-first or --layout channels-last (layout= in Python)"
         )
-    return _turned(x) if second == third else x
+    found = _turned(x) if (last if layout == "auto" else layout == "channels-last") else x
+    if images(found).shape != found.shape:
+        raise DataError(
+            f"{what} is {x.shape}, which {layout} makes {found.shape}; expected images [n, channels, height, width] "
+            f"whose last dimension alone is not one of {CHANNELS}, or they are taken for [n, height, width, channels]"
+        )
+    return found
+
+
+def refuse_layout(layout: Layout, what: str) -> None:
+    """Raise `DataError`, which begins with `what`, where a layout is told of what is no file of arrays.
+
+    >>> refuse_layout("auto", "data digits")
+    """
+    if layout != "auto":
+        raise DataError(
+            f"{what}: got the layout {layout}, which is said of NPZ files alone; leave it out (a function returns "
+            "images [n, channels, height, width])"
+        )
 
 
 def is_grey(x: Stored) -> bool:

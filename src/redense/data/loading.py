@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from redense.arguments import described, validated
 from redense.data.dataset import Dataset, checked
 from redense.data.examples import NAMES, are_parts, arrays, split
 from redense.data.folders import check_classes
+from redense.data.layout import Layout, refuse_layout
 from redense.data.named import NAMED, load_named
+from redense.data.names import classes_of
 from redense.errors import DataError
 from redense.text import did_you_mean
 from redense.user_code import call, is_object_name, load_object
@@ -23,16 +27,18 @@ SPLIT_SEED = 0
 
 
 @validated(DataError)
-def load(name: str | Path, root: str | Path | None = None) -> Dataset:
+def load(name: str | Path, root: str | Path | None = None, layout: Layout = "auto") -> Dataset:
     """Load data with a training and a test part, as `redense run` does.
 
     Args:
         name: a named data set (`redense data` lists them); FILE.npz with arrays ``x, y`` and, if there are any,
             ``x_test, y_test``, or Keras's ``x_train, y_train, x_test, y_test``; a folder of class folders of images,
             or of two such folders ``train`` and ``test``; or ``package.module:function``, which returns two sets of
-            examples (train, test), each as in `redense.audit`, or a name of these. Where the second names data with a
-            test part, it is that part.
+            examples (train, test), or a mapping with these two, each as in `redense.audit`, or a name of these. Where
+            the second names data with a test part, it is that part.
         root: a folder in which to look for named data first, and to which they are downloaded.
+        layout: ``channels-first`` or ``channels-last``, of images in an NPZ file whose shape does not tell. It tells
+            where only the last of four dimensions is 1, 3 or 4, or only the second.
 
     Files and folders without a test part give a random fifth of their examples (fixed seed) to the test. Raises
     `DataError` when there are no such data, or they are damaged or do not fit each other.
@@ -44,20 +50,24 @@ def load(name: str | Path, root: str | Path | None = None) -> Dataset:
     """
     name = str(name)
     if name in NAMED:
+        refuse_layout(layout, f"data {name}")
         return load_named(name, Path(root) if root is not None else None)
     if is_object_name(name):
         result = _returned(name, "data")
-        return load(result, root) if isinstance(result, (str, Path)) else checked(name, *_two(result, name, root))
+        if isinstance(result, (str, Path)):
+            return load(result, root, layout)
+        return checked(name, *_two(result, name, root, layout))
     path = Path(name)
     if path.suffix != ".npz" and not os.path.exists(path):
         raise DataError(
             f"unknown data {name!r}{did_you_mean(name, NAMED)}; expected one of {', '.join(NAMED)}, {NAMES}"
         )
-    train, test = split(path, "data")
+    train, test = split(path, "data", layout)
     classes = len(train.classes) if os.path.isdir(path) else None
-    if test is None:
-        train, test = _parted(*arrays(train, f"data {name}"))
-    return checked(path.name, train, test, classes)
+    if test is not None:
+        return checked(path.name, train, test, classes)
+    data = checked(path.name, *_parted(*arrays(train, f"data {name}")), classes)
+    return replace(data, classes=classes_of(train))
 
 
 def sides(
@@ -65,24 +75,26 @@ def sides(
     nonmembers: Any,
     names: tuple[str, str] = ("members", "nonmembers"),
     root: str | Path | None = None,
+    layout: Layout = "auto",
 ) -> tuple[Any, Any]:
     """Open examples that a model was trained on and examples that it was not.
 
     Each is a source as in `redense.data.examples.batches`, or a name as in `parts`. Where a source has a training and a
     test part, members are the training part, non-members the test part; named twice, it is read once. `names` stand in
-    errors, `root` is as in `load`. Raises `DataError` when sources that are named tell different classes apart.
+    errors, `root` and `layout` are as in `load`. Raises `DataError` when sources that are named tell different classes
+    apart.
     """
     named = all(isinstance(source, (str, Path)) for source in (members, nonmembers))
-    first = parts(members, names[0], root)
+    first = parts(members, names[0], root, layout)
     shared = named and members == nonmembers and first[1] is not None
-    training, test = first if shared else parts(nonmembers, names[1], root)
+    training, test = first if shared else parts(nonmembers, names[1], root, layout)
     found = first[0], training if test is None else test
     if named:
         check_classes(*found, names)
     return found
 
 
-def parts(source: Any, what: str, root: str | Path | None = None) -> tuple[Any, Any | None]:
+def parts(source: Any, what: str, root: str | Path | None = None, layout: Layout = "auto") -> tuple[Any, Any | None]:
     """Open the examples that a source names, and their test part, None where there is none.
 
     It names a data set of redense, looked for in the folder `root` first, FILE.npz, a folder of class folders, or a
@@ -92,36 +104,42 @@ def parts(source: Any, what: str, root: str | Path | None = None) -> tuple[Any, 
     if isinstance(source, type):
         raise DataError(f"{what}: got {described(source)}; expected examples, or a name of some")
     if not isinstance(source, (str, Path)):
+        refuse_layout(layout, what)
         return source, None
     name = str(source)
     if name in NAMED:
+        refuse_layout(layout, f"{what} {name}")
         data = load_named(name, Path(root) if root is not None else None)
         return (data.x_train, data.y_train), (data.x_test, data.y_test)
     if is_object_name(name):
         result = _returned(name, what)
-        return _two_parts(result, f"{what} {name}", root) if are_parts(result) else parts(result, what, root)
-    return split(Path(name), what)
+        if are_parts(result):
+            return _two_parts(result, f"{what} {name}", root, layout)
+        return parts(result, what, root, layout)
+    return split(Path(name), what, layout)
 
 
-def _two_parts(pair: Any, called: str, root: str | Path | None) -> tuple[Any, Any]:
+def _two_parts(pair: Any, called: str, root: str | Path | None, layout: Layout) -> tuple[Any, Any]:
     """Open the pair (training, test) that a function returned, by the rule of `sides`; `called` stands in errors."""
     training, test = pair
-    return sides(training, test, (f"{called}, training", f"{called}, test"), root)
+    return sides(training, test, (f"{called}, training", f"{called}, test"), root, layout)
 
 
 def _returned(name: str, what: str) -> Any:
     """Call ``package.module:function`` and return what it returns; this runs the user's code."""
     result = call(load_object(name, DataError, what), f"{what} {name}: the function", DataError)
+    if isinstance(result, Mapping) and {"train", "test"} <= set(result):  # as Hugging Face's DatasetDict
+        result = result["train"], result["test"]
     if any(isinstance(one, str) and one == name for one in (result if isinstance(result, (tuple, list)) else [result])):
         raise DataError(f"{what} {name}: the function returns its own name; expected examples or the name of others")
     return result
 
 
-def _two(result: Any, name: str, root: str | Path | None) -> tuple[Any, Any]:
+def _two(result: Any, name: str, root: str | Path | None, layout: Layout) -> tuple[Any, Any]:
     """Open the training and the test part that a function returned."""
     if not (isinstance(result, (tuple, list)) and len(result) == 2):
         raise DataError(f"data {name}: got {type(result).__name__}; expected two data sets (train, test)")
-    return _two_parts(result, f"data {name}", root)
+    return _two_parts(result, f"data {name}", root, layout)
 
 
 def _parted(x: npt.NDArray[Any], y: npt.NDArray[np.int64]) -> tuple[Any, Any]:

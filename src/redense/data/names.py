@@ -1,12 +1,15 @@
-"""What data sets call their examples."""
+"""What data sets call their examples, and their classes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader, SequentialSampler, Subset
+
+LABELS = ("labels", "label", "y", "target")
+"""Names under which a mapping holds the classes of its examples."""
 
 
 def names_of(sources: Sequence[Any], lengths: Sequence[int]) -> list[str] | None:
@@ -29,6 +32,24 @@ def names_of(sources: Sequence[Any], lengths: Sequence[int]) -> list[str] | None
         for names, known_here, instead in zip(found, known, places, strict=True)
         for name in (names if known_here and names is not None else instead)
     ]
+
+
+def classes_of(source: Any) -> tuple[str, ...]:
+    """Return what a data set calls its classes, by label from 0; nothing where it does not say.
+
+    Those of class folders and torchvision have ``classes``, those of Hugging Face ``features``; parts of data sets and
+    loaders say what the whole does.
+
+    >>> classes_of([([0.0], 0)])
+    ()
+    """
+    while isinstance(source, (DataLoader, Subset)):
+        source = source.dataset
+    found = getattr(source, "classes", None)
+    features = getattr(source, "features", None)
+    if isinstance(features, Mapping):
+        found = next((getattr(features[name], "names", None) for name in LABELS if name in features), None)
+    return tuple(map(str, found)) if isinstance(found, (list, tuple)) else ()
 
 
 def _names(source: Any) -> list[str] | None:

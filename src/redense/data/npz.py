@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from redense.data.layout import images_of_file
+from redense.data.layout import Layout, images_of_file
 from redense.errors import DataError
 from redense.files.reading import open_plain
 
@@ -56,11 +56,11 @@ def _check_size(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def split_npz(path: Path, what: str) -> tuple[Pair, Pair | None]:
+def split_npz(path: Path, what: str, layout: Layout = "auto") -> tuple[Pair, Pair | None]:
     """Read the training part (x, y) of an NPZ file and its test part, if there is one.
 
     They are called ``x, y, x_test, y_test``, or ``x_train, y_train, x_test, y_test`` as in Keras. Images [n, h, w] and
-    [n, h, w, c] become [n, c, h, w].
+    [n, h, w, c] become [n, c, h, w]; `layout` is that of images whose shape does not tell.
     """
     arrays = read_npz(path, what)
     x, y = ("x_train", "y_train") if "x" not in arrays and "x_train" in arrays else ("x", "y")
@@ -72,7 +72,7 @@ def split_npz(path: Path, what: str) -> tuple[Pair, Pair | None]:
     if ("x_test" in arrays) != ("y_test" in arrays):
         raise DataError(f"{what} {path}: holds one of x_test and y_test; expected both or neither")
     training, *test = (
-        (images_of_file(arrays[inputs], f"{what} {path}: {inputs}"), arrays[labels])
+        (images_of_file(arrays[inputs], f"{what} {path}: {inputs}", layout), arrays[labels])
         for inputs, labels in ((x, y), ("x_test", "y_test"))
         if inputs in arrays
     )

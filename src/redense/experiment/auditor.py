@@ -121,8 +121,15 @@ class RunAuditor:
     @cached_property
     def names(self) -> list[str]:
         """What reports call the examples: train 0, train 1, ..., test 0, ..."""
-        parts = (("train", self.dataset.y_train), ("test", self.dataset.y_test))
-        return [f"{part} {place}" for part, labels in parts for place in range(len(labels))]
+        return [f"train {place}" for place in self.train_places] + [
+            f"test {place}" for place in range(len(self.dataset.y_test))
+        ]
+
+    @property
+    def train_places(self) -> Any:
+        """Where the training examples stood among all, before some were taken out for validation, int64 [n]."""
+        places = self.dataset.train_places
+        return np.arange(len(self.dataset.y_train)) if places is None else places
 
     @cached_property
     def data(self) -> TensorData:
@@ -216,7 +223,7 @@ class RunAuditor:
 
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:
         signals = _present(job, self.store.load_signals(job.key))
-        evidence = Evidence(signals, self.labels, members, references, names=self.names)
+        evidence = Evidence(signals, self.labels, members, references, names=self.names, classes=self.dataset.classes)
         augmented = self.queried("augmented", references is not None) and len(self.dataset.input_shape) == 3
         noisy = self.queried("noisy", references is not None)
         if not augmented and not noisy:

@@ -19,15 +19,18 @@ from typing_extensions import Doc
 from redense.arguments import validated
 from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
+from redense.data.layout import Layout
 from redense.errors import RecipeError
 from redense.files.reading import field as setting_of
 from redense.files.reading import mapping, plain_bytes
 from redense.methods import CONTROLS, METHODS, Method, Phases
+from redense.methods.controls import early_of
 from redense.phases import Phase, of_table, to_table
 from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
+Keep = Literal["last", "best"]
 AuditNames = Annotated[
     tuple[str, ...],
     Doc(
@@ -37,8 +40,10 @@ AuditNames = Annotated[
 ]
 FORMER_NAMES = {"protocols": protocols.FORMER}
 """Words that older recipes use, and what they are called now, by setting."""
-LATER = ("phases",)
+LATER = ("phases", "validation", "keep", "layout")
 """Settings that folders of former versions lack: their defaults hold there."""
+VALIDATION = 0.1
+"""The share of the training examples that validation takes where it is needed and not said."""
 TOML_LIMIT = 2**20
 """Bytes of a recipe in TOML, at most."""
 FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
@@ -48,6 +53,9 @@ FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 @dataclass(frozen=True)
 class Recipe:
     """The settings of a run. Raises `RecipeError` for any that make no sense.
+
+    `audit` names attacks with reference models (lira, rmia and others that `redense run --help` lists); without any
+    there is no audit.
 
     >>> Recipe(data="fashion-mnist", epochs=(10, 10, 10)).sparsities
     (0.3, 0.5, 0.7, 0.9)
@@ -59,6 +67,8 @@ class Recipe:
 
     data: str = "digits"
     """A named data set (`redense data` lists them), FILE.npz, a folder of class folders, or package.module:function."""
+    layout: Layout = "auto"
+    """channels-first or channels-last: the order of the axes of images in an NPZ file whose shape does not tell."""
     model: str = "auto"
     """fmnist-cnn, mlp, resnet18 or package.module:factory; auto chooses by the shape of the inputs."""
     method: str = "dsd"
@@ -94,7 +104,14 @@ class Recipe:
     controls: tuple[str, ...] = ()
     """Controls of the same budget beside the method: longer goes on from the dense phase with the same epochs, rates
     and batches but no mask; llr spends all these epochs at the low rate. Where the method begins sparse, they begin
-    with that phase unmasked."""
+    with that phase unmasked. early is llr (where no rate falls, the last phase of longer) stopped at its best epoch by
+    validation, and brings that control and validation with it."""
+    validation: float = 0.0
+    """Share of the training examples that validates and is neither trained on nor audited, the same examples for all
+    models; 0.1 where early or keep best needs one."""
+    keep: Keep = "last"
+    """Of which epoch of every phase the weights are kept, and the next phase begins with: last, or best by
+    validation."""
     audit: AuditNames = ()
     references: int = 16
     """Reference models of an audit, each trained like the target on a random half of all examples."""
@@ -109,6 +126,9 @@ class Recipe:
         for name, former in FORMER_NAMES.items():
             object.__setattr__(self, name, tuple(former.get(each, each) for each in getattr(self, name)))
         self._check_values()
+        object.__setattr__(self, "controls", self._with_sources())
+        if self.validation == 0 and ("early" in self.controls or self.keep == "best"):
+            object.__setattr__(self, "validation", VALIDATION)
 
     @property
     def chosen_method(self) -> Method:
@@ -117,24 +137,48 @@ class Recipe:
 
     def phases_at(self, sparsity: float) -> Phases:
         """List the phases of the method at a sparsity."""
-        return self.chosen_method.phases(sparsity, self.epochs, self.rates, self.rounds, self.phases)
+        return self._kept(self.chosen_method.phases(sparsity, self.epochs, self.rates, self.rounds, self.phases))
 
     @property
     def final_phase(self) -> Phase:
         """The phase that the method ends with, at no particular sparsity."""
         return self.phases_at(0.0)[-1]
 
+    def is_final(self, phase: Phase) -> bool:
+        """Tell whether a phase, at whatever sparsity, is the one that the method ends with."""
+        final = self.final_phase
+        return (phase.kind, phase.round) == (final.kind, final.round)
+
+    def is_beside_final(self, phase: Phase) -> bool:
+        """Tell whether a phase is a control's that ends after as many epochs as the method."""
+        final = self.final_phase
+        return (phase.beside, phase.round) == (final.kind, final.round)
+
     def lineages(self) -> list[Phases]:
         """List the phases of every lineage, in the table's order: the method at each sparsity, then its controls."""
         at_no_sparsity = self.phases_at(0.0)
         controls = [CONTROLS[name].phases(at_no_sparsity) for name in self.controls]
-        return [*map(self.phases_at, self.sparsities), *controls]
+        return [*map(self.phases_at, self.sparsities), *map(self._kept, controls)]
+
+    def _kept(self, phases: Phases) -> Phases:
+        if self.keep == "last":
+            return phases
+        return tuple(dataclasses.replace(phase, keeps="best") for phase in phases)
+
+    def _with_sources(self) -> tuple[str, ...]:
+        """Return the controls, before ``early`` the one that it is the best epoch of."""
+        if "early" not in self.controls:
+            return self.controls
+        source = early_of(self.phases_at(0.0))
+        others = [name for name in self.controls if name not in (source, "early")]
+        return (*others, source, "early")
 
     def _check_values(self) -> None:
         _require_some("sparsities", self.sparsities)
         for sparsity in self.sparsities:
             check_sparsity("sparsities", sparsity)
         _require_distinct("sparsities", self.sparsities)
+        _require_known("layout", self.layout, get_args(Layout))
         _require_known("method", self.method, METHODS)
         _require_known("optimizer", self.optimizer, get_args(OptimizerName))
         _require_known("distribution", self.distribution, get_args(DistributionName))
@@ -158,6 +202,11 @@ class Recipe:
         for control in (CONTROLS[name] for name in self.controls):
             if not control.fits(phases):
                 raise RecipeError(f"controls: got {control.name}, and {control.needs}; expected the others alone")
+        if not 0 <= self.validation < 1:
+            raise RecipeError(f"validation: got {self.validation:g}; expected a share from 0 (none) to 1 (excluded)")
+        _require_known("keep", self.keep, get_args(Keep))
+        if self.keep == "best" and "early" in self.controls:
+            raise RecipeError("controls: got early with keep best, where the others are kept so; expected these alone")
         _require_known("audit", self.audit, FURTHER_FAMILIES)
         _require_known("protocols", self.protocols, protocols.OF_RUNS)
         if self.references < 2 or self.references % 2:

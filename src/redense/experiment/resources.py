@@ -11,6 +11,7 @@ from redense.errors import RecipeError
 EngineName = Literal["auto", "inline", "local", "vectorized", "ray"]
 IN_PROCESSES: tuple[EngineName, ...] = ("local", "ray")
 """Engines that train every job in a process of its own, on the CPU."""
+TrackerName = Literal["mlflow", "tensorboard", "wandb"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -41,6 +42,9 @@ class Resources:
     """A URL for fsspec through which a cluster's checkpoints travel; by default all machines see the run's folder."""
     lock: bool = True
     """Keep other runs out of the folder; without, on a file system that has no locks, that is up to you."""
+    track: tuple[TrackerName, ...] = ()
+    """Experiment trackers, told of the finished run: mlflow, tensorboard, wandb (extras of the same names). One that
+    fails never stops a run; none is told of an example's contents."""
     mixed: bool = False
     """Go on in a folder whose phases were trained on another processor, with other kernels or another PyTorch."""
 
@@ -56,6 +60,13 @@ class Resources:
         ):
             if value not in known:
                 raise RecipeError(f"{name}: got {value!r}; expected one of {', '.join(known)}")
+        given: object = self.track
+        if isinstance(given, str):
+            raise RecipeError(f"track: got the string {given!r}; expected a list, such as [{given!r}]")
+        object.__setattr__(self, "track", tuple(self.track))
+        for name in self.track:
+            if name not in get_args(TrackerName):
+                raise RecipeError(f"track: got {name!r}; expected some of {', '.join(get_args(TrackerName))}")
         if self.device == "cuda":
             import torch  # takes seconds, which --help is spared
 

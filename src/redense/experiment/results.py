@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redense.arguments import validated
 from redense.errors import FolderError, RecipeError
@@ -18,9 +18,12 @@ from redense.experiment.family import corrected
 from redense.experiment.recipe import Recipe
 from redense.files.reading import Written, field, fields, mapping
 from redense.metrics.roc import Members
-from redense.phases import COLUMNS as PHASE_COLUMNS
-from redense.phases import FURTHER, Phase
+from redense.phases import FURTHER as FURTHER_PHASE_COLUMNS
+from redense.phases import Phase
 from redense.text import csv_text, data_frame, html_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMAT = 3
 """Of results.json. Format 1 did not record the rates of phases, format 2 no cross-fitted inference accuracy."""
@@ -32,7 +35,9 @@ COLUMNS = (
     *("epochs", "seconds", "checkpoint", "history"),
 )
 """What a row holds in JSON: its own fields and those of its phase."""
-_WRITTEN = Written(
+FURTHER = ("kept_epoch",)
+"""What a row holds besides where it is not None."""
+WRITTEN = Written(
     "the results of a run",
     FORMAT,
     "the same `redense run` command with this version writes them anew, and trains nothing that is trained already",
@@ -44,11 +49,13 @@ _WRITTEN = Written(
 class Row:
     """One trained phase. Accuracies, sparsities and intervals are fractions in [0, 1].
 
-    `phase` is what was trained, `measured_sparsity` the fraction of zeros among the weights that pruning applies to;
-    `inference_accuracy` the best balanced accuracy of the confidence threshold, with its 95% interval, and
-    `inference_accuracy_cross_fitted` that of thresholds judged on other examples than chose them; `seconds` the time
-    spent in training; `checkpoint` the job's key; `history` holds (test accuracy, inference accuracy) after each epoch,
-    the latter measured on the test examples and as many of the training examples.
+    `phase` is what was trained, of the recipe's seeds with `seed`, `train_accuracy` and `test_accuracy` the shares of
+    examples that it classifies rightly, `measured_sparsity` the fraction of zeros among the weights that pruning
+    applies to; `inference_accuracy` the best balanced accuracy of the confidence threshold, `inference_interval` its
+    95% interval, and `inference_accuracy_cross_fitted` that of thresholds judged on other examples than chose them;
+    `seconds` the time spent in training; `checkpoint` the job's key; `history` holds (test accuracy, inference
+    accuracy) after each epoch, the latter measured on the test examples and as many of the training examples;
+    `kept_epoch` is the epoch (from 1) whose weights the phase keeps, where that is its best by validation.
 
     >>> from redense import Phase
     >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, 0.55, (0.55, 0.57), 42.0, "key")
@@ -67,23 +74,25 @@ class Row:
     seconds: float
     checkpoint: str
     history: tuple[tuple[float, float], ...] = ()
+    kept_epoch: int | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the row as plain JSON values, the phase being flat among them."""
         values = {**dataclasses.asdict(self), **self.phase.to_columns()}
-        return {name: values[name] for name in (*COLUMNS, *FURTHER) if name in values}
+        further = [name for name in (*FURTHER_PHASE_COLUMNS, *FURTHER) if values.get(name) is not None]
+        return {name: values[name] for name in (*COLUMNS, *further)}
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Row:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
-        own = {name: value for name, value in mapping(values).items() if name not in (*PHASE_COLUMNS, *FURTHER)}
-        return fields(cls, own, phase=Phase.from_columns(values))
+        phase, own = Phase.from_columns(mapping(values))
+        return fields(cls, own, phase=phase)
 
 
 @validated(RecipeError)
 @dataclass(frozen=True, repr=False)
 class Results:
-    """What a run found: the recipe, the numbers of members and non-members, the rows in the table's order.
+    """What a run found: its `recipe`, the numbers of `members` and `nonmembers`, the `rows` in the table's order.
 
     `comparisons` tells which phase is better than which and gives away more, `at_equal_accuracy` what phases give away
     at equal test accuracy, `audits` what the run's audits say about that. What these claim over seeds is one family,
@@ -174,7 +183,7 @@ class Results:
 
         Raises `FolderError` for what is no JSON of results and for results of another format.
         """
-        return _WRITTEN.parse(text, source, cls._from_values)
+        return WRITTEN.parse(text, source, cls._from_values)
 
     @classmethod
     @validated(FolderError)
@@ -183,7 +192,7 @@ class Results:
 
         Raises `FolderError` where there are none, or of another format.
         """
-        return _WRITTEN.read(Path(folder) / FILE, cls._from_values)
+        return WRITTEN.read(Path(folder) / FILE, cls._from_values)
 
     @classmethod
     def _from_values(cls, values: Mapping[str, Any]) -> Results:
@@ -200,6 +209,18 @@ class Results:
         Raises `RedenseError` where pandas is not installed, which the extra ``redense[pandas]`` brings.
         """
         return data_frame([_flat(row) for row in self.rows])
+
+    def figure(self) -> Figure:
+        """Draw test and inference accuracy against sparsity, as ``table.png`` has them; a figure of matplotlib."""
+        from redense.experiment.report.figures import table_figure
+
+        return table_figure(self)
+
+    def leakage_figure(self) -> Figure:
+        """Draw inference against test accuracy, epoch by epoch, as ``accuracy-leakage.png`` has them."""
+        from redense.experiment.report.traces import results_traces
+
+        return results_traces(self)
 
     def __str__(self) -> str:
         from redense.experiment.report.table import plain_table

@@ -25,6 +25,7 @@ from redense.experiment.results import Results
 from redense.experiment.show import (
     show_comparisons,
     show_conclusion,
+    show_data,
     show_engine,
     show_machine,
     show_network,
@@ -69,6 +70,10 @@ def run(
     watched = console or progress_console(progress)
     console = console or Console(quiet=True)
     allowed = Resources(**resources)
+    if allowed.track:
+        from redense.experiment.tracking import check_trackers
+
+        check_trackers(allowed.track)
     if allowed.may_fork:
         fork_server.start()  # it gets ready while the data are read
     prepared = prepare(recipe, data_root, allowed)
@@ -82,6 +87,7 @@ def run(
     with open_folder(out, recipe, prepared.needed_bytes(Store(out)), locked) as folder:
         if prepared.choice.name != "ray" and not prepared.choice.resources.mixed:  # a cluster's machines are its own
             refuse_mixed(prepared.jobs, folder.store, prepared.choice.device)
+        show_data(prepared, console)
         show_network(prepared, console)
         show_engine(prepared, console)
         outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, watched)
@@ -107,6 +113,10 @@ def run(
         if results.rows:
             written += write_page(results, folder.store)
         _refuse_failures(outcome, prepared)
+        if allowed.track:
+            from redense.experiment.tracking import track
+
+            track(allowed.track, out, console)
         show_conclusion(find(out), written, console)
     return results
 
@@ -123,6 +133,7 @@ def dry_run(
     prepared = prepare(recipe, data_root, resources)
     store = Store(Path(out))
     check_folder(store.root, recipe, prepared.needed_bytes(store))
+    show_data(prepared, console)
     show_network(prepared, console)
     console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
     show_machine(console)

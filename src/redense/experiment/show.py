@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from redense.auditing.layout import prose
 from redense.experiment.cgroups import cpu_quota, memory_left
 from redense.experiment.engines.choose import usable_cores
 from redense.experiment.found import Found
@@ -20,6 +20,16 @@ from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 from redense.phases import NAMES, Phase
 from redense.sparsity.masks import Masks
+from redense.terminal import prose
+
+
+def show_data(prepared: Prepared, console: Console) -> None:
+    """Print what should be known of the data before training starts; where nobody would see it, warn."""
+    warning = prepared.dataset.warning
+    if warning and console.quiet:
+        warnings.warn(warning, stacklevel=3)  # who called `redense.run`
+    elif warning:
+        console.print(prose(f"Warning: {warning}."), "", sep="\n")
 
 
 def show_network(prepared: Prepared, console: Console) -> None:

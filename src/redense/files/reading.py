@@ -57,6 +57,15 @@ class Written:
             raise self.error(f"{missing}; expected a run's folder with {self.what}; {self.remedy}") from None
         return self.parse(text, str(path), make)
 
+    def refuse_newer(self, path: Path) -> None:
+        """Raise `error` for a file of a newer format, which nobody must write over; others are for `read` to judge."""
+        try:
+            found = json.loads(plain_bytes(path, JSON_LIMIT))["format"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return
+        if type(found) is int and found > (self.format or 0):
+            raise self.error(f"{path}: got format {found}; expected {self.format}; {NEWER}")
+
     def parse(self, text: str, source: str, make: Callable[[Mapping[str, Any]], T]) -> T:
         """Take JSON and `make` of its values, without the format, what it holds; `source` is named in errors.
 

@@ -9,10 +9,15 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from redense.errors import ArgumentError
+from redense.metrics.paired import NO_SPREAD
 from redense.metrics.roc import Array
 
 FEWEST_PAIRS = 3
 """With two, a model would be attacked by none of the others when a pair is left out."""
+DESCRIBED_FROM = 8
+"""Models, each the target in turn, from which means are described."""
+CLAIMED_FROM = 16
+"""Models from which something is claimed about a difference of means."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
     without = (by_pair.sum(axis=0) - own) / (pairs - 1)
     error = math.sqrt((pairs - 1) / pairs * float(((without - without.mean()) ** 2).sum()))
     each = values[np.arange(2 * pairs), np.arange(2 * pairs) // 2]
-    if error < _NO_SPREAD:
+    if error < NO_SPREAD:
         return ReplicatedMean(2 * pairs, mean, None, None, None)
     freedom = pairs - 1
     t = float(stdtrit(freedom, 0.5 + confidence / 2))
@@ -76,10 +81,6 @@ def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
         p=2 * float(stdtr(freedom, -abs(mean) / error)),
         prediction=(mean - t * once_more, mean + t * once_more),
     )
-
-
-_NO_SPREAD = 1e-12
-"""An error no larger than this is rounding."""
 
 
 def _checked(values: Array) -> int:

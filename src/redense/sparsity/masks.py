@@ -30,6 +30,11 @@ class Selection(TypedDict, total=False):
     sparsity is shared out among them (`redense.sparsity.distributions`), `saliency` what goes last
     (`redense.saliency`: magnitude, random, gradient, your own; `score` is its former name), `pattern` what goes
     together (`redense.patterns`: NofM, Block, OutputChannels; None: every weight for itself).
+
+    >>> settings: Selection = {"exclude": "0", "distribution": "global"}
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    >>> list(choose_masks(net, sparsity=0.5, **settings))
+    ['1.weight']
     """
 
     include: Iterable[Match] | Match
@@ -43,12 +48,12 @@ class Selection(TypedDict, total=False):
 
 @validated(RecipeError)
 def choose_masks(model: nn.Module, *, sparsity: Sparsity, **selection: Unpack[Selection]) -> dict[str, torch.Tensor]:
-    """Choose the least important weights, exactly as many as asked for.
+    """Choose the least important weights of a model, exactly as many as asked for, and return masks by name, bool.
 
     By default ``round(sparsity * n)`` of the n weights of every layer (`redense.sparsity.select.WEIGHTS`), those of
-    smallest magnitude (Han et al., "DSD", ICLR 2017, section 3); `Selection` lists what can be chosen
-    instead. With a pattern, n counts its units. Among equals the weight that comes first is pruned first. Weights that
-    `fully_shard` has spread over processes are compared where they lie: exactly the masks of a single process come
+    smallest magnitude (Han et al., "DSD", ICLR 2017, section 3); `Selection` lists what can be chosen instead, by
+    `selection`. With a pattern, n counts its units. Among equals the weight that comes first is pruned first. Weights
+    that `fully_shard` has spread over processes are compared where they lie: exactly the masks of a single process come
     out, sharded like the weights; this needs the magnitude and no pattern.
 
     Raises `RecipeError` for settings that do not fit the model or would leave a tensor without weights, and
@@ -93,6 +98,13 @@ def magnitude_masks(
     distribution: Distribution = "uniform",
 ) -> dict[str, torch.Tensor]:
     """Choose the weights of smallest magnitude; `choose_masks` without its rarer settings.
+
+    Args:
+        model: whose layers are pruned; it is not changed.
+        sparsity: the fraction of zeros, at least 0 and below 1.
+        exclude: names or patterns of layers that stay dense, or types of modules.
+        preset: ``default`` takes the weights of layers, ``everything`` all parameters of two dimensions or more.
+        distribution: ``uniform``, ``global``, ``erk`` or a function, as in `redense.Recipe`.
 
     >>> net = torch.nn.Linear(2, 1)
     >>> with torch.no_grad():

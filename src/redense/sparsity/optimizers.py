@@ -20,6 +20,8 @@ from redense.sparsity.parameters import is_a
 WRAPPERS = {
     "accelerate.optimizer:AcceleratedOptimizer": "optimizer",
     "lightning.pytorch.core.optimizer:LightningOptimizer": "_optimizer",
+    "lightning.fabric.wrappers:_FabricOptimizer": "_optimizer",
+    "lightning_fabric.wrappers:_FabricOptimizer": "_optimizer",
     "pytorch_lightning.core.optimizer:LightningOptimizer": "_optimizer",
     "opacus.optimizers.optimizer:DPOptimizer": "original_optimizer",
     "timm.optim.lookahead:Lookahead": "_base_optimizer",

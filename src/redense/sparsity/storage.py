@@ -83,9 +83,15 @@ def save_sparse(model: nn.Module | Annotated[Mapping[str, torch.Tensor], CHECKED
 
 @validated(ModelError)
 def load_sparse(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a file of `save_sparse`: a state_dict with the same bits, for the model's own ``load_state_dict``.
+    """Read the file `path` of `save_sparse`: a state_dict with the same bits, for the model's ``load_state_dict``.
 
     Raises `ModelError` when the file is missing, damaged or of another kind.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "sparse.safetensors"
+    >>> save_sparse({"weight": torch.eye(3)}, path)
+    >>> load_sparse(path)["weight"].trace().item()
+    3.0
     """
     stored, metadata = _read(Path(path))
     state = {name: tensor for name, tensor in stored.items() if not name.startswith(PREFIXES)}

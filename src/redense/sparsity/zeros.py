@@ -21,9 +21,10 @@ def measure_sparsity(
     preset: Preset = "default",
     include: Iterable[Match] | Match = (),
 ) -> float:
-    """Return the fraction of exact zeros among the weights that pruning applies to, in [0, 1].
+    """Return the fraction of exact zeros among the weights of a model that pruning applies to, in [0, 1].
 
-    Sharded weights are counted on all processes.
+    Which these are, `exclude`, `preset` and `include` say as in `redense.choose_masks`. Sharded weights are
+    counted on all processes.
 
     >>> net = torch.nn.Linear(2, 2)
     >>> with torch.no_grad():

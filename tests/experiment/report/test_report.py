@@ -4,14 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from redense.experiment.recipe import Recipe
 from redense.experiment.report.comparisons import comparisons_table
-from redense.experiment.report.figures import colour, save_table_figure
+from redense.experiment.report.figures import save_table_figure, style, table_figure
 from redense.experiment.report.published import published
 from redense.experiment.report.table import plain_table, results_table
-from redense.experiment.report.traces import save_results_traces
+from redense.experiment.report.traces import results_traces, save_results_traces, spread, thinned
 from redense.experiment.results import Results, Row
 from redense.methods import CONTROLS, METHODS
 from redense.phases import Phase, dense, sparse
@@ -80,9 +82,54 @@ def test_the_figure_is_drawn(tmp_path, seeds):
     assert [path.name for path in tmp_path.iterdir()] == ["table.png"]
 
 
-def test_traces_are_drawn_a_panel_a_sparsity(tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr("redense.experiment.report.traces.write_png", lambda path, figure: figures.append(figure))
+@pytest.mark.parametrize("sparsities", [(0.3,), (0.5, 0.52, 0.9)])
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_everything_has_its_interval_at_its_sparsity_and_nothing_covers_another(seeds, sparsities):
+    """Also with one sparsity and one seed; the dense phase and controls stand beside, with names of their own."""
+    longer = Phase("control", 10, 0.1, None, 1, "control-longer", "redense")
+    kinds = [("dense", None), *((kind, sparsity) for sparsity in sparsities for kind in ("sparse", "redense"))]
+    rows = [row(*kind, seed, test=0.9 - 0.01 * seed) for seed in seeds for kind in kinds]
+    rows += [dataclasses.replace(one, phase=longer) for one in rows if one.phase.kind == "dense"]
+    recipe = dataclasses.replace(FASHION, seeds=seeds, sparsities=sparsities)
+    figure = table_figure(Results(recipe, 60_000, 10_000, tuple(rows)))
+    for axes in figure.axes:
+        bars = [tuple(segment) for one in axes.containers for segment in one.lines[2][0].get_segments()]
+        assert len(bars) == len(kinds) + 1
+        assert all(low < high for (_, low), (_, high) in bars)
+        places = sorted(x for (x, _), _ in bars)
+        gap = min(np.diff(sorted(100 * np.array(sparsities))), default=10)
+        assert min(np.diff(places)) > gap / 7
+        assert all(min(abs(x - 100 * sparsity) for sparsity in sparsities) < gap / 2 for x in places[:-2])
+        assert np.ptp(axes.get_ylim()) >= 2
+        names = [label.get_text() for label in axes.get_xticklabels()]
+        assert names[len(sparsities) :] == ["dense", "control-\nlonger"]
+
+
+def test_phases_are_told_by_line_and_marker_too():
+    every = [row("dense", None), row("sparse", 0.3), row("redense", 0.3)]
+    phases = [one.phase for one in every]
+    phases += [Phase("control", 10, 0.1, None, 1, f"control-{name}", "redense") for name in ("longer", "llr")]
+    for part in ("colour", "line", "marker"):
+        assert len({getattr(style(phase), part) for phase in phases}) == len(phases)
+
+
+def test_traces_are_thinned_and_keep_their_ends():
+    points = np.arange(400.0).reshape(200, 2)
+    assert len(thinned(points)) == 12
+    np.testing.assert_array_equal(thinned(points)[[0, -1]], points[[0, -1]])
+    np.testing.assert_array_equal(thinned(points[:3]), points[:3])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=13))
+def test_labels_are_apart_inside_and_in_order(heights):
+    heights = sorted(heights)
+    found = spread(heights, 0.07)
+    assert np.all(np.diff(found) > 0.0699)
+    assert min(found) > 0.01
+    assert max(found) < 0.99
+
+
+def test_traces_are_drawn_a_panel_a_sparsity(tmp_path):
     history = ((0.8, 0.51), (0.9, 0.52))
     phases = (*ONE_SEED.rows, row("sparse", 0.5), row("redense", 0.5))
     rows = tuple(dataclasses.replace(each, seed=seed, history=history) for seed in (0, 1) for each in phases)
@@ -93,7 +140,7 @@ def test_traces_are_drawn_a_panel_a_sparsity(tmp_path, monkeypatch):
     recipe = dataclasses.replace(FASHION, seeds=(0, 1), sparsities=(0.3, 0.5))
     results = Results(recipe, 60_000, 10_000, (*rows, *longer)).compared()
     save_results_traces(results, tmp_path / "traces.png")
-    (figure,) = figures
+    figure = results_traces(results)
     drawn = {axes.get_title(): len(axes.lines) for axes in figure.axes if axes.get_visible()}
     assert drawn == {f"sparsity {percent}%": 4 for percent in (30, 50)}  # dense, sparse, re-dense, the control
     found = [(one.second.label, one.first.label) for one in results.at_equal_accuracy]
@@ -138,9 +185,9 @@ def test_every_phase_of_every_method_and_control_has_a_colour_of_its_own():
         every = {phase.series: phase for phase in phases}
         for name in method.controls:
             every |= {phase.series: phase for phase in CONTROLS[name].phases(phases)}
-        assert len({colour(phase) for phase in every.values()}) == len(every) == len(set(map(str, every)))
+        assert len({style(phase) for phase in every.values()}) == len(every) == len(set(map(str, every)))
         rows = tuple(dataclasses.replace(ONE_SEED.rows[0], phase=phase) for phase in every.values())
-        assert all(Phase.from_columns(row.to_mapping()) == row.phase for row in rows)
+        assert all(Phase.from_columns(row.to_mapping())[0] == row.phase for row in rows)
 
 
 def test_another_method_has_no_published_numbers(monkeypatch):

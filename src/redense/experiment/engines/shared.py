@@ -56,7 +56,7 @@ class SharedDataset:
 def attach(descriptor: int, description: Mapping[str, Any]) -> Dataset:
     """Map a `SharedDataset` that another process has written; pages are shared until somebody writes to them."""
     mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
-    arrays = {name: _view(mapped, **place) for name, place in description["arrays"].items()}
+    arrays: dict[str, Any] = {name: _view(mapped, **place) for name, place in description["arrays"].items()}
     return Dataset(name=description["name"], num_classes=description["num_classes"], **arrays)
 
 

@@ -2,105 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from redense.experiment.report.charts import Estimate, inference_estimate, look, test_estimate
 from redense.files.writing import write_png
-from redense.methods import CONTROLS, control_of
 from redense.metrics import balanced_accuracy_of_noise
-from redense.metrics.spread import Spread
 from redense.phases import NAMES, Phase
+from redense.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-    from redense.experiment.results import Results, Row
-
-COLOURS = {"dense": "#444444", "sparse": "#d95f02", "redense": "#1b6ca8"}
-"""By kind of phase, but for controls."""
-CONTROL_COLOURS = ("#2a9d5c", "#9b59b6", "#a0522d", "#008b8b")
-"""Of controls, in the order of their table."""
+    from redense.experiment.results import Results
 
 
-def colour(phase: Phase) -> str:
-    """Return the colour in which a phase is drawn in all pictures."""
-    if phase.kind != "control":
-        return COLOURS[phase.kind]
-    return CONTROL_COLOURS[list(CONTROLS.values()).index(control_of(phase)) % len(CONTROL_COLOURS)]
+class Style(NamedTuple):
+    """How a phase is drawn in all pictures: told by line and marker too, not by colour alone."""
+
+    colour: str
+    line: str | tuple[int, tuple[int, ...]]
+    marker: str
+
+
+STYLES = (
+    Style("#444444", "--", "s"),  # dense
+    Style("#d95f02", ":", "v"),  # sparse
+    Style("#1b6ca8", "-", "o"),  # re-dense
+    Style("#2a9d5c", "-.", "D"),  # controls, in the order of their table
+    Style("#9b59b6", (0, (8, 2)), "^"),
+    Style("#a0522d", (0, (4, 1, 1, 1, 1, 1)), "P"),
+    Style("#008b8b", (0, (1, 3)), "X"),
+)
+LEAST_SPAN = 2.0
+"""Points of accuracy that an axis shows at least: less would make noise look like a difference."""
+GAP = 10.0
+"""Between sparsities, in percent, where there is one alone."""
+
+
+def style(phase: Phase) -> Style:
+    """Return the style in which a phase is drawn in all pictures."""
+    return STYLES[look(phase) % len(STYLES)]
 
 
 def save_table_figure(results: Results, path: Path) -> None:
-    """Draw test and inference accuracy against sparsity, sparse and re-dense as points, dense and controls as lines.
+    """Draw `table_figure` as a PNG."""
+    write_png(path, table_figure(results))
 
-    Bars are standard deviations over seeds; with one seed, inference accuracy has its 95% interval and test
-    accuracy none. Of several rounds the last is drawn.
+
+def table_figure(results: Results) -> Figure:
+    """Draw test and inference accuracy, all with 95% intervals, against sparsity.
+
+    Sparse and re-dense are points beside each other at their sparsity; the dense phase and controls, which have none,
+    stand to the right, with a line to compare with. Of several rounds the last is drawn, of a control the end of its
+    budget.
     """
     from matplotlib.figure import Figure
 
+    groups = results.shown()
     figure = Figure(figsize=(9, 3.8), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
-    _panel(left, results, "test_accuracy", "test accuracy, %")
-    _panel(right, results, "inference_accuracy", "membership-inference accuracy, %")
+    tested = {group[0].phase: test_estimate(group, results.nonmembers) for group in groups}
+    _panel(left, results, tested, "test accuracy, %")
+    _panel(right, results, {group[0].phase: inference_estimate(group) for group in groups}, "inference accuracy, %")
     noise = 100 * balanced_accuracy_of_noise(results.members, results.nonmembers)
-    right.axhline(noise, color="#999999", linestyle=":", linewidth=1.2)
+    right.axhline(noise, color="#777777", linestyle=(0, (1, 1)), linewidth=1.2)
     along = right.get_yaxis_transform()
-    right.text(0.99, noise, "pure noise", transform=along, ha="right", va="bottom", fontsize=9, color="#777777")
+    right.text(0.01, noise, "pure noise", transform=along, ha="left", va="bottom", fontsize=8, color="#555555")
+    _span(left, [])
+    _span(right, [noise])
     left.legend(frameon=False, fontsize=9)
     seeds = len(results.recipe.seeds)
-    bars = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed, bars: 95% interval"
-    figure.suptitle(f"{results.recipe.data}: {bars}", fontsize=11)
-    write_png(path, figure)
+    over = f"mean over {seeds} seeds, bars: its 95% interval" if seeds > 1 else "one seed, bars: 95% interval"
+    figure.suptitle(f"{results.recipe.data}: {over}", fontsize=11, parse_math=False)
+    return figure
 
 
-def _panel(axes: Axes, results: Results, name: str, label: str) -> None:
-    groups = results.shown()
-    final = results.recipe.final_phase
-    for group in groups:
-        # of a control, the end of its budget: what the last phase is to be compared with
-        phase = group[0].phase
-        if phase.kind == "dense" or (phase.beside == final.kind and phase.round == final.round):
-            _line(axes, group, name)
-    pruned = dict.fromkeys(group[0].phase.kind for group in groups if group[0].phase.sparsity is not None)
+def _panel(axes: Axes, results: Results, estimates: Mapping[Phase, Estimate], label: str) -> None:
+    """Draw the phases that have a sparsity where they belong, the others as columns to the right."""
+    sparsities = sorted(100 * sparsity for sparsity in results.recipe.sparsities)
+    gap = min((second - first for first, second in pairwise(sparsities)), default=GAP)
+    pruned = list(dict.fromkeys(phase.kind for phase in estimates if phase.sparsity is not None))
     for place, kind in enumerate(pruned):
-        shift = 0.8 * place - 0.4 * (len(pruned) - 1)  # beside each other, so that bars do not cover each other
-        of_kind = [group for group in groups if group[0].phase.kind == kind]
-        in_order = sorted(of_kind, key=lambda group: group[0].phase.round)
-        latest = {group[0].phase.sparsity or 0.0: group for group in in_order}
-        points = [(100 * sparsity + shift, *_estimate(group, name)) for sparsity, group in sorted(latest.items())]
-        x, y, below, above = zip(*points, strict=True)
-        axes.errorbar(
-            x,
-            y,
-            yerr=[below, above],
-            fmt="o-",
-            color=COLOURS[kind],
-            capsize=3,
-            linewidth=1.5,
-            label=NAMES[kind],
+        in_order = sorted((phase for phase in estimates if phase.kind == kind), key=lambda phase: phase.round)
+        latest = {100 * (phase.sparsity or 0.0): phase for phase in in_order}
+        shift = min(gap, 2 * GAP) / 6 * (place - (len(pruned) - 1) / 2)  # so that no bar covers another
+        at = sorted(latest)
+        points = [estimates[latest[sparsity]] for sparsity in at]
+        _points(axes, [sparsity + shift for sparsity in at], points, style(latest[at[0]]), NAMES[kind], joined=True)
+    levels = [phase for phase in estimates if phase.kind == "dense" or results.recipe.is_beside_final(phase)]
+    column = max(sparsities[-1] - sparsities[0], 2 * GAP) / 4
+    ticks = {sparsity: percent(sparsity / 100) for sparsity in sparsities}
+    for place, phase in enumerate(levels, 1):
+        x = sparsities[-1] + place * column
+        ticks[x] = phase.series.replace("-", "-\n", 1)
+        drawn = style(phase)
+        value = float(estimates[phase][0])
+        axes.plot(
+            [sparsities[0] - gap / 4, x],
+            [value, value],
+            color=drawn.colour,
+            linestyle=drawn.line,
+            linewidth=1,
+            alpha=0.6,
         )
-    axes.set_xlabel("sparsity, %")
+        _points(axes, [x], [estimates[phase]], drawn, "")
+    axes.set_xticks(list(ticks), list(ticks.values()), fontsize=7.5)
+    axes.set_xlim(sparsities[0] - max(gap, column) / 2, max(ticks) + column / 2)
+    axes.set_xlabel("sparsity, and what has none" if levels else "sparsity")
     axes.set_ylabel(label)
-    axes.set_xticks([100 * sparsity for sparsity in results.recipe.sparsities])
-    axes.grid(alpha=0.25)
+    axes.grid(alpha=0.25, axis="y")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _line(axes: Axes, group: Sequence[Row], name: str) -> None:
-    value, below, above = _estimate(group, name)
-    phase = group[0].phase
-    linestyle = "--" if phase.kind == "dense" else "-."
-    axes.axhline(value, color=colour(phase), linestyle=linestyle, linewidth=1.2, label=phase.series)
-    if phase.kind == "dense" and (below or above):  # more bands than one would hide each other
-        axes.axhspan(value - below, value + above, color=colour(phase), alpha=0.1, linewidth=0)
+def _points(axes: Axes, x: list[float], points: list[Estimate], drawn: Style, label: str, joined: bool = False) -> None:
+    """Draw figures with their intervals, where they have one."""
+    values = [value for value, _ in points]
+    ends = [interval or (value, value) for value, interval in points]
+    bars = (
+        [value - low for value, (low, _) in zip(values, ends, strict=True)],
+        [high - value for value, (_, high) in zip(values, ends, strict=True)],
+    )
+    axes.errorbar(
+        x,
+        values,
+        # the best accuracy of all may lie outside an interval for the mean
+        yerr=[[max(0.0, reach) for reach in side] for side in bars],
+        marker=drawn.marker,
+        linestyle=drawn.line if joined else "none",
+        color=drawn.colour,
+        markersize=5,
+        capsize=3,
+        linewidth=1.4,
+        label=label or "_nolegend_",
+    )
 
 
-def _estimate(group: Sequence[Row], name: str) -> tuple[float, float, float]:
-    """Return a group's value in percent and how far its bar reaches below and above."""
-    spread = Spread.of(100 * getattr(row, name) for row in group)
-    if spread.deviation is not None:
-        return spread.mean, spread.deviation, spread.deviation
-    if name != "inference_accuracy":
-        return spread.mean, 0.0, 0.0
-    low, high = (100 * end for end in group[0].inference_interval)
-    return spread.mean, spread.mean - low, high - spread.mean
+def _span(axes: Axes, also: list[float]) -> None:
+    """Show at least so many points, and what has to be seen beside the data."""
+    low, high = axes.get_ylim()
+    low, high = min([low, *(value - 0.1 for value in also)]), max([high, *also])
+    room = max(0.0, LEAST_SPAN - (high - low)) / 2
+    axes.set_ylim(low - room, min(high + room, 100.4))

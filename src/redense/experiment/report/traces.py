@@ -9,72 +9,164 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from redense.experiment.equal_accuracy import Trace
-from redense.experiment.report.figures import colour
+from redense.experiment.equal_accuracy import Trace, mean_points
+from redense.experiment.report.figures import style
 from redense.files.writing import write_png
-from redense.phases import Phase
+from redense.phases import NAMES, Phase
 from redense.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from redense.experiment.results import Results
 
 PANELS_IN_A_ROW = 2
+MOST_POINTS = 12
+"""Epochs of a trace that are drawn, the first and the last among them: with more, noise hides the way."""
+LEAST_APART = 0.07
+"""Of the height of a panel, between labels."""
 Points = npt.NDArray[np.float64]
 """(test accuracy, inference accuracy) in percent after each epoch, [epochs, 2]."""
 
 
 def save_results_traces(results: Results, path: Path) -> None:
+    """Draw `results_traces` as a PNG."""
+    write_png(path, results_traces(results))
+
+
+def results_traces(results: Results) -> Figure:
     """Draw a panel a sparsity, with the dense phase and the controls in each."""
-    traces = [(row.phase, Trace(row.history, results.nonmembers)) for row in results.rows]
+    traces = [(row.phase, Trace(row.history, results.nonmembers)) for row in results.rows if row.history]
     panels = {
         f"sparsity {percent(sparsity)}": [
             (phase, trace) for phase, trace in traces if phase.sparsity is None or phase.sparsity == sparsity
         ]
         for sparsity in results.recipe.sparsities
     }
-    save_traces_figure(panels, path)
+    return traces_figure(panels)
 
 
 def save_traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]], path: Path) -> None:
+    """Draw `traces_figure` as a PNG."""
+    write_png(path, traces_figure(panels))
+
+
+def traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]]) -> Figure:
     """Draw panels, by title, of phases with their traces, one for each seed."""
     from matplotlib.figure import Figure
 
     columns = min(PANELS_IN_A_ROW, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(1 + 4.6 * columns, 0.4 + 4 * rows), dpi=150, layout="constrained")
+    figure = Figure(figsize=(1 + 5 * columns, 0.7 + 4 * rows), dpi=150, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in axes[len(panels) :]:
         panel.set_visible(False)
     for panel, (title, traces) in zip(axes, panels.items(), strict=False):
         _draw(panel, traces)
         panel.set_title(title, fontsize=11)
-    axes[0].legend(frameon=False, fontsize=9)
-    write_png(path, figure)
+    several = any(len(traces) > len({phase for phase, _ in traces}) for traces in panels.values())
+    points = "A point an epoch, the mean over seeds; small dots: where each ends." if several else "A point an epoch."
+    figure.supxlabel(f"{points} Open: the first epoch. Filled: the last. Higher gives more away.", fontsize=9)
+    return figure
+
+
+def thinned(points: Points) -> Points:
+    """Keep at most `MOST_POINTS` epochs, evenly spaced, the first and the last among them.
+
+    >>> thinned(np.arange(200.0).reshape(100, 2))[[0, -1], 0].tolist()
+    [0.0, 198.0]
+    """
+    kept = np.unique(np.linspace(0, len(points) - 1, min(MOST_POINTS, len(points))).round().astype(int))
+    found: Points = points[kept]
+    return found
 
 
 def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
-    """Draw each phase's mean over seeds as a line, and every seed's epochs as faint points behind it."""
-    by_phase: dict[Phase, list[Points]] = {}
+    """Draw each phase's mean over seeds as a line with its start, direction and end, and where every seed ends."""
+    by_phase: dict[Phase, list[Trace]] = {}
     for phase, trace in traces:
-        by_phase.setdefault(phase, []).append(100 * np.array(trace.points))
-    labelled = set()
-    for phase, seeds in by_phase.items():
-        # phases are whole or not there, so all seeds have the same epochs
-        mean = np.mean(seeds, axis=0)
-        if len(seeds) > 1:
-            every = np.concatenate(seeds)
-            axes.scatter(every[:, 0], every[:, 1], color=colour(phase), s=5, alpha=0.25, linewidths=0)
-        label = None if phase.series in labelled else phase.series
-        labelled.add(phase.series)
-        axes.plot(mean[:, 0], mean[:, 1], "o-", color=colour(phase), markersize=3.5, linewidth=1.0, label=label)
-    later = [seeds for phase, seeds in by_phase.items() if phase.kind != "dense"]
-    if later:  # the first epochs of all would take most of the room
-        x, y = np.concatenate([points for seeds in later for points in seeds]).T
-        axes.set_xlim(x.min() - 0.1 * np.ptp(x) - 0.05, x.max() + 0.05 * np.ptp(x) + 0.05)
-        axes.set_ylim(y.min() - 0.2 * np.ptp(y) - 0.05, y.max() + 0.05 * np.ptp(y) + 0.05)
+        by_phase.setdefault(phase, []).append(trace)
+    means = {phase: thinned(100 * mean_points(seeds)) for phase, seeds in by_phase.items()}
+    for phase, mean in means.items():
+        colour, line, marker = style(phase)
+        axes.plot(mean[:, 0], mean[:, 1], linestyle=line, color=colour, linewidth=1.3, label=phase.series)
+        if len(mean) > 1:
+            axes.scatter(mean[0, 0], mean[0, 1], marker=marker, s=36, facecolor="white", edgecolor=colour, zorder=3)
+            _arrow(axes, mean, colour)
+        axes.scatter(mean[-1, 0], mean[-1, 1], marker=marker, s=48, color=colour, zorder=4)
+        if len(by_phase[phase]) > 1:
+            x, y = 100 * np.array([seed.points[-1] for seed in by_phase[phase]]).T
+            axes.scatter(x, y, color=colour, s=5, alpha=0.5, linewidths=0)
     axes.set_xlabel("test accuracy, %")
     axes.set_ylabel("inference accuracy, %")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+    if means:
+        _room(axes, means)
+        _labels(axes, means)
+
+
+def _arrow(axes: Axes, mean: Points, colour: str) -> None:
+    """Show the direction in the longest step."""
+    step = int(np.abs(np.diff(mean, axis=0)).sum(1).argmax())
+    start, end = mean[step], mean[step + 1]
+    arrow = {"arrowstyle": "-|>", "color": colour, "lw": 0, "mutation_scale": 11}
+    axes.annotate("", start + 0.62 * (end - start), start + 0.38 * (end - start), arrowprops=arrow)
+
+
+def _room(axes: Axes, means: Mapping[Phase, Points]) -> None:
+    """Leave room for all but the first phase's epochs, which would take most of it; its last is always there."""
+    later = [points for phase, points in means.items() if phase.kind != "dense"]
+    first = [points[-1:] for phase, points in means.items() if phase.kind == "dense"]
+    x, y = np.concatenate([*later, *first] if later else list(means.values())).T
+    across, up = np.ptp(x) + 0.2, np.ptp(y) + 0.2
+    axes.set_xlim(x.min() - 0.08 * across, x.max() + 0.45 * across)
+    axes.set_ylim(y.min() - 0.12 * up, y.max() + 0.1 * up)
+
+
+def _labels(axes: Axes, means: Mapping[Phase, Points]) -> None:
+    """Name each phase beside its end, in a column where no two names cover each other; of several rounds the last."""
+    low, high = axes.get_ylim()
+    latest = {(phase.series, phase.beside): phase for phase in sorted(means, key=lambda phase: phase.round)}
+    ends = sorted(
+        ((float((means[phase][-1, 1] - low) / (high - low)), phase) for phase in latest.values()),
+        key=lambda end: end[0],
+    )
+    heights = spread([height for height, _ in ends], LEAST_APART)
+    for height, (_, phase) in zip(heights, ends, strict=True):
+        colour = style(phase).colour
+        axes.annotate(
+            _name(phase),
+            means[phase][-1],
+            (0.73, height),
+            textcoords="axes fraction",
+            fontsize=8,
+            color=colour,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.5, "shrinkB": 4},
+        )
+
+
+def _name(phase: Phase) -> str:
+    return f"{phase.series.removeprefix('control-')} beside {NAMES[phase.beside]}" if phase.beside else phase.series
+
+
+def spread(heights: Sequence[float], apart: float) -> list[float]:
+    """Move ascending heights in [0, 1] apart, as little as need be.
+
+    >>> [round(height, 2) for height in spread([0.5, 0.51, 0.9], 0.1)]
+    [0.46, 0.56, 0.9]
+    """
+    groups: list[list[float]] = []
+    for height in heights:
+        groups.append([height])
+        while len(groups) > 1 and _starts(groups[-1], apart) < _starts(groups[-2], apart) + apart * len(groups[-2]):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [_starts(group, apart) + apart * place for group in groups for place in range(len(group))]
+
+
+def _starts(group: Sequence[float], apart: float) -> float:
+    middle = sum(group) / len(group)
+    half = apart * (len(group) - 1) / 2
+    return min(max(middle - half, 0.02), 0.98 - 2 * half)

@@ -1,0 +1,42 @@
+"""Draw the pictures of `docs/images/` anew from the results that `docs/results/` holds; nothing is trained.
+
+    python benchmarks/pictures.py [FOLDER]
+
+Writes into docs/images, or into FOLDER. ROC curves are drawn from the curves that audits leave behind
+(audit-NAME-curves.json, see audit_results.py), where they are there. The picture of `redense.sensitivity` is that of
+examples/sensitivity.py, which trains.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from redense import Results
+from redense.experiment.report.figures import save_table_figure
+from redense.experiment.report.traces import save_results_traces
+
+DOCS = Path(__file__).parents[1] / "docs"
+TABLES = {
+    "fashion-mnist": "fashion-mnist",
+    "dsd-against-control-fashion-mnist": "dsd-against-control-fashion-mnist",
+}
+"""Pictures of test and inference accuracy against sparsity, and the results that they show."""
+TRACES = {
+    "accuracy-leakage-fashion-mnist": "dsd-against-control-fashion-mnist",
+    "accuracy-leakage-location30": "dsd-against-control-location30",
+}
+"""Pictures of inference against test accuracy, epoch by epoch."""
+
+
+def main(folder: Path) -> None:
+    """Draw all pictures into a folder, and name them."""
+    for pictures, save in ((TABLES, save_table_figure), (TRACES, save_results_traces)):
+        for name, source in pictures.items():
+            results = Results.from_json((DOCS / "results" / f"{source}.json").read_text())
+            save(results, folder / f"{name}.png")
+            print(folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else DOCS / "images")

@@ -1,0 +1,145 @@
+"""What experiment trackers are told: the real ones behind a mark, a listening one in every run of the tests."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+
+import redense
+from redense.experiment import tracking
+from redense.experiment.found import find
+from redense.experiment.resources import Resources, TrackerName
+from redense.experiment.tracking import TRACKERS, Tracker, record_of
+
+EXPECTED_CURVE = "re-dense-30/seed-0/test-accuracy-by-epoch"
+
+
+@pytest.fixture
+def folder(undisturbed, tmp_path, monkeypatch):
+    """A copy of a finished run, to which the same command adds nothing but what trackers are told."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(undisturbed, tmp_path / "run")
+
+
+def listen(monkeypatch, tell, module="json"):
+    monkeypatch.setitem(TRACKERS, "mlflow", Tracker(module, tell))
+
+
+def test_the_table_and_the_setting_name_the_same_trackers():
+    assert set(TRACKERS) == set(get_args(TrackerName))
+
+
+def test_trackers_are_told_all_of_a_run_and_nothing_of_an_example(audited_run, audited_recipe, tmp_path, monkeypatch):
+    folder = shutil.copytree(audited_run[0], tmp_path / "run")
+    told = []
+    listen(monkeypatch, lambda record, _: told.append((record, record.report.read_text())))
+    redense.experiment.page.write_report([folder], show_examples=True)
+    redense.run(audited_recipe, folder, workers=0, track=["mlflow"])
+    ((record, page),) = told
+    assert record.parameters == json.loads((folder / "results.json").read_text())["recipe"]
+    found = find(folder)
+    for row in found.results.rows:
+        values = [value for name, value in record.metrics.items() if name.endswith("/test-accuracy")]
+        assert row.test_accuracy in values
+        assert tuple(accuracy for accuracy, _ in row.history) in record.curves.values()
+    assert len(record.metrics) == 4 * len(found.results.rows) + 2 * sum(len(one.result.attacks) for one in found.audits)
+    assert all(
+        set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-/") for name in record.metrics
+    )
+    assert "<html" in page
+    assert "data:image/png" not in page
+    assert not record.report.exists(), "it was told, and lies in the run"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no server\nhere"), SystemExit(3), ImportError("half installed")])
+def test_a_tracker_that_fails_never_stops_a_run(error, recipe, folder, monkeypatch):
+    def fail(_record, _folder):
+        raise error
+
+    listen(monkeypatch, fail)
+    with pytest.warns(UserWarning, match=rf"track: mlflow raised {type(error).__name__}: .*; the run is complete"):
+        results = redense.run(recipe, folder, workers=0, track=("mlflow",))
+    assert results == redense.Results.load(folder)
+
+
+def test_one_that_is_not_installed_is_named_before_anything_is_trained(recipe, tmp_path, monkeypatch):
+    listen(monkeypatch, print, module="no_such_module_anywhere")
+    with pytest.raises(redense.RedenseError, match=r"track: mlflow is not installed; pip install 'redense\[mlflow\]'"):
+        redense.run(recipe, tmp_path / "run", workers=0, track=("mlflow",))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [("mlflow", "expected a list"), (["neptune"], "expected some of mlflow")]
+)
+def test_trackers_that_do_not_exist(given, message):
+    with pytest.raises(redense.RedenseError, match=f"track: got .*{message}"):
+        Resources(track=given)
+
+
+def test_they_are_imported_only_when_used():
+    code = (
+        "import sys, redense.experiment.run, redense.commands.run; "
+        "sys.exit(bool({'redense.experiment.tracking', 'mlflow', 'wandb', 'tensorboard'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.trackers
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_in_its_own_database(recipe, folder, monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    results = redense.run(recipe, folder, workers=0, track=["mlflow"])
+    assert (folder.parent / "mlflow.db").exists(), "SQLite, its default"
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    (told,) = client.search_runs([client.get_experiment_by_name("redense").experiment_id])
+    assert told.info.status == "FINISHED"
+    assert told.data.params["sparsities"] == "[0.3, 0.9]"
+    record = record_of(find(folder), folder / "report.html")
+    assert {name: told.data.metrics[name] for name in record.metrics} == pytest.approx(dict(record.metrics))
+    curve = client.get_metric_history(told.info.run_id, EXPECTED_CURVE)
+    row = next(row for row in results.rows if row.phase.label == "re-dense 30%")
+    assert [(one.step, one.value) for one in curve] == [(1, row.history[0][0]), (2, row.history[1][0])]
+    assert [artifact.path for artifact in client.list_artifacts(told.info.run_id)] == ["report.html"]
+
+
+@pytest.mark.trackers
+@pytest.mark.filterwarnings("ignore")
+def test_tensorboards_files_are_read_back(recipe, folder):
+    for _ in range(2):  # the second time, it is written anew
+        redense.run(recipe, folder, workers=0, track=["tensorboard"])
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    record = record_of(find(folder), folder / "report.html")
+    assert set(events.Tags()["scalars"]) == {*record.curves, *record.metrics}
+    found = [(one.step, one.value) for one in events.Scalars(EXPECTED_CURVE)]
+    assert found == [(epoch, pytest.approx(value)) for epoch, value in enumerate(record.curves[EXPECTED_CURVE], 1)]
+    assert (folder / "tensorboard" / "report.html").read_text().startswith("<!doctype html>")
+    assert events.Tags()["tensors"] == ["recipe/text_summary"]
+
+
+@pytest.mark.trackers
+@pytest.mark.filterwarnings("ignore")
+def test_weights_and_biases_offline(recipe, folder, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    told = []
+    real = TRACKERS["wandb"]
+    monkeypatch.setitem(
+        TRACKERS, "wandb", dataclasses.replace(real, tell=lambda *given: told.append(real.tell(*given)))
+    )
+    redense.run(recipe, folder, workers=0, track=["wandb"])
+    assert told == [None], "it did not raise"
+    (kept,) = folder.glob("wandb/offline-run-*/*.wandb")
+    content = kept.read_bytes()
+    assert EXPECTED_CURVE.encode() in content
+    assert b"report.html" in content
+    assert tracking.PROJECT.encode() in content
