@@ -81,7 +81,7 @@ def test_a_recipe_file_and_flags_over_it(npz, tmp_path, capsys):
 BAD = [
     (["--sparsities", "-0.1"], "sparsities: got -0.1"),
     (["--sparsities", "1"], "sparsities: got 1"),
-    (["--sparsities", "nan"], "sparsities: got nan"),
+    (["--sparsities", "nan"], "sparsities[0]: got nan"),
     (["--sparsities", "0.3", "0.3"], "got 0.3 twice"),
     (["--sparsities"], "sparsities: got none"),
     (["--epochs", "1", "0", "1"], "at least 1 sparse and re-dense"),

@@ -230,7 +230,7 @@ def test_bad_lists_change_nothing(changes, message):
         (lambda: P.dense(True), "epochs: got True"),
         (lambda: P.sparse(1.5, 0.5), "epochs: got 1.5"),
         (lambda: P.sparse(1, 1.0), "sparsity: got 1.0; expected a fraction"),
-        (lambda: P.sparse(1, 0.5, masks="chance"), "masks: got 'chance'; expected random or gradual, or None"),
+        (lambda: P.sparse(1, 0.5, masks="chance"), "masks: got 'chance'; expected one of random, gradual"),
         (lambda: P.sparse(1, 0.5, masks="radnom"), "did you mean 'random'"),
         (lambda: P.dense(1, 0.0), "rate: got 0.0; expected a finite factor above 0, or a pair of them"),
         (lambda: P.dense(1, (1.0, float("nan"))), "rate: got .1.0, nan."),

@@ -135,7 +135,7 @@ def test_embeddings_and_exclusions_stay_dense(include):
     [
         ({"epochs": (1, 1, 1)}, "the phases take 3 epochs, fit makes 5"),
         ({"epochs": (1, 1)}, r"epochs: got \(1, 1\); expected three integers"),
-        ({"rates": (1, 1, 0)}, r"rates: got \(1, 1, 0\); expected three finite"),
+        ({"rates": (1, 1, 0)}, r"rates: got \(1.0, 1.0, 0.0\); expected three finite"),
         ({"exclude": ["kern"]}, "exclude: the pattern 'kern' matches no kernel; expected one of"),
     ],
 )

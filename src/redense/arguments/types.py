@@ -15,6 +15,7 @@ from redense.arguments.rules import (
     Must,
 )
 from redense.arguments.words import Unfit, described, is_lazy, is_scalar, is_tensor, is_truth
+from redense.text import did_you_mean
 
 MOST = 2**63
 """Integers are smaller than that in size: those of files, seeds and arrays have 64 bits."""
@@ -35,7 +36,9 @@ def fit(kind: Any, value: Any) -> Any:
         return _annotated(arguments[0], kind.__metadata__, value)
     if origin is Literal:
         if not isinstance(value, str) or value not in arguments:
-            raise Unfit(f"one of {', '.join(map(str, arguments))}")
+            known = [each for each in arguments if isinstance(each, str)]
+            got = f"{value!r}{did_you_mean(value, known)}" if isinstance(value, str) else ""
+            raise Unfit(f"one of {', '.join(map(str, arguments))}", got)
         return value
     if origin in (typing.Union, types.UnionType):
         return _union(arguments, value)

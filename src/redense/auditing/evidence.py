@@ -80,7 +80,7 @@ class References:
     """
 
     signals: Signals
-    included: Annotated[Included, Numbers("[models, examples], True = trained on the example", truths=True)]
+    included: Annotated[Included, Numbers("[models, examples]", truths=True)]
     noisy: SampledAnswers | None = None
 
     def __post_init__(self) -> None:
