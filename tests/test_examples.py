@@ -12,7 +12,8 @@ import redense
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # the log says where things stood on its days, private modules included
-DOCUMENTS = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.name != "log.md"]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "frameworks").glob("*.md")])
+DOCUMENTS = [path for path in (ROOT / "README.md", *PAGES) if path.name != "log.md"]
 INTEGRATIONS = ("keras", "lightning", "transformers")
 
 SHOWS = {

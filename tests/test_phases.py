@@ -1,8 +1,10 @@
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redense.files.reading import Unfit
 from redense.methods import CONTROLS, dsd
 from redense.phases import Phase, running, total
 
@@ -32,4 +34,21 @@ def test_a_phase_survives_a_flat_row():
     for phase in (*dsd(0.5, (2, 1, 1), rounds=2), *CONTROLS["longer"].phases(dsd(0.0, (2, 1, 1)))):
         row = json.loads(json.dumps({**phase.to_columns(), "seed": 0}))
         assert row["phase"] == phase.kind
-        assert Phase.from_columns(row) == phase
+        assert Phase.from_columns({**row, "other": 1}) == (phase, {"seed": 0, "other": 1})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rate": float("nan")},
+        {"rate": float("inf")},
+        {"rate_end": -1.0},
+        {"epochs": -1},
+        {"sparsity": 5.0},
+        {"round": -1},
+    ],
+)
+def test_a_phase_that_cannot_be_is_not_read(wrong):
+    row = dsd(0.5, (2, 1, 1))[1].to_columns()
+    with pytest.raises(Unfit):
+        Phase.from_columns({**row, **wrong})

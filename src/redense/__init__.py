@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from redense.auditing.result import AuditResult as AuditResult
     from redense.auditing.settings import AuditSettings as AuditSettings
     from redense.dsd import DSD as DSD
+    from redense.errors import ArgumentError as ArgumentError
     from redense.errors import DataError as DataError
     from redense.errors import FolderError as FolderError
     from redense.errors import Interrupted as Interrupted
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from redense.errors import RecipeError as RecipeError
     from redense.errors import RedenseError as RedenseError
     from redense.errors import TrainingError as TrainingError
+    from redense.errors import UnknownName as UnknownName
     from redense.experiment.export import export as export
     from redense.experiment.export_settings import ExportSettings as ExportSettings
     from redense.experiment.recipe import Recipe as Recipe
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from redense.experiment.results import Results as Results
     from redense.experiment.results import Row as Row
     from redense.experiment.run import run as run
+    from redense.onnx import export_onnx as export_onnx
     from redense.phases import Phase as Phase
     from redense.signals import Signals as Signals
     from redense.signals import image_queries as image_queries
@@ -67,6 +70,7 @@ _MODULES = {
 }
 
 _HOMES = {
+    "ArgumentError": "redense.errors",
     "AuditResult": "redense.auditing.result",
     "AuditSettings": "redense.auditing.settings",
     "DSD": "redense.dsd",
@@ -88,10 +92,12 @@ _HOMES = {
     "Selection": "redense.sparsity.masks",
     "Signals": "redense.signals",
     "TrainingError": "redense.errors",
+    "UnknownName": "redense.errors",
     "audit": "redense.auditing.audit",
     "audit_evidence": "redense.auditing.audit",
     "choose_masks": "redense.sparsity.masks",
     "export": "redense.experiment.export",
+    "export_onnx": "redense.onnx",
     "image_queries": "redense.signals",
     "load_sparse": "redense.sparsity.storage",
     "magnitude_masks": "redense.sparsity.masks",

@@ -19,6 +19,16 @@ class RedenseError(Exception):
     exit_code = 2
 
 
+class ArgumentError(RedenseError, ValueError):
+    """An argument of a function is none that it can work with: correct the call."""
+
+
+class UnknownName(RedenseError, KeyError):
+    """Nothing has that name: choose one that the message lists."""
+
+    __str__ = Exception.__str__  # that of KeyError puts quotes around the message
+
+
 class RecipeError(RedenseError):
     """A setting is wrong: correct the recipe, the flag or the argument.
 

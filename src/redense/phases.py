@@ -6,12 +6,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
+from redense.arguments import Count, Must, Sparsity, called, validated
 from redense.errors import RecipeError
-from redense.files.reading import field, fields
-from redense.sparsity.checks import check_sparsity
+from redense.files.reading import Unfit, field, fields, mapping
 from redense.text import did_you_mean, percent
+
+__all__ = ["Phase", "dense", "sparse"]
 
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
 MaskChoice = Literal["random", "gradual"]
@@ -19,6 +21,7 @@ NAMES: dict[PhaseKind, str] = {"dense": "dense", "sparse": "sparse", "redense": 
 """Kinds of phases in a person's words."""
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Phase:
     """One phase of training.
@@ -40,6 +43,9 @@ class Phase:
     sparse phase chooses its mask: ``random`` by chance, ``gradual`` the smallest weights, little by little from none
     (Zhu & Gupta's cubic over the first three quarters); None as `redense.DSD` is told, by default the smallest at once.
 
+    `keeps` says, in runs of recipes, of which epoch the weights are kept: None of the last, ``best`` of the one that is
+    most accurate on validation examples.
+
     >>> Phase("redense", epochs=10, rate=0.1, sparsity=0.5, round=1).label
     're-dense 50%'
     """
@@ -53,8 +59,10 @@ class Phase:
     beside: PhaseKind | None = None
     rate_end: float | None = None
     masks: MaskChoice | None = None
+    keeps: Literal["best"] | None = None
 
-    def factor(self, since: int) -> float:
+    @validated(RecipeError)
+    def factor(self, since: Count) -> float:
         """Return the factor on the learning rate after `since` epochs (or steps) of the phase.
 
         As `torch.optim.lr_scheduler.CosineAnnealingLR` has it with a period of the phase's length: the first epoch has
@@ -102,22 +110,36 @@ class Phase:
         return {name: values["kind" if name == "phase" else name] for name in COLUMNS} | further
 
     @classmethod
-    def from_columns(cls, row: Mapping[str, Any]) -> Phase:
-        """Undo `to_columns`; other columns of the row are left alone. Raises `redense.files.reading.Unfit`."""
+    def from_columns(cls, row: Mapping[str, Any]) -> tuple[Phase, dict[str, Any]]:
+        """Part a flat row into its phase, as `to_columns` wrote it, and the other columns.
+
+        Raises `redense.files.reading.Unfit`.
+        """
+        mapping(row)
         given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
-        return fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        rates = [rate for rate in (phase.rate, phase.rate_end) if rate is not None]
+        if phase.epochs < 0 or phase.round < 0 or not all(0 <= rate < math.inf for rate in rates):
+            raise Unfit(f"got {phase.epochs} epochs, round {phase.round}, rates {rates}; expected finite ones from 0")
+        if phase.sparsity is not None and not 0 <= phase.sparsity < 1:
+            raise Unfit(f"sparsity: got {phase.sparsity:g}; expected a fraction from 0 (included) to 1 (excluded)")
+        return phase, {name: value for name, value in row.items() if name not in (*COLUMNS, *FURTHER)}
 
 
 COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")
 """What a phase is called in rows of JSON and CSV."""
-FURTHER = ("rate_end", "masks")
+FURTHER = ("rate_end", "masks", "keeps")
 """Columns of phases of which these are not None."""
 
 Rate = float | tuple[float, float]
 """A factor on the learning rate, or where it begins and where it ends, a cosine lying between them."""
+A_FACTOR = called("a finite factor above 0, or a pair of them (from, to) for a cosine")
+Factor = Annotated[Rate, A_FACTOR]
+Epochs = Annotated[int, Must(lambda epochs: epochs >= 1, "an integer of at least 1")]
 
 
-def dense(epochs: int, rate: Rate = 1.0) -> Phase:
+@validated(RecipeError)
+def dense(epochs: Epochs, rate: Factor = 1.0) -> Phase:
     """Make a phase without a mask; after a sparse phase the weights that were pruned start again from zero.
 
     Args:
@@ -131,10 +153,13 @@ def dense(epochs: int, rate: Rate = 1.0) -> Phase:
     0.1
     """
     begin, end = _rates(rate)
-    return Phase("dense", _length(epochs), begin, None, 0, rate_end=end)
+    return Phase("dense", epochs, begin, None, 0, rate_end=end)
 
 
-def sparse(epochs: int, sparsity: float | None = None, rate: Rate = 1.0, *, masks: MaskChoice | None = None) -> Phase:
+@validated(RecipeError)
+def sparse(
+    epochs: Epochs, sparsity: Sparsity | None = None, rate: Factor = 1.0, *, masks: MaskChoice | None = None
+) -> Phase:
     """Make a phase in which a share of the weights is held at zero.
 
     Args:
@@ -148,13 +173,8 @@ def sparse(epochs: int, sparsity: float | None = None, rate: Rate = 1.0, *, mask
     >>> sparse(5, 0.9).label
     'sparse 90%'
     """
-    if sparsity is not None:
-        check_sparsity("sparsity", sparsity)
-    if masks is not None and masks not in get_args(MaskChoice):
-        expected = f"{' or '.join(get_args(MaskChoice))}, or None for the smallest weights at once"
-        raise RecipeError(f"masks: got {masks!r}{did_you_mean(str(masks), get_args(MaskChoice))}; expected {expected}")
     begin, end = _rates(rate)
-    return Phase("sparse", _length(epochs), begin, sparsity, 1, rate_end=end, masks=masks)
+    return Phase("sparse", epochs, begin, sparsity, 1, rate_end=end, masks=masks)
 
 
 def to_table(phase: Phase) -> dict[str, Any]:
@@ -248,25 +268,13 @@ def _checked(phases: Sequence[Phase]) -> list[Phase]:
     return found
 
 
-def _length(epochs: int) -> int:
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-        raise RecipeError(f"epochs: got {epochs!r}; expected an integer of at least 1")
-    return epochs
-
-
 def _rates(rate: Rate) -> tuple[float, float | None]:
     """Return where a rate begins, and where it ends if it moves."""
-    ends = tuple(rate) if isinstance(rate, tuple | list) else (rate,)
-    if len(ends) not in (1, 2) or not all(_is_factor(end) for end in ends):
-        raise RecipeError(
-            f"rate: got {rate!r}; expected a finite factor above 0, or a pair of them (from, to) for a cosine"
-        )
-    begin, *end = map(float, ends)
+    ends = rate if isinstance(rate, tuple) else (rate,)
+    if not all(0 < end < math.inf for end in ends):
+        raise RecipeError(f"rate: got {rate!r}; expected {A_FACTOR.expected}")
+    begin, *end = ends
     return begin, end[0] if end else None
-
-
-def _is_factor(value: object) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < math.inf
 
 
 def total(phases: Sequence[Phase]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +13,20 @@ import torch
 from scipy.special import expit
 from torch import nn
 
+from redense.arguments import Count, Numbers, described, validated
 from redense.data.batches import as_input
+from redense.errors import DataError, ModelError
 from redense.models.evaluation import evaluating
 
 EVALUATION_BATCH = 500
 Array = npt.NDArray[np.float64]
+OWN = Numbers("[n] or [n, q]")
+Own = Annotated[npt.ArrayLike, OWN]
 Query = Callable[[torch.Tensor], torch.Tensor]
 """Changes a batch of inputs without changing what they show: a flip, say."""
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class Signals:
     """What a model says about n examples with known classes, each asked once or q times.
@@ -39,11 +45,17 @@ class Signals:
     ([2.0, -2.0], [True, False])
     """
 
-    phi: Array
-    entropy: Array
-    modified_entropy: Array
-    margin: Array
-    correct: npt.NDArray[np.bool_]
+    phi: Annotated[Array, OWN]
+    entropy: Annotated[Array, OWN]
+    modified_entropy: Annotated[Array, OWN]
+    margin: Annotated[Array, OWN]
+    correct: Annotated[npt.NDArray[np.bool_], Numbers("[n] or [n, q]", truths=True)]
+
+    def __post_init__(self) -> None:
+        shapes = {name: values.shape for name, values in self.arrays().items()}
+        if len(set(shapes.values())) > 1 or not self.phi.ndim:
+            given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise DataError(f"signals: got {given}; expected one shape, [n] or [n, q]")
 
     @property
     def confidence(self) -> Array:
@@ -75,20 +87,27 @@ class Signals:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
+    @validated(DataError)
     def join(cls, parts: Iterable[Signals]) -> Signals:
         """Put the examples of several behind each other."""
         parts = list(parts)
+        _refuse_unlike(parts, slice(1, None))
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
     @classmethod
+    @validated(DataError)
     def stack(cls, signals: Sequence[Signals], axis: int = 0) -> Signals:
         """Make one [m, n] of m models' signals [n] of the same examples; with `axis` 1 one [n, q] of q queries'."""
+        _refuse_unlike(signals, slice(None))
+        if not -signals[0].phi.ndim <= axis <= signals[0].phi.ndim:
+            raise DataError(f"axis: got {axis}; expected 0 or 1")
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: np.stack([getattr(one, name) for one in signals], axis=axis) for name in names})
 
     @classmethod
-    def of_phi(cls, phi: npt.ArrayLike) -> Signals:
+    @validated(DataError)
+    def of_phi(cls, phi: Own) -> Signals:
         """Make signals of scaled logits alone, as if there were two classes: what is known is all that counts.
 
         >>> Signals.of_phi([0.0]).entropy.round(4).tolist()
@@ -98,10 +117,11 @@ class Signals:
         with np.errstate(invalid="ignore"):  # NaN stays NaN, and is reported where the signals are used
             p, q = expit(values), expit(-values)
             loss, other = np.logaddexp(0.0, -values), np.logaddexp(0.0, values)
-        return cls(values, p * loss + q * other, 2 * q * loss, values, values >= 0)
+            return cls(values, p * loss + q * other, 2 * q * loss, values, values >= 0)
 
     @classmethod
-    def of_loss(cls, loss: npt.ArrayLike) -> Signals:
+    @validated(DataError)
+    def of_loss(cls, loss: Own) -> Signals:
         """Make signals of cross-entropies alone, each 0 or more.
 
         A loss of 0 stands for one that its type cannot tell from 0, and is taken as half of the type's precision.
@@ -115,7 +135,12 @@ class Signals:
         return cls.of_phi(-values - np.log(-np.expm1(-values)))
 
     @classmethod
-    def of_logits(cls, logits: torch.Tensor | npt.NDArray[np.generic], labels: torch.Tensor | npt.ArrayLike) -> Signals:
+    @validated(DataError)
+    def of_logits(
+        cls,
+        logits: Annotated[torch.Tensor | npt.NDArray[np.generic], Numbers("[n, classes]", (2,), tensors=True)],
+        labels: Annotated[torch.Tensor | npt.ArrayLike, Numbers("[n], classes", (1,), integers=True, tensors=True)],
+    ) -> Signals:
         """Compute the signals of logits [n, classes] for labels [n], in float64 and without rounding p to 0 or 1.
 
         >>> signals = Signals.of_logits(np.array([[0.0, 0.0], [200.0, 0.0]]), np.array([0, 0]))
@@ -125,6 +150,12 @@ class Signals:
         z = torch.as_tensor(logits).double()
         y = torch.as_tensor(np.asarray(labels) if not isinstance(labels, torch.Tensor) else labels)
         y = y.to(z.device, torch.int64)[:, None]
+        if len(y) != len(z) or z.shape[1] < 2 or (len(y) and not 0 <= int(y.min()) <= int(y.max()) < z.shape[1]):
+            ends = f" from {int(y.min())} to {int(y.max())}" if len(y) else ""
+            raise DataError(
+                f"logits: got {tuple(z.shape)} for {len(y)} labels{ends}; expected [n, classes], 2 classes or more, "
+                "and for each of n a class from 0"
+            )
         log_p = z.log_softmax(1)
         p = log_p.exp()
         others = z.scatter(1, y, -torch.inf)
@@ -141,6 +172,7 @@ class Signals:
         return cls(*(value.cpu().numpy() for value in values))
 
 
+@validated(DataError)
 def read_signals(model: nn.Module, x: torch.Tensor, y: torch.Tensor, queries: Sequence[Query] = ()) -> Signals:
     """Evaluate a model on stored examples x [n, ...] with labels y [n], in evaluation mode, without gradients.
 
@@ -149,13 +181,36 @@ def read_signals(model: nn.Module, x: torch.Tensor, y: torch.Tensor, queries: Se
     >>> read_signals(torch.nn.Linear(2, 3), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long)).phi.shape
     (5,)
     """
+    if len(x) != len(y) or not len(x):
+        raise DataError(f"got {len(x)} examples and {len(y)} labels; expected one for each, and some")
     parts = []
     with evaluating(model):
         for x_batch, y_batch in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
             inputs = as_input(x_batch)
-            answers = [Signals.of_logits(model(query(inputs)), y_batch) for query in queries or (_as_it_is,)]
+            answers = [Signals.of_logits(_asked(model, query(inputs)), y_batch) for query in queries or (_as_it_is,)]
             parts.append(Signals.stack(answers, axis=1) if queries else answers[0])
     return Signals.join(parts)
+
+
+def _asked(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    try:
+        answer = model(inputs)
+    except Exception as error:  # a model of anybody's
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        called = f"model: got {described(inputs)}, which raised {reason}"
+        raise ModelError(f"{called}; expected inputs as in training") from error
+    if not isinstance(answer, torch.Tensor):
+        raise ModelError(f"model: it answers with {type(answer).__name__}; expected logits, a tensor [n, classes]")
+    return answer
+
+
+def _refuse_unlike(parts: Sequence[Signals], axes: slice) -> None:
+    """Raise `DataError` unless there are some, whose shapes agree along these axes."""
+    if not all(isinstance(part, Signals) for part in parts):
+        raise DataError(f"signals: got {described(list(parts))}; expected a list of Signals")
+    shapes = {part.phi.shape[axes] for part in parts}
+    if len(shapes) != 1:
+        raise DataError(f"signals: got {len(parts)} of {len(shapes)} shapes; expected one or more of one shape")
 
 
 def _as_it_is(inputs: torch.Tensor) -> torch.Tensor:
@@ -180,15 +235,17 @@ def shift(down: int, right: int) -> Query:
 
     def moved(inputs: torch.Tensor) -> torch.Tensor:
         height, width = inputs.shape[2:]
-        padding = (max(right, 0), max(-right, 0), max(down, 0), max(-down, 0))
+        by_down, by_right = (max(-size, min(size, step)) for size, step in ((height, down), (width, right)))
+        padding = (max(by_right, 0), max(-by_right, 0), max(by_down, 0), max(-by_down, 0))
         padded = nn.functional.pad(inputs, padding)
-        top, left = max(-down, 0), max(-right, 0)
+        top, left = max(-by_down, 0), max(-by_right, 0)
         return padded[:, :, top : top + height, left : left + width]
 
     return moved
 
 
-def image_queries(pixels: int = 1, flips: bool = True) -> tuple[Query, ...]:
+@validated(DataError)
+def image_queries(pixels: Count = 1, flips: bool = True) -> tuple[Query, ...]:
     """Return the image as it is, shifted by `pixels` in four directions and, with `flips`, all of them mirrored.
 
     >>> len(image_queries()), len(image_queries(flips=False))

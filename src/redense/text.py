@@ -27,9 +27,19 @@ def p_text(p: float) -> str:
     >>> p_text(0.0123), p_text(0.00001), p_text(1.0)
     ('p = .012', 'p < .001', 'p = 1.00')
     """
+    figure = p_figure(p)
+    return f"p {figure}" if figure.startswith("<") else f"p = {figure}"
+
+
+def p_figure(p: float) -> str:
+    """Write a p-value for a column that says what it is.
+
+    >>> p_figure(0.0123), p_figure(0.00001), p_figure(1.0)
+    ('.012', '< .001', '1.00')
+    """
     if p < 0.001:
-        return "p < .001"
-    return f"p = {p:.2f}" if p > 0.995 else f"p = {p:.2g}".replace("0.", ".", 1)
+        return "< .001"
+    return f"{p:.2f}" if p > 0.995 else f"{p:.2g}".replace("0.", ".", 1)
 
 
 def interval_text(interval: tuple[float, float], factor: float, digits: int) -> str:

@@ -313,6 +313,20 @@ def test_a_little_overlap_and_repetitions_are_warnings():
     assert "Warning: 2 examples are among" in str(result)
 
 
+@pytest.mark.parametrize("members_as", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("nonmembers_as", [torch.float64, torch.int32])
+def test_how_examples_are_stored_changes_neither_overlap_nor_what_inputs_tell(members_as, nonmembers_as):
+    generator = torch.Generator().manual_seed(0)
+    whole = torch.randint(0, 50, (400, 8), generator=generator).float()
+    labels = torch.randint(0, 3, (400,), generator=generator)
+    model = nn.Linear(8, 3)
+    sides = (whole[:200].to(members_as), labels[:200]), (whole[200:].to(nonmembers_as), labels[200:])
+    plain = redense.audit(model, members=(whole[:200], labels[:200]), nonmembers=(whole[200:], labels[200:]))
+    assert redense.audit(model, members=sides[0], nonmembers=sides[1]).to_json() == plain.to_json()
+    with pytest.raises(DataError, match="200 examples are among the members and among the non-members"):
+        redense.audit(model, members=sides[0], nonmembers=(whole[:200].to(nonmembers_as), labels[:200]))
+
+
 class Broken(nn.Module):
     def __init__(self, answer):
         super().__init__()
@@ -366,7 +380,7 @@ def test_unusable_answers_are_errors(answer, error, message):
         (
             {"references": [nn.Linear(2, 3)] * 2, "included": np.ones((2, 240), int)},
             DataError,
-            "included: got int64; expected bool",
+            "included: got an array of int64 .2, 240.; expected bool",
         ),
         ({"attacks": ("lyra",)}, RecipeError, "did you mean 'lira'"),
         ({"attacks": ("lira",)}, RecipeError, "none of lira can be made with what is given; add threshold.*, or"),

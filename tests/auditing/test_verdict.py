@@ -12,6 +12,7 @@ from redense.auditing.figure import roc_figure
 from redense.auditing.verdict import GRADES, judge, refuse_leak, simultaneous
 from redense.errors import DataError, LeakFound
 from redense.signals import Signals
+from redense.text import p_text
 
 MEMBERS = np.arange(4000) < 2000
 
@@ -50,7 +51,7 @@ def test_the_headline_names_the_strongest_attack_not_the_smallest_p():
     low, high = (100 * end for end in verdict.interval)
     assert f"is right in 55.0% [{low:.1f}, {high:.1f}] where guessing is right in 50%" in verdict.sentence
     assert "the strongest of 2 attacks" in verdict.sentence
-    assert "over all 2 attacks, p < 0.0001" in verdict.sentence
+    assert "over all 2 attacks, p < .001" in verdict.sentence
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_no_leak_gives_the_size_too_and_no_grade():
     assert (verdict.kind, verdict.grade) == ("none shown", None)
     assert verdict.attack in ("confidence", "loss")
     assert f"{100 * verdict.interval[1]:.1f}]" in verdict.sentence
-    assert f"p = {verdict.p:.4f}" in verdict.sentence
+    assert p_text(verdict.p) in verdict.sentence
 
 
 def test_too_few_examples_have_no_headline():

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redense.auditing.attacks import ATTACKS
-from redense.auditing.layout import Continued, Fitting
+from redense.terminal import Continued, Fitting
 
 _NAMES = "|".join(sorted((re.escape(attack.name) for attack in ATTACKS), key=len, reverse=True))
 _ATTACK = re.compile(
@@ -228,7 +228,7 @@ def of_audit(result, folder):
     return files | of_printed(audit_table(result))
 
 
-SPEAKING = ("auditing", "experiment/report", "experiment/wording.py", "experiment/auditor.py")
+SPEAKING = ("auditing", "experiment/report", "experiment/wording.py", "experiment/auditor.py", "terminal.py")
 """Where sentences about members, and about which phase is better, are made."""
 
 

@@ -98,7 +98,8 @@ def test_truths_are_what_many_examples_show(world):
     top = top_of(world.shift, world.saturated) if world.saturated else np.inf
     if abs(world.rates(top)[1] - 0.1) > 0.01:  # else a sample may fall on either side of the step
         assert true_tpr(world, 0.1) == pytest.approx(tpr_at_fpr(scores, members, 0.1), abs=0.01)
-    assert (scores == scores.max()).mean() == pytest.approx(world.saturated, abs=0.01) or not world.saturated
+    tied = (scores == scores.max()).mean()
+    assert tied == pytest.approx(world.saturated, abs=0.01) if world.saturated else tied < 0.3
 
 
 def test_results_are_read_back_as_they_were_written(tmp_path):

@@ -200,7 +200,7 @@ def test_a_new_sentence_is_noticed_and_so_is_a_new_function_that_makes_some(prin
         'def hint(n):\n    """Say this and that of it."""\n    return f"all of these {n} examples are safe"\n\n\n'
         'def check(n):\n    """Say this and that of it."""\n    raise ValueError("these are far too many examples")\n'
     )
-    for other in ("experiment/wording.py", "experiment/auditor.py"):
+    for other in ("experiment/wording.py", "experiment/auditor.py", "terminal.py"):
         (tmp_path / other).parent.mkdir(exist_ok=True)
         (tmp_path / other).write_text("")
     assert in_no_entry(printed, makers(tmp_path)) == ["in no entry: made by: auditing.verdict:hint"]

@@ -408,7 +408,7 @@ SETTINGS = {"sparsity": 0.5, "epochs": (1, 1, 1)}
         ({"epochs": None}, "got both or neither of epochs and steps"),
         ({"rounds": 0}, "rounds: got 0; expected 1 to 10,000"),
         ({"rates": (1, 1, -0.1)}, "rates: got .* expected three finite factors"),
-        ({"moments": "forget"}, "moments: got 'forget'; expected reset or keep"),
+        ({"moments": "forget"}, "moments: got 'forget'; expected one of reset, keep"),
         ({"exclude": ["wieght"]}, "exclude: the pattern 'wieght' matches no layer; did you mean 'weight'?"),
         ({"preset": "article"}, "preset: got 'article'; expected one of default, everything, paper"),
         ({"distribution": "even"}, "distribution: got 'even'; expected uniform"),

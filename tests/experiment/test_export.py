@@ -1,17 +1,15 @@
 import dataclasses
-import sys
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 import redense
 from redense.commands.main import main
-from redense.errors import FolderError, ModelError, RecipeError
+from redense.errors import FolderError, RecipeError
 from redense.experiment.checkpoints import Store
-from redense.experiment.export import export, to_onnx
+from redense.experiment.export import export
 from redense.experiment.export_settings import ExportSettings, file_name
 from redense.experiment.results import Results
 from redense.models.registry import build
@@ -56,34 +54,6 @@ def test_onnx_gives_pytorchs_logits(run, phase, tmp_path):
     np.testing.assert_allclose(logits, model.eval()(x).detach().numpy(), atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_onnx_of_the_published_network_and_the_models_mode(tmp_path):
-    model = build("fmnist-cnn", (1, 28, 28), 10)
-    model.relu_2.eval()  # a frozen layer stays frozen
-    assert to_onnx(model, torch.zeros(2, 1, 28, 28), tmp_path / "model.onnx") < 1e-5
-    assert model.training
-    assert [name for name, layer in model.named_children() if not layer.training] == ["relu_2"]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_onnx_that_differs_is_not_written(tmp_path):
-    class Fickle(nn.Module):
-        """Gives something else at every call."""
-
-        def forward(self, x):
-            return x + torch.rand_like(x)
-
-    with pytest.raises(ModelError, match="outputs differ from PyTorch's by"):
-        to_onnx(Fickle(), torch.zeros(2, 3), tmp_path / "model.onnx")
-    assert not list(tmp_path.iterdir())
-
-
-def test_onnx_without_its_extra(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ModelError, match=r"onnxruntime is not installed; pip install 'redense\[onnx\]'"):
-        to_onnx(nn.Linear(2, 2), torch.zeros(2, 2), tmp_path / "model.onnx")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -92,7 +62,7 @@ def test_onnx_without_its_extra(monkeypatch, tmp_path):
         ({"phase": "dense", "seed": 9}, "seed: got 9 for dense; expected 3, 4"),
         ({"phase": "sparse", "sparsity": 0.5, "round": 3}, "round: got 3 for sparse; expected 1, 2"),
         ({"phase": "control"}, "lineage: got none; expected one of control-longer, control-llr"),
-        ({"phase": "finetuned"}, "phase: got finetuned; expected dense, sparse, redense, control"),
+        ({"phase": "finetuned"}, "phase: got 'finetuned'; expected one of dense, sparse, redense, control"),
         ({"lineage": "acdc"}, "lineage: got acdc; expected dsd, control-longer, control-llr"),
         ({"phase": "dense", "beside": "sparse"}, "beside: got sparse for dense; expected another phase"),
         ({"format": "pickle"}, "format: got 'pickle'; expected one of safetensors, bitmask, onnx"),

@@ -1,6 +1,7 @@
 import fcntl
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,14 @@ def test_a_plan_that_cannot_be_read_is_one_line(text, message, tmp_path):
         (tmp_path / "plan.json").write_text(text)
     with pytest.raises(FolderError, match=message):
         read_plan(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["results.json", "plan.json"])
+def test_a_folder_of_a_newer_version_is_not_written_over(recipe, undisturbed, tmp_path, name):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    values = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps({**values, "format": 99}))
+    before = (folder / name).read_bytes()
+    with pytest.raises(FolderError, match=r"got format 99; expected \d; use the version of redense that wrote it"):
+        run(recipe, folder, workers=0)
+    assert (folder / name).read_bytes() == before

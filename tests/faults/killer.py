@@ -1,5 +1,7 @@
 """Run a recipe again and again in forked children, each killed after a random time, until one gets to its end.
 
+Every other child is killed by SIGKILL, the others by any signal that ends a process, real-time ones among them.
+
 Usage: killer.py NPZ OUT KILLS SEED. Starts over in another folder until KILLS children have been killed; prints, as
 JSON, the number of kills and the folders. A process of its own, because only one that has never used threads may be
 forked.
@@ -8,6 +10,7 @@ forked.
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -17,6 +20,11 @@ import torch
 
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
+
+SPARED = {signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+"""Python or the system does something else with these."""
+STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+ENDING = sorted(number for number in signal.valid_signals() if number not in SPARED | STOPPING)
 
 
 def recipe(npz):
@@ -35,6 +43,7 @@ def attempt(npz, out):
 def main():
     npz, out, kills_wanted, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     chance = random.Random(seed)
     for warm in ("imports", "undisturbed"):  # the first run imports what the children then have
         started = time.perf_counter()
@@ -51,8 +60,8 @@ def main():
             if ended[0]:
                 assert ended[1] == 0, f"a run ended with {ended[1]}"
                 break
-            os.kill(child, signal.SIGKILL)
-            kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+            os.kill(child, chance.choice((signal.SIGKILL, chance.choice(ENDING))))
+            kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
     print(json.dumps({"seconds": duration, "kills": kills, "folders": folders}))
 
 

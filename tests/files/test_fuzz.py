@@ -4,11 +4,15 @@ Where a format has a checksum (folders of ours, NPZ, bitmask files) nothing is r
 """
 
 import dataclasses
+import hashlib
+import io
 import json
 import resource
+import tarfile
 import time
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,12 +24,16 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import redense
+from redense.auditing.result import AuditResult
+from redense.auditing.saved import audit_signals_file
 from redense.data.folders import _Pixels
+from redense.data.named import LOCATION30_FILE, NAMED, load_named
 from redense.data.npz import read_npz
 from redense.errors import RedenseError
-from redense.experiment.checkpoints import Store
+from redense.experiment.checkpoints import Epoch, Progress, Store
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.recipe import load_recipe
+from redense.experiment.shown import Shown, read_shown
 from redense.files.kept import read_kept, write_kept
 from redense.models.registry import build, load_weights
 
@@ -126,6 +134,10 @@ def of_a_run(name, read):
     values = {
         "plan.json": '{"format": 1, "data": "a", "architecture": "b", "arithmetic": "cpu"}',
         "recipe.json": json.dumps(redense.Recipe().to_mapping()),
+        "results.json": redense.Results(redense.Recipe(), 10, 10, (ROW,)).to_json(),
+        "shown.json": json.dumps(
+            {"format": 1, **dataclasses.asdict(Shown(0, ("key",), {"key": (0.5,)}, {}, (), {"cpu": "one"}))}
+        ),
     }
 
     def make(path):
@@ -138,6 +150,80 @@ def of_a_run(name, read):
     return Reader(make, of)
 
 
+def in_progress(name):
+    """A file of a phase in progress; one that is damaged is set aside, and the phase begins anew."""
+    weights = {"w": torch.eye(3)}
+    written = Progress(1, weights, {"m": torch.ones(3)}, (Epoch(1, 0.5, 0.5, 0.5),), 1.0)
+
+    def place(path):
+        Store(path.parent).save_progress("key", written)
+        return path.parent / "progress" / "key" / "000001" / name
+
+    def read(path):
+        place(path).write_bytes(path.read_bytes())
+        store = Store(path.parent)
+        found = store.load_progress("key")
+        assert (found is None) == bool(store.set_aside)
+        return found
+
+    return Reader(lambda path: path.write_bytes(place(path).read_bytes()), read, sealed=True)
+
+
+def signals(path):
+    phi = np.linspace(-1, 2, 40)
+    with path.open("wb") as file:
+        np.savez(file, phi=phi, members=np.arange(40) % 2 > 0, labels=np.arange(40) % 3)
+
+
+def audited(path):
+    return audit_signals_file(path, attacks=("threshold",)).to_mapping()
+
+
+def one_audit(path):
+    phi = np.linspace(-1, 2, 40)
+    evidence = redense.Evidence(redense.Signals.of_phi(phi), np.arange(40) % 3, np.arange(40) % 2 > 0, phi_only=True)
+    path.write_text(redense.audit_evidence(evidence, attacks=("threshold",)).to_json())
+
+
+def idx(path):
+    path.write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(range(120)))
+
+
+def of_idx_files(path):
+    """Read a catalogue entry of four IDX files, one of them this."""
+    files = dict.fromkeys(f"MNIST/raw/{part}-ubyte" for part in PARTS)
+    for name in files:
+        (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        labels = bytes([0, 0, 8, 1, 0, 0, 0, 20]) + bytes(range(10)) * 2
+        (path.parent / name).write_bytes(path.read_bytes() if "images" in name else labels)
+    return load_named("mnist", path.parent).arrays
+
+
+PARTS = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+
+
+def archive(path):
+    rows = "".join(
+        f"{1 + place % 30}," + ",".join("01"[place * k % 2] for k in range(446)) + "\n" for place in range(1700)
+    )
+    with tarfile.open(path, "w:gz") as opened:
+        info = tarfile.TarInfo("dataset_location")
+        info.size = len(rows)
+        opened.addfile(info, io.BytesIO(rows.encode()))
+
+
+def of_the_catalogue(path):
+    """Read an archive of the catalogue, with the checksum of the one that was made first as the published one."""
+    place = path.parent / LOCATION30_FILE
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(path.read_bytes())
+    published = hashlib.sha256((path.parent / "original").read_bytes()).hexdigest()
+    entry = dataclasses.replace(NAMED["location30"], files={LOCATION30_FILE: published})
+    with patch.dict(NAMED, location30=entry):
+        return load_named("location30", path.parent).arrays
+
+
+ROW = redense.Row(redense.Phase("dense", 1, 1.0, None, 0), 0.0, 0, 0.9, 0.8, 0.6, 0.55, (0.5, 0.7), 1.0, "key")
 READERS = {
     "npz": Reader(arrays, lambda path: read_npz(path, "data"), sealed=True),
     "compressed npz": Reader(
@@ -160,6 +246,14 @@ READERS = {
     "kept": Reader(
         lambda path: write_kept(path, "key", {"a": [1.5, None, "x"]}), lambda path: read_kept(path, "key"), sealed=True
     ),
+    "progress": in_progress("checkpoint.json"),
+    "optimizer": in_progress("optimizer.safetensors"),
+    "signals file": Reader(signals, audited, sealed=True),
+    "audit": Reader(one_audit, lambda path: AuditResult.from_json(path.read_bytes().decode(errors="replace"))),
+    "index file": Reader(idx, of_idx_files),
+    "archive": Reader(archive, of_the_catalogue, sealed=True),
+    "results.json": of_a_run("results.json", redense.Results.load),
+    "shown.json": of_a_run("shown.json", read_shown),
     "recipe.json": of_a_run("recipe.json", read_recipe),
     "plan.json": of_a_run("plan.json", read_plan),
 }

@@ -59,7 +59,7 @@ def test_counts_are_those_of_the_cross_fitted_accuracy(seed, m, n):
 
 @pytest.mark.parametrize("counts", [(-1, 5, 0, 5), (6, 5, 0, 5), (0, 0, 0, 5), (0, 5, 6, 5)])
 def test_impossible_counts_are_refused(counts):
-    with pytest.raises(ValueError, match="expected 0 to n"):
+    with pytest.raises(ValueError, match="expected (0 to n|an integer of 0 or more)"):
         accuracy_interval(*counts)
 
 

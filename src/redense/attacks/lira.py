@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import gammaln, log_ndtr, polygamma
 from scipy.stats import t as student
 
-from redense.attacks.references import Array, Included, Mode, checked_references, mean_of_chosen
+from redense.arguments import validated
+from redense.attacks.references import (
+    Answers,
+    Array,
+    Included,
+    Mode,
+    OfModels,
+    WasIncluded,
+    checked_references,
+    mean_of_chosen,
+)
+from redense.errors import ArgumentError
 
 Variance = Literal["example", "shared", "shrunk"]
 
@@ -45,6 +55,7 @@ class Side:
         return tail
 
 
+@validated()
 @dataclass(frozen=True)
 class LiRA:
     """The attack of Carlini et al., "Membership Inference Attacks From First Principles", IEEE S&P 2022.
@@ -79,13 +90,8 @@ class LiRA:
     variance: Variance = "shrunk"
     two_sided: bool = False
 
-    def __post_init__(self) -> None:
-        if self.mode not in ("online", "offline"):
-            raise ValueError(f"mode: got {self.mode!r}; expected online or offline")
-        if self.variance not in ("example", "shared", "shrunk"):
-            raise ValueError(f"variance: got {self.variance!r}; expected example, shared or shrunk")
-
-    def score(self, target: npt.ArrayLike, references: npt.ArrayLike, included: npt.ArrayLike) -> Array:
+    @validated()
+    def score(self, target: Answers, references: OfModels, included: WasIncluded) -> Array:
         """Score n examples; higher = member.
 
         Args:
@@ -93,8 +99,8 @@ class LiRA:
             references: those of m reference models, [m, n] or [m, n, q].
             included: whether each was trained on each example, bool [m, n].
 
-        Raises ValueError when shapes do not fit, values are not finite, there are fewer than two models, or an example
-        lacks a kind of reference model that the mode needs.
+        Raises `ArgumentError` when shapes do not fit, values are not finite, there are fewer than two models, or an
+        example lacks a kind of reference model that the mode needs.
         """
         needs = ("IN", "OUT") if self.mode == "online" else ("OUT",)
         own, others, member = checked_references(target, references, included, needs=needs)
@@ -111,7 +117,7 @@ class LiRA:
         if self.variance == "example":
             few = int((moments.count < 2).sum())
             if few:
-                raise ValueError(
+                raise ArgumentError(
                     f"variance='example': {few} examples have fewer than 2 models on a side; expected at least 2 "
                     "(dozens to be of use), or variance='shared'"
                 )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import Numbers
+from redense.errors import ArgumentError
+
 Array = npt.NDArray[np.float64]
 Included = npt.NDArray[np.bool_]
+Answers = Annotated[npt.ArrayLike, Numbers("[n] or [n, q]")]
+OfModels = Annotated[npt.ArrayLike, Numbers("[m, n] or [m, n, q]")]
+WasIncluded = Annotated[npt.ArrayLike, Numbers("[m, n], True = trained on the example", truths=True)]
 Mode = Literal["online", "offline"]
 """Whether an attack uses IN and OUT reference models, or OUT models alone."""
 
@@ -42,7 +48,7 @@ def sample_pairs(included: Included, most: int, seed: int) -> tuple[npt.NDArray[
 def complementary_pairs(included: Included) -> npt.NDArray[np.int64]:
     """Return m models two by two, [m / 2, 2]: every example is in the training data of one of either two.
 
-    `included` is bool [m, n]. Raises ValueError where a model's complement is missing.
+    `included` is bool [m, n]. Raises `ArgumentError` where a model's complement is missing.
 
     >>> complementary_pairs(np.array([[True, False], [True, True], [False, True], [False, False]])).tolist()
     [[0, 2], [1, 3]]
@@ -57,7 +63,7 @@ def complementary_pairs(included: Included) -> npt.NDArray[np.int64]:
             waiting.setdefault(np.packbits(half).tobytes(), []).append(model)
     alone = sorted(model for models in waiting.values() for model in models)
     if alone:
-        raise ValueError(
+        raise ArgumentError(
             f"{len(alone)} of {len(included)} reference models (first: {alone[0]}) have no complement, trained on "
             "exactly the other examples; expected complementary pairs: draw a half for the first of each pair"
         )
@@ -72,7 +78,7 @@ def checked_references(
     needs: tuple[str, ...] = ("IN", "OUT"),
     fewest: int = 2,
 ) -> tuple[Array, Array, Included]:
-    """Return target [n, q], references [m, n, q] and included [m, n], or raise ValueError with what is wrong.
+    """Return target [n, q], references [m, n, q] and included [m, n], or raise `ArgumentError` with what is wrong.
 
     Target and references may come without q. `needs` says which kinds of reference model every example must have,
     `fewest` how many models there must be.
@@ -81,24 +87,26 @@ def checked_references(
     others = np.asarray(references, dtype=np.float64)
     member = np.asarray(included)
     if member.dtype != np.bool_:
-        raise ValueError(f"included: got {member.dtype}; expected bool [m, n], True = trained on the example")
+        raise ArgumentError(f"included: got {member.dtype}; expected bool [m, n], True = trained on the example")
     if own.ndim not in (1, 2) or others.ndim != own.ndim + 1 or others.shape[1:] != own.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"got target {own.shape} and references {others.shape}; expected [n] and [m, n], or [n, q] and [m, n, q]"
         )
     if member.shape != others.shape[:2]:
-        raise ValueError(f"included: got {member.shape}; expected {others.shape[:2]}, one for each model and example")
+        raise ArgumentError(
+            f"included: got {member.shape}; expected {others.shape[:2]}, one for each model and example"
+        )
     if len(others) < fewest:
-        raise ValueError(f"got {len(others)} reference model(s); expected at least {fewest}")
+        raise ArgumentError(f"got {len(others)} reference model(s); expected at least {fewest}")
     for name, values in (("target", own), ("references", others)):
         wrong = np.count_nonzero(~np.isfinite(values))
         if wrong:
-            raise ValueError(f"{name}: {wrong} of {values.size} values are NaN or infinite; expected finite numbers")
+            raise ArgumentError(f"{name}: {wrong} of {values.size} values are NaN or infinite; expected finite numbers")
     counts = {"IN": member.sum(0), "OUT": (~member).sum(0)}
     for kind in needs:
         lacking = np.flatnonzero(counts[kind] == 0)
         if len(lacking):
-            raise ValueError(
+            raise ArgumentError(
                 f"{len(lacking)} of {len(member.T)} examples (first: {lacking[0]}) have no {kind} reference model; "
                 "expected every example in the training data of some and not of others: draw complementary halves"
             )

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
-from redense.attacks.references import Array, Included, Mode, checked_references, mean_of_chosen
+from redense.arguments import Numbers, Positive, Rate, validated
+from redense.attacks.references import (
+    Answers,
+    Array,
+    Included,
+    Mode,
+    OfModels,
+    WasIncluded,
+    checked_references,
+    mean_of_chosen,
+)
+from redense.errors import ArgumentError
 
 
+@validated()
 @dataclass(frozen=True)
 class Population:
     """Examples that others are compared with: the target's confidences [z] and those of m reference models [m, z].
@@ -17,11 +30,12 @@ class Population:
     `included` bool [m, z] says which models were trained on which; None where none was.
     """
 
-    target: Array
-    references: Array
-    included: Included | None = None
+    target: Annotated[Array, Numbers("[z] or [z, q]")]
+    references: Annotated[Array, Numbers("[m, z] or [m, z, q]")]
+    included: Annotated[Included, Numbers("[m, z]", truths=True)] | None = None
 
 
+@validated()
 @dataclass(frozen=True)
 class RMIA:
     """The attack of Zarifzadeh, Liu & Shokri, "Low-Cost High-Power Membership Inference Attacks", ICML 2024.
@@ -42,22 +56,15 @@ class RMIA:
     """
 
     mode: Mode = "online"
-    gamma: float = 2.0
-    a: float = 0.3
+    gamma: Positive = 2.0
+    a: Rate = 0.3
 
-    def __post_init__(self) -> None:
-        if self.mode not in ("online", "offline"):
-            raise ValueError(f"mode: got {self.mode!r}; expected online or offline")
-        if not self.gamma > 0:
-            raise ValueError(f"gamma: got {self.gamma}; expected a ratio above 0")
-        if not 0 <= self.a <= 1:
-            raise ValueError(f"a: got {self.a}; expected 0 to 1")
-
+    @validated()
     def score(
         self,
-        target: npt.ArrayLike,
-        references: npt.ArrayLike,
-        included: npt.ArrayLike,
+        target: Answers,
+        references: OfModels,
+        included: WasIncluded,
         population: Population | None = None,
     ) -> Array:
         """Score n examples, each in [0, 1]; higher = member.
@@ -68,8 +75,8 @@ class RMIA:
             included: whether each was trained on each example, bool [m, n].
             population: what to compare with; by default the n examples themselves.
 
-        Raises ValueError when shapes do not fit, values are no probabilities, there are fewer than two models (offline:
-        none), or an example lacks a kind of reference model that the mode needs.
+        Raises `ArgumentError` when shapes do not fit, values are no probabilities, there are fewer than two models
+        (offline: none), or an example lacks a kind of reference model that the mode needs.
         """
         ratios = self.ratio(target, references, included)
         if population is None:
@@ -82,7 +89,8 @@ class RMIA:
         )
         return share_exceeded(ratios, of_population, self.gamma)
 
-    def ratio(self, target: npt.ArrayLike, references: npt.ArrayLike, included: npt.ArrayLike) -> Array:
+    @validated()
+    def ratio(self, target: Answers, references: OfModels, included: WasIncluded) -> Array:
         """Return r(x) [n], 0 or more: the score without the ties that population and gamma add."""
         nobody = self.mode == "online" and not np.any(included)
         needs = ("OUT",) if self.mode == "offline" or nobody else ("IN", "OUT")
@@ -90,7 +98,7 @@ class RMIA:
         own, others, member = checked_references(target, references, included, needs=needs, fewest=fewest)
         for name, values in (("target", own), ("references", others)):
             if values.min() < 0 or values.max() > 1:
-                raise ValueError(f"{name}: values from {values.min():g} to {values.max():g}; expected probabilities")
+                raise ArgumentError(f"{name}: values from {values.min():g} to {values.max():g}; expected probabilities")
         own, others = own.mean(1), others.mean(2)
         out = mean_of_chosen(others, ~member)
         if self.mode == "offline":

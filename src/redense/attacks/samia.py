@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from redense.arguments import Count, Numbers, at_most, validated
 from redense.attacks.references import Array
+from redense.errors import ArgumentError
 
+Tokens = Annotated[npt.ArrayLike, Numbers("[n, classes, 3]", (3,), finite=True)]
+Inside = Annotated[npt.ArrayLike, Numbers("[n], True = trained on it", (1,), truths=True)]
 WIDTH = 32
 MOST_CLASSES = 10
 BATCH = 256
@@ -28,7 +33,7 @@ def tokens(probabilities: npt.ArrayLike, sensitivities: npt.ArrayLike, labels: n
     """
     p, s, y = np.asarray(probabilities), np.asarray(sensitivities), np.asarray(labels)
     if p.ndim != 2 or s.shape != p.shape or y.shape != p.shape[:1]:
-        raise ValueError(f"got {p.shape}, {s.shape} and labels {y.shape}; expected [n, classes] twice, and [n]")
+        raise ArgumentError(f"got {p.shape}, {s.shape} and labels {y.shape}; expected [n, classes] twice, and [n]")
     classes = np.argsort(-p, axis=1, kind="stable")[:, :MOST_CLASSES]
     p, s = (np.take_along_axis(values, classes, axis=1) for values in (p, s))
     smallest = 1e-30
@@ -59,17 +64,21 @@ class FittedSAMIA:
 
     network: _Attention
 
-    def score(self, target: npt.ArrayLike) -> Array:
+    @validated()
+    def score(self, target: Tokens) -> Array:
         """Score a target's `tokens` [n, classes, 3]."""
         own = torch.from_numpy(np.asarray(target)).float()
         classes = self.network.norm.num_features // 3
         if own.shape[1:] != (classes, 3):
-            raise ValueError(f"target: got {tuple(own.shape)}; expected [n, {classes}, 3] as from the reference models")
+            raise ArgumentError(
+                f"target: got {tuple(own.shape)}; expected [n, {classes}, 3] as from the reference models"
+            )
         with torch.inference_mode():
             parts = [self.network(part) for part in own.split(4096)]
         return np.asarray(torch.cat(parts).double().numpy())
 
 
+@validated()
 @dataclass(frozen=True)
 class SAMIA:
     """The attack of Yuan & Zhang, "Membership Inference Attacks and Defenses in Neural Network Pruning", 2022.
@@ -80,10 +89,11 @@ class SAMIA:
     weights of the epoch with the least loss on a tenth of the examples, from which it does not learn.
     """
 
-    epochs: int = 12
-    seed: int = 0
+    epochs: Annotated[int, at_most(100_000)] = 12
+    seed: Count = 0
 
-    def score(self, target: npt.ArrayLike, answers: npt.ArrayLike, inside: npt.ArrayLike) -> Array:
+    @validated()
+    def score(self, target: Tokens, answers: Tokens, inside: Inside) -> Array:
         """Score n examples by log odds; higher = member, 0 = undecided.
 
         Args:
@@ -91,17 +101,20 @@ class SAMIA:
             answers: `tokens` of what reference models say about some examples, [r, classes, 3].
             inside: whether the model was trained on the example, bool [r].
 
-        Raises ValueError when shapes do not fit or one side is missing.
+        Raises `ArgumentError` when shapes do not fit or one side is missing.
         """
         return self.fit(answers, inside).score(target)
 
-    def fit(self, answers: npt.ArrayLike, inside: npt.ArrayLike) -> FittedSAMIA:
+    @validated()
+    def fit(self, answers: Tokens, inside: Inside) -> FittedSAMIA:
         """Learn from the reference models once, for any number of targets; arguments as in `score`."""
         others, member = np.asarray(answers), np.asarray(inside)
-        if others.ndim != 3 or others.shape[2] != 3 or member.shape != others.shape[:1]:
-            raise ValueError(f"got answers {others.shape} and inside {member.shape}; expected [r, classes, 3] and [r]")
+        if others.ndim != 3 or others.shape[2] != 3 or not others.shape[1] or member.shape != others.shape[:1]:
+            raise ArgumentError(
+                f"got answers {others.shape} and inside {member.shape}; expected [r, classes, 3] and [r]"
+            )
         if member.dtype != np.bool_ or not member.any() or member.all():
-            raise ValueError("inside: expected bool with answers of models trained with and without the example")
+            raise ArgumentError("inside: expected bool with answers of models trained with and without the example")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return FittedSAMIA(self._fit(torch.from_numpy(others).float(), torch.from_numpy(member).float()))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from redense.attacks.references import Array, checked_references, sample_pairs
+from redense.arguments import Numbers, at_most, validated
+from redense.attacks.references import Array, OfModels, WasIncluded, checked_references, sample_pairs
+from redense.errors import ArgumentError
 
+Features = Annotated[npt.ArrayLike, Numbers("[n, f]", (2,))]
+FeaturesOfModels = Annotated[npt.ArrayLike, Numbers("[m, n, f]", (3,))]
+OwnLabels = Annotated[npt.ArrayLike, Numbers("[n]", (1,), integers=True)]
 MOST_PAIRS = 30_000
 """Answers of reference models that the classifier learns from; more hardly help and take long."""
 FEWEST_ROWS_A_CLASS = 200
@@ -23,9 +29,16 @@ class FittedClassifier:
     overall: HistGradientBoostingClassifier
     of_class: dict[int, HistGradientBoostingClassifier]
 
-    def score(self, target: npt.ArrayLike, labels: npt.ArrayLike) -> Array:
+    @validated()
+    def score(self, target: Features, labels: OwnLabels) -> Array:
         """Score a target's answers [n, f] about examples of classes labels [n]."""
         own, classes = np.asarray(target), np.asarray(labels)
+        features = self.overall.n_features_in_
+        if own.shape != (len(classes), features):
+            raise ArgumentError(
+                f"got target {own.shape} and labels {classes.shape}; expected [n, {features}], as from the reference "
+                "models, and [n]"
+            )
         scores = np.asarray(self.overall.decision_function(own), dtype=np.float64)
         for label, classifier in self.of_class.items():
             judged = classes == label
@@ -34,6 +47,7 @@ class FittedClassifier:
         return scores
 
 
+@validated()
 @dataclass(frozen=True)
 class ShadowClassifier:
     """The attack of Shokri et al., "Membership Inference Attacks Against Machine Learning Models", IEEE S&P 2017.
@@ -51,11 +65,10 @@ class ShadowClassifier:
     True
     """
 
-    seed: int = 0
+    seed: Annotated[int, at_most(2**32 - 1, least=0)] = 0
 
-    def score(
-        self, target: npt.ArrayLike, references: npt.ArrayLike, included: npt.ArrayLike, labels: npt.ArrayLike
-    ) -> Array:
+    @validated()
+    def score(self, target: Features, references: OfModels, included: WasIncluded, labels: OwnLabels) -> Array:
         """Score n examples by log odds; higher = member, 0 = undecided.
 
         Args:
@@ -64,16 +77,23 @@ class ShadowClassifier:
             included: whether each was trained on each example, bool [m, n].
             labels: true classes [n], integers.
 
-        Raises ValueError as `redense.attacks.LiRA.score` does.
+        Raises `ArgumentError` as `redense.attacks.LiRA.score` does.
         """
         checked_references(target, references, included, needs=())
         return self.fit(references, included, labels).score(target, labels)
 
-    def fit(self, references: npt.ArrayLike, included: npt.ArrayLike, labels: npt.ArrayLike) -> FittedClassifier:
+    @validated()
+    def fit(self, references: FeaturesOfModels, included: WasIncluded, labels: OwnLabels) -> FittedClassifier:
         """Learn from the reference models once, for any number of targets; arguments as in `score`."""
         others, member, classes = np.asarray(references), np.asarray(included), np.asarray(labels)
+        if others.shape[:2] != member.shape or not others.shape[2]:
+            raise ArgumentError(
+                f"got references {others.shape} and included {member.shape}; expected [m, n, f] and [m, n]"
+            )
+        if not member.any() or member.all():
+            raise ArgumentError("included: got one value alone; expected models trained with and without examples")
         if classes.shape != member.shape[1:]:
-            raise ValueError(f"labels: got {classes.shape}; expected {member.shape[1:]}, one for each example")
+            raise ArgumentError(f"labels: got {classes.shape}; expected {member.shape[1:]}, one for each example")
         model, example = sample_pairs(member, MOST_PAIRS, self.seed)
         answers, inside = others[model, example], member[model, example]
         of_class = {}

@@ -8,14 +8,21 @@ Privacy Risks of Machine Learning Models", USENIX Security 2021.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import numpy.typing as npt
 
-from redense.attacks.references import Array, Included, checked_references
+from redense.arguments import Numbers, validated
+from redense.attacks.references import Array, WasIncluded, checked_references
+from redense.errors import ArgumentError
 from redense.metrics.intervals import split_halves
-from redense.metrics.roc import Members, descending
+from redense.metrics.roc import IsMember, Members, checked, descending
 
 Labels = npt.NDArray[np.int64]
+OwnSignals = Annotated[Array, Numbers("[n]", (1,), finite=True)]
+SignalsOfModels = Annotated[Array, Numbers("[m, n]", (2,), finite=True)]
+Classes = Annotated[Labels, Numbers("[n], classes", (1,), integers=True)]
 
 
 def learn_threshold(scores: Array, members: Members) -> float:
@@ -35,7 +42,7 @@ def learn_thresholds(scores: Array, members: Members, labels: Labels | None, cla
     A class without members or without non-members, or in which no threshold helps, gets that of all classes together.
     """
     if members.all() or not members.any():
-        raise ValueError(f"got {members.sum()} members of {len(members)}; expected members and non-members")
+        raise ArgumentError(f"got {members.sum()} members of {len(members)}; expected members and non-members")
     by_score = descending(scores)
     nobody = np.zeros(len(scores), dtype=np.int16)
     overall = _best_of_each(scores[by_score], members[by_score], nobody, np.full(1, np.inf))
@@ -71,8 +78,9 @@ def _best_of_each(ordered: Array, members: Members, label: npt.NDArray[np.intege
     return thresholds
 
 
+@validated()
 def score_by_references(
-    target: Array, references: Array, included: Included, labels: Labels, *, per_class: bool = False
+    target: OwnSignals, references: SignalsOfModels, included: WasIncluded, labels: Classes, *, per_class: bool = False
 ) -> Array:
     """Score n examples by the target's signals [n] with thresholds learnt on m reference models' [m, n].
 
@@ -82,12 +90,14 @@ def score_by_references(
     [0.5, -2.5]
     """
     checked_references(target, references, included, needs=(), fewest=1)
-    m, classes = len(references), int(labels.max()) + 1
+    labels, classes = _numbered(labels, len(target))
+    m = len(references)
     of_class = np.tile(labels, m) if per_class else None
-    return target - _spread(learn_thresholds(references.ravel(), included.ravel(), of_class, classes), labels)
+    return target - _spread(learn_thresholds(references.ravel(), np.ravel(included), of_class, classes), labels)
 
 
-def score_by_other_half(target: Array, members: Members, labels: Labels, *, per_class: bool = False) -> Array:
+@validated()
+def score_by_other_half(target: OwnSignals, members: IsMember, labels: Classes, *, per_class: bool = False) -> Array:
     """Score n examples by the target's signals [n]; thresholds for either half are learnt on the other half.
 
     A half without members or without non-members teaches nothing: nobody in the other is guessed to be a member.
@@ -96,7 +106,9 @@ def score_by_other_half(target: Array, members: Members, labels: Labels, *, per_
     >>> score_by_other_half(target, target > 0, np.zeros(8, dtype=np.int64)).tolist()
     [1.5, 1.5, 1.5, 1.5, -1.5, -1.5, -1.5, -1.5]
     """
-    first, classes = split_halves(members), int(labels.max()) + 1
+    target, members = checked(target, members)
+    labels, classes = _numbered(labels, len(target))
+    first = split_halves(members)
     scores = np.empty(len(target))
     halves = (np.flatnonzero(first), np.flatnonzero(~first))
     for judged, learnt in (halves, halves[::-1]):
@@ -106,6 +118,15 @@ def score_by_other_half(target: Array, members: Members, labels: Labels, *, per_
             thresholds = learn_thresholds(target[learnt], members[learnt], of_class, classes)
         scores[judged] = target[judged] - _spread(thresholds, labels[judged])
     return scores
+
+
+def _numbered(labels: Labels, n: int) -> tuple[Labels, int]:
+    """Return the classes of n examples as numbers from 0, and how many there may be: thresholds are kept for all."""
+    if labels.shape != (n,):
+        raise ArgumentError(f"labels: got {labels.shape}; expected ({n},), one for each example")
+    if labels.min() < 0 or labels.max() > 2 * n:
+        labels = np.unique(labels, return_inverse=True)[1]
+    return labels, int(labels.max()) + 1
 
 
 def _spread(thresholds: Array, labels: Labels) -> Array:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from redense.arguments import validated
 from redense.attacks.references import Array
 from redense.attacks.threshold import Labels
 from redense.auditing.alike import Told, compare_answers, not_comparable, sides_alike, surest, warned
@@ -52,6 +53,7 @@ NO_INPUTS = "only signals were given, no inputs"
 DRAWN = "members were drawn at random from all examples"
 
 
+@validated(DataError)
 def audit(
     model: nn.Module,
     *,
@@ -104,6 +106,7 @@ def audit(
     (100, 100, 'gap')
     """
     families = AuditSettings(**settings).families
+    _check_device(device)
     members, nonmembers = sides(members, nonmembers, layout=layout)
     if references:
         refuse_shuffled(members, "members")
@@ -141,6 +144,7 @@ def audit(
     )
 
 
+@validated(DataError)
 def audit_evidence(
     evidence: Evidence,
     *,
@@ -223,6 +227,17 @@ def audit_evidence(
     )
 
 
+def _check_device(device: str | None) -> None:
+    """Raise `RecipeError` for a device that PyTorch does not have here."""
+    try:
+        torch.zeros(1, device=device or "cpu").cpu()
+    except Exception as error:  # of PyTorch, a kind a device
+        reason = str(error).partition("\n")[0]
+        raise RecipeError(
+            f"device: got {device!r} ({reason}); expected one that PyTorch has here, such as cpu"
+        ) from None
+
+
 def _made(
     evidence: Evidence, learnt: Learnt, settings: AuditSettings
 ) -> tuple[list[AttackResult], dict[str, Roc], dict[str, Array]]:
@@ -255,13 +270,15 @@ class Side:
         self.sample = Sample()
         self.answers = Answers(what)
 
-    def __call__(self, inputs: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor) -> None:
+    def __call__(
+        self, inputs: Any, placed: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor
+    ) -> None:
         """Take note of a batch; raise `DataError` where bytes are on one side alone."""
         if self.stored is None and not (isinstance(inputs, Mapping) and len(inputs) > 1):  # those are not scaled
             self.stored = the_first(inputs).dtype
             if self.other is not None and self.other.stored is not None:
                 check_types(self.other.stored, self.stored, (f"{self.other.what}'", f"{self.what}'"))
-        self.sample.add(inputs, labels, digests)
+        self.sample.add(placed, labels, digests)
         self.answers.add(logits, labels)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import Numbers, validated
 from redense.attacks.references import Array, Included
 from redense.attacks.threshold import Labels
 from redense.errors import DataError
@@ -19,6 +20,7 @@ Kind = Literal["IN", "OUT"]
 """A reference model that was trained on an example, or was not."""
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class NoisyAnswers:
     """What a model says when there is a little noise on the inputs: float64 [n, classes].
@@ -26,8 +28,8 @@ class NoisyAnswers:
     `probabilities` are those without noise, `sensitivities` how much they change per unit of noise, 0 or more.
     """
 
-    probabilities: Array
-    sensitivities: Array
+    probabilities: Annotated[Array, Numbers("[n, classes]")]
+    sensitivities: Annotated[Array, Numbers("[n, classes]")]
 
     def __post_init__(self) -> None:
         if self.probabilities.ndim != 2 or self.sensitivities.shape != self.probabilities.shape:
@@ -63,6 +65,7 @@ class SampledAnswers:
             )
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class References:
     """What m reference models say about the same n examples, and what each was trained on.
@@ -77,7 +80,7 @@ class References:
     """
 
     signals: Signals
-    included: Included
+    included: Annotated[Included, Numbers("[models, examples], True = trained on the example", truths=True)]
     noisy: SampledAnswers | None = None
 
     def __post_init__(self) -> None:
@@ -94,11 +97,13 @@ class References:
         """Whether there are answers about examples that a model was trained on, and about such that it was not."""
         return bool(self.included.any() and not self.included.all())
 
+    @validated(DataError)
     def lacking(self, kind: Kind) -> npt.NDArray[np.int64]:
         """Return the examples that no model was trained on (``IN``) or that all were (``OUT``)."""
         return np.flatnonzero(~(self.included if kind == "IN" else ~self.included).any(0))
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class Evidence:
     """All that the attacks are given, in arrays over n examples.
@@ -118,10 +123,10 @@ class Evidence:
     """
 
     target: Signals
-    labels: Labels
-    members: Members
+    labels: Annotated[Labels, Numbers("[n], classes", integers=True)]
+    members: Annotated[Members, Numbers("[n], True = member", truths=True)]
     references: References | None = None
-    augmented: npt.NDArray[np.bool_] | None = None
+    augmented: Annotated[npt.NDArray[np.bool_], Numbers("[n, queries]", (2,), truths=True)] | None = None
     noisy: NoisyAnswers | None = None
     phi_only: bool = False
     names: Sequence[str] | None = None

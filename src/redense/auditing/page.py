@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redense.auditing.table import explanations, exposed_line, marked, notes
-from redense.auditing.verdict import p_text
-from redense.text import interval_text, percent
+from redense.text import interval_text, p_figure, percent
 
 if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
@@ -48,6 +47,6 @@ def audit_values(results: Sequence[tuple[str, AuditResult]]) -> dict[str, Any]:
         ],
         "percent": percent,
         "interval": interval_text,
-        "p_text": p_text,
+        "p_figure": p_figure,
         "explanations": explanations(results[0][1].confidence) if results else [],
     }

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import validated
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import FORMER, Protocol
 from redense.auditing.verdict import Verdict
-from redense.errors import DataError
+from redense.errors import DataError, UnknownName
 from redense.files.reading import Written, field, fields
 from redense.text import csv_text, data_frame, html_text
 
@@ -82,6 +83,7 @@ class ClassRisk:
     auc_interval: tuple[float, float] | None
 
 
+@validated(DataError)
 @dataclass(frozen=True, repr=False)
 class AuditResult:
     """What an audit found, of `members` and `nonmembers` examples, with `references` reference models.
@@ -130,15 +132,17 @@ class AuditResult:
         """Return what a class is called: its name, else its label."""
         return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
 
+    @validated(DataError)
     def attack(self, name: str) -> AttackResult:
         """Return one attack's figures.
 
-        Raises KeyError for an attack that was not made.
+        Raises `UnknownName`, a KeyError, for an attack that was not made.
         """
         for result in self.attacks:
             if result.attack == name:
                 return result
-        raise KeyError(f"{name!r}: not in this audit, which has {', '.join(one.attack for one in self.attacks)}")
+        known = ", ".join(one.attack for one in self.attacks)
+        raise UnknownName(f"name: got {name!r}, which is not in this audit; expected one of {known}")
 
     def __str__(self) -> str:
         from redense.auditing.table import plain_audit
@@ -181,6 +185,7 @@ class AuditResult:
         return _WRITTEN.take(values, SOURCE, cls._from_values)
 
     @classmethod
+    @validated(DataError)
     def from_json(cls, text: str) -> AuditResult:
         """Undo `to_json`; raises what `from_mapping` does."""
         return cls.from_mapping(_WRITTEN.values(text, SOURCE))
@@ -202,6 +207,7 @@ class AuditResult:
         """
         return data_frame([flat_attack(attack) for attack in self.attacks])
 
+    @validated(DataError)
     def to_html(self, path: str | Path) -> None:
         """Write a page that needs nothing beside it: verdict, table, ROC picture, classes and exposed examples."""
         from redense.auditing.page import audit_html
@@ -215,6 +221,7 @@ class AuditResult:
 
         return roc_figure([("", self)])
 
+    @validated(DataError)
     def save_figure(self, path: str | Path) -> None:
         """Draw the ROC curves on logarithmic axes as a PNG."""
         from redense.auditing.figure import save_roc_figure

@@ -67,7 +67,7 @@ class Sample:
         self._one_width = True
 
     def add(self, inputs: Any, labels: npt.NDArray[np.int64], digests: npt.NDArray[np.bytes_]) -> None:
-        """Add a batch: inputs as they were stored, a tensor or a mapping of such, classes and fingerprints [b]."""
+        """Add a batch: inputs as the model gets them, a tensor or a mapping of such, classes and fingerprints [b]."""
         drawn = self._generator.random(len(labels))
         if len(drawn) > self.most:
             self._bound = min(self._bound, float(np.partition(drawn, self.most)[self.most]))

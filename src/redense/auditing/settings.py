@@ -10,6 +10,7 @@ from typing import Annotated, get_args
 
 from typing_extensions import Doc
 
+from redense.arguments import validated
 from redense.auditing.attacks import FAMILIES
 from redense.errors import RecipeError
 from redense.text import did_you_mean
@@ -22,6 +23,7 @@ Families = Annotated[
 SHRUNK = "shrunk"
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class AuditSettings:
     """What an audit attacks with, and what its figures are about; `attacks` are families, by default all.
@@ -48,10 +50,6 @@ class AuditSettings:
     """How LiRA estimates variances: example, shared or shrunk."""
 
     def __post_init__(self) -> None:
-        given: object = self.attacks
-        if isinstance(given, str):
-            raise RecipeError(f"attacks: got the string {given!r}; expected a list, such as [{given!r}]")
-        object.__setattr__(self, "attacks", tuple(self.attacks))
         for name in self.attacks:
             if name not in FAMILIES:
                 raise RecipeError(

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from redense.auditing.attack_result import FPRS, AttackResult, RateAt
-from redense.auditing.layout import Fitting, below, prose, table_of
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.verdict import GRADES, why_unnamed
+from redense.terminal import Fitting, below, prose, table_of
 from redense.text import interval_text
 
 if TYPE_CHECKING:

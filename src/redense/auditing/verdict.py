@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.attacks import CALIBRATED
 from redense.errors import DataError, LeakFound, RecipeError
-from redense.text import interval_text
+from redense.text import interval_text, p_text
 
 if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
@@ -58,7 +58,7 @@ def judge(found: Sequence[AttackResult], members: int, nonmembers: int, confiden
         ((simultaneous(attack, len(found), confidence), attack) for attack in found),
         key=lambda ranked: (ranked[0], ranked[1].accuracy),
     )
-    probability = f"p {'' if p_value < 1e-4 else '= '}{p_text(p_value)}"
+    probability = p_text(p_value)
     rank = f"the strongest of {len(found)} attacks" if len(found) > 1 else "the only attack made"
     size = (
         f"{best.attack!r}, {rank}, is right in "
@@ -106,23 +106,14 @@ def _ranked(found: Sequence[AttackResult]) -> str:
     return f" What shows it is not how often guesses are right but which examples {surest.attack!r} ranks highest."
 
 
-def p_text(p_value: float) -> str:
-    """Write a p-value with as many digits as anybody reads.
-
-    >>> p_text(0.0123), p_text(3e-9)
-    ('0.0123', '< 0.0001')
-    """
-    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"
-
-
 def why_unnamed(verdict: Verdict, primary: AttackResult, confidence: float) -> str | None:
     """Say why no members are named as the most exposed ones; None where the primary attack can tell them."""
     if verdict.kind != "leak":
         return "no leak is shown"
     if primary.attack not in CALIBRATED:
         return (
-            f"{primary.attack} ranks easy examples highest, whether members or not; reference models (LiRA, RMIA) can "
-            "tell who is exposed"
+            f"{primary.attack} ranks easy examples highest, whether members or not; reference models "
+            f"({', '.join(CALIBRATED)}) can tell who is exposed"
         )
     if primary.p_value >= 1 - confidence:
         return f"{primary.attack}, by which they would be chosen, shows no leak itself"

@@ -132,8 +132,8 @@ class Audit:
             where: dict[str, Any] = {"data_root": self.data_root, "device": self.device, "console": console}
             rows = audit_run(source.run, self.settings.attacks, trust=trust, **where)
             return [(row.name, row.result) for row in rows]
-        from redense.auditing.layout import prose
         from redense.auditing.table import audit_table
+        from redense.terminal import prose
 
         result = self._audit_saved()
         console.print(audit_table(result), highlight=False)

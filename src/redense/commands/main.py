@@ -20,7 +20,7 @@ COMMANDS = {
     "run": "Train a recipe dense, sparse and dense again, and print the table of every phase.",
     "audit": "Say what a model gives away about its training data.",
     "report": "Write one HTML page about a run, or about several side by side.",
-    "export": "Write the model of one phase of a finished run to a file.",
+    "export": "Write a model to a file: of one phase of a finished run, or your own as ONNX.",
     "data": "Say what data there are, and where.",
     "doctor": "Say what redense finds on this machine, and try it for a few seconds.",
 }

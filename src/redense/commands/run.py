@@ -32,7 +32,7 @@ PAGE = Page(
             "--sparsities S ...": "fractions of weights to prune",
             "--epochs D S R": "epochs of the dense, sparse and re-dense phase",
             "--seeds N ...": "a whole table is trained for each",
-            "--controls NAME ...": "the same budget without masks, beside DSD: longer, llr",
+            "--controls NAME ...": "the same budget without masks, beside DSD: longer, llr, early",
             "--optimizer NAME": "adam, adamw or sgd",
             "--lr RATE": "its learning rate",
         },

@@ -11,13 +11,15 @@ from redense.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class TensorData:
-    """The four arrays of a `Dataset` as tensors on one device, inputs as they are stored (uint8 or float32)."""
+    """The arrays of a `Dataset` as tensors on one device, inputs as they are stored (uint8 or float32)."""
 
     x_train: torch.Tensor
     y_train: torch.Tensor
     x_test: torch.Tensor
     y_test: torch.Tensor
     num_classes: int
+    x_validation: torch.Tensor | None = None
+    y_validation: torch.Tensor | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, device: str = "cpu") -> TensorData:

@@ -5,34 +5,47 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import SOME, Numbers, validated
 from redense.data.layout import images, is_grey, one_channel
 from redense.errors import DataError
+from redense.seeding import derive
 
 BYTES_BEGIN = 100
 """Numbers from 0 to more than so much, and to 255 at most, are taken for pixels that were bytes once."""
 
 
+@validated(DataError)
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training (member) and test (non-member) examples with integer labels.
 
     `x_train` and `x_test` are [n, ...] arrays, uint8 (pixels 0..255, scaled to [0, 1] when a batch is made) or
-    float32; `y_train` and `y_test` are int64 [n] in 0..num_classes-1; `classes` is what the classes are called, by
-    label, empty where nobody says. `name` and `classes` do not determine results.
+    float32; `y_train` and `y_test` are int64 [n] in 0..num_classes-1. `x_validation` and `y_validation`, where there
+    are any, are taken out of the training data by `parted`; `train_places` [n] says where in those the others stood.
+    `classes` is what the classes are called, by label, empty where nobody says. `name` and `classes` do not determine
+    results.
     """
 
     name: str
-    x_train: npt.NDArray[np.generic]
-    y_train: npt.NDArray[np.int64]
-    x_test: npt.NDArray[np.generic]
-    y_test: npt.NDArray[np.int64]
-    num_classes: int
+    x_train: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
+    y_train: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
+    x_test: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
+    y_test: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
+    num_classes: Annotated[int, SOME]
+    x_validation: npt.NDArray[np.generic] | None = None
+    y_validation: npt.NDArray[np.int64] | None = None
+    train_places: npt.NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for x, y in ((self.x_train, self.y_train), (self.x_test, self.y_test)):
+            if x.ndim < 2 or len(x) != len(y):
+                raise DataError(f"data: got inputs {x.shape} and labels {y.shape}; expected [n, ...] and [n]")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -67,17 +80,48 @@ class Dataset:
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """The four arrays by name, in a fixed order."""
+        """The examples' four arrays by name, in a fixed order, or six where some are for validation."""
+        validation = {"x_validation": self.x_validation, "y_validation": self.y_validation}
         return {
             "x_train": self.x_train,
             "y_train": self.y_train,
             "x_test": self.x_test,
             "y_test": self.y_test,
+            **{name: array for name, array in validation.items() if array is not None},
         }
+
+    def parted(self, share: float) -> Dataset:
+        """Take a share of the training examples out for validation: at random, but always the same of the same data.
+
+        Raises `DataError` where that leaves no example on one of the sides.
+
+        >>> toy = checked("toy", ([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]), ([[0.5]], [1]))
+        >>> len(toy.parted(0.25).x_train), len(toy.parted(0.25).x_validation)
+        (3, 1)
+        """
+        if share == 0:
+            return self
+        count = len(self.y_train)
+        taken = round(share * count)
+        if not 0 < taken < count:
+            raise DataError(
+                f"data {self.name}: a share of {share:g} of {count} training examples is {taken}; expected at least "
+                "one for validation, and at least one that is left"
+            )
+        order = np.random.default_rng(derive(0, "validation", self.fingerprint)).permutation(count)
+        validation, left = np.sort(order[:taken]), np.sort(order[taken:])
+        return replace(
+            self,
+            x_train=self.x_train[left],
+            y_train=self.y_train[left],
+            x_validation=self.x_train[validation],
+            y_validation=self.y_train[validation],
+            train_places=left,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the contents: names, types, shapes and bytes of all four arrays."""
+        """SHA-256 over the contents: names, types, shapes and bytes of all arrays."""
         digest = hashlib.sha256(f"{self.num_classes}".encode())
         for name, array in self.arrays.items():
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -115,7 +159,8 @@ def checked(name: str, train: Any, test: Any, num_classes: int | None = None) ->
             raise DataError(f"data {name}, {split}: label {wrong} is out of range; expected 0 to {classes - 1}")
     if classes < 2:
         raise DataError(f"data {name}: got one class; expected at least two")
-    return Dataset(name, x_train, y_train, x_test, y_test, classes, named if len(named) >= classes else ())
+    names = named if len(named) >= classes else ()
+    return Dataset(name, x_train, y_train, x_test, y_test, classes, classes=names)
 
 
 def check_types(first: object, second: object, names: tuple[str, str]) -> None:

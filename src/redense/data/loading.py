@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import described, validated
 from redense.data.dataset import Dataset, checked
 from redense.data.examples import NAMES, are_parts, arrays, split
 from redense.data.folders import check_classes
@@ -25,6 +26,7 @@ TEST_SHARE = 0.2
 SPLIT_SEED = 0
 
 
+@validated(DataError)
 def load(name: str | Path, root: str | Path | None = None, layout: Layout = "auto") -> Dataset:
     """Load data with a training and a test part, as `redense run` does.
 
@@ -99,6 +101,8 @@ def parts(source: Any, what: str, root: str | Path | None = None, layout: Layout
     function ``package.module:function``, which is called without arguments and returns examples, a name of these, or a
     training and a test part, opened as `sides` does. A source that is no name is returned as it is.
     """
+    if isinstance(source, type):
+        raise DataError(f"{what}: got {described(source)}; expected examples, or a name of some")
     if not isinstance(source, (str, Path)):
         refuse_layout(layout, what)
         return source, None

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 import torch
 from torch import nn, optim
 
+from redense.arguments import CHECKED, Sparsity, validated
 from redense.dsd.hooks import StepHooks
 from redense.dsd.listing import listed_phases, three_phases
 from redense.dsd.loop import Loop, Unit
 from redense.dsd.words import say, weights_in_words
 from redense.errors import ModelError, RecipeError, TrainingError
+from redense.methods.schedules import THREE
 from redense.phases import Phase, running
 from redense.sparsity.bits import packed, unpacked
 from redense.sparsity.enforce import Enforcement, apply_masks
 from redense.sparsity.masks import Masks, Selection, check_selection, choose_masks, lasting
 from redense.sparsity.moments import moves_nothing
-from redense.sparsity.optimizers import Optimizers
+from redense.sparsity.optimizers import AnyOptimizer, Optimizers
 from redense.sparsity.parameters import named
 from redense.sparsity.saliency import random
 from redense.sparsity.schedules import OneShot, Schedule, gradual, on_the_way
@@ -88,15 +90,16 @@ class DSD(Loop):
     2 re-dense 50% 0
     """
 
+    @validated(RecipeError)
     def __init__(
         self,
         model: nn.Module,
-        optimizer: optim.Optimizer | Sequence[optim.Optimizer],
+        optimizer: AnyOptimizer,
         *,
-        sparsity: float | None = None,
-        epochs: Sequence[int] | None = None,
-        steps: Sequence[int] | None = None,
-        phases: Sequence[Phase] | None = None,
+        sparsity: Sparsity | None = None,
+        epochs: Annotated[Sequence[int], THREE] | None = None,
+        steps: Annotated[Sequence[int], THREE] | None = None,
+        phases: Annotated[Sequence[Phase], CHECKED] | None = None,
         unit: Unit = "epochs",
         rounds: int = 1,
         rates: Sequence[float] = (1.0, 1.0, 0.1),
@@ -106,8 +109,6 @@ class DSD(Loop):
         verbose: bool = True,
         **selection: Unpack[Selection],
     ) -> None:
-        if moments not in ("reset", "keep"):
-            raise RecipeError(f"moments: got {moments!r}; expected reset or keep")
         if phases is None:
             super().__init__(*three_phases(sparsity, epochs, steps, tuple(rates), rounds, unit))
         else:
@@ -156,6 +157,7 @@ class DSD(Loop):
         factor = self._factor()
         return [rate for hooks in self._hooks for rate in hooks.rates(factor)]
 
+    @validated(ModelError)
     def apply_masks(self, other: nn.Module) -> None:
         """Set to zero in another model what `masks` prune here; in a phase without masks it stays as it is.
 
@@ -171,6 +173,7 @@ class DSD(Loop):
             hooks.remove()
         self._leave()
 
+    @validated(TrainingError)
     def state_dict(self, *, within_epoch: bool = False) -> dict[str, Any]:
         """Return what `load_state_dict` needs besides the model's and the optimizer's own states.
 
@@ -192,7 +195,8 @@ class DSD(Loop):
             "masks": packed({name: masks.get(name) for name in names}, parameters),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    @validated(TrainingError)
+    def load_state_dict(self, state: Annotated[Mapping[str, Any], CHECKED]) -> None:
         """Go on where `state_dict` was taken; load the model and the optimizer too.
 
         Raises `TrainingError` when a phase is running already or the state is of other phases, and `ModelError` when it

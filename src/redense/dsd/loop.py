@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from redense.arguments import validated
 from redense.errors import RecipeError, TrainingError
 from redense.phases import Phase, running, total
 
@@ -47,6 +48,7 @@ class Loop:
         """The phase that is running; before the start the first, at the end the last."""
         return running(self.phases, self.progress)[0]
 
+    @validated(TrainingError)
     def epochs(self, start: int | None = None, *, first: int = 0) -> Iterator[int]:
         """Yield 0, 1, 2, ... over all phases, changing masks, rate and moments between them.
 
@@ -102,6 +104,7 @@ class Loop:
         if ends and not self.finished:
             self._say()
 
+    @validated(TrainingError)
     def advance_to(self, epoch: int) -> None:
         """Start, and count epochs as over until `epoch` (from 0) is the coming one; phases in steps only start.
 

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from redense.auditing.attacks import PLAIN_FAMILIES
 from redense.auditing.figure import save_roc_figure
-from redense.auditing.layout import prose
 from redense.auditing.page import audit_html
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.settings import AuditSettings
@@ -30,6 +29,7 @@ from redense.experiment.resources import Resources
 from redense.experiment.show import show_comparisons
 from redense.experiment.write import write_results
 from redense.files.writing import write_whole
+from redense.terminal import prose
 
 NO_CODE = Trust()
 
@@ -81,7 +81,7 @@ def audit_prepared(
             rows.append(row)
             step(row.name)
     rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
-    write_rows(rows, len(prepared.dataset.y_train), store.root)
+    write_rows(rows, auditor.train_places, store.root)
     titled = [(row.name, row.result) for row in rows]
     write_whole(store.root / "audit.html", audit_html(titled, f"Privacy audit of {prepared.recipe.data}"))
     first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]

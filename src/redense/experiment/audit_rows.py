@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult, flat_attack
@@ -17,11 +18,11 @@ from redense.experiment.equal_accuracy import Trace
 from redense.files.reading import Written, build, field, fields, mapping
 from redense.files.writing import write_whole
 from redense.metrics.roc import Array, Members
-from redense.phases import COLUMNS as PHASE_COLUMNS
-from redense.phases import FURTHER, Phase
+from redense.phases import Phase
 from redense.text import csv_lines, csv_text
 
 FILE = "audit.json"
+Places = npt.NDArray[np.int64]
 NOT_FLAT = ("held_out", "history", "result")
 """What of a row is not in the CSV files."""
 FORMAT = 3
@@ -70,13 +71,16 @@ class AuditRow:
     def from_mapping(cls, values: Mapping[str, Any]) -> AuditRow:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
         trace = fields(Trace, {"points": field(mapping(values), "history"), "held_out": field(values, "held_out")})
-        elsewhere = ("history", "held_out", *PHASE_COLUMNS, *FURTHER)
-        own = {name: value for name, value in values.items() if name not in elsewhere}
-        return fields(cls, own, phase=Phase.from_columns(values), trace=trace)
+        phase, others = Phase.from_columns(values)
+        own = {name: value for name, value in others.items() if name not in ("history", "held_out")}
+        return fields(cls, own, phase=phase, trace=trace)
 
 
-def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -> None:
-    """Write ``audit.json``, ``audit.csv`` (a line an attack) and ``risks.csv`` (a line an example)."""
+def write_rows(rows: Sequence[AuditRow], train_places: Places, folder: Path) -> None:
+    """Write ``audit.json``, ``audit.csv`` (a line an attack) and ``risks.csv`` (a line an example).
+
+    `train_places` [n] says where each training example stands in its data, validation examples included.
+    """
     values = {"format": FORMAT, "rows": [row.to_mapping() for row in rows]}
     write_whole(folder / FILE, json.dumps(values) + "\n")
     flat = [
@@ -89,7 +93,7 @@ def write_rows(rows: Sequence[AuditRow], training_examples: int, folder: Path) -
         for attack in row.result.attacks
     ]
     write_whole(folder / "audit.csv", csv_text(flat))
-    write_whole(folder / "risks.csv", _risks_csv(rows, training_examples))
+    write_whole(folder / "risks.csv", _risks_csv(rows, train_places))
 
 
 def read_rows(folder: Path) -> list[AuditRow]:
@@ -101,14 +105,14 @@ def read_rows(folder: Path) -> list[AuditRow]:
     return written.read(folder / FILE, lambda values: build(list[AuditRow], field(values, "rows"), "rows"))
 
 
-def _risks_csv(rows: Sequence[AuditRow], training_examples: int) -> str:
+def _risks_csv(rows: Sequence[AuditRow], train_places: Places) -> str:
     """Follow every example through the phases: its risk in each, and of which targets it was a member."""
     targets = {f"{row.protocol} seed {row.seed}": row.members for row in rows}
     head = ["split", "index", *(f"member of {name}" for name in targets), *(f"risk {row.name}" for row in rows)]
     examples = len(rows[0].members)
     columns: list[Any] = [
-        np.where(np.arange(examples) < training_examples, "train", "test"),
-        np.concatenate([np.arange(training_examples), np.arange(examples - training_examples)]),
+        np.where(np.arange(examples) < len(train_places), "train", "test"),
+        np.concatenate([train_places, np.arange(examples - len(train_places))]),
         *(members.astype(int) for members in targets.values()),
         *(np.char.mod("%.6f", row.risks) for row in rows),
     ]

@@ -49,13 +49,31 @@ class Epoch:
     """What was measured in and after an epoch of training.
 
     `epoch` counts from 1; `loss` is the mean cross-entropy in training, 0 or more; `test_accuracy` that on held-out
-    examples and `inference_accuracy` that of the confidence-threshold attack, both in [0, 1].
+    examples and `inference_accuracy` that of the confidence-threshold attack, both in [0, 1]; `validation_accuracy`
+    that on validation examples, where there are any.
     """
 
     epoch: int
     loss: float
     test_accuracy: float
     inference_accuracy: float
+    validation_accuracy: float | None = None
+
+
+def best_epoch(history: Sequence[Epoch], first: int = 1) -> int | None:
+    """Return the epoch, from a first one, with the highest accuracy on validation examples, the first of equals.
+
+    None where there are no such examples, or no such epochs yet.
+
+    >>> best_epoch([Epoch(1, 0.5, 0.8, 0.5, 0.7), Epoch(2, 0.4, 0.8, 0.5, 0.9), Epoch(3, 0.3, 0.9, 0.6, 0.9)])
+    2
+    """
+    validated = [
+        (epoch.validation_accuracy, -epoch.epoch)
+        for epoch in history
+        if epoch.validation_accuracy is not None and epoch.epoch >= first
+    ]
+    return -max(validated)[1] if validated else None
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,8 @@ class Checkpoint:
 
     `model` is a state_dict; `masks` the masks in force during the phase (bool, True = kept; empty unless sparse);
     `train` and `test` what the model says about every example; `history` one entry an epoch; `seconds` the time spent
-    in training.
+    in training; `best` the state_dict after the best epoch by validation, of jobs that keep it beside the last (else
+    empty).
     """
 
     model: Tensors
@@ -73,17 +92,22 @@ class Checkpoint:
     test: Signals
     history: tuple[Epoch, ...]
     seconds: float
+    best: Tensors = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The state of a phase after `epoch` epochs: all that the next epoch depends on."""
+    """The state of a phase after `epoch` epochs: all that the next epoch depends on.
+
+    `best` is the state_dict after the best of them by validation, where that is kept (else empty).
+    """
 
     epoch: int
     model: Tensors
     optimizer: Tensors
     history: tuple[Epoch, ...]
     seconds: float
+    best: Tensors = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,6 +123,8 @@ class Store:
     def save(self, key: str, job: Mapping[str, Any], checkpoint: Checkpoint, environment: Mapping[str, Any]) -> None:
         """Store a finished job and drop its progress."""
         files = {"model.safetensors": checkpoint.model, "signals.safetensors": _signal_tensors(checkpoint)}
+        if checkpoint.best:
+            files["best.safetensors"] = checkpoint.best
         if checkpoint.masks:
             files["masks.safetensors"] = {name: pack_bits(mask.flatten()) for name, mask in checkpoint.masks.items()}
         index = {
@@ -135,6 +161,8 @@ class Store:
         """Store the state after an epoch, then drop the one before it."""
         index = {"format": FORMAT, "key": key, "epoch": progress.epoch, "history": _entries(progress.history)}
         files = {"model.safetensors": progress.model, "optimizer.safetensors": progress.optimizer}
+        if progress.best:
+            files["best.safetensors"] = progress.best
         target = self._progress(key) / f"{progress.epoch:06d}"
         write_folder(target, files, index, {**(environment or {}), "seconds": progress.seconds})
         for older in self._progress(key).iterdir():
@@ -215,7 +243,18 @@ def _read_checkpoint(key: str, folder: Path) -> Checkpoint:
         test=_signals(signals, "test", folder),
         history=_history(index, folder),
         seconds=read_seconds(folder),
+        best=_read_best(folder, index, model),
     )
+
+
+def _read_best(folder: Path, index: Mapping[str, Any], model: Tensors) -> Tensors:
+    """Read the weights of the best epoch, if they are kept, and hold them against those of the last."""
+    if "best.safetensors" not in index["files"]:
+        return {}
+    best = read_tensors(folder, "best.safetensors")
+    if {name: value.shape for name, value in best.items()} != {name: value.shape for name, value in model.items()}:
+        raise Damaged(f"{folder / 'best.safetensors'} does not fit the model beside it")
+    return best
 
 
 def _believed(key: str, folder: Path) -> dict[str, Any]:
@@ -266,7 +305,8 @@ def _not_finite(model: Tensors) -> list[str]:
 
 
 def _entries(history: Sequence[Epoch]) -> list[dict[str, float]]:
-    return [dataclasses.asdict(epoch) for epoch in history]
+    values = [dataclasses.asdict(epoch) for epoch in history]
+    return [{name: value for name, value in each.items() if value is not None} for each in values]
 
 
 def _history(index: Mapping[str, Any], folder: Path) -> tuple[Epoch, ...]:
@@ -319,10 +359,12 @@ def _read_progress(key: str, folder: Path) -> Progress:
     epoch: int = _checked(int, index, "epoch", folder)
     if epoch != len(history) or folder.name != f"{epoch:06d}":
         raise Damaged(f"{folder} has an index of {len(history)} epochs that says {epoch}")
+    model = read_tensors(folder, "model.safetensors")
     return Progress(
         epoch=epoch,
-        model=read_tensors(folder, "model.safetensors"),
+        model=model,
         optimizer=read_tensors(folder, "optimizer.safetensors"),
         history=history,
         seconds=read_seconds(folder),
+        best=_read_best(folder, index, model),
     )

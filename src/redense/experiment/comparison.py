@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from redense.experiment.wording import FEWEST_REPLICATES, verdict
+from redense.experiment.wording import verdict
 from redense.files.reading import fields, mapping
 from redense.methods import Method
+from redense.metrics.jackknife import CLAIMED_FROM
 from redense.metrics.paired import mcnemar, t_interval, t_test, wilcoxon
 from redense.metrics.roc import Members
 from redense.phases import Phase
@@ -53,6 +54,9 @@ class Comparison:
     `wilcoxon` is shown beside it and decides nothing. `interval` is the 95% interval (Student's t) of this comparison
     alone. Both are None where the differences do not vary: they are no proof that the next seed gives the same.
 
+    Over `replicates` reference models, each the target in turn, `t` and `interval` are those of the jackknife over
+    pairs (`redense.metrics.jackknife`), and `prediction` is the interval for one further training.
+
     With one seed nothing is claimed about phases. `mcnemar` is the p-value of McNemar's exact test that the two
     *networks* differ on the test examples, of which `only_first` and `only_second` were classified correctly by one of
     them alone; `interval`, of an AUC, is over examples.
@@ -82,7 +86,7 @@ class Comparison:
     def claimed(self) -> bool:
         """Whether enough trainings were asked, over seeds or replicates, for a claim about phases."""
         if self.replicates is not None:
-            return self.replicates >= FEWEST_REPLICATES
+            return self.replicates >= CLAIMED_FROM
         return self.seeds + self.apart > 1
 
     @property
@@ -94,6 +98,13 @@ class Comparison:
     def shown(self) -> bool:
         """Whether the test that decides shows a difference between phases."""
         return self.p is not None and self.p < SIGNIFICANT
+
+    @property
+    def outcome(self) -> Literal["higher", "lower"] | None:
+        """Where the second phase is shown to be; None where nothing is shown about phases."""
+        if not self.shown:
+            return None
+        return "higher" if (self.difference or 0.0) > 0 else "lower"
 
     @property
     def networks_differ(self) -> bool:

@@ -12,7 +12,6 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from redense.auditing.layout import Fitting, table_of
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.experiment.determinism import fixed_arithmetic
@@ -24,6 +23,7 @@ from redense.experiment.resources import IN_PROCESSES
 from redense.experiment.trainer import make_optimizer, train_epoch, trainable
 from redense.models.registry import placed
 from redense.signals import read_signals
+from redense.terminal import Fitting, table_of
 
 BYTES_PER_SIGNAL = 4 * 8 + 1
 """Four float64 and a bool for every example."""
@@ -78,7 +78,7 @@ def makespan(jobs: Sequence[Job], workers: int) -> int:
     running: list[tuple[int, Job]] = []
     while True:
         while len(running) < max(1, workers) and (job := queue.next()) is not None:
-            running.append((now + job.phase.epochs, job))
+            running.append((now + job.epochs, job))
         if not running:
             return now
         first = min(running, key=lambda entry: entry[0])
@@ -102,7 +102,7 @@ def plan_table(
     seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, on) if left else 0.0
     where = "on the GPU, one model at a time" if on == "cuda" else f"on {processes} worker(s)"
     lines = (
-        f"{len(left)} of {len(jobs)} jobs to train, {sum(job.phase.epochs for job in left)} epochs",
+        f"{len(left)} of {len(jobs)} jobs to train, {sum(job.epochs for job in left)} epochs",
         f"time    about {_duration(seconds)} {where}",
         f"disk    at most {disk_bytes(left, model, dataset, processes) / 1e6:.0f} MB",
         f"memory  about {memory_bytes(model, dataset, choice, jobs[0].training.batch_size) / 1e9:.1f} GB",
@@ -116,7 +116,7 @@ def _plan(jobs: Sequence[Job], states: Sequence[str]) -> Table:
     table.title, table.title_justify = "Plan", "left"
     for job, state in zip(jobs, states, strict=True):
         start = job.parent[:8] if job.parent else "initial weights"
-        cells = (str(job.phase.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
+        cells = (str(job.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
         table.add_row(job.phase.label, Text(job.model_name), *cells)
     return table
 
@@ -125,7 +125,7 @@ def _short_plan(jobs: Sequence[Job], states: Sequence[str]) -> Table:
     table = table_of("phase", "epochs", "rate", "", text=["phase", ""], broken=["phase"])
     table.title, table.title_justify = "Plan", "left"
     for job, state in zip(jobs, states, strict=True):
-        table.add_row(job.phase.label, str(job.phase.epochs), f"{job.training.lr:g}", state)
+        table.add_row(job.phase.label, str(job.epochs), f"{job.training.lr:g}", state)
     return table
 
 

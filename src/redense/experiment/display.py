@@ -88,6 +88,9 @@ class _Sparing:
             self.say(text)
 
 
+PICKED = "the best epoch of what was trained"
+
+
 class _Lines:
     """For logs and pipes: a line a finished job, and one every ten seconds at most in between."""
 
@@ -114,7 +117,8 @@ class _Lines:
             case Finished(job, reused):
                 self.ended += 1
                 if not reused:
-                    self.lines.say(f"[{self.ended}/{self.total}] {job.name}: {_state(self.latest[job.key])}")
+                    state = PICKED if job.picks else _state(self.latest[job.key])
+                    self.lines.say(f"[{self.ended}/{self.total}] {job.name}: {state}")
             case Retried(job, reason):
                 self.lines.say(f"{job.name}: {reason}; trying once more")
             case Failed(_, reason):
@@ -155,7 +159,7 @@ class _Bars:
             TextColumn("{task.fields[state]}", markup=False, table_column=Column(overflow="fold")),
             console=console,
         )
-        self.total = sum(job.phase.epochs for job in jobs)
+        self.total = sum(job.epochs for job in jobs)
         self.epochs = self.overall.add_task("all", total=self.total)
         self.tasks: dict[str, TaskID] = {}
         self.begun: set[str] = set()
@@ -175,7 +179,7 @@ class _Bars:
                 self.running.update(self.tasks[job.key], completed=done.epoch, state=state)
             case Finished(job, reused):
                 if reused:  # not work that the time left should be judged by
-                    self._leave_out(job.phase.epochs)
+                    self._leave_out(job.epochs)
                 self._end(job)
             case Retried(job, reason):
                 self.console.print(f"{job.name}: {reason}; trying once more", highlight=False, markup=False)
@@ -187,7 +191,7 @@ class _Bars:
     def _start(self, job: Job) -> None:
         done = self.store.epochs_done(job.key)
         state = _resuming(job, done) if done else f"0/{job.phase.epochs}  starting"
-        self.tasks[job.key] = self.running.add_task(job.name, total=job.phase.epochs, completed=done, state=state)
+        self.tasks[job.key] = self.running.add_task(job.name, total=job.epochs, completed=done, state=state)
         if job.key not in self.begun:  # what an earlier run has trained; of a second try, it is in the count
             self._leave_out(done)
         self.begun.add(job.key)

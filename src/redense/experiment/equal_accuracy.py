@@ -72,6 +72,17 @@ class Trace:
         return self.near(self.extremes)[:, 0]
 
 
+def mean_points(traces: Sequence[Trace]) -> Array:
+    """Return the mean (test accuracy, inference accuracy) over traces after each epoch that all have, [epochs, 2].
+
+    >>> mean_points([Trace(((0.8, 0.5), (0.9, 0.6)), 100), Trace(((0.6, 0.5),), 100)]).tolist()
+    [[0.7, 0.5]]
+    """
+    shortest = min(len(trace.points) for trace in traces)
+    mean: Array = np.mean([trace.points[:shortest] for trace in traces], axis=0)
+    return mean
+
+
 @dataclass(frozen=True)
 class CurveDifference:
     """How far one curve of inference against test accuracy lies above another, between two test accuracies."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from redense.arguments import described, validated
 from redense.errors import RecipeError
 from redense.phases import PhaseKind
 from redense.text import percent
@@ -18,6 +19,7 @@ Format = Literal["safetensors", "bitmask", "onnx"]
 SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "bitmask": ".bitmask.safetensors", "onnx": ".onnx"}
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class ExportSettings:
     """What to export of a run. Raises `RecipeError` for an unknown format.
@@ -61,6 +63,9 @@ class ExportSettings:
 
         Raises `RecipeError`, which lists what there is, when there is none, or more than one and no default.
         """
+        given: object = rows
+        if not isinstance(given, list | tuple) or not all(hasattr(row, "phase") for row in given):
+            raise RecipeError(f"rows: got {described(rows)}; expected the rows of a run's results")
         if not rows:
             raise RecipeError("export: got a run without a finished phase; run the recipe first")
         method = next((row.phase.lineage for row in rows if row.phase.kind != "control"), None)

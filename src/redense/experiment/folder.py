@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from redense.errors import FolderError
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
+from redense.experiment.results import FILE as RESULTS_FILE
+from redense.experiment.results import WRITTEN as RESULTS
 from redense.files.reading import Written, fields
 from redense.files.writing import why, write_whole
 from redense.user_code import is_object_name
@@ -68,7 +70,7 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int, locked: bool = Tr
     created = _first_missing(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask
     except OSError as error:
         if created is not None and os.path.exists(created):
             shutil.rmtree(created)
@@ -167,6 +169,8 @@ def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:
         raise FolderError(f"--out {path}: {existing} is not writable; choose another folder")
     _check_names(path, existing)
     check_targets(path)
+    for written, name in ((RESULTS, RESULTS_FILE), (_PLAN, PLAN_FILE)):
+        written.refuse_newer(path / name)
     if os.path.exists(path / RECIPE_FILE):
         _check_same_recipe(path, recipe)
     elif os.path.exists(path) and any(entry.name != LOCK_FILE for entry in path.iterdir()):
@@ -196,7 +200,10 @@ def _check_same_recipe(path: Path, recipe: Recipe) -> None:
     differing = [name for name in wanted if wanted[name] != former[name] and name not in EXTENSIBLE]
     if differing:
         what = ", ".join(f"{name} was {former[name]!r} and is now {wanted[name]!r}" for name in differing)
-        raise FolderError(f"--out {path}: holds another recipe's run: {what}; choose another folder")
+        remedy = "choose another folder"
+        if "validation" in differing and former["validation"] == 0:
+            remedy += ": its models were trained on the examples that would validate"
+        raise FolderError(f"--out {path}: holds another recipe's run: {what}; {remedy}")
 
 
 def _first_missing(path: Path) -> Path | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from redense.experiment.checkpoints import Checkpoint, Store
+from redense.experiment.checkpoints import Checkpoint, Store, best_epoch
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
 from redense.experiment.prepare import Prepared
 from redense.experiment.results import Results, Row
+from redense.experiment.trainer import first_eligible
 from redense.metrics.accuracy import balanced_accuracy_interval_of
 from redense.metrics.intervals import cross_fitted_accuracy, halves_of
 from redense.metrics.roc import Members
@@ -58,4 +59,5 @@ def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
         seconds=round(checkpoint.seconds, 3),
         checkpoint=job.key,
         history=Trace.of(checkpoint.history, len(checkpoint.test.phi)).points,
+        kept_epoch=best_epoch(checkpoint.history, first_eligible(job)) if job.phase.keeps is not None else None,
     )

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redense.data.members import MemberSet
@@ -47,7 +47,7 @@ class Job:
 
     `key` is a hash of everything that determines the result, `parent` the key of the job that it starts from (None
     for dense), `position` the number of phases before it, `member_set` the half of all examples that it is trained on
-    (None for all training data).
+    (None for all training data). A job that `picks` trains nothing: it takes its parent's best epoch.
     """
 
     key: str
@@ -58,6 +58,17 @@ class Job:
     training: Training
     pruning: Pruning | None
     member_set: MemberSet | None = None
+    picks: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it trains."""
+        return 0 if self.picks else self.phase.epochs
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether its best epoch by validation, if any, is kept beside the last, for a job that picks it."""
+        return self.phase.kind == "control" and self.phase.keeps is None
 
     def lr(self, epoch: int) -> float:
         """Return the learning rate of an epoch (from 0)."""
@@ -150,7 +161,10 @@ def plan(recipe: Recipe, model: str, fingerprints: Fingerprints) -> tuple[Job, .
         for phases in lineages:
             parent = None
             for position, phase in enumerate(phases):
-                job = _job(recipe, model, fingerprints, identity, position, phase, parent)
+                if picks := phase.keeps == "best" and recipe.keep == "last":  # of the same training, kept last
+                    trained = replace(phase, keeps=None)
+                    parent = _job(recipe, model, fingerprints, identity, position, trained, parent).key
+                job = _job(recipe, model, fingerprints, identity, position, phase, parent, picks)
                 jobs.setdefault(job.key, job)
                 parent = job.key
     return tuple(jobs.values())
@@ -161,7 +175,7 @@ def critical_path(jobs: Sequence[Job]) -> dict[str, int]:
     remaining: dict[str, int] = {}
     longest_child: dict[str, int] = {}
     for job in reversed(jobs):
-        remaining[job.key] = job.phase.epochs + longest_child.get(job.key, 0)
+        remaining[job.key] = job.epochs + longest_child.get(job.key, 0)
         if job.parent is not None:
             longest_child[job.parent] = max(longest_child.get(job.parent, 0), remaining[job.key])
     return remaining
@@ -175,6 +189,7 @@ def _job(
     position: int,
     phase: Phase,
     parent: str | None,
+    picks: bool = False,
 ) -> Job:
     training = Training(
         model=model,
@@ -204,5 +219,7 @@ def _job(
         del determinants["pruning"]["masks"]
     if phase.rate_end is not None:
         determinants["lr_end"] = recipe.lr * phase.rate_end
+    if phase.keeps is not None:
+        determinants["keeps"] = phase.keeps
     digest = hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
-    return Job(digest[:32], parent, identity.seed, position, phase, training, pruning, identity.member_set)
+    return Job(digest[:32], parent, identity.seed, position, phase, training, pruning, identity.member_set, picks)

@@ -57,7 +57,7 @@ def prepare(
 
     `arithmetic` is that of jobs already trained; by default it is the chosen engine's.
     """
-    dataset = data.load(recipe.data, data_root, recipe.layout)
+    dataset = data.load(recipe.data, data_root, recipe.layout).parted(recipe.validation)
     try:
         model_name, model = _fitting(recipe.model, dataset)
     except ModelError:

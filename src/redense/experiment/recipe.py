@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args
 
 from typing_extensions import Doc
 
+from redense.arguments import validated
 from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.data.layout import Layout
@@ -25,11 +24,13 @@ from redense.errors import RecipeError
 from redense.files.reading import field as setting_of
 from redense.files.reading import mapping, plain_bytes
 from redense.methods import CONTROLS, METHODS, Method, Phases
+from redense.methods.controls import early_of
 from redense.phases import Phase, of_table, to_table
 from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
+Keep = Literal["last", "best"]
 AuditNames = Annotated[
     tuple[str, ...],
     Doc(
@@ -39,13 +40,16 @@ AuditNames = Annotated[
 ]
 FORMER_NAMES = {"protocols": protocols.FORMER}
 """Words that older recipes use, and what they are called now, by setting."""
-LATER = ("phases", "layout")
+LATER = ("phases", "validation", "keep", "layout")
 """Settings that folders of former versions lack: their defaults hold there."""
+VALIDATION = 0.1
+"""The share of the training examples that validation takes where it is needed and not said."""
 TOML_LIMIT = 2**20
 """Bytes of a recipe in TOML, at most."""
 FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Recipe:
     """The settings of a run. Raises `RecipeError` for any that make no sense.
@@ -100,7 +104,14 @@ class Recipe:
     controls: tuple[str, ...] = ()
     """Controls of the same budget beside the method: longer goes on from the dense phase with the same epochs, rates
     and batches but no mask; llr spends all these epochs at the low rate. Where the method begins sparse, they begin
-    with that phase unmasked."""
+    with that phase unmasked. early is llr (where no rate falls, the last phase of longer) stopped at its best epoch by
+    validation, and brings that control and validation with it."""
+    validation: float = 0.0
+    """Share of the training examples that validates and is neither trained on nor audited, the same examples for all
+    models; 0.1 where early or keep best needs one."""
+    keep: Keep = "last"
+    """Of which epoch of every phase the weights are kept, and the next phase begins with: last, or best by
+    validation."""
     audit: AuditNames = ()
     references: int = 16
     """Reference models of an audit, each trained like the target on a random half of all examples."""
@@ -112,18 +123,12 @@ class Recipe:
     TOML: kind dense or sparse, epochs, rate (a number or [from, to]), masks (random or gradual)."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            _check_type(field.name, value, field.default)
-            if isinstance(field.default, tuple):
-                former = FORMER_NAMES.get(field.name, {})
-                value = tuple(former.get(each, each) for each in value)
-                if _member(field.name) is float:
-                    value = tuple(float(each) for each in value)
-            elif isinstance(field.default, float):  # 1 and 1.0 are one setting and must give one key
-                value = float(value)
-            object.__setattr__(self, field.name, value)
+        for name, former in FORMER_NAMES.items():
+            object.__setattr__(self, name, tuple(former.get(each, each) for each in getattr(self, name)))
         self._check_values()
+        object.__setattr__(self, "controls", self._with_sources())
+        if self.validation == 0 and ("early" in self.controls or self.keep == "best"):
+            object.__setattr__(self, "validation", VALIDATION)
 
     @property
     def chosen_method(self) -> Method:
@@ -132,18 +137,41 @@ class Recipe:
 
     def phases_at(self, sparsity: float) -> Phases:
         """List the phases of the method at a sparsity."""
-        return self.chosen_method.phases(sparsity, self.epochs, self.rates, self.rounds, self.phases)
+        return self._kept(self.chosen_method.phases(sparsity, self.epochs, self.rates, self.rounds, self.phases))
 
     @property
     def final_phase(self) -> Phase:
         """The phase that the method ends with, at no particular sparsity."""
         return self.phases_at(0.0)[-1]
 
+    def is_final(self, phase: Phase) -> bool:
+        """Tell whether a phase, at whatever sparsity, is the one that the method ends with."""
+        final = self.final_phase
+        return (phase.kind, phase.round) == (final.kind, final.round)
+
+    def is_beside_final(self, phase: Phase) -> bool:
+        """Tell whether a phase is a control's that ends after as many epochs as the method."""
+        final = self.final_phase
+        return (phase.beside, phase.round) == (final.kind, final.round)
+
     def lineages(self) -> list[Phases]:
         """List the phases of every lineage, in the table's order: the method at each sparsity, then its controls."""
         at_no_sparsity = self.phases_at(0.0)
         controls = [CONTROLS[name].phases(at_no_sparsity) for name in self.controls]
-        return [*map(self.phases_at, self.sparsities), *controls]
+        return [*map(self.phases_at, self.sparsities), *map(self._kept, controls)]
+
+    def _kept(self, phases: Phases) -> Phases:
+        if self.keep == "last":
+            return phases
+        return tuple(dataclasses.replace(phase, keeps="best") for phase in phases)
+
+    def _with_sources(self) -> tuple[str, ...]:
+        """Return the controls, before ``early`` the one that it is the best epoch of."""
+        if "early" not in self.controls:
+            return self.controls
+        source = early_of(self.phases_at(0.0))
+        others = [name for name in self.controls if name not in (source, "early")]
+        return (*others, source, "early")
 
     def _check_values(self) -> None:
         _require_some("sparsities", self.sparsities)
@@ -174,6 +202,11 @@ class Recipe:
         for control in (CONTROLS[name] for name in self.controls):
             if not control.fits(phases):
                 raise RecipeError(f"controls: got {control.name}, and {control.needs}; expected the others alone")
+        if not 0 <= self.validation < 1:
+            raise RecipeError(f"validation: got {self.validation:g}; expected a share from 0 (none) to 1 (excluded)")
+        _require_known("keep", self.keep, get_args(Keep))
+        if self.keep == "best" and "early" in self.controls:
+            raise RecipeError("controls: got early with keep best, where the others are kept so; expected these alone")
         _require_known("audit", self.audit, FURTHER_FAMILIES)
         _require_known("protocols", self.protocols, protocols.OF_RUNS)
         if self.references < 2 or self.references % 2:
@@ -183,12 +216,15 @@ class Recipe:
             )
 
     @classmethod
+    @validated(RecipeError)
     def from_mapping(cls, settings: Mapping[str, Any], source: str) -> Recipe:
         """Build a recipe from plain values, as TOML or JSON give them; `source` is named in errors."""
         names = [field.name for field in dataclasses.fields(cls)]
         for key in settings:
             if key not in names:
-                raise RecipeError(f"{source}: unknown setting {key!r}{did_you_mean(key, names)}")
+                raise RecipeError(
+                    f"{source}: unknown setting {key!r}{did_you_mean(key, names)}; `redense run --help` lists all"
+                )
         try:
             plain: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
@@ -249,47 +285,6 @@ def load_recipe(source: str) -> Recipe:
     except (ValueError, RecursionError) as error:  # the former also of integers with thousands of digits
         raise RecipeError(f"recipe {source}: not valid TOML: {error}") from None
     return Recipe.from_mapping(settings, source=f"recipe {source}")
-
-
-@cache  # resolving the annotations costs more than all other checks
-def _member(name: str) -> type | None:
-    """Return the type of the elements of a setting that is a list, None for other settings."""
-    hint = get_type_hints(Recipe)[name]
-    return get_args(hint)[0] if get_origin(hint) is tuple else None
-
-
-def _check_type(name: str, value: Any, default: Any) -> None:
-    """Compare a value with its setting's type; an int passes for a float, a bool never for a number."""
-    member = _member(name)
-    if member is None:
-        if not _is_a(value, type(default)):
-            raise RecipeError(f"{name}: got {value!r}; expected {_KINDS[type(default)][0]}")
-        return
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise RecipeError(f"{name}: got {value!r}; expected a list of {_KINDS[member][1]}")
-    for element in value:
-        if not _is_a(element, member):
-            raise RecipeError(f"{name}: got {element!r} in the list; expected {_KINDS[member][1]}")
-
-
-def _is_a(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):
-        return kind is bool
-    if kind is float and isinstance(value, int):
-        return abs(value) <= sys.float_info.max
-    if kind is int and isinstance(value, int):
-        return abs(value) < 2**63
-    return isinstance(value, kind)
-
-
-_KINDS = {
-    bool: ("true or false", "truth values"),
-    int: ("an integer of at most 64 bits", "integers of at most 64 bits"),
-    float: ("a number", "numbers"),
-    str: ("a string", "strings"),
-    Phase: ("a phase", "phases"),
-}
-"""What values of a type are called, one and many."""
 
 
 def _require_some(name: str, values: tuple[Any, ...]) -> None:

@@ -25,13 +25,11 @@ from redense.experiment.comparison import Comparison, PValue
 from redense.files.kept import read_kept, write_kept
 from redense.files.writing import make_folder, write_whole
 from redense.methods import Method
-from redense.metrics.jackknife import ReplicatedMean, pair_jackknife
+from redense.metrics.jackknife import DESCRIBED_FROM, ReplicatedMean, pair_jackknife
 from redense.phases import Phase
 from redense.text import csv_text, percent
 
 FORMAT = 1
-FEWEST = 8
-"""Reference models that are described."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +76,12 @@ def _rate_of(figure: str) -> float | None:
 def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
     """Make the reference models of each phase targets in turn; what was made is kept in the folder's ``audit``.
 
-    Phases with fewer than `FEWEST` finished reference models, and runs without an attack that can be repeated, are left
-    out.
+    Phases with fewer than `DESCRIBED_FROM` finished reference models are left out, and so are runs without an attack
+    that can be repeated.
     """
     for phase in auditor.phases:
         shared = auditor.of_phase(phase)
-        if len(shared.references) < FEWEST:
+        if len(shared.references) < DESCRIBED_FROM:
             continue
         determinants = ["replicates", FORMAT, [job.key for job in shared.references], auditor.attack_names]
         key = hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]

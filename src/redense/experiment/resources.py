@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from redense.arguments import validated
 from redense.errors import RecipeError
 
 EngineName = Literal["auto", "inline", "local", "vectorized", "ray"]
@@ -14,6 +15,7 @@ TrackerName = Literal["mlflow", "tensorboard", "wandb"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Resources:
     """What a run may use; nothing here changes what its results mean.

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from redense.arguments import validated
+from redense.errors import FolderError, RecipeError
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
 from redense.experiment.recipe import Recipe
 from redense.files.reading import Written, field, fields, mapping
 from redense.metrics.roc import Members
-from redense.phases import COLUMNS as PHASE_COLUMNS
-from redense.phases import FURTHER, Phase
+from redense.phases import FURTHER as FURTHER_PHASE_COLUMNS
+from redense.phases import Phase
 from redense.text import csv_text, data_frame, html_text
 
 if TYPE_CHECKING:
@@ -33,13 +35,16 @@ COLUMNS = (
     *("epochs", "seconds", "checkpoint", "history"),
 )
 """What a row holds in JSON: its own fields and those of its phase."""
-_WRITTEN = Written(
+FURTHER = ("kept_epoch",)
+"""What a row holds besides where it is not None."""
+WRITTEN = Written(
     "the results of a run",
     FORMAT,
     "the same `redense run` command with this version writes them anew, and trains nothing that is trained already",
 )
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Row:
     """One trained phase. Accuracies, sparsities and intervals are fractions in [0, 1].
@@ -49,7 +54,8 @@ class Row:
     applies to; `inference_accuracy` the best balanced accuracy of the confidence threshold, `inference_interval` its
     95% interval, and `inference_accuracy_cross_fitted` that of thresholds judged on other examples than chose them;
     `seconds` the time spent in training; `checkpoint` the job's key; `history` holds (test accuracy, inference
-    accuracy) after each epoch, the latter measured on the test examples and as many of the training examples.
+    accuracy) after each epoch, the latter measured on the test examples and as many of the training examples;
+    `kept_epoch` is the epoch (from 1) whose weights the phase keeps, where that is its best by validation.
 
     >>> from redense import Phase
     >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, 0.55, (0.55, 0.57), 42.0, "key")
@@ -68,19 +74,22 @@ class Row:
     seconds: float
     checkpoint: str
     history: tuple[tuple[float, float], ...] = ()
+    kept_epoch: int | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the row as plain JSON values, the phase being flat among them."""
         values = {**dataclasses.asdict(self), **self.phase.to_columns()}
-        return {name: values[name] for name in (*COLUMNS, *FURTHER) if name in values}
+        further = [name for name in (*FURTHER_PHASE_COLUMNS, *FURTHER) if values.get(name) is not None]
+        return {name: values[name] for name in (*COLUMNS, *further)}
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Row:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
-        own = {name: value for name, value in mapping(values).items() if name not in (*PHASE_COLUMNS, *FURTHER)}
-        return fields(cls, own, phase=Phase.from_columns(values))
+        phase, own = Phase.from_columns(mapping(values))
+        return fields(cls, own, phase=phase)
 
 
+@validated(RecipeError)
 @dataclass(frozen=True, repr=False)
 class Results:
     """What a run found: its `recipe`, the numbers of `members` and `nonmembers`, the `rows` in the table's order.
@@ -116,6 +125,7 @@ class Results:
         chosen = self.recipe.chosen_method.shown(row.phase for row in self.rows)
         return [group for group in self.groups() if group[0].phase in chosen]
 
+    @validated(RecipeError)
     def compared(self, correct: Callable[[str], Members] | None = None) -> Results:
         """Return the results with all comparisons that the rows allow, corrected together with those of audits.
 
@@ -139,6 +149,7 @@ class Results:
         compared = dataclasses.replace(self, comparisons=tuple(found), at_equal_accuracy=tuple(equal))
         return compared.joined(self.audits)
 
+    @validated(RecipeError)
     def joined(self, audits: Sequence[Comparison]) -> Results:
         """Return the results with these comparisons of audits, all p-values being corrected anew.
 
@@ -166,20 +177,22 @@ class Results:
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
+    @validated(FolderError)
     def from_json(cls, text: str, source: str = FILE) -> Results:
         """Undo `to_json`; `source` is named in errors.
 
         Raises `FolderError` for what is no JSON of results and for results of another format.
         """
-        return _WRITTEN.parse(text, source, cls._from_values)
+        return WRITTEN.parse(text, source, cls._from_values)
 
     @classmethod
+    @validated(FolderError)
     def load(cls, folder: str | Path) -> Results:
         """Read the results of a run from its folder.
 
         Raises `FolderError` where there are none, or of another format.
         """
-        return _WRITTEN.read(Path(folder) / FILE, cls._from_values)
+        return WRITTEN.read(Path(folder) / FILE, cls._from_values)
 
     @classmethod
     def _from_values(cls, values: Mapping[str, Any]) -> Results:

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from redense.errors import FolderError, Interrupted, TrainingError
+from redense.arguments import validated
+from redense.errors import FolderError, Interrupted, RecipeError, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison
 from redense.experiment.cost import plan_table
@@ -34,6 +35,7 @@ from redense.experiment.train import Outcome, train
 from redense.experiment.write import write_page, write_pictures, write_results
 
 
+@validated(RecipeError)
 def run(
     recipe: Recipe,
     out: str | Path,

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from redense.auditing.layout import prose
 from redense.experiment.cgroups import cpu_quota, memory_left
 from redense.experiment.engines.choose import usable_cores
 from redense.experiment.found import Found
@@ -21,6 +20,7 @@ from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 from redense.phases import NAMES, Phase
 from redense.sparsity.masks import Masks
+from redense.terminal import prose
 
 
 def show_data(prepared: Prepared, console: Console) -> None:

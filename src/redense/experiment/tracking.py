@@ -13,13 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
-from redense.auditing.layout import prose
 from redense.errors import RecipeError
 from redense.experiment.found import Found, find
 from redense.experiment.page import FILE as REPORT
 from redense.experiment.page import write_report
 from redense.experiment.resources import TrackerName
 from redense.phases import Phase
+from redense.terminal import prose
 
 PROJECT = "redense"
 """What experiments and projects are called where the user has not set another."""

@@ -55,6 +55,10 @@ class Trainer(Protocol):
         """Ask every model about its `monitored_members` and its held-out examples."""
         ...
 
+    def validate(self) -> Iterable[float]:
+        """Return every model's accuracy on the validation examples; only of data that have some."""
+        ...
+
     def everything(self) -> Iterable[Answers]:
         """Ask every model about all training and all test examples."""
         ...
@@ -65,6 +69,10 @@ class Trainer(Protocol):
 
     def masks_of(self, place: int) -> Tensors:
         """Return the masks that are in force on a model."""
+        ...
+
+    def go_back(self, place: int, state: Tensors) -> None:
+        """Give a model the weights and buffers of an earlier epoch, of those with all their zeros."""
         ...
 
 
@@ -100,6 +108,13 @@ class PlainTrainer:
         held_out = read_signals(model, examples.x_held_out, examples.y_held_out)
         return [(read_signals(model, examples.x[some], examples.y[some]), held_out)]
 
+    def validate(self) -> list[float]:
+        """Return the model's accuracy on the validation examples."""
+        x, y = self.data.x_validation, self.data.y_validation
+        assert x is not None
+        assert y is not None
+        return [float(read_signals(self.model, x, y).correct.mean())]
+
     def everything(self) -> list[Answers]:
         """Ask the model about all training and all test examples."""
         model, data = self.model, self.data
@@ -115,6 +130,22 @@ class PlainTrainer:
     def masks_of(self, place: int) -> Tensors:
         """Return the masks in force."""
         return self.masks
+
+    def go_back(self, place: int, state: Tensors) -> None:
+        """Load the weights and buffers of an earlier epoch."""
+        self.model.load_state_dict(state)
+        if is_gradual(self.job):
+            self.masks = masks_at(self.job, self.model, self.job.phase.epochs - 1)
+
+
+def first_eligible(job: Job) -> int:
+    """Return the first epoch (from 1) with all the zeros that its phase is to end with: gradual pruning adds some."""
+    if not is_gradual(job) or job.pruning is None:
+        return 1
+    sparsity, length = job.pruning.sparsity, job.phase.epochs
+    return next(
+        epoch for epoch in range(1, length + 1) if in_force(gradual(length), sparsity, length, epoch - 1) >= sparsity
+    )
 
 
 def is_gradual(job: Job) -> bool:

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from redense.methods import control_of
+from redense.metrics.jackknife import CLAIMED_FROM
 from redense.phases import Phase
 from redense.text import p_text, percent
 
 if TYPE_CHECKING:
     from redense.experiment.comparison import Comparison
-
-FEWEST_REPLICATES = 16
-"""Reference models, each the target in turn, from which something is claimed about phases."""
 
 WORDS = {
     "test_accuracy": ("beats", "falls behind"),
@@ -39,24 +37,27 @@ def verdict(comparison: Comparison) -> str:
 def _claim(comparison: Comparison) -> str:
     """Say which phase does better, or that the seeds cannot show it."""
     name, other, where = comparison.second.label, _spoken(comparison.first), _where(comparison)
-    difference = comparison.difference or 0.0
     rests = f"{_rests_on(comparison)}{_protocol(comparison)}, {_seeds(comparison.seeds)}{_apart(comparison)}"
     if not comparison.shown:
         what = f"{_quantity(comparison)} {_figure(comparison, signed=True)}{rests}"
         return f"{where}{name} and {other}: no difference that {_seeds(comparison.seeds)} can show ({what})"
-    does = WORDS[comparison.quantity][difference < 0]
     by = f"{_quantity(comparison)} " if comparison.quantity == "auc" else ""
-    return f"{where}{name} {does} {other} by {by}{_figure(comparison, signed=False)}{rests}"
+    return f"{where}{name} {_does(comparison)} {other} by {by}{_figure(comparison, signed=False)}{rests}"
+
+
+def _does(comparison: Comparison) -> str:
+    """Return the verb for what is shown."""
+    return WORDS[comparison.quantity][comparison.outcome == "lower"]
 
 
 def _over_replicates(comparison: Comparison) -> str:
     """Say what reference models show, each the target in turn."""
     name, other = comparison.second.label, _spoken(comparison.first)
-    few = "" if comparison.claimed else f" (fewer than the {FEWEST_REPLICATES} that a claim needs)"
+    few = "" if comparison.claimed else f" (fewer than the {CLAIMED_FROM} that a claim needs)"
     over = f"over {comparison.replicates} models trained on random halves{few}, "
     what = f"{_quantity(comparison)} {_figure(comparison, signed=True)}{_rests_on(comparison)}"
     if comparison.shown:
-        says = f"{name} {WORDS[comparison.quantity][(comparison.difference or 0.0) < 0]} {other} ({what})"
+        says = f"{name} {_does(comparison)} {other} ({what})"
     elif comparison.claimed:
         says = f"{name} and {other}: no difference that they can show ({what})"
     else:

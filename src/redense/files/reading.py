@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from redense.errors import FolderError, RedenseError
+from redense.errors import ArgumentError, FolderError, RedenseError
 
 T = TypeVar("T")
 JSON_LIMIT = 2**28
@@ -23,7 +23,7 @@ JSON_LIMIT = 2**28
 NEWER = "use the version of redense that wrote it, or a newer one"
 
 
-class Unfit(ValueError):
+class Unfit(ArgumentError):
     """A value that is not what its place asks for; the message says where, what was got and what is expected."""
 
 
@@ -56,6 +56,15 @@ class Written:
             missing = f"{path.parent}: no {path.name} that can be read ({reason})"
             raise self.error(f"{missing}; expected a run's folder with {self.what}; {self.remedy}") from None
         return self.parse(text, str(path), make)
+
+    def refuse_newer(self, path: Path) -> None:
+        """Raise `error` for a file of a newer format, which nobody must write over; others are for `read` to judge."""
+        try:
+            found = json.loads(plain_bytes(path, JSON_LIMIT))["format"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return
+        if type(found) is int and found > (self.format or 0):
+            raise self.error(f"{path}: got format {found}; expected {self.format}; {NEWER}")
 
     def parse(self, text: str, source: str, make: Callable[[Mapping[str, Any]], T]) -> T:
         """Take JSON and `make` of its values, without the format, what it holds; `source` is named in errors.
@@ -100,12 +109,25 @@ class Written:
 
 
 def plain_bytes(path: Path, limit: int | None = None) -> bytes:
-    """Read a plain file; raise `ValueError` for one of more than `limit` bytes, `OSError` as `open_plain` does."""
+    """Read a plain file, of at most `limit` bytes, by default what the machine's memory holds.
+
+    Raises `ValueError` for one of more, `OSError` as `open_plain` does.
+    """
+    most = _memory() if limit is None else limit
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
-        if limit is not None and size > limit:
-            raise ValueError(f"it has {size:,} bytes; expected at most {limit:,}")
-        return file.read()
+        if size > most:
+            raise ValueError(f"it has {size:,} bytes; expected at most {most:,}")
+        try:
+            return file.read()
+        except MemoryError:
+            raise ValueError(f"it has {size:,} bytes, more than memory is free") from None
+
+
+@cache
+def _memory() -> int:
+    """Return how many bytes of memory the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def open_plain(path: str | Path) -> BinaryIO:
@@ -225,7 +247,7 @@ def _elements(origin: type, arguments: tuple[Any, ...], value: Any) -> list[Any]
 
 
 def _unfit(value: Any, expected: str) -> Unfit:
-    return Unfit(f"got {reprlib.repr(value)}; expected {expected}")
+    return Unfit(f"got {' '.join(reprlib.repr(value).split())}; expected {expected}")
 
 
 @cache  # resolving annotations costs more than all else

@@ -23,6 +23,7 @@ _MAY_NOT = "choose a place where you may write"
 _OPEN_FILES = "close files or raise their limit (ulimit -n)"
 _ADVICE = {
     errno.ENOSPC: _ROOM,
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
     errno.EDQUOT: _ROOM,
     errno.EACCES: _MAY_NOT,
     errno.EPERM: _MAY_NOT,

@@ -158,7 +158,7 @@ def _masking(mask: torch.Tensor, inner: Any) -> Any:
     kept = keras.ops.convert_to_tensor(mask.numpy())
 
     def constrain(value: Any) -> Any:
-        value = value if inner is None else inner(value)
+        value = keras.ops.convert_to_tensor(value if inner is None else inner(value))  # JAX is given the variable
         return keras.ops.where(kept, value, keras.ops.zeros_like(value))
 
     return constrain

@@ -9,6 +9,7 @@ from redense.phases import check_fill
 
 try:
     import lightning.pytorch as pl
+    from lightning.pytorch.callbacks import StochasticWeightAveraging
 except ImportError as missing:
     raise ImportError("lightning is not installed; pip install 'redense[lightning]'") from missing
 
@@ -35,7 +36,7 @@ class DSDCallback(pl.Callback):
         """Make the phases, or go on in them: model and optimizer are restored by now."""
         dsd = DSD(pl_module, trainer.optimizers, **self.settings)
         planned = trainer.max_epochs if dsd.unit == "epochs" else trainer.estimated_stepping_batches
-        check_fill(dsd.phases, dsd.unit, planned, "the trainer")
+        check_fill(dsd.phases, dsd.unit, planned, f"the trainer{_added(trainer, pl_module)}")
         if self._state:
             dsd.load_state_dict(self._state)
         self.dsd = dsd
@@ -57,3 +58,12 @@ class DSDCallback(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until the optimizer is there."""
         self._state = state_dict
+
+
+def _added(trainer: pl.Trainer, module: pl.LightningModule) -> str:
+    """Say where an epoch comes from that nobody asked for."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # all trainers have them
+    averages = any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks)
+    if averages and StochasticWeightAveraging.pl_module_contains_batch_norm(module):
+        return " (with the epoch that StochasticWeightAveraging adds for batch norms)"
+    return ""

@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
+from torch import nn
 
 from redense.dsd import DSD
 from redense.errors import TrainingError
 from redense.files.writing import write_whole
 from redense.phases import check_fill
+from redense.sparsity.parameters import named
+from redense.sparsity.shards import local
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -28,16 +32,18 @@ class DSDCallback(TrainerCallback):
 
     The phases must fill the training: `epochs` add up to ``num_train_epochs``, or `steps` to the optimizer steps.
     Every checkpoint folder gets the state of the phases, and ``train(resume_from_checkpoint=...)`` goes on
-    from a checkpoint in the trainer's own ``output_dir``.
+    from there: from `resume_from`, if it is given, else from the folder in the arguments' ``resume_from_checkpoint``,
+    else from the one in ``output_dir``. (The trainer does not tell its callbacks which folder it has read.)
 
     Raises, at the start of training, `RecipeError` for phases that do not add up, `TrainingError` for a checkpoint
-    without the phases' state, and whatever `redense.DSD` raises.
+    without the phases' state or with that of another one, and whatever `redense.DSD` raises.
 
     >>> callback = DSDCallback(sparsity=0.5, epochs=(2, 1, 1))
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, resume_from: str | Path | None = None, **settings: Any) -> None:
         self.settings = settings
+        self.resume_from = resume_from
         self.dsd: DSD | None = None
         """The phases, from the start of training on."""
 
@@ -49,7 +55,13 @@ class DSDCallback(TrainerCallback):
         planned = args.num_train_epochs if dsd.unit == "epochs" and args.max_steps <= 0 else state.max_steps
         check_fill(dsd.phases, dsd.unit, planned, "the trainer")
         if state.global_step > 0:
-            dsd.load_state_dict(_read(_folder(args, state) / FILE))
+            path, before = self._resumed(args, state) / FILE, _nonzero(objects["model"])
+            dsd.load_state_dict(_read(path))
+            if _nonzero(objects["model"]) != before:
+                raise TrainingError(
+                    f"DSDCallback: the masks in {path} are not those of the model that was resumed; give "
+                    "DSDCallback(resume_from=folder), the folder that train(resume_from_checkpoint=folder) got"
+                )
         self.dsd = dsd
 
     def on_epoch_begin(
@@ -74,6 +86,13 @@ class DSDCallback(TrainerCallback):
         assert self.dsd is not None
         self.dsd.remove()
 
+    def _resumed(self, args: TrainingArguments, state: TrainerState) -> Path:
+        """Return the folder of the checkpoint that the trainer has read, as far as anybody knows."""
+        if self.resume_from is not None:
+            return Path(self.resume_from)
+        told = args.resume_from_checkpoint
+        return Path(told) if told is not None and Path(told).is_dir() else _folder(args, state)
+
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:
     return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
@@ -81,8 +100,17 @@ def _folder(args: TrainingArguments, state: TrainerState) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
-        raise TrainingError(f"DSDCallback: {path} is missing; expected a checkpoint that was made with this callback")
+        raise TrainingError(
+            f"DSDCallback: {path} is missing; expected a checkpoint that was made with this callback, and where its "
+            "folder has moved, DSDCallback(resume_from=folder)"
+        )
     with safe_open(path, framework="pt") as file:
         masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         values: dict[str, Any] = json.loads(file.metadata()["dsd"])
     return {**values, "masks": masks}
+
+
+def _nonzero(model: nn.Module) -> dict[str, int]:
+    """Count, in this process, the weights that train and are not zero; frozen ones need not lie in a checkpoint."""
+    trained = {name: parameter for name, parameter in named(model).items() if parameter.requires_grad}
+    return {name: int(torch.count_nonzero(local(parameter.detach()))) for name, parameter in trained.items()}

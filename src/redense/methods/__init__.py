@@ -3,20 +3,13 @@
 `dsd`, `acdc`, `spdf` and `prune` list phases; `METHODS` is the table of methods, `CONTROLS` that of controls.
 """
 
-from redense.methods.controls import CONTROLS, Control, control_of
-from redense.methods.schedules import MOST_ROUNDS, Phases, acdc, dsd, prune, spdf
-from redense.methods.table import METHODS, Method
+from redense.methods.controls import CONTROLS as CONTROLS
+from redense.methods.controls import Control as Control
+from redense.methods.controls import control_of as control_of
+from redense.methods.schedules import MOST_ROUNDS as MOST_ROUNDS
+from redense.methods.schedules import Phases as Phases
+from redense.methods.schedules import acdc, dsd, prune, spdf
+from redense.methods.table import METHODS as METHODS
+from redense.methods.table import Method as Method
 
-__all__ = [
-    "CONTROLS",
-    "METHODS",
-    "MOST_ROUNDS",
-    "Control",
-    "Method",
-    "Phases",
-    "acdc",
-    "control_of",
-    "dsd",
-    "prune",
-    "spdf",
-]
+__all__ = ["acdc", "dsd", "prune", "spdf"]

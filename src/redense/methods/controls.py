@@ -36,6 +36,16 @@ def _llr(phases: Phases) -> Phases:
     )
 
 
+def _early(phases: Phases) -> Phases:
+    base = CONTROLS[early_of(phases)].phases(phases)
+    return (*base[:-1], replace(base[-1], lineage=phases[-1].lineage, keeps="best"))
+
+
+def early_of(phases: Phases) -> str:
+    """Name the control of a method's phases that ``early`` is the best epoch of."""
+    return "llr" if _rate_falls(phases) else "longer"
+
+
 def _rate_falls(phases: Phases) -> bool:
     """Tell whether training ends at a lower rate than some of it had."""
     return phases[-1].last_rate < max(phase.rate for phase in phases)
@@ -80,11 +90,13 @@ CONTROLS = {
     for control in (
         Control("longer", _longer),
         Control("llr", _llr, _rate_falls, "no rate falls, so that llr would be longer in one phase"),
+        Control("early", _early),
     )
 }
 """Controls by the name under which recipes ask for them: ``longer`` goes on from the dense phase with the same epochs
-and rates, ``llr`` spends all epochs after the dense phase at the last, low rate. Those of a method that begins sparse
-begin with its first phase without the mask."""
+and rates, ``llr`` spends all epochs after the dense phase at the last, low rate, and ``early`` is that (where no rate
+falls, the last phase of ``longer``) stopped at the epoch that is best on validation examples. Those of a method that
+begins sparse begin with its first phase without the mask."""
 
 
 def control_of(phase: Phase) -> Control:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Annotated
 
+from redense.arguments import Sparsity, called, validated
 from redense.errors import RecipeError
 from redense.phases import MaskChoice, Phase, PhaseKind, Rate, chained, cosine, dense, sparse
 from redense.sparsity.checks import check_sparsity
 
 Phases = tuple[Phase, ...]
+THREE = called("three integers (dense, sparse, re-dense), 0 or more dense, at least 1 sparse and re-dense")
 MOST_ROUNDS = 10_000
 """Phases are listed one by one, so a mistyped number must not list millions."""
 
 
+@validated(RecipeError)
 def dsd(
-    sparsity: float,
-    epochs: Sequence[int] = (20, 20, 20),
+    sparsity: Sparsity,
+    epochs: Annotated[Sequence[int], THREE] = (20, 20, 20),
     rates: Sequence[float] = (1.0, 1.0, 0.1),
     rounds: int = 1,
     *,
@@ -70,7 +74,8 @@ GRADUAL: Shares = (("dense", 20), ("sparse", 80))
 ONE_SHOT: Shares = (("dense", 50), ("sparse", 50))
 
 
-def acdc(sparsity: float, epochs: int = 100, rate: Rate = 1.0) -> Phases:
+@validated(RecipeError)
+def acdc(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0) -> Phases:
     """List the phases of AC/DC, which alternates and gives a dense and a sparse model: the ends of its last two phases.
 
     Of 100 epochs 10 are dense, then 5 sparse and 5 dense in turn, dense from 75 to 85 and sparse from there. Different
@@ -93,7 +98,8 @@ def acdc(sparsity: float, epochs: int = 100, rate: Rate = 1.0) -> Phases:
     return _shared_out(ACDC, sparsity, epochs, rate)
 
 
-def spdf(sparsity: float, epochs: int = 100, rate: Rate = 1.0, *, masks: MaskChoice | None = "random") -> Phases:
+@validated(RecipeError)
+def spdf(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0, *, masks: MaskChoice | None = "random") -> Phases:
     """List the phases of sparse pre-training: sparse from the first epoch to three quarters, dense for the rest.
 
     The paper prunes by chance before training, trains a language model sparse, and then *fine-tunes it dense on other
@@ -115,7 +121,8 @@ def spdf(sparsity: float, epochs: int = 100, rate: Rate = 1.0, *, masks: MaskCho
     return _shared_out(SPDF, sparsity, epochs, rate, masks)
 
 
-def prune(sparsity: float, epochs: int = 100, rate: Rate = 1.0, *, gradual: bool = True) -> Phases:
+@validated(RecipeError)
+def prune(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0, *, gradual: bool = True) -> Phases:
     """List the phases of pruning, the baseline of all that ends sparse: dense, then sparse to the end.
 
     Args:
@@ -154,8 +161,5 @@ def _shared_out(shares: Shares, sparsity: float, epochs: int, rate: Rate, masks:
 
 
 def _check_lengths(unit: str, lengths: Sequence[int]) -> None:
-    expected = "expected three integers (dense, sparse, re-dense), 0 or more dense, at least 1 sparse and re-dense"
-    if len(lengths) != 3 or any(isinstance(n, bool) or not isinstance(n, int) for n in lengths):
-        raise RecipeError(f"{unit}: got {tuple(lengths)}; {expected}")
-    if lengths[0] < 0 or min(lengths[1:]) < 1:
-        raise RecipeError(f"{unit}: got {tuple(lengths)}; {expected}")
+    if len(lengths) != 3 or lengths[0] < 0 or min(lengths[1:]) < 1:
+        raise RecipeError(f"{unit}: got {tuple(lengths)}; expected {THREE.expected}")

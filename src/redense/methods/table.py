@@ -138,11 +138,11 @@ ENDS_DENSE: tuple[tuple[PhaseKind, PhaseKind], ...] = (
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("dsd", _of_three, ("longer", "llr"), ENDS_DENSE),
-        Method("acdc", _of_total(acdc), ("longer", "llr"), ENDS_SPARSE, alternates=True),
-        Method("spdf", _of_total(spdf), ("longer", "llr"), ENDS_DENSE),
-        Method("prune", _of_total(prune), ("longer", "llr"), ENDS_SPARSE),
-        Method("phases", _of_list, ("longer", "llr"), ENDS_SPARSE, alternates=True),
+        Method("dsd", _of_three, tuple(CONTROLS), ENDS_DENSE),
+        Method("acdc", _of_total(acdc), tuple(CONTROLS), ENDS_SPARSE, alternates=True),
+        Method("spdf", _of_total(spdf), tuple(CONTROLS), ENDS_DENSE),
+        Method("prune", _of_total(prune), tuple(CONTROLS), ENDS_SPARSE),
+        Method("phases", _of_list, tuple(CONTROLS), ENDS_SPARSE, alternates=True),
     )
 }
 """Methods by the name under which recipes ask for them. ``phases`` is the recipe's own list."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numpy.typing as npt
 from scipy.special import ndtri
 
+from redense.arguments import Confidence, Count, validated
+from redense.errors import ArgumentError
 from redense.metrics.intervals import check_confidence, halves_of
-from redense.metrics.roc import Halves, checked
+from redense.metrics.roc import Halves, IsMember, Scores, checked
 
 CROSS_FITTED = 1.08
 """By how much wider an interval is where each half of the examples has learnt the threshold for the other. Either half
@@ -16,12 +17,13 @@ judges as well as learns, so the errors of the two halves agree a little: their 
 much as independent halves would where no threshold is better than another. Pooled rates make up for most of that."""
 
 
+@validated()
 def accuracy_interval(
-    true_positives: int,
-    members: int,
-    false_positives: int,
-    nonmembers: int,
-    confidence: float = 0.95,
+    true_positives: Count,
+    members: Count,
+    false_positives: Count,
+    nonmembers: Count,
+    confidence: Confidence = 0.95,
     *,
     cross_fitted: bool = True,
 ) -> tuple[float, float]:
@@ -35,7 +37,7 @@ def accuracy_interval(
 
     Wilson's intervals of the two rates are put together by squaring and adding (Newcombe, "Interval estimation for the
     difference between independent proportions", Statistics in Medicine 1998, method 10), `CROSS_FITTED` times as wide.
-    Raises ValueError for counts outside 0 to n, n below 1 and a confidence out of range.
+    Raises `ArgumentError` for counts outside 0 to n, n below 1 and a confidence out of range.
 
     Newcombe's table II, 56 of 70 against 48 of 80: the difference lies in 0.0524 to 0.3339.
 
@@ -64,7 +66,7 @@ def wilson(k: int, n: int, z: float) -> tuple[float, float, float]:
     [0.308, 0.2553, 0.3662]
     """
     if not 0 <= k <= n or n < 1:
-        raise ValueError(f"got {k} of {n}; expected 0 to n of at least 1")
+        raise ArgumentError(f"got {k} of {n}; expected 0 to n of at least 1")
     rate = k / n
     middle, reach = rate + z * z / (2 * n), z * math.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
     scale = 1 + z * z / n
@@ -81,9 +83,8 @@ def cross_fitted_counts(halves: Halves) -> tuple[int, int]:
     return true_positives, false_positives
 
 
-def balanced_accuracy_interval(
-    scores: npt.ArrayLike, members: npt.ArrayLike, confidence: float = 0.95
-) -> tuple[float, float]:
+@validated()
+def balanced_accuracy_interval(scores: Scores, members: IsMember, confidence: Confidence = 0.95) -> tuple[float, float]:
     """Return a confidence interval for the best balanced accuracy in the population the examples come from.
 
     The best threshold is chosen on the same examples, so the plain estimate is too high, the more so the smaller

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 
-from redense.metrics.roc import Array, allowed_at, checked
+from redense.arguments import Confidence, Count, Numbers, Rate, at_most, validated
+from redense.errors import ArgumentError
+from redense.metrics.roc import Array, IsMember, Scores, allowed_at, checked
+
+Resampled = Annotated[Array, Numbers("[b]", (1,), finite=True)]
 
 
+@validated()
 @dataclass(frozen=True)
 class Bootstrap:
     """Figures of b resamples: `auc` [b] and `tpr` [b, f] at the f false-positive rates that were asked for."""
 
-    auc: Array
-    tpr: Array
+    auc: Annotated[Array, Numbers("[b]", (1,))]
+    tpr: Annotated[Array, Numbers("[b, f]", (2,))]
 
-    def interval(self, values: Array, confidence: float = 0.95) -> tuple[float, float]:
+    @validated()
+    def interval(self, values: Resampled, confidence: Confidence = 0.95) -> tuple[float, float]:
         """Return the percentile interval of values [b]."""
+        if not len(values):
+            raise ArgumentError("values: got none; expected one or more")
         tail = (1 - confidence) / 2
         low, high = np.quantile(values, (tail, 1 - tail))
         return float(low), float(high)
 
 
+@validated()
 def bootstrap(
-    scores: npt.ArrayLike,
-    members: npt.ArrayLike,
+    scores: Scores,
+    members: IsMember,
     *,
-    fprs: Sequence[float] = (0.01,),
-    repeats: int = 1000,
-    seed: int = 0,
+    fprs: Sequence[Rate] = (0.01,),
+    repeats: Annotated[int, at_most(10_000_000)] = 1000,
+    seed: Count = 0,
 ) -> Bootstrap:
     """Draw members [M] and non-members [N] anew `repeats` times, each with replacement, and measure each time.
 

@@ -18,11 +18,12 @@ import math
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import bdtrc, expit, ndtri
 
+from redense.arguments import Confidence, Count, Delta, validated
+from redense.errors import ArgumentError
 from redense.metrics.intervals import check_confidence, clopper_pearson, halves_of
-from redense.metrics.roc import Array, Counts, Roc, checked, roc
+from redense.metrics.roc import Array, Counts, IsMember, Roc, Scores, checked, roc
 
 CANDIDATES = 32
 """Thresholds among which the corrected best one is sought."""
@@ -34,16 +35,19 @@ MOST_GUESSES = 0.75
 """Of all canaries."""
 MOST_PROMISING = 4
 LARGEST_EPSILON = 60.0
+MOST_WITH_DELTA = 10_000_000
+"""Right guesses, for each of which a term of delta is worked out."""
 
 
+@validated()
 def epsilon_lower_bound(
-    true_positives: int,
-    members: int,
-    false_positives: int,
-    nonmembers: int,
+    true_positives: Count,
+    members: Count,
+    false_positives: Count,
+    nonmembers: Count,
     *,
-    delta: float = 0.0,
-    confidence: float = 0.95,
+    delta: Delta = 0.0,
+    confidence: Confidence = 0.95,
 ) -> float:
     """Return the epsilon that a threshold fixed beforehand proves: log((TPR_low - delta) / FPR_high), at least 0.
 
@@ -51,7 +55,7 @@ def epsilon_lower_bound(
     are Clopper-Pearson's at half of the permitted error each, so the true epsilon of a mechanism that is (epsilon,
     delta)-private is below the result in at most 1 - `confidence` of the audits.
 
-    Raises ValueError for counts outside 0 to n, a delta outside [0, 1) and a confidence outside (0, 1).
+    Raises `ArgumentError` for counts outside 0 to n, a delta outside [0, 1) and a confidence outside (0, 1).
     Source: Jagielski et al., "Auditing Differentially Private Machine Learning", NeurIPS 2020, section 4.
 
     >>> round(epsilon_lower_bound(500, 500, 0, 500, confidence=0.99), 2)
@@ -63,13 +67,14 @@ def epsilon_lower_bound(
     return max(0.0, math.log((low - delta) / high)) if low > delta else 0.0
 
 
+@validated()
 def ratio_lower_bound(
-    true_positives: int,
-    members: int,
-    false_positives: int,
-    nonmembers: int,
+    true_positives: Count,
+    members: Count,
+    false_positives: Count,
+    nonmembers: Count,
     *,
-    confidence: float = 0.95,
+    confidence: Confidence = 0.95,
     method: Literal["clopper-pearson", "katz-log"] = "katz-log",
 ) -> float:
     """Return a one-sided lower bound for the ratio TPR / FPR of a threshold fixed beforehand, 0 or more.
@@ -78,35 +83,36 @@ def ratio_lower_bound(
     on the log scale (Katz et al., "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics
     1978), for counts well above 0; ``clopper-pearson`` is exact and wider.
 
-    Raises ValueError for counts outside 0 to n, with ``katz-log`` for counts of 0, for a confidence outside (0, 1) and
-    an unknown method.
+    Raises `ArgumentError` for counts outside 0 to n, with ``katz-log`` for counts of 0, for a confidence outside (0, 1)
+    and an unknown method.
 
     >>> round(ratio_lower_bound(473, 473 + 511, 755, 755 + 950), 8)
     1.01166194
     """
     if method not in ("clopper-pearson", "katz-log"):
-        raise ValueError(f"method: got {method!r}; expected 'clopper-pearson' or 'katz-log'")
+        raise ArgumentError(f"method: got {method!r}; expected 'clopper-pearson' or 'katz-log'")
     if method == "clopper-pearson":
         low, _ = clopper_pearson(true_positives, members, confidence)
         return low / clopper_pearson(false_positives, nonmembers, confidence)[1]
     check_confidence(confidence)
     if true_positives > members or false_positives > nonmembers:
-        raise ValueError(f"got {true_positives} of {members} and {false_positives} of {nonmembers}; expected 1 to n")
+        raise ArgumentError(f"got {true_positives} of {members} and {false_positives} of {nonmembers}; expected 1 to n")
     if min(true_positives, false_positives) < 1:
-        raise ValueError("katz-log: got a count of 0; expected at least 1 of each, or method='clopper-pearson'")
+        raise ArgumentError("katz-log: got a count of 0; expected at least 1 of each, or method='clopper-pearson'")
     ratio = (true_positives / members) / (false_positives / nonmembers)
     variance = 1 / true_positives - 1 / members + 1 / false_positives - 1 / nonmembers
     return ratio * math.exp(-float(ndtri(confidence)) * math.sqrt(variance))
 
 
+@validated()
 def epsilon_of_held_out_threshold(
-    scores: npt.ArrayLike, members: npt.ArrayLike, *, delta: float = 0.0, confidence: float = 0.95
+    scores: Scores, members: IsMember, *, delta: Delta = 0.0, confidence: Confidence = 0.95
 ) -> float:
     """Return `epsilon_lower_bound` on a random half of the runs, the threshold being the best on the other half.
 
     Takes a score from each of n independent training runs, and whether the example was in it, bool [n].
 
-    Raises ValueError as `epsilon_lower_bound` does, and for scores or members that are unusable.
+    Raises `ArgumentError` as `epsilon_lower_bound` does, and for scores or members that are unusable.
 
     >>> scores = np.arange(2000.0)
     >>> epsilon_of_held_out_threshold(scores, scores >= 1000) > 4
@@ -121,8 +127,9 @@ def epsilon_of_held_out_threshold(
     return _epsilon_at(halves.second, int(chosen), delta, confidence)
 
 
+@validated()
 def epsilon_of_best_threshold(
-    scores: npt.ArrayLike, members: npt.ArrayLike, *, delta: float = 0.0, confidence: float = 0.95
+    scores: Scores, members: IsMember, *, delta: Delta = 0.0, confidence: Confidence = 0.95
 ) -> float:
     """Return the largest `epsilon_lower_bound` over `CANDIDATES` thresholds, each at an accordingly smaller error.
 
@@ -130,7 +137,7 @@ def epsilon_of_best_threshold(
     are quantiles of all scores together, denser towards the high ones, so they do not depend on membership, and
     Bonferroni's correction makes up for taking the best of them.
 
-    Raises ValueError as `epsilon_lower_bound` does, and for scores or members that are unusable.
+    Raises `ArgumentError` as `epsilon_lower_bound` does, and for scores or members that are unusable.
 
     >>> scores = np.arange(2000.0)
     >>> epsilon_of_best_threshold(scores, scores >= 1000) > 4
@@ -183,25 +190,28 @@ def _epsilon_at(curve: Roc, index: int, delta: float, confidence: float) -> floa
     )
 
 
+@validated()
 def one_run_epsilon(
-    guesses: int, correct: int, canaries: int, *, delta: float = 0.0, confidence: float = 0.95
+    guesses: Count, correct: Count, canaries: Count, *, delta: Delta = 0.0, confidence: Confidence = 0.95
 ) -> float:
     """Return the epsilon that one training run proves, when `correct` of `guesses` about `canaries` were right.
 
     Each of the canaries was in the training data with probability 1/2, on its own; the auditor may abstain. The
     largest epsilon at which so many right guesses have a probability of at most 1 - `confidence`.
 
-    Raises ValueError unless 0 <= correct <= guesses <= canaries, delta is in [0, 1) and the confidence in (0, 1).
+    Raises `ArgumentError` unless 0 <= correct <= guesses <= canaries, delta is in [0, 1) and the confidence in (0, 1).
     Source: Steinke, Nasr & Jagielski, "Privacy Auditing with One (1) Training Run", NeurIPS 2023, theorem 5.2.
 
     >>> round(one_run_epsilon(100, 95, 100), 2), one_run_epsilon(100, 50, 100)
     (2.17, 0.0)
     """
     if not 0 <= correct <= guesses <= canaries:
-        raise ValueError(
+        raise ArgumentError(
             f"got {correct} right of {guesses} guesses about {canaries} canaries; expected no more of each"
         )
     _check(delta, confidence)
+    if delta and correct > MOST_WITH_DELTA:
+        raise ArgumentError(f"correct: got {correct:,} with a delta; expected at most {MOST_WITH_DELTA:,}, or delta=0")
     allowed = 1 - confidence
 
     def excess(epsilon: float) -> float:
@@ -229,8 +239,9 @@ def one_run_p_value(guesses: int, correct: int, canaries: int, epsilon: float, d
     return min(1.0, tail + 2 * canaries * delta * max(0.0, worst))
 
 
+@validated()
 def one_run_epsilon_of_scores(
-    scores: npt.ArrayLike, included: npt.ArrayLike, *, delta: float = 0.0, confidence: float = 0.95
+    scores: Scores, included: IsMember, *, delta: Delta = 0.0, confidence: Confidence = 0.95
 ) -> float:
     """Return the largest `one_run_epsilon` over a few numbers of guesses about canaries with scores [m].
 
@@ -240,7 +251,7 @@ def one_run_epsilon_of_scores(
     correction makes up for taking the best of them. A number that falls into a tie grows to its end, as the scores
     alone say.
 
-    Raises ValueError for a delta outside [0, 1), a confidence outside (0, 1), and scores or members that are unusable.
+    Raises `ArgumentError` for a delta outside [0, 1), a confidence outside (0, 1), and unusable scores or members.
     Source: Steinke, Nasr & Jagielski, "Privacy Auditing with One (1) Training Run", NeurIPS 2023.
 
     >>> one_run_epsilon_of_scores(np.arange(1000.0), np.arange(1000) >= 500) > 4
@@ -261,5 +272,5 @@ def one_run_epsilon_of_scores(
 
 def _check(delta: float, confidence: float) -> None:
     if not 0 <= delta < 1:
-        raise ValueError(f"delta: got {delta}; expected a probability from 0 to below 1")
+        raise ArgumentError(f"delta: got {delta}; expected a probability from 0 to below 1")
     check_confidence(confidence)

@@ -10,17 +10,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, erfcx, expit, logit, stdtr, stdtrit
 
-from redense.metrics.roc import Array, Halves, Members, Roc, roc
+from redense.arguments import Confidence, Count, validated
+from redense.errors import ArgumentError
+from redense.metrics.roc import Array, Halves, IsMember, Members, Roc, Scores, roc
 
 SPLIT_SEED = 0
 MANY = 5_000
 """Examples on either side from which one more at either extreme changes nothing that is shown."""
 
 
-def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+@validated()
+def clopper_pearson(k: Count, n: Count, confidence: Confidence = 0.95) -> tuple[float, float]:
     """Return the exact interval for a rate of which k of n were seen; it covers at least as often as promised.
 
-    Raises ValueError unless 0 <= k <= n, n is at least 1 and `confidence` lies between 0 and 1.
+    Raises `ArgumentError` unless 0 <= k <= n, n is at least 1 and `confidence` lies between 0 and 1.
     Source: Clopper & Pearson, "The use of confidence or fiducial limits", Biometrika 1934.
 
     >>> low, high = clopper_pearson(10, 10_000)
@@ -28,7 +31,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     (0.00048, 0.00184)
     """
     if not 0 <= k <= n or n < 1:
-        raise ValueError(f"got {k} of {n}; expected 0 to n of at least 1")
+        raise ArgumentError(f"got {k} of {n}; expected 0 to n of at least 1")
     check_confidence(confidence)
     tail = (1 - confidence) / 2
     low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
@@ -36,6 +39,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     return low, high
 
 
+@validated()
 @dataclass(frozen=True)
 class OperatingPoint:
     """What an attack reaches at one threshold: rates in [0, 1] with Clopper-Pearson intervals for both."""
@@ -47,7 +51,8 @@ class OperatingPoint:
     fpr_interval: tuple[float, float]
 
 
-def operating_point(curve: Roc, index: int, confidence: float = 0.95) -> OperatingPoint:
+@validated()
+def operating_point(curve: Roc, index: int, confidence: Confidence = 0.95) -> OperatingPoint:
     """Describe one point of a curve; `Roc.index_at_fpr` finds one.
 
     The intervals are those of a threshold fixed beforehand. For one chosen for its false-positive rate on these
@@ -58,6 +63,8 @@ def operating_point(curve: Roc, index: int, confidence: float = 0.95) -> Operati
     >>> operating_point(curve, curve.index_at_fpr(0.0)).tpr
     1.0
     """
+    if not -len(curve.thresholds) <= index < len(curve.thresholds):
+        raise ArgumentError(f"index: got {index}; expected a point of the curve, 0 to {len(curve.thresholds) - 1}")
     true_positives, false_positives = int(curve.true_positives[index]), int(curve.false_positives[index])
     return OperatingPoint(
         threshold=float(curve.thresholds[index]),
@@ -68,7 +75,8 @@ def operating_point(curve: Roc, index: int, confidence: float = 0.95) -> Operati
     )
 
 
-def auc_interval(scores: npt.ArrayLike, members: npt.ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+@validated()
+def auc_interval(scores: Scores, members: IsMember, confidence: Confidence = 0.95) -> tuple[float, float]:
     """Return a confidence interval for the area under the ROC curve, inside [0, 1], exact under ties.
 
     DeLong's variance ("Comparing the areas under two or more correlated ROC curves", Biometrics 1988) with Student's t
@@ -147,20 +155,22 @@ def _padded(curve: Roc) -> Roc:
     return Roc(np.concatenate(([np.inf, np.inf], curve.thresholds[1:], [-np.inf])), true, false)
 
 
-def balanced_accuracy_of_noise(members: int, nonmembers: int) -> float:
+@validated()
+def balanced_accuracy_of_noise(members: Count, nonmembers: Count) -> float:
     """Return the mean best balanced accuracy when scores say nothing about membership.
 
     That is 1/2 + E[D]/2, where D is the one-sided two-sample Kolmogorov-Smirnov statistic. Its tail
     P(D >= d) = exp(-2 N d^2 - 2 d (m + 2n) / (3 (m + n))), N = mn / (m + n), m >= n, is Hodges' ("The significance
-    probability of the Smirnov two-sample test", 1957, eq. 5.3); the integral of the tail is the mean. Raises ValueError
-    without members or non-members.
+    probability of the Smirnov two-sample test", 1957, eq. 5.3); the integral of the tail is the mean.
+
+    Raises `ArgumentError` without members or non-members.
 
     >>> round(balanced_accuracy_of_noise(60_000, 10_000), 4)
     0.5034
     """
     larger, smaller = max(members, nonmembers), min(members, nonmembers)
     if smaller < 1:
-        raise ValueError(f"got {members} members and {nonmembers} non-members; expected at least one of each")
+        raise ArgumentError(f"got {members} members and {nonmembers} non-members; expected at least one of each")
     square = 2 * larger * smaller / (larger + smaller)
     linear = 2 * (larger + 2 * smaller) / (3 * (larger + smaller))
     mean = math.sqrt(math.pi / square) / 2 * float(erfcx(linear / (2 * math.sqrt(square))))
@@ -200,6 +210,6 @@ def cross_fitted_accuracy(halves: Halves) -> float:
 
 
 def check_confidence(confidence: float) -> None:
-    """Raise ValueError unless `confidence` lies between 0 and 1."""
+    """Raise `ArgumentError` unless `confidence` lies between 0 and 1."""
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence: got {confidence}; expected a share between 0 and 1, such as 0.95")
+        raise ArgumentError(f"confidence: got {confidence}; expected a share between 0 and 1, such as 0.95")

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from redense.errors import ArgumentError
+from redense.metrics.paired import NO_SPREAD
 from redense.metrics.roc import Array
 
 FEWEST_PAIRS = 3
 """With two, a model would be attacked by none of the others when a pair is left out."""
+DESCRIBED_FROM = 8
+"""Models, each the target in turn, from which means are described."""
+CLAIMED_FROM = 16
+"""Models from which something is claimed about a difference of means."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
     exists where the same models train and judge: Bengio & Grandvalet, "No unbiased estimator of the variance of K-fold
     cross-validation", JMLR 2004.
 
-    Raises ValueError unless values are finite, [R, R/2] with R/2 of at least 3.
+    Raises `ArgumentError` unless values are finite, [R, R/2] with R/2 of at least 3.
 
     >>> generator = np.random.default_rng(0)
     >>> of_model = generator.normal(1.0, 0.1, size=16)
@@ -63,7 +69,7 @@ def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
     without = (by_pair.sum(axis=0) - own) / (pairs - 1)
     error = math.sqrt((pairs - 1) / pairs * float(((without - without.mean()) ** 2).sum()))
     each = values[np.arange(2 * pairs), np.arange(2 * pairs) // 2]
-    if error < _NO_SPREAD:
+    if error < NO_SPREAD:
         return ReplicatedMean(2 * pairs, mean, None, None, None)
     freedom = pairs - 1
     t = float(stdtrit(freedom, 0.5 + confidence / 2))
@@ -77,18 +83,14 @@ def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
     )
 
 
-_NO_SPREAD = 1e-12
-"""An error no larger than this is rounding."""
-
-
 def _checked(values: Array) -> int:
-    """Return the number of pairs, or raise ValueError with what is wrong."""
+    """Return the number of pairs, or raise `ArgumentError` with what is wrong."""
     if values.ndim != 2 or values.shape[0] != 2 * values.shape[1] or values.shape[1] < FEWEST_PAIRS:
-        raise ValueError(
+        raise ArgumentError(
             f"values: got {values.shape}; expected [R, R/2] with R of at least {2 * FEWEST_PAIRS}: a figure of each "
             "model, without each pair"
         )
     wrong = int(np.count_nonzero(~np.isfinite(values)))
     if wrong:
-        raise ValueError(f"values: {wrong} of {values.size} are NaN or infinite; expected numbers")
+        raise ArgumentError(f"values: {wrong} of {values.size} are NaN or infinite; expected numbers")
     return int(values.shape[1])

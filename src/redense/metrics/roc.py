@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import Numbers, Rate, validated
+from redense.errors import ArgumentError
+
 Array = npt.NDArray[np.float64]
 Members = npt.NDArray[np.bool_]
-
+Scores = Annotated[npt.ArrayLike, Numbers("[n]")]
+IsMember = Annotated[npt.ArrayLike, Numbers("[n], True = member", truths=True)]
 
 Counts = npt.NDArray[Any]
 """Numbers of examples, int32 or int64."""
@@ -20,6 +24,7 @@ RADIX_FROM = 20_000
 """Scores from which on a radix sort pays."""
 
 
+@validated()
 @dataclass(frozen=True)
 class Roc:
     """An ROC curve: guessing "member" at scores of at least `thresholds[i]` has the rates `fpr[i]` and `tpr[i]`.
@@ -28,9 +33,14 @@ class Roc:
     from `true_positives` and `false_positives`, the numbers of members and non-members behind them.
     """
 
-    thresholds: Array
-    true_positives: Counts
-    false_positives: Counts
+    thresholds: Annotated[Array, Numbers("[k + 1]", (1,))]
+    true_positives: Annotated[Counts, Numbers("[k + 1]", (1,), integers=True)]
+    false_positives: Annotated[Counts, Numbers("[k + 1]", (1,), integers=True)]
+
+    def __post_init__(self) -> None:
+        sizes = [len(one) for one in (self.thresholds, self.true_positives, self.false_positives)]
+        if len(set(sizes)) > 1 or not sizes[0]:
+            raise ArgumentError(f"got a curve of {sizes} points; expected as many thresholds as counts, 1 or more")
 
     @cached_property
     def tpr(self) -> Array:
@@ -67,7 +77,8 @@ class Roc:
         """The best balanced accuracy over all thresholds, in [0.5, 1]."""
         return float(self.tpr[self.best] + 1 - self.fpr[self.best]) / 2
 
-    def index_at_fpr(self, fpr: float) -> int:
+    @validated()
+    def index_at_fpr(self, fpr: Rate) -> int:
         """Return the last point of the curve whose false-positive rate is at most `fpr`, in [0, 1]."""
         return int(np.searchsorted(self.false_positives, allowed_at(fpr, self.nonmembers), side="right")) - 1
 
@@ -79,7 +90,7 @@ def allowed_at(fpr: float, nonmembers: int) -> int:
     3
     """
     if not 0 <= fpr <= 1:
-        raise ValueError(f"fpr: got {fpr}; expected a rate from 0 to 1")
+        raise ArgumentError(f"fpr: got {fpr}; expected a rate from 0 to 1")
     return int(np.floor(fpr * nonmembers * (1 + 1e-12)))
 
 
@@ -150,12 +161,13 @@ class Halves:
         )
 
 
-def roc(scores: npt.ArrayLike, members: npt.ArrayLike) -> Roc:
+@validated()
+def roc(scores: Scores, members: IsMember) -> Roc:
     """Compute the ROC curve of scores [n] against members (bool [n]).
 
     Equal scores fall on one point: no threshold can tell them apart. One sort and two cumulative sums.
 
-    Raises ValueError unless both have one length, no score is NaN and there are members and non-members.
+    Raises `ArgumentError` unless both have one length, no score is NaN and there are members and non-members.
 
     >>> roc([3.0, 2.0, 2.0, 1.0], [True, True, False, False]).tpr.tolist()
     [0.0, 0.5, 1.0, 1.0]
@@ -165,7 +177,8 @@ def roc(scores: npt.ArrayLike, members: npt.ArrayLike) -> Roc:
     return Roc(thresholds, *counts)
 
 
-def auc(scores: npt.ArrayLike, members: npt.ArrayLike) -> float:
+@validated()
+def auc(scores: Scores, members: IsMember) -> float:
     """Return the area under the ROC curve, in [0, 1]: P(member > non-member) + P(equal) / 2.
 
     >>> auc([3.0, 2.0, 2.0, 1.0], [True, True, False, False])
@@ -174,7 +187,8 @@ def auc(scores: npt.ArrayLike, members: npt.ArrayLike) -> float:
     return roc(scores, members).auc
 
 
-def balanced_accuracy(scores: npt.ArrayLike, members: npt.ArrayLike) -> float:
+@validated()
+def balanced_accuracy(scores: Scores, members: IsMember) -> float:
     """Return the best balanced accuracy over all thresholds, in [0.5, 1]: max over t of (TPR(t) + 1 - FPR(t)) / 2.
 
     On confidences this is the "inference accuracy". Members and non-members weigh alike whatever their numbers.
@@ -187,7 +201,8 @@ def balanced_accuracy(scores: npt.ArrayLike, members: npt.ArrayLike) -> float:
     return roc(scores, members).balanced_accuracy
 
 
-def advantage(scores: npt.ArrayLike, members: npt.ArrayLike) -> float:
+@validated()
+def advantage(scores: Scores, members: IsMember) -> float:
     """Return the best membership advantage over all thresholds, in [0, 1]: max over t of TPR(t) - FPR(t).
 
     Source: Yeom et al., "Privacy Risk in Machine Learning", CSF 2018, definition 4.
@@ -198,7 +213,8 @@ def advantage(scores: npt.ArrayLike, members: npt.ArrayLike) -> float:
     return 2 * balanced_accuracy(scores, members) - 1
 
 
-def tpr_at_fpr(scores: npt.ArrayLike, members: npt.ArrayLike, fpr: float) -> float:
+@validated()
+def tpr_at_fpr(scores: Scores, members: IsMember, fpr: Rate) -> float:
     """Return the largest true-positive rate whose false-positive rate is at most `fpr`; all in [0, 1].
 
     With few non-members the true rate at the threshold found may be far from `fpr`: see `tpr_interval`.
@@ -211,15 +227,15 @@ def tpr_at_fpr(scores: npt.ArrayLike, members: npt.ArrayLike, fpr: float) -> flo
 
 
 def checked(scores: npt.ArrayLike, members: npt.ArrayLike) -> tuple[Array, Members]:
-    """Return both as arrays [n], or raise ValueError with what is wrong."""
+    """Return both as arrays [n], or raise `ArgumentError` with what is wrong."""
     scores = np.asarray(scores, dtype=np.float64)
     members = np.asarray(members)
     if members.dtype != np.bool_:
-        raise ValueError(f"members: got {members.dtype}; expected bool, True = member")
+        raise ArgumentError(f"members: got {members.dtype}; expected bool, True = member")
     if scores.ndim != 1 or scores.shape != members.shape:
-        raise ValueError(f"got scores {scores.shape} and members {members.shape}; expected two [n] of one length")
+        raise ArgumentError(f"got scores {scores.shape} and members {members.shape}; expected two [n] of one length")
     if np.isnan(scores).any():
-        raise ValueError(f"scores: {np.isnan(scores).sum()} of {len(scores)} are NaN; expected numbers")
+        raise ArgumentError(f"scores: {np.isnan(scores).sum()} of {len(scores)} are NaN; expected numbers")
     if not members.any() or members.all():
-        raise ValueError(f"got {members.sum()} members of {len(members)}; expected members and non-members")
+        raise ArgumentError(f"got {members.sum()} members of {len(members)}; expected members and non-members")
     return scores, members

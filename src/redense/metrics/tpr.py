@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import bdtr, bdtrc, betaincinv, ndtr, ndtri
 
+from redense.arguments import Confidence, Rate, validated
+from redense.errors import ArgumentError
 from redense.metrics.intervals import OperatingPoint, check_confidence, operating_point
-from redense.metrics.roc import Array, Counts, Roc, roc
+from redense.metrics.roc import Array, Counts, IsMember, Roc, Scores, roc
 
 
-def tpr_interval(
-    scores: npt.ArrayLike, members: npt.ArrayLike, fpr: float, confidence: float = 0.95
-) -> tuple[float, float]:
+@validated()
+def tpr_interval(scores: Scores, members: IsMember, fpr: Rate, confidence: Confidence = 0.95) -> tuple[float, float]:
     """Return a confidence interval for the true-positive rate at a false-positive rate, both in [0, 1].
 
     `scores` are float [n], `members` bool [n]; examples of either side are drawn on their own. The estimand is the
@@ -32,7 +32,7 @@ def tpr_interval(
     confidence, 2.20 for 95%. Deviations are measured by mid-p binomial tails for the threshold and by Jeffreys'
     interval for the members, which suit counts of ten and fewer. It contains the plain estimate.
 
-    Raises ValueError for a rate or confidence out of range, and for what `roc` refuses.
+    Raises `ArgumentError` for a rate or confidence out of range, and for what `roc` refuses.
     Sources: order statistics bound a quantile whatever the distribution (Thompson, Annals of Mathematical Statistics
     1936); Jeffreys' interval: Brown, Cai & DasGupta, "Interval estimation for a binomial proportion", Statistical
     Science 2001. Compared with bootstraps (Platt, Hanley & Yang, Statistics in Medicine 2000; Zhou & Qin, Statistics in
@@ -45,7 +45,8 @@ def tpr_interval(
     return tpr_interval_of(roc(scores, members), fpr, confidence)
 
 
-def point_at_fpr(curve: Roc, fpr: float, confidence: float = 0.95) -> OperatingPoint:
+@validated()
+def point_at_fpr(curve: Roc, fpr: Rate, confidence: Confidence = 0.95) -> OperatingPoint:
     """Describe the last point of a curve whose false-positive rate is at most `fpr`, with `tpr_interval` for its TPR.
 
     >>> point = point_at_fpr(roc(np.arange(200.0), np.arange(200) % 2 == 1), 0.1)
@@ -59,7 +60,7 @@ def point_at_fpr(curve: Roc, fpr: float, confidence: float = 0.95) -> OperatingP
 def tpr_interval_of(curve: Roc, fpr: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return `tpr_interval` of a curve: a few binary searches, no other pass over it."""
     if not 0 <= fpr <= 1:
-        raise ValueError(f"fpr: got {fpr}; expected a rate from 0 to 1")
+        raise ArgumentError(f"fpr: got {fpr}; expected a rate from 0 to 1")
     check_confidence(confidence)
     low, high = _reaches(curve.nonmembers, fpr, radius_of(confidence))
     return _end(curve, *low, sign=-1), _end(curve, *high, sign=1)

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn, optim
 
+from redense.arguments import validated
 from redense.errors import ModelError
 from redense.sparsity.keys import INTEGER
 from redense.sparsity.masks import Masks
-from redense.sparsity.optimizers import Optimizers
+from redense.sparsity.optimizers import AnyOptimizer, Optimizers
 from redense.sparsity.parameters import named
 from redense.sparsity.per_sample import Removable, before_clipping, of_samples
 from redense.sparsity.shards import is_sharded, like, local
@@ -40,7 +41,8 @@ _THREAD = threading.local()
 
 
 @contextmanager
-def masked(model: nn.Module, optimizer: optim.Optimizer | Sequence[optim.Optimizer], masks: Masks) -> Iterator[None]:
+@validated(ModelError)
+def masked(model: nn.Module, optimizer: AnyOptimizer, masks: Masks) -> Iterator[None]:
     """Hold the pruned weights of `model` at zero while the body trains with `optimizer`, or with several.
 
     `masks` are bool tensors by the names of parameters, True for a weight that is kept, as `redense.choose_masks` has

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from redense.arguments import Sparsity, validated
 from redense.errors import ModelError, RecipeError
 from redense.sparsity.checks import check_sparsity
 from redense.sparsity.distributions import Distribution, pruned_counts
@@ -45,7 +46,8 @@ class Selection(TypedDict, total=False):
     pattern: Pattern | NofM | None
 
 
-def choose_masks(model: nn.Module, *, sparsity: float, **selection: Unpack[Selection]) -> dict[str, torch.Tensor]:
+@validated(RecipeError)
+def choose_masks(model: nn.Module, *, sparsity: Sparsity, **selection: Unpack[Selection]) -> dict[str, torch.Tensor]:
     """Choose the least important weights of a model, exactly as many as asked for, and return masks by name, bool.
 
     By default ``round(sparsity * n)`` of the n weights of every layer (`redense.sparsity.select.WEIGHTS`), those of
@@ -86,10 +88,11 @@ def choose_masks(model: nn.Module, *, sparsity: float, **selection: Unpack[Selec
     return masks
 
 
+@validated(RecipeError)
 def magnitude_masks(
     model: nn.Module,
     *,
-    sparsity: float,
+    sparsity: Sparsity,
     exclude: Iterable[Match] | Match = (),
     preset: Preset = "default",
     distribution: Distribution = "uniform",
@@ -169,11 +172,14 @@ def _importance(
     model: nn.Module, parameters: Mapping[str, nn.Parameter], saliency: Saliency
 ) -> dict[str, torch.Tensor]:
     """Compute the weights' saliency and check what came back."""
-    importance = dict(saliency(model, parameters))
+    importance = saliency(model, parameters)
+    if not isinstance(importance, Mapping):
+        raise ModelError(f"saliency: got {type(importance).__name__}; expected a mapping of names to tensors")
     for name, parameter in parameters.items():
-        if name not in importance:
-            raise ModelError(f"saliency: got nothing for {name}; expected one tensor for every prunable parameter")
-        values = importance[name]
+        values = importance.get(name)
+        if not isinstance(values, torch.Tensor):
+            got = "nothing" if values is None else type(values).__name__
+            raise ModelError(f"saliency: got {got} for {name}; expected one tensor for every prunable parameter")
         if values.shape != parameter.shape:
             raise ModelError(f"saliency: got {tuple(values.shape)} for {name}; expected {tuple(parameter.shape)}")
         if saliency is not magnitude and bool((values < 0).any()):

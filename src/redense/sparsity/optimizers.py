@@ -7,11 +7,12 @@ what the wrapper keeps for every weight (slow weights, for instance) is masked a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn, optim
 
+from redense.arguments import CHECKED
 from redense.errors import ModelError
 from redense.sparsity.moments import is_moment, reset_moments
 from redense.sparsity.parameters import is_a
@@ -19,6 +20,8 @@ from redense.sparsity.parameters import is_a
 WRAPPERS = {
     "accelerate.optimizer:AcceleratedOptimizer": "optimizer",
     "lightning.pytorch.core.optimizer:LightningOptimizer": "_optimizer",
+    "lightning.fabric.wrappers:_FabricOptimizer": "_optimizer",
+    "lightning_fabric.wrappers:_FabricOptimizer": "_optimizer",
     "pytorch_lightning.core.optimizer:LightningOptimizer": "_optimizer",
     "opacus.optimizers.optimizer:DPOptimizer": "original_optimizer",
     "timm.optim.lookahead:Lookahead": "_base_optimizer",
@@ -38,6 +41,10 @@ REFUSED = {
     ),
 }
 """Optimizers that DSD cannot be used with, and what to do instead."""
+
+
+AnyOptimizer = Annotated[optim.Optimizer | Sequence[optim.Optimizer], CHECKED]
+"""One or several, checked by `Optimizers`."""
 
 
 class Optimizers:

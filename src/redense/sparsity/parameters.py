@@ -18,6 +18,8 @@ WRAPPERS = {
     "torch.nn.parallel.data_parallel:DataParallel": "module",
     "torch.distributed.algorithms._checkpoint.checkpoint_wrapper:ActivationWrapper": "_checkpoint_wrapped_module",
     "torch.optim.swa_utils:AveragedModel": "module",
+    "lightning.fabric.wrappers:_FabricModule": "_forward_module",
+    "lightning_fabric.wrappers:_FabricModule": "_forward_module",
     "timm.utils.model_ema:ModelEma": "ema",
     "timm.utils.model_ema:ModelEmaV2": "module",
     "timm.utils.model_ema:ModelEmaV3": "module",
@@ -55,11 +57,23 @@ class Place:
 def places(model: nn.Module) -> list[Place]:
     """List all places at which a model holds parameters, in the order of `named_parameters`; shared ones repeat.
 
-    Raises `ModelError` for lazy parameters, which have no shape yet.
+    Raises `ModelError` for lazy parameters, which have no shape yet, and for what is no module, nor a wrapper of one.
     """
     found: list[Place] = []
-    _collect(model, "", (), found, set())
+    _collect(_module_of(model), "", (), found, set())
     return found
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """Return the model inside of wrappers that compute what it does; adapters compute something else, and stay.
+
+    >>> type(bare(nn.DataParallel(nn.Linear(2, 1)))).__name__
+    'Linear'
+    """
+    inside: object = model
+    while (holder := _holder(inside)) is not None and not type(inside).__module__.startswith("peft."):
+        inside = getattr(inside, holder)
+    return _module_of(inside)
 
 
 def named(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -77,6 +91,20 @@ def named(model: nn.Module) -> dict[str, nn.Parameter]:
     return first
 
 
+def _module_of(model: object) -> nn.Module:
+    """Return a module, or the one in a wrapper that is none itself (timm's first ModelEma)."""
+    holder = _holder(model)
+    inside = getattr(model, holder) if holder is not None and not isinstance(model, nn.Module) else model
+    if not isinstance(inside, nn.Module):
+        raise ModelError(f"model: got {type(model).__name__}; expected a torch.nn.Module")
+    return inside
+
+
+def _holder(module: object) -> str | None:
+    """Name the attribute in which a wrapper holds the model; None for what is no wrapper."""
+    return next((attribute for kind, attribute in WRAPPERS.items() if is_a(module, kind)), None)
+
+
 def _collect(
     module: nn.Module, name: str, around: tuple[tuple[str, nn.Module], ...], found: list[Place], walked: set[int]
 ) -> None:
@@ -91,7 +119,7 @@ def _collect(
             if isinstance(parameter, nn.parameter.UninitializedParameter):
                 raise ModelError(f"{own}: got a lazy parameter, which has no shape yet; send one batch through first")
             found.append(Place(own, parameter, module, attribute, around))
-    wrapped = next((attribute for kind, attribute in WRAPPERS.items() if is_a(module, kind)), None)
+    wrapped = _holder(module)
     for attribute, child in module._modules.items():
         if child is not None:
             _collect(child, name if attribute == wrapped else f"{name}.{attribute}".lstrip("."), around, found, walked)

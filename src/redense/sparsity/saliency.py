@@ -12,12 +12,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from redense.errors import ModelError
+from redense.arguments import Count, validated
+from redense.errors import ModelError, RecipeError
 from redense.seeding import generator
+
+__all__ = ["gradient", "magnitude", "random"]
 
 Saliency = Callable[[nn.Module, Mapping[str, nn.Parameter]], Mapping[str, torch.Tensor]]
 
 
+@validated(ModelError)
 def magnitude(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Mapping[str, torch.Tensor]:
     """Take |w| (Han et al., "DSD", ICLR 2017).
 
@@ -26,7 +30,8 @@ def magnitude(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Mappi
     return {name: parameter.detach() for name, parameter in parameters.items()}
 
 
-def random(seed: int = 0) -> Saliency:
+@validated(RecipeError)
+def random(seed: Count = 0) -> Saliency:
     """Take chance: the control that tells a good choice from any. Tensors differ, a seed repeats.
 
     >>> net = torch.nn.Linear(2, 2)
@@ -45,6 +50,7 @@ def random(seed: int = 0) -> Saliency:
     return saliency
 
 
+@validated(RecipeError)
 def gradient(loss: Callable[[nn.Module, Any], torch.Tensor], batches: Iterable[Any]) -> Saliency:
     """Take |w g|, g being the gradient of the mean loss over given batches.
 

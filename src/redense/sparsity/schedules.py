@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from redense.arguments import Count, Sparsity, validated
 from redense.errors import RecipeError
 from redense.sparsity.masks import Masks, Selection, saliency_of
 from redense.sparsity.saliency import magnitude
+
+__all__ = ["Cubic", "OneShot", "Schedule"]
 
 
 class Schedule(Protocol):
@@ -18,11 +21,13 @@ class Schedule(Protocol):
         """Map epochs (or steps) since the start of a phase of that length to sparsities; the last is `sparsity`."""
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class OneShot:
     """All at the start of the phase, as DSD does."""
 
-    def updates(self, sparsity: float, length: int) -> Mapping[int, float]:
+    @validated(RecipeError)
+    def updates(self, sparsity: Sparsity, length: Count) -> Mapping[int, float]:
         """Prune once.
 
         >>> OneShot().updates(0.5, 10)
@@ -31,6 +36,7 @@ class OneShot:
         return {0: sparsity}
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Cubic:
     """Rise from `initial`, fast at first: s + (initial - s) (1 - t/T)^3, every `every` epochs (or steps).
@@ -50,7 +56,8 @@ class Cubic:
                 "least 1, share between 0 and 1, initial from 0 (included) to 1 (excluded)"
             )
 
-    def updates(self, sparsity: float, length: int) -> Mapping[int, float]:
+    @validated(RecipeError)
+    def updates(self, sparsity: Sparsity, length: Count) -> Mapping[int, float]:
         """Prune more at every update.
 
         >>> Cubic().updates(0.8, 4)
@@ -59,10 +66,16 @@ class Cubic:
         end = int(self.share * length)
         if end == 0:
             return {0: sparsity}
+        if end / self.every > MOST_UPDATES:
+            raise RecipeError(
+                f"schedule: got every={self.every} in {length:,}, which is {end // self.every:,} masks; expected at "
+                f"most {MOST_UPDATES:,}: choose a larger `every`"
+            )
         times = [*range(0, end, self.every), end]
         return {t: sparsity + (self.initial - sparsity) * (1 - t / end) ** 3 for t in times}
 
 
+MOST_UPDATES = 1_000_000
 UPDATES = 100
 """Masks that a phase of gradual pruning is given, at most: choosing one takes longer than a step."""
 

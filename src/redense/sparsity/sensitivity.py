@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, SupportsFloat, Unpack
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from redense.arguments import Sparsity, validated
+from redense.errors import RecipeError
 from redense.files.writing import picture, write_png
 from redense.sparsity.masks import Selection, check_selection, choose_masks, lasting
 from redense.sparsity.select import several
@@ -80,10 +82,11 @@ class Sensitivity:
         return figure
 
 
+@validated(RecipeError)
 def sensitivity(
     model: nn.Module,
     evaluate: Callable[[nn.Module], float],
-    sparsities: Sequence[float] = DEFAULT_SPARSITIES,
+    sparsities: Sequence[Sparsity] = DEFAULT_SPARSITIES,
     **selection: Unpack[Selection],
 ) -> Sensitivity:
     """Measure the accuracy with each layer pruned alone to each sparsity, without training.
@@ -106,9 +109,11 @@ def sensitivity(
     """
     selection = lasting(selection)
     excluded = several(selection["exclude"], "exclude")
+    if not sparsities:
+        raise RecipeError("sparsities: got none; expected at least one")
     for sparsity in sparsities:
         parameters, _ = check_selection(model, sparsity, selection)
-    dense = evaluate(model)
+    dense = _accuracy(model, evaluate)
     accuracies = {}
     for name, parameter in parameters.items():
         alone = selection.copy()
@@ -116,6 +121,13 @@ def sensitivity(
         alone["distribution"] = "uniform"
         accuracies[name] = tuple([_pruned(model, parameter, name, evaluate, s, alone) for s in sparsities])
     return Sensitivity(dense, tuple(sparsities), accuracies)
+
+
+def _accuracy(model: nn.Module, evaluate: Callable[[nn.Module], float]) -> float:
+    found: object = evaluate(model)
+    if not isinstance(found, SupportsFloat):
+        raise RecipeError(f"evaluate: it returned {type(found).__name__}; expected an accuracy, a number")
+    return float(found)
 
 
 def _pruned(
@@ -132,7 +144,7 @@ def _pruned(
     try:
         with torch.no_grad():
             parameter[~mask] = 0
-        return evaluate(model)
+        return _accuracy(model, evaluate)
     finally:
         with torch.no_grad():
             parameter.copy_(original)

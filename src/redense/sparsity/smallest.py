@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from redense.errors import ModelError
+from redense.errors import ArgumentError, ModelError
 from redense.sparsity import keys
 from redense.sparsity.shards import Ranks, is_sharded, local, ranks_of
 
@@ -40,7 +40,7 @@ def smallest(tensors: Mapping[str, torch.Tensor], count: int) -> dict[str, torch
     with all their other shards, and no weight leaves its process. Returns bool tensors of the (local) shapes.
     Extra memory: these, and about a hundredth of the weights.
 
-    Raises `ModelError` that names the tensor for a NaN, and ValueError when `count` is not in 0..n.
+    Raises `ModelError` that names the tensor for a NaN, and `ArgumentError` when `count` is not in 0..n.
 
     >>> smallest({"w": torch.tensor([3.0, -1.0, 2.0, 1.0])}, 1)["w"].tolist()
     [False, True, False, False]
@@ -106,7 +106,7 @@ def _kth_key(pool: _Pool, k: int) -> int:
     """Return the k-th smallest key (k from 1) of all tensors together."""
     total = int(pool.total([bits.numel() for bits in pool.bits.values()]).sum())
     if not 1 <= k <= total:
-        raise ValueError(f"k: got {k}; expected 1 to {total}")
+        raise ArgumentError(f"k: got {k}; expected 1 to {total}")
     if pool.ranks.group is not None:
         return _by_digits(pool, k)
     if total <= FEW:

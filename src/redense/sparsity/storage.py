@@ -14,13 +14,14 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
+from redense.arguments import CHECKED, validated
 from redense.errors import ModelError
 from redense.files.reading import build, plain_bytes
 from redense.files.writing import write_whole
@@ -34,7 +35,8 @@ FORMER = "redense-bitmask-1"
 """The same without a checksum."""
 
 
-def save_sparse(model: nn.Module | Mapping[str, torch.Tensor], path: str | Path) -> None:
+@validated(ModelError)
+def save_sparse(model: nn.Module | Annotated[Mapping[str, torch.Tensor], CHECKED], path: str | Path) -> None:
     """Write a model, or its state_dict, as bitmask and values.
 
     With a fraction s of zeros, a float32 tensor takes 1 - s + 1/32 of its dense size. Tensors that would not
@@ -79,6 +81,7 @@ def save_sparse(model: nn.Module | Mapping[str, torch.Tensor], path: str | Path)
     write_whole(Path(path), save(stored, {**metadata, "sha256": _digest(stored, metadata)}))
 
 
+@validated(ModelError)
 def load_sparse(path: str | Path) -> dict[str, torch.Tensor]:
     """Read the file `path` of `save_sparse`: a state_dict with the same bits, for the model's ``load_state_dict``.
 
@@ -172,7 +175,12 @@ def _check_tensor(name: Any, tensor: Any) -> None:
         raise ModelError(f"state: got the name {name!r}; expected a string that begins with none of {PREFIXES}")
     if not isinstance(tensor, torch.Tensor):
         raise ModelError(f"{name}: got {type(tensor).__name__}; expected a state_dict of tensors")
-    if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
+    if (
+        isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer))
+        or tensor.is_meta
+        or tensor.layout != torch.strided
+        or tensor.is_quantized
+    ):
         raise ModelError(f"{name}: got a tensor without plain values; expected dense ones on a device that holds them")
     if is_sharded(tensor):
         raise ModelError(

@@ -8,10 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from redense.arguments import validated
+from redense.errors import RecipeError
 from redense.sparsity.select import Match, Preset, prunable
 from redense.sparsity.shards import is_sharded, local, ranks_of
 
 
+@validated(RecipeError)
 def measure_sparsity(
     model: nn.Module,
     exclude: Iterable[Match] | Match = (),

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from redense.experiment.comparison import over_seeds
+from redense.experiment.family import corrected
+from redense.experiment.recipe import Recipe
 from redense.experiment.report.comparisons import comparisons_table
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.table import results_table
-from redense.experiment.results import Results
+from redense.experiment.results import Results, Row
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "results"
 FIGURE = re.compile(r"[-+]?\d+\.\d+|(?<![\d.])\.\d+")
@@ -68,3 +71,22 @@ def test_the_conclusion_compares_with_the_control_that_is_nearest():
     said = conclusion(results)[0]
     assert said.startswith("At no sparsity is re-dense training shown to beat every control of the same budget:")
     assert f"the nearest, {nearest.label}, lies {100 * abs(least[nearest]):.2f} points" in said
+
+
+def test_the_conclusion_is_about_the_last_round():
+    recipe = Recipe(epochs=(2, 1, 1), sparsities=(0.5,), seeds=(0, 1, 2), rounds=2, controls=("longer",))
+    gain = {"round 1": 0.05, "round 2": -0.05}
+    comparisons, rows = [], []
+    for phase in recipe.lineages()[0][1:]:
+        beside = next(one for one in recipe.lineages()[1] if (one.beside, one.round) == (phase.kind, phase.round))
+        above = gain[f"round {phase.round}"]
+        comparisons.append(over_seeds("test_accuracy", beside, phase, [above, above + 0.001, above - 0.001]))
+        rows += [
+            Row(one, 0.0, seed, 0.9, 0.8 + 0.001 * seed, 0.5, 0.5, (0.5, 0.6), 1.0, "key")
+            for one in (phase, beside)
+            for seed in recipe.seeds
+        ]
+    results = Results(recipe, 100, 100, tuple(rows), tuple(corrected(comparisons)))
+    said = conclusion(results)[0]
+    assert said.startswith("At no sparsity is re-dense training shown to beat every control")
+    assert "re-dense 50% (round 2), lies 5.00 points below control-longer" in said

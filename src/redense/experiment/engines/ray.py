@@ -11,12 +11,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import secrets
 import sys
 import tempfile
 import traceback
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class RayEngine:
     """
 
     def __init__(self, address: str | None = None, storage: str | None = None) -> None:
-        require_ray()
+        require_ray(alone=address is None)
         self.address = address
         self.storage = storage
 
@@ -123,8 +124,13 @@ class RayEngine:
         return Finished(job)
 
 
-def require_ray() -> None:
-    """Raise `RedenseError` with the way out when Ray is not installed."""
+def require_ray(*, alone: bool = False) -> None:
+    """Import Ray; raise `RedenseError` with the way out when it is not installed.
+
+    With `alone` a cluster of this process' own takes calls with a secret only, which Ray must know when it is imported.
+    """
+    if alone and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=OWN_TOKEN)
     try:
         import ray  # noqa: F401
     except ImportError:
@@ -190,6 +196,14 @@ def _environment() -> dict[str, Any]:
     return {"env_vars": {**WORKER_ENVIRONMENT, "PYTHONPATH": path}}
 
 
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray listens on every network unless this says that there is no cluster beyond this machine, as on macOS."""
+OWN_TOKEN = secrets.token_hex(32)
+"""What a cluster that this process starts wants to be told by whoever calls it."""
+SOCKETS = 40
+"""Characters that the name of a folder may have for Ray's sockets in it: the system allows them 107 in all."""
+
+
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
     """Connect to a cluster, or start one on this machine, unless the caller is connected already."""
@@ -198,15 +212,48 @@ def _connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    try:
-        ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-    except Exception as error:  # Ray has no kind of its own for a cluster that does not answer
-        reason = " ".join(str(error).split()).partition(". ")[0]
+    if address is not None and os.environ.get("RAY_AUTH_TOKEN") == OWN_TOKEN:
         raise RedenseError(
-            f"ray_address: {address or 'none'}: no cluster answers ({type(error).__name__}: {reason}); start one with "
-            "`ray start --head`, name another, or leave the Ray settings out"
-        ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
+            f"ray_address: got {address} in a process that has begun a Ray cluster of its own; expected a new process"
+        )
+    own: AbstractContextManager[dict[str, Any]] = _private() if address is None else nullcontext({})
+    with own as settings:
+        try:
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                **settings,
+            )
+        except Exception as error:  # Ray has no kind of its own for a cluster that does not answer
+            reason = " ".join(str(error).split()).partition(". ")[0]
+            raise RedenseError(
+                f"ray_address: {address or 'none'}: no cluster answers ({type(error).__name__}: {reason}); start one "
+                "with `ray start --head`, name another, or leave the Ray settings out"
+            ) from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _private() -> Iterator[dict[str, Any]]:
+    """Keep a cluster that is started in the body to this machine and this user.
+
+    It listens on loopback alone, and its sockets and logs lie in a folder that nobody else can open and that goes with
+    it.
+    """
+    from ray._private import ray_constants  # what it read of the environment when it was imported
+
+    former, beyond = os.environ.get(LOOPBACK), ray_constants.ENABLE_RAY_CLUSTER
+    place = None if len(tempfile.gettempdir()) <= SOCKETS else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="redense-ray-", dir=place, ignore_cleanup_errors=True) as folder:
+        os.environ[LOOPBACK] = "0"
+        ray_constants.ENABLE_RAY_CLUSTER = False
+        try:
+            yield {"_temp_dir": f"{folder}/r"}  # Ray opens its own folder to everybody
+        finally:
+            ray_constants.ENABLE_RAY_CLUSTER = beyond
+            os.environ.pop(LOOPBACK) if former is None else os.environ.update({LOOPBACK: former})

@@ -106,6 +106,12 @@ class Stack:
         copy.load_state_dict(own, strict=False)  # tied names are loaded through the one that is listed
         return copy
 
+    def load_state(self, model: int, state: Tensors) -> None:
+        """Give a model the weights and buffers of a state_dict."""
+        self.weights[model].copy_(self._row(state))
+        for name, values in self.fixed.items():
+            values[model].copy_(state[name])
+
     def mask_anew(self, model: int, masks: Tensors) -> None:
         """Put other masks on a model that has some; what these prune, weights and moments, becomes 0."""
         assert self.mask is not None

@@ -88,19 +88,22 @@ class VectorizedEngine:
 
 
 class StackTrainer:
-    """Trains K models as one `Stack`, whose pool is the training, then the test examples."""
+    """Trains K models as one `Stack`, whose pool is the training, then the test, then the validation examples."""
 
     def __init__(self, starts: Sequence[Start], data: TensorData) -> None:
         self.jobs = [start.job for start in starts]
         self.examples = [places(data, job.member_set) for job in self.jobs]
         self.masks = [start.masks for start in starts]
-        self.training, self.y = len(data.y_train), torch.cat((data.y_train, data.y_test))
+        self.sizes = len(data.y_train), len(data.y_test)
+        x, self.y = [data.x_train, data.x_test], torch.cat((data.y_train, data.y_test))
+        if data.x_validation is not None and data.y_validation is not None:
+            x, self.y = [*x, data.x_validation], torch.cat((self.y, data.y_validation))
         self.stack = Stack(
             starts[-1].model,
             [start.model.state_dict() for start in starts],
             self.masks,
             [job.training for job in self.jobs],
-            torch.cat((data.x_train, data.x_test)),
+            torch.cat(x),
             self.y,
         )
         for place, start in enumerate(starts):
@@ -124,9 +127,16 @@ class StackTrainer:
             [(members[monitored_members(job, len(members), len(rest))], rest) for job, (members, rest) in pairs]
         )
 
+    def validate(self) -> list[float]:
+        """Return every model's accuracy on the validation examples."""
+        validation = torch.arange(sum(self.sizes), len(self.y))
+        labels = self.y[validation.to(self.y.device)]
+        asked = self.stack.logits([validation] * len(self.jobs))
+        return [float(Signals.of_logits(logits, labels).correct.mean()) for logits in asked]
+
     def everything(self) -> Iterator[Answers]:
         """Ask every model about all training and all test examples."""
-        train, test = torch.arange(len(self.y)).tensor_split([self.training])
+        train, test = torch.arange(sum(self.sizes)).split(self.sizes)
         return self._answers([(train, test)] * len(self.jobs))
 
     def state(self, place: int) -> tuple[Tensors, Tensors]:
@@ -136,6 +146,12 @@ class StackTrainer:
     def masks_of(self, place: int) -> Tensors:
         """Return the masks in force on a model."""
         return self.masks[place]
+
+    def go_back(self, place: int, state: Tensors) -> None:
+        """Load the weights of an earlier epoch into a model of the stack."""
+        self.stack.load_state(place, state)
+        if is_gradual(self.jobs[place]):
+            self.masks[place] = masks_at(self.jobs[place], self.stack.model(place), self.jobs[place].phase.epochs - 1)
 
     def _answers(self, asked: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[Answers]:
         """Ask every model about its two sets of examples, in one evaluation."""
@@ -154,6 +170,8 @@ def _alike(waiting: Sequence[Job], data: TensorData, store: Store, limit: int) -
 
 def _steps(job: Job, data: TensorData, store: Store) -> tuple[Any, ...]:
     """Return what jobs must have in common to be trained in one stack: all but the rate."""
+    if job.picks:
+        return (job.key,)  # takes no step; its stack is of one
     progress = store.load_progress(job.key)
     members, _ = places(data, job.member_set)
     settings = dataclasses.replace(job.training, lr=0.0)

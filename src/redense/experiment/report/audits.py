@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from redense.auditing.attack_result import AttackResult, RateAt
-from redense.auditing.layout import Continued, below, heading, prose, table_of
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import note
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.traces import save_traces_figure
 from redense.metrics.spread import Spread
 from redense.phases import Phase
+from redense.terminal import Continued, below, heading, prose, table_of
 from redense.text import interval_text
 
 Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]

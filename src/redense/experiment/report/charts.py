@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from redense.experiment.report.conclusion import inference
+from redense.experiment.report.seeds import inference_interval
 from redense.methods import CONTROLS, control_of
 from redense.metrics import balanced_accuracy_of_noise, clopper_pearson
 from redense.metrics.roc import Array
@@ -109,7 +110,6 @@ def against_sparsity(
 
     Of several rounds the last is drawn; of a control, the end of its budget.
     """
-    final = results.recipe.final_phase
     pruned = list(dict.fromkeys(phase.kind for phase in points if phase.sparsity is not None))
     first, last = _span(results)
     step = (last - first) / 60
@@ -130,9 +130,7 @@ def against_sparsity(
                 places=[percent(phase.sparsity or 0.0) for phase in chosen],
             )
         )
-    levels = [
-        phase for phase in points if phase.kind == "dense" or (phase.beside, phase.round) == (final.kind, final.round)
-    ]
+    levels = [phase for phase in points if phase.kind == "dense" or results.recipe.is_beside_final(phase)]
     for place, phase in enumerate(levels):
         value, interval = points[phase]
         end = last + step * (1 + 1.5 * place)
@@ -208,13 +206,15 @@ def leakage_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
 
 
 def _leakage_views(results: Results, traces: Sequence[tuple[Phase, Trace]], what: str) -> list[View]:
+    from redense.experiment.equal_accuracy import mean_points
+
     by_phase: dict[Phase, list[Trace]] = {}
     for phase, trace in traces:
         by_phase.setdefault(phase, []).append(trace)
     views = []
     for sparsity in results.recipe.sparsities:
         series = [
-            _leakage(phase, 100 * np.mean([trace.points for trace in found], axis=0))
+            _leakage(phase, 100 * mean_points(found))
             for phase, found in by_phase.items()
             if phase.sparsity is None or phase.sparsity == sparsity
         ]
@@ -243,9 +243,10 @@ def _margin(values: Sequence[float]) -> float:
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
+    """Return the mean over seeds after each epoch that all have: what stops early has fewer in some."""
     whole = [curve for curve in curves if curve]
-    # phases are whole or not there, so all seeds have the same epochs
-    return [float(value) for value in np.mean(whole, axis=0)] if whole else []
+    shortest = min(map(len, whole), default=0)
+    return [float(value) for value in np.mean([curve[:shortest] for curve in whole], axis=0)] if whole else []
 
 
 def _at(chain: Sequence[Phase], sparsity: float) -> bool:
@@ -278,10 +279,8 @@ def test_estimate(group: Sequence[Row], examples: int) -> Estimate:
 
 def inference_estimate(group: Sequence[Row]) -> Estimate:
     """Return the mean over seeds of the inference accuracy, with the interval that the table has."""
-    if len(group) == 1:
-        return 100 * group[0].inference_accuracy, _percent(group[0].inference_interval)
-    spread = inference(group)
-    return 100 * spread.mean, _percent(spread.interval)
+    mean = statistics.fmean(row.inference_accuracy for row in group)
+    return 100 * mean, _percent(inference_interval(group))
 
 
 def _rates(rows: Sequence[AuditRow], attack: str, fpr: float) -> Estimate:

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from redense.auditing.layout import Fitting, below, prose, table_of
 from redense.experiment.comparison import Comparison, Tested
-from redense.text import p_text
+from redense.terminal import Fitting, below, prose, table_of
+from redense.text import p_figure
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results
@@ -32,11 +32,10 @@ def comparisons_table(results: Results) -> RenderableType:
     if not parts:
         return Group()
     parts.append(prose(_note(results)))
-    final = results.recipe.final_phase.kind
     against_control = [
         comparison
         for comparison in results.comparisons
-        if comparison.first.kind == "control" and comparison.second.kind == final
+        if comparison.first.kind == "control" and results.recipe.is_final(comparison.second)
     ]
     parts += ["", *(prose(comparison.sentence) for comparison in against_control)]
     return Group(*parts)
@@ -48,7 +47,7 @@ def leakage_sentences(results: Results) -> list[str]:
     return [
         comparison.sentence
         for comparison in results.at_equal_accuracy
-        if comparison.second.kind == results.recipe.final_phase.kind and comparison.first.kind == against
+        if results.recipe.is_final(comparison.second) and comparison.first.kind == against
     ]
 
 
@@ -63,7 +62,7 @@ def _table(title: str, comparisons: list[Comparison]) -> Fitting:
         names = ("difference", "only A right", "only B right", "McNemar p")
         rows = [(*_networks(one), "networks differ" if one.networks_differ else "") for one in comparisons]
         return Fitting([(_drawn(title, names, comparisons, rows, broken), "") for broken in (False, True)])
-    wide = [(*_claim(one), _verdict(one)) for one in comparisons]
+    wide = [(*_claim(one), one.outcome or "") for one in comparisons]
     shorter = [(difference, interval, p, verdict) for difference, interval, p, _, verdict in wide]
     stacked = [(below(difference, interval), p, verdict) for difference, interval, p, verdict in shorter]
     left_out = "Wilcoxon's p-values"
@@ -105,12 +104,6 @@ def _difference(comparison: Comparison) -> str:
     return f"{100 * (comparison.difference or 0.0):+z.2f}"
 
 
-def _verdict(comparison: Comparison) -> str:
-    if not comparison.shown:
-        return ""
-    return "higher" if (comparison.difference or 0.0) > 0 else "lower"
-
-
 def _note(results: Results) -> str:
     compared = (*results.comparisons, *results.at_equal_accuracy, *results.audits)
     claims = sum(comparison.claimed for comparison in compared)
@@ -129,4 +122,4 @@ def _note(results: Results) -> str:
 
 
 def _p(value: float | None) -> str:
-    return "-" if value is None else p_text(value).removeprefix("p = ").removeprefix("p ")
+    return "-" if value is None else p_figure(value)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from redense.experiment.comparison import Comparison
+from redense.experiment.report.seeds import inference_interval
 from redense.metrics.spread import Spread
 from redense.phases import NAMES, Phase
 from redense.text import interval_text, p_text
@@ -37,12 +38,12 @@ def gain(results: Results) -> str:
     best = best_group(results)
     if best is None:
         return "The method's last phase is not measured yet at any sparsity."
-    final, name = results.recipe.final_phase.kind, NAMES[results.recipe.final_phase.kind]
+    name = NAMES[results.recipe.final_phase.kind]
     against = "control" if results.recipe.controls else "dense"
     found = [
         one
         for one in results.comparisons
-        if (one.quantity, one.second.kind, one.first.kind) == ("test_accuracy", final, against)
+        if (one.quantity, one.first.kind) == ("test_accuracy", against) and results.recipe.is_final(one.second)
     ]
     accuracy = f"{100 * _mean(best, 'test_accuracy'):.2f}%"
     reached = f"the best, {best[0].phase.label}, reaches a test accuracy of {accuracy}"
@@ -79,7 +80,7 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
         row = audited[0]
         says = row.result.verdict.sentence.removesuffix(".")
         return f"In the audit ({row.name}): {says[:1].lower()}{says[1:]}."
-    interval = inference(group).interval if len(group) > 1 else group[0].inference_interval
+    interval = inference_interval(group)
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (
         f"Who sees how sure {phase.label} is of an example tells training from other examples with an accuracy of "
@@ -90,20 +91,8 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
 
 def best_group(results: Results) -> tuple[Row, ...] | None:
     """Return the rows, a seed each, of the last phase at the sparsity where its mean test accuracy is highest."""
-    final = results.recipe.final_phase
-    groups = [
-        group for group in results.groups() if (group[0].phase.kind, group[0].phase.round) == (final.kind, final.round)
-    ]
+    groups = [group for group in results.groups() if results.recipe.is_final(group[0].phase)]
     return max(groups, key=lambda group: _mean(group, "test_accuracy"), default=None)
-
-
-def inference(group: Sequence[Row]) -> Spread:
-    """Summarise the inference accuracies of a phase over seeds."""
-    return Spread.of_best_accuracy(
-        [row.inference_accuracy for row in group],
-        [row.inference_accuracy_cross_fitted for row in group],
-        [row.inference_interval for row in group],
-    )
 
 
 def _mean(group: Sequence[Row], name: str) -> float:
@@ -135,11 +124,10 @@ def _name(phase: Phase) -> str:
 
 def _beside(results: Results) -> str:
     """Name what stands beside the last phase: the controls of the same budget, else dense training."""
-    final = results.recipe.final_phase
     beside = [
         group
         for group in results.groups()
-        if (group[0].phase.beside == final.kind and group[0].phase.round == final.round)
+        if results.recipe.is_beside_final(group[0].phase)
         or (group[0].phase.kind == "dense" and not results.recipe.controls)
     ]
     named = [f"{_name(group[0].phase)} {100 * _mean(group, 'test_accuracy'):.2f}%" for group in beside]

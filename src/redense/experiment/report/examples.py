@@ -37,7 +37,7 @@ def example_pictures(run: Found, audits: Sequence[AuditRow]) -> list[dict[str, s
             f"--show-examples: {run.folder} names the function {run.recipe.data} as its data, and a report calls no "
             "code that a folder names; leave the flag out"
         )
-    data = load(run.recipe.data)
+    data = load(run.recipe.data, layout=run.recipe.layout).parted(run.recipe.validation)
     if run.plan is None or data.fingerprint != run.plan.data:
         raise DataError(
             f"--show-examples: {run.recipe.data} is not what {run.folder} was trained on (another fingerprint); "
@@ -45,10 +45,11 @@ def example_pictures(run: Found, audits: Sequence[AuditRow]) -> list[dict[str, s
         )
     if len(data.input_shape) != 3:
         raise DataError(f"--show-examples: {run.recipe.data} has no images to show; leave the flag out")
+    places = range(len(data.y_train)) if data.train_places is None else data.train_places
     return [
         {
             "source": _data_url(data.x_train[place]),
-            "caption": f"train {place}, class {data.y_train[place]}, risk {risk:.4f}",
+            "caption": f"train {places[place]}, class {data.y_train[place]}, risk {risk:.4f}",
         }
         for place, risk in chosen
     ]

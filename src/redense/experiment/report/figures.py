@@ -91,12 +91,7 @@ def _panel(axes: Axes, results: Results, estimates: Mapping[Phase, Estimate], la
         at = sorted(latest)
         points = [estimates[latest[sparsity]] for sparsity in at]
         _points(axes, [sparsity + shift for sparsity in at], points, style(latest[at[0]]), NAMES[kind], joined=True)
-    final = results.recipe.final_phase
-    levels = [
-        phase
-        for phase in estimates
-        if phase.kind == "dense" or (phase.beside, phase.round) == (final.kind, final.round)
-    ]
+    levels = [phase for phase in estimates if phase.kind == "dense" or results.recipe.is_beside_final(phase)]
     column = max(sparsities[-1] - sparsities[0], 2 * GAP) / 4
     ticks = {sparsity: percent(sparsity / 100) for sparsity in sparsities}
     for place, phase in enumerate(levels, 1):

@@ -11,10 +11,10 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from redense.auditing.layout import Continued, heading, table_of
 from redense.models.evaluation import evaluating
 from redense.phases import Phase
 from redense.sparsity.masks import Masks
+from redense.terminal import Continued, heading, table_of
 
 
 @dataclass(frozen=True)

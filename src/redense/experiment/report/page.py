@@ -11,11 +11,12 @@ from redense.auditing.page import audit_values
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import accuracy_charts, leakage_chart, rate_chart, training_charts
 from redense.experiment.report.comparisons import audit_sentences, leakage_sentences
-from redense.experiment.report.conclusion import conclusion, inference
+from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.provenance import command, origins, settings
+from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_over_seeds
+from redense.experiment.report.table import validation_notes
 from redense.experiment.report.weight_charts import weight_charts
-from redense.metrics.spread import Spread
 from redense.page.chart import Chart
 from redense.page.render import render
 from redense.text import interval_text, p_text
@@ -67,7 +68,8 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "state": run.state,
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
         "head": _head(results),
-        "lines": [_line(group, results) for group in results.groups()],
+        "notes": validation_notes(results),
+        "lines": [_line(group, results) for group in results.shown()],
         "comparisons": [_compared(one) for one in results.comparisons],
         "sentences": [*leakage_sentences(results), *audit_sentences(results)],
         "audits": audit_values([(row.name, row.result) for row in first])["audits"],
@@ -92,23 +94,16 @@ def _head(results: Results) -> Cells:
 
 def _line(group: Sequence[Row], results: Results) -> Cells:
     """Write a phase's figures in percent: mean ± standard deviation over seeds, or those of the only one."""
-    test = Spread.of((row.test_accuracy for row in group), (0.0, 1.0))
-    interval = inference(group).interval if len(group) > 1 else group[0].inference_interval
     return [
         group[0].phase.label,
-        _percent(group, "train_accuracy"),
-        _percent(group, "test_accuracy"),
-        *([_ends(test.interval)] * (len(results.recipe.seeds) > 1)),
-        _percent(group, "inference_accuracy"),
-        _ends(interval),
+        percent_over_seeds(group, "train_accuracy"),
+        percent_over_seeds(group, "test_accuracy"),
+        *([_ends(accuracy_interval(group))] * (len(results.recipe.seeds) > 1)),
+        percent_over_seeds(group, "inference_accuracy"),
+        _ends(inference_interval(group)),
         f"{100 * group[0].measured_sparsity:.1f}",
         str(len(group)),
     ]
-
-
-def _percent(group: Sequence[Row], name: str) -> str:
-    spread = Spread.of(100 * getattr(row, name) for row in group)
-    return f"{spread.mean:.2f}" + (f" ± {spread.deviation:.2f}" if spread.deviation is not None else "")
 
 
 def _ends(interval: tuple[float, float] | None) -> str:
@@ -118,8 +113,9 @@ def _ends(interval: tuple[float, float] | None) -> str:
 def _compared(one: Comparison) -> Cells:
     """Write a comparison of two phases: who, in what, by how much, and what that shows."""
     p = one.p if one.claimed else one.mcnemar.holm if one.mcnemar else None
+    says: str
     if one.claimed:
-        says = ("higher" if (one.difference or 0) > 0 else "lower") if one.shown else "no difference shown"
+        says = one.outcome or "no difference shown"
     else:
         says = "these networks differ" if one.networks_differ else "one seed: nothing about phases"
     return [

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from redense.auditing.layout import prose, table_of
 from redense.experiment.replicates import PhaseReplicates, figure_name
 from redense.metrics.jackknife import ReplicatedMean
+from redense.terminal import prose, table_of
 from redense.text import interval_text
 
 

@@ -11,10 +11,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from redense.auditing.layout import Fitting, below, prose, table_of
 from redense.experiment.report.published import Accuracies, PhaseName, published
+from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_over_seeds
 from redense.metrics import balanced_accuracy_of_noise
-from redense.metrics.spread import Spread
+from redense.terminal import Fitting, below, prose, table_of
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
@@ -57,14 +57,13 @@ class _Line:
 
 def _line(group: tuple[Row, ...], several: bool) -> _Line:
     first = group[0]
-    test = Spread.of((row.test_accuracy for row in group), (0.0, 1.0)).interval
     return _Line(
         first.phase.label,
-        _percent(group, "train_accuracy"),
-        _percent(group, "test_accuracy"),
-        _interval(test) if several else "",
-        _percent(group, "inference_accuracy"),
-        _interval(_inference(group).interval if several else first.inference_interval),
+        percent_over_seeds(group, "train_accuracy"),
+        percent_over_seeds(group, "test_accuracy"),
+        _interval(accuracy_interval(group)) if several else "",
+        percent_over_seeds(group, "inference_accuracy"),
+        _interval(inference_interval(group)),
     )
 
 
@@ -109,21 +108,30 @@ def _footnotes(results: Results) -> list[RenderableType]:
         f"training from test examples ({results.members:,} and {results.nonmembers:,}, weighted alike). 50% = nothing "
         f"leaks; since the threshold is chosen on the same examples, pure noise gives {noise:.2f}% here."
     )
-    return [prose(note) for note in (inference, *([_OVER_SEEDS] if len(results.recipe.seeds) > 1 else []))]
+    over_seeds = [_OVER_SEEDS] if len(results.recipe.seeds) > 1 else []
+    return [prose(note) for note in (inference, *over_seeds, *validation_notes(results))]
 
 
-def _inference(group: tuple[Row, ...]) -> Spread:
-    return Spread.of_best_accuracy(
-        [row.inference_accuracy for row in group],
-        [row.inference_accuracy_cross_fitted for row in group],
-        [row.inference_interval for row in group],
-    )
+def validation_notes(results: Results) -> list[str]:
+    """Say which examples validated, and which epochs were chosen by them."""
+    if not results.recipe.validation:
+        return []
+    kept = [
+        f"{group[0].phase.label}: {_between([row.kept_epoch for row in group])} of {group[0].phase.epochs}"
+        for group in results.shown()
+        if group[0].phase.keeps is not None
+    ]
+    chosen = f" Epochs kept, the best by validation: {'; '.join(kept)}." if kept else ""
+    return [
+        f"{100 * results.recipe.validation:g}% of the training examples validate: no model is trained on them or "
+        f"audited with them.{chosen}"
+    ]
+
+
+def _between(values: Sequence[int | None]) -> str:
+    known = sorted({value for value in values if value is not None})
+    return " to ".join(str(value) for value in dict.fromkeys((known[0], known[-1]))) if known else "-"
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
     return "-" if ends is None else "[{:.2f}, {:.2f}]".format(*(100 * end for end in ends))
-
-
-def _percent(group: tuple[Row, ...], name: str) -> str:
-    spread = Spread.of(100 * getattr(row, name) for row in group)
-    return f"{spread.mean:.2f}" + (f" ± {spread.deviation:.2f}" if spread.deviation is not None else "")

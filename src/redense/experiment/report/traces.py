@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from redense.experiment.equal_accuracy import Trace
+from redense.experiment.equal_accuracy import Trace, mean_points
 from redense.experiment.report.figures import style
 from redense.files.writing import picture, write_png
 from redense.phases import NAMES, Phase
@@ -82,11 +82,10 @@ def thinned(points: Points) -> Points:
 
 def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
     """Draw each phase's mean over seeds as a line with its start, direction and end, and where every seed ends."""
-    by_phase: dict[Phase, list[Points]] = {}
+    by_phase: dict[Phase, list[Trace]] = {}
     for phase, trace in traces:
-        by_phase.setdefault(phase, []).append(100 * np.array(trace.points))
-    # phases are whole or not there, so all seeds have the same epochs
-    means = {phase: thinned(np.mean(seeds, axis=0)) for phase, seeds in by_phase.items()}
+        by_phase.setdefault(phase, []).append(trace)
+    means = {phase: thinned(100 * mean_points(seeds)) for phase, seeds in by_phase.items()}
     for phase, mean in means.items():
         colour, line, marker = style(phase)
         axes.plot(mean[:, 0], mean[:, 1], linestyle=line, color=colour, linewidth=1.3, label=phase.series)
@@ -95,7 +94,7 @@ def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
             _arrow(axes, mean, colour)
         axes.scatter(mean[-1, 0], mean[-1, 1], marker=marker, s=48, color=colour, zorder=4)
         if len(by_phase[phase]) > 1:
-            x, y = np.array([seed[-1] for seed in by_phase[phase]]).T
+            x, y = 100 * np.array([seed.points[-1] for seed in by_phase[phase]]).T
             axes.scatter(x, y, color=colour, s=5, alpha=0.5, linewidths=0)
     axes.set_xlabel("test accuracy, %")
     axes.set_ylabel("inference accuracy, %")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from redense.auditing.layout import Continued, Fitting, below, fitted, heading, least_width, table_of
+from redense.terminal import Continued, Fitting, below, fitted, heading, least_width, table_of
 
 WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=20), min_size=1, max_size=4).map(" ".join)
 FIGURES = st.lists(st.floats(-1000, 1000).map("{:.2f}".format), min_size=1, max_size=12)

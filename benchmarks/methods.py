@@ -1,0 +1,134 @@
+"""Which schedule of phases earns its epochs, and which gives least away? All methods beside all controls.
+
+    python benchmarks/methods.py --out runs/methods                      # trains, resumable; then prints the tables
+    python benchmarks/methods.py --out runs/methods --data digits --seeds 0 1 --epochs 2 2 2
+
+Every method has the same total of epochs, the same networks to begin with and the same order of batches in every seed,
+so that differences are paired. All claims of one call are one family. Writes docs/results/methods-DATA.json with
+--publish.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+import redense
+from redense.experiment.comparison import TESTED, Comparison, over_seeds
+from redense.experiment.equal_accuracy import Trace, compare_traces
+from redense.experiment.family import corrected
+from redense.experiment.results import Results, Row
+from redense.phases import Phase
+from redense.text import interval_text, p_text
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+COMPARED = ("dsd", "acdc", "spdf", "prune")
+CONTROLS = ("longer", "llr", "early")
+By = dict[Phase, dict[int, Row]]
+Rows = tuple[Phase, dict[int, Row]]
+
+
+def main() -> None:
+    """Train what is not there yet, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", nargs="+", default=["digits", "location30"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(10)))
+    parser.add_argument("--sparsities", nargs="+", type=float, default=[0.5, 0.9])
+    parser.add_argument("--epochs", nargs=3, type=int, default=[20, 20, 20])
+    parser.add_argument("--publish", action="store_true")
+    given = parser.parse_args()
+    found = {data: {method: trained(given, data, method) for method in COMPARED} for data in given.data}
+    compared = {data: list(comparisons(list(of_data.values()))) for data, of_data in found.items()}
+    family = iter(corrected([one for of_data in compared.values() for one in of_data]))
+    for data, of_data in found.items():
+        claims = [next(family) for _ in compared[data]]
+        print(f"\n**{data}**, {len(given.seeds)} seeds, {sum(given.epochs)} epochs in all\n")
+        print_figures(list(of_data.values()))
+        print_claims(claims)
+        if given.publish:
+            rows = {method: [row.to_mapping() for row in results.rows] for method, results in of_data.items()}
+            (RESULTS / f"methods-{data}.json").write_text(json.dumps(rows).replace("}, {", "},\n{") + "\n")
+
+
+def trained(given: argparse.Namespace, data: str, method: str) -> Results:
+    """Train a method and its controls, or read them where they are trained."""
+    recipe = redense.Recipe(
+        data=data,
+        method=method,
+        sparsities=tuple(given.sparsities),
+        epochs=tuple(given.epochs),
+        seeds=tuple(given.seeds),
+        controls=CONTROLS,
+    )
+    return redense.run(recipe, given.out / f"{data}-{method}", console=Console(stderr=True))
+
+
+def by_phase(results: Results) -> By:
+    """Sort rows by phase and seed; only those that a method yields, and the controls beside its end."""
+    found: By = {}
+    for group in results.shown():
+        phase = group[0].phase
+        if phase.kind != "control" or results.recipe.is_beside_final(phase):
+            found[phase] = {row.seed: row for row in group}
+    return found
+
+
+def comparisons(runs: Sequence[Results]) -> Iterator[Comparison]:
+    """Compare each method's last phase with its controls, and with the other methods' that are as sparse."""
+    known = [by_phase(results) for results in runs]
+    held_out = runs[0].nonmembers
+    for results, by in zip(runs, known, strict=True):
+        for last in (phase for phase in by if results.recipe.is_final(phase)):
+            for control in (phase for phase in by if phase.kind == "control"):
+                yield from pair((control, by[control]), (last, by[last]), held_out)
+    yielded = [one for by in known for one in by.items() if one[0].kind in ("sparse", "redense")]
+    for place, one in enumerate(yielded):
+        for other in yielded[place + 1 :]:
+            same = (one[0].kind, one[0].sparsity) == (other[0].kind, other[0].sparsity)
+            if same and one[0].lineage != other[0].lineage:
+                yield from pair(one, other, held_out)
+
+
+def pair(one: Rows, other: Rows, held_out: int) -> Iterator[Comparison]:
+    """Compare two phases over their seeds: both accuracies, and inference accuracy at equal test accuracy."""
+    (first, first_rows), (second, second_rows) = one, other
+    both = [(first_rows[seed], second_rows[seed]) for seed in sorted(first_rows.keys() & second_rows.keys())]
+    for quantity in TESTED:
+        yield over_seeds(quantity, first, second, [getattr(b, quantity) - getattr(a, quantity) for a, b in both])
+    traces = [(Trace(a.history, held_out), Trace(b.history, held_out)) for a, b in both]
+    yield compare_traces(first, second, traces)
+
+
+def print_figures(runs: Sequence[Results]) -> None:
+    """Print a line a phase: mean test and inference accuracy over seeds."""
+    print("| method | phase | test % | inference % |\n| --- | --- | --- | --- |")
+    for results in runs:
+        for phase, rows in by_phase(results).items():
+            means = [100 * sum(getattr(row, name) for row in rows.values()) / len(rows) for name in TESTED]
+            print(f"| {results.recipe.method} | {phase.label} | {means[0]:.2f} | {means[1]:.2f} |")
+
+
+def print_claims(claims: Sequence[Comparison]) -> None:
+    """Print a line a comparison, what is shown first."""
+    print(f"\n| A - B | in | points | p over {claims[0].claims} claims |\n| --- | --- | --- | --- |")
+    for one in sorted(claims, key=lambda one: one.p if one.p is not None else 2.0):
+        if one.difference is None:
+            continue
+        interval = "" if one.interval is None else f" {interval_text(one.interval, 100, 2)}"
+        p = "-" if one.p is None else p_text(one.p)
+        names = f"{named(one.second)} - {named(one.first)}"
+        print(f"| {names} | {one.quantity.replace('_', ' ')} | {100 * one.difference:+.2f}{interval} | {p} |")
+
+
+def named(phase: Phase) -> str:
+    """Call a phase by its method too, which its label leaves out."""
+    return phase.label if phase.kind == "control" else f"{phase.lineage} {phase.label}"
+
+
+if __name__ == "__main__":
+    main()

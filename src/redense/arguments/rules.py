@@ -1,0 +1,69 @@
+"""What values must be besides being of a type: ranges, and names for those that are common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+
+@dataclass(frozen=True)
+class Must:
+    """What values of a type must be, besides being of that type: a test, and in words what passes it."""
+
+    holds: Callable[[Any], bool]
+    expected: str
+
+
+CHECKED = "checked in the body"
+"""In an annotation: the function checks this one itself, since it knows more than a type says."""
+
+
+SHARE = Must(lambda value: 0 <= value <= 1, "a rate from 0 to 1")
+
+
+INSIDE = Must(lambda value: 0 < value < 1, "a share between 0 and 1, such as 0.95")
+
+
+BELOW_ONE = Must(lambda value: 0 <= value < 1, "a probability from 0 to below 1")
+
+
+FRACTION = Must(lambda value: 0 <= value < 1, "a fraction from 0 (included) to 1 (excluded)")
+
+
+COUNT = Must(lambda value: value >= 0, "an integer of 0 or more")
+
+
+SOME = Must(lambda value: value >= 1, "an integer of 1 or more")
+
+
+FINITE = Must(math.isfinite, "a finite number")
+
+
+Rate = Annotated[float, SHARE]
+
+
+Sparsity = Annotated[float, FRACTION]
+
+
+Confidence = Annotated[float, INSIDE]
+
+
+Delta = Annotated[float, BELOW_ONE]
+
+
+Count = Annotated[int, COUNT]
+
+
+Positive = Annotated[float, Must(lambda value: 0 < value < math.inf, "a finite number above 0")]
+
+
+def at_most(most: int, least: int = 1) -> Must:
+    """Ask for an integer between two ends, both included."""
+    return Must(lambda value: least <= value <= most, f"an integer from {least:,} to {most:,}")
+
+
+def called(expected: str) -> Must:
+    """Say in words what a type asks for."""
+    return Must(lambda value: True, expected)

@@ -1,0 +1,240 @@
+"""Values held against the types that annotations name."""
+
+from __future__ import annotations
+
+import math
+import operator
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from redense.arguments.arrays import Numbers, array_of, refuse_without_values
+from redense.arguments.rules import (
+    CHECKED,
+    Must,
+)
+from redense.arguments.words import Unfit, described, is_lazy, is_scalar, is_tensor, is_truth
+
+MOST = 2**63
+"""Integers are smaller than that in size: those of files, seeds and arrays have 64 bits."""
+
+
+LISTED = 10_000
+"""Elements of a list that are looked at one by one; beyond, of numbers and strings alone, it would take long."""
+
+
+def fit(kind: Any, value: Any) -> Any:
+    """Return a value as the type that an annotation names; raise `Unfit` where it is none of that."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any or kind is object or isinstance(kind, TypeVar):
+        return value
+    if is_lazy(value):
+        raise Unfit("a value; send one batch through the model first", "a lazy parameter")
+    if origin is typing.Annotated:
+        return _annotated(arguments[0], kind.__metadata__, value)
+    if origin is Literal:
+        if not isinstance(value, str) or value not in arguments:
+            raise Unfit(f"one of {', '.join(map(str, arguments))}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _union(arguments, value)
+    if kind in _PLAIN:
+        return _PLAIN[kind](value)
+    if origin is tuple:
+        return _tuple(arguments, value)
+    if origin in _LISTS:
+        return _list(arguments[0], value, origin)
+    if origin in (dict, Mapping):
+        return _mapping(arguments, value)
+    if kind is Callable or origin is Callable or origin is _CALLABLE:
+        if not callable(value):
+            raise Unfit("a function")
+        return value
+    return _instance(origin or kind, value)
+
+
+def _annotated(kind: Any, rules: tuple[Any, ...], value: Any) -> Any:
+    if CHECKED in rules:
+        return value
+    arrays = [rule for rule in rules if isinstance(rule, Numbers)]
+    if arrays:
+        return arrays[0].fit(value)
+    musts = [rule for rule in rules if isinstance(rule, Must)]
+    try:
+        found = fit(kind, value)
+    except Unfit as unfit:
+        if musts:
+            raise Unfit(musts[0].expected, "" if unfit.where else unfit.got) from None
+        raise
+    for rule in musts:
+        if not rule.holds(found):
+            raise Unfit(rule.expected)
+    return found
+
+
+def _union(kinds: tuple[Any, ...], value: Any) -> Any:
+    if value is None and types.NoneType in kinds:
+        return None
+    unfits = []
+    for kind in kinds:
+        if kind is types.NoneType:
+            continue
+        try:
+            return fit(kind, value)
+        except Unfit as unfit:
+            unfits.append(unfit)
+    inside = [unfit for unfit in unfits if unfit.where]
+    if inside:  # one of the kinds fits but for something in it
+        raise inside[0]
+    raise Unfit(" or ".join(dict.fromkeys(unfit.expected for unfit in unfits)), unfits[0].got if unfits else "")
+
+
+def _truth(value: Any) -> bool:
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise Unfit("True or False")
+    return bool(value)
+
+
+def _integer(value: Any) -> int:
+    expected = "an integer of at most 64 bits"
+    if type(value).__name__ in ("bool", "bool_") or is_truth(value):
+        raise Unfit(expected)
+    try:
+        number = operator.index(value)
+    except Exception:  # of arrays and tensors, whatever their libraries raise
+        raise Unfit(expected) from None
+    if abs(number) >= MOST:
+        raise Unfit(expected)
+    return number
+
+
+def _number(value: Any) -> float:
+    """Return a real number: a float as it is, integers and scalars of libraries as floats."""
+    expected = "a number"
+    if isinstance(value, float):
+        number = value
+    else:
+        if isinstance(value, (str, bytes, complex)) or type(value).__name__ in ("bool", "bool_") or is_truth(value):
+            raise Unfit(expected)
+        if hasattr(value, "ndim") and value.ndim:
+            raise Unfit(expected)
+        try:
+            number = float(value)
+        except Exception:  # as above; OverflowError of huge integers
+            raise Unfit(f"{expected} that a float can hold" if isinstance(value, int) else expected) from None
+    if math.isnan(number):
+        raise Unfit(expected)
+    return number
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Unfit("a string")
+    return value
+
+
+def _nothing(value: Any) -> None:
+    if value is not None:
+        raise Unfit("None")
+
+
+_PLAIN: dict[Any, Callable[[Any], Any]] = {
+    bool: _truth,
+    int: _integer,
+    float: _number,
+    str: _text,
+    None: _nothing,
+    types.NoneType: _nothing,
+}
+
+
+_SEVERAL = {bool: "truth values", int: "integers", float: "numbers", str: "strings"}
+
+
+_LISTS = (list, Sequence, Iterable)
+
+
+_CALLABLE = get_origin(Callable[[], None])
+
+
+def _list(kind: Any, value: Any, origin: Any) -> Any:
+    """Check the elements of a list, a tuple or a NumPy array [n]; generators are not used up."""
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable) or is_scalar(value):
+        raise Unfit(_list_of(kind))
+    if not isinstance(value, (list, tuple)):
+        if origin is Iterable and not hasattr(value, "shape"):
+            return value
+        if hasattr(value, "shape"):
+            value = array_of(value, _list_of(kind)).tolist()
+        elif not isinstance(value, Sequence):
+            raise Unfit(_list_of(kind))
+    if len(value) > LISTED and kind not in (str, int, float):
+        return value
+    elements = [_element(kind, each, place) for place, each in enumerate(value)]
+    return tuple(elements) if isinstance(value, tuple) else elements
+
+
+def _list_of(kind: Any) -> str:
+    return f"a list of {_SEVERAL[kind]}" if kind in _SEVERAL else "a list"
+
+
+def _tuple(kinds: tuple[Any, ...], value: Any) -> Any:
+    if kinds[1:] == (Ellipsis,):
+        return tuple(_list(kinds[0], value, Sequence))
+    if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
+        raise Unfit(f"a list of {len(kinds)} {_SEVERAL.get(kinds[0], '')}".rstrip())
+    return tuple(_element(kind, each, place) for place, (kind, each) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _element(kind: Any, value: Any, place: Any) -> Any:
+    try:
+        return fit(kind, value)
+    except Unfit as unfit:
+        raise Unfit(unfit.expected, unfit.got or described(value), f"[{place!r}]{unfit.where}") from None
+
+
+def _mapping(kinds: tuple[Any, ...], value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise Unfit("a mapping")
+    for key, each in value.items():
+        _element(kinds[0], key, key)
+        _element(kinds[1], each, key)
+    return value
+
+
+def _instance(kind: Any, value: Any) -> Any:
+    if getattr(kind, "_is_protocol", False):
+        methods = [name for name, member in vars(kind).items() if callable(member) and not name.startswith("_")]
+        if isinstance(value, type) or not all(callable(getattr(value, name, None)) for name in methods):
+            raise Unfit(f"a {kind.__name__.lower()}, which has {', '.join(methods)}")
+        return value
+    if isinstance(value, type) and kind is not type:
+        raise Unfit(_called(kind))
+    if kind is type:
+        if not isinstance(value, type):
+            raise Unfit("a class")
+        return value
+    if not isinstance(value, kind):
+        raise Unfit(_called(kind))
+    if is_tensor(value):
+        refuse_without_values(value, _called(kind))
+    elif hasattr(value, "named_parameters"):
+        _refuse_unready(value)
+    return value
+
+
+def _called(kind: Any) -> str:
+    name = getattr(kind, "__qualname__", str(kind))
+    package = str(getattr(kind, "__module__", "")).partition(".")[0]
+    return f"a {package}.{name}" if package in ("torch", "numpy", "rich") else f"a {name}"
+
+
+def _refuse_unready(module: Any) -> None:
+    """Raise for a module whose parameters have no values yet."""
+    for name, parameter in module.named_parameters():
+        if parameter.is_meta:
+            got = f"a module whose {name} is on meta"
+            raise Unfit("one with values: module.to_empty(device='cpu'), then its weights", got)
+        if type(parameter).__name__.startswith("Uninitialized"):
+            raise Unfit("one with shapes: send one batch through first", f"a module whose {name} is a lazy parameter")

@@ -1,0 +1,139 @@
+"""Models as ONNX, compared with PyTorch before they are written; needs the extra ``redense[onnx]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from redense.errors import DataError, ModelError
+from redense.files.writing import write_whole
+from redense.models.evaluation import evaluating, evaluation_mode
+from redense.sparsity.parameters import bare
+
+TOLERANCE = 1e-4
+"""How far ONNX Runtime's outputs may be from PyTorch's, in units of the largest."""
+
+
+def export_onnx(model: nn.Module, example: Any, path: str | Path) -> float:
+    """Write a model as ONNX, having compared it with PyTorch under ONNX Runtime; the number of examples stays free.
+
+    The model is exported as it predicts (evaluation mode), without ``torch.compile``, data parallelism or the like
+    around it, and stays as it is. Its zeros are written as zeros, as large as any other value. One input is called
+    ``input``, several ``input_0``, ``input_1``, ... or as in the mapping; one output ``logits``.
+
+    Args:
+        model: any module.
+        example: a batch of what it takes: a tensor [batch, ...], or a tuple of such for positional arguments, or a
+            mapping for keyword arguments.
+        path: the file.
+
+    Returns the largest difference of the outputs, on other inputs and in another number than those it was traced with.
+    Raises `ModelError`, and writes nothing, when it exceeds `TOLERANCE` of the largest output, when the model cannot be
+    exported, or when the extra is missing; `DataError` for an example that is no batch of tensors.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export_onnx(nn.Linear(4, 2), torch.zeros(1, 4), f"{folder}/model.onnx") < 1e-5
+    True
+    """
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 (torch.onnx needs it)
+    except ImportError as error:
+        raise ModelError(f"ONNX: {error.name} is not installed; pip install 'redense[onnx]'") from None
+    model = bare(model)
+    args, kwargs = _arguments(example)
+    names = list(kwargs) or (["input"] if len(args) == 1 else [f"input_{number}" for number in range(len(args))])
+    traced, other = _repeated((args, kwargs), 2), _noisy(_repeated((args, kwargs), 3))
+    with evaluation_mode(model):
+        expected = _outputs(model, *other)
+        batch = torch.export.Dim("batch", min=1)
+        try:
+            program = torch.onnx.export(
+                model,
+                traced[0],
+                kwargs=traced[1],
+                dynamo=True,
+                dynamic_shapes=tree_map(lambda _: {0: batch}, kwargs or args),
+                input_names=names,
+                output_names=["logits"] if len(expected) == 1 else None,
+                verbose=False,
+            )
+        except Exception as error:  # whatever stands in the way in a stranger's model
+            raise ModelError(f"ONNX: {type(model).__name__} cannot be exported: {_first_line(error)}") from error
+        assert program is not None
+        content = program.model_proto.SerializeToString()
+    onnx.checker.check_model(content)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    inputs = [value.cpu().numpy() for value in (*other[0], *other[1].values())]
+    taken = {place.name for place in session.get_inputs()}  # what the model does not use is left out
+    found = session.run(None, {name: value for name, value in zip(names, inputs, strict=True) if name in taken})
+    differences = [_difference(*pair) for pair in zip(found, expected, strict=True)]
+    largest = max(float(values.float().abs().max()) for values in expected)
+    difference = max(differences)
+    if not difference <= TOLERANCE * max(1.0, largest):
+        raise ModelError(f"ONNX: the outputs differ from PyTorch's by {difference:g}; not written")
+    write_whole(Path(path), content)
+    return difference
+
+
+def _arguments(example: Any) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    """Tell positional from keyword arguments."""
+    kwargs = dict(example) if isinstance(example, Mapping) else {}
+    args = () if kwargs else tuple(example) if isinstance(example, (tuple, list)) else (example,)
+    values = [*args, *kwargs.values()]
+    if not values or not all(isinstance(value, torch.Tensor) and value.dim() and len(value) for value in values):
+        got = ", ".join(type(value).__name__ for value in values) or "nothing"
+        raise DataError(f"example: got {got}; expected tensors [batch, ...], one, a tuple, or a mapping by name")
+    if len({len(value) for value in values}) > 1:
+        raise DataError(
+            f"example: got batches of {', '.join(str(len(value)) for value in values)}; expected one number of examples"
+        )
+    return args, kwargs
+
+
+def _repeated(arguments: Any, times: int) -> Any:
+    """Repeat the batch: tracers take a batch of one for a constant."""
+    return tree_map(lambda value: value.repeat(times, *[1] * (value.dim() - 1)), arguments)
+
+
+def _noisy(arguments: Any) -> Any:
+    """Make other inputs of numbers; integers and flags stay, since nobody knows which ones are allowed."""
+    generator = torch.Generator().manual_seed(0)
+
+    def moved(value: torch.Tensor) -> torch.Tensor:
+        if not value.is_floating_point():
+            return value
+        return value + torch.randn(value.shape, generator=generator).to(value)
+
+    return tree_map(moved, arguments)
+
+
+def _outputs(
+    model: nn.Module, args: tuple[torch.Tensor, ...], kwargs: Mapping[str, torch.Tensor]
+) -> list[torch.Tensor]:
+    with evaluating(model):
+        leaves, _ = tree_flatten(model(*args, **kwargs))
+    outputs = [leaf.cpu() for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    if not outputs:
+        raise ModelError(f"ONNX: {type(model).__name__} gives no tensor; expected at least one")
+    return outputs
+
+
+def _difference(found: Any, expected: torch.Tensor) -> float:
+    """Return the largest difference, nothing where neither is a number; infinite where shapes differ."""
+    values = torch.from_numpy(found)
+    if values.shape != expected.shape:
+        return float("inf")
+    apart = (values.float() - expected.float()).abs()
+    return float(apart.masked_fill(values.isnan() & expected.isnan(), 0).max()) if apart.numel() else 0.0
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:300]}"
