@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := uv==0.13.9
 
-.PHONY: help install demo test check browser docs foreign trackers types evidence guarantees benchmarks clean
+.PHONY: help install demo test check browser docs foreign trackers types notebooks evidence guarantees benchmarks clean
 
 help:
 	@echo "make demo        the table on scikit-learn's handwritten digits, a control and an audit, into runs/demo/"
@@ -14,6 +14,7 @@ help:
 	@echo "make foreign     DSD in the training loops of other packages, and the guides to them"
 	@echo "make trackers    runs that tell MLflow, TensorBoard and Weights & Biases"
 	@echo "make types       a user's script, checked by mypy and basedpyright against the wheel"
+	@echo "make notebooks   the notebook of examples/, executed"
 	@echo "make evidence    the slow tests behind the published claims"
 	@echo "make guarantees  docs/results/guarantees.md anew, from tests/claims/register.toml and what was measured"
 	@echo "make benchmarks  the measurements in benchmarks/"
@@ -78,6 +79,10 @@ trackers: install
 types: install
 	$(UV_PIP) -r requirements-types.txt
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/pytest -m types tests/test_types.py
+
+notebooks: install
+	$(UV_PIP) -r requirements-notebooks.txt
+	$(BIN)/pytest -m notebooks tests/test_notebook.py
 
 evidence: install
 	$(UV_PIP) -r requirements-distribution.txt

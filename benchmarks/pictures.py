@@ -3,8 +3,8 @@
     python benchmarks/pictures.py [FOLDER]
 
 Writes into docs/images, or into FOLDER. ROC curves are drawn from the curves that audits leave behind
-(audit-NAME-curves.json, see audit_results.py), where they are there. The picture of `redense.sensitivity` is that of
-examples/sensitivity.py, which trains.
+(audit-NAME-curves.json, see audit_results.py), by `redense audit` itself. The sensitivity of layers is that of the
+table in docs/dsd.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from redense import Results
 from redense.experiment.report.figures import save_table_figure
 from redense.experiment.report.traces import save_results_traces
+from redense.sparsity.sensitivity import Sensitivity
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES = {
@@ -36,6 +37,20 @@ def main(folder: Path) -> None:
             results = Results.from_json((DOCS / "results" / f"{source}.json").read_text())
             save(results, folder / f"{name}.png")
             print(folder / f"{name}.png")
+    layers((DOCS / "dsd.md").read_text()).save_png(folder / "sensitivity.png")
+    print(folder / "sensitivity.png")
+
+
+def layers(text: str) -> Sensitivity:
+    """Read the table of accuracies with one layer pruned, in percent, from a document."""
+    lines = text[text.index("    pruned alone") :].splitlines()
+    end = next(place for place, line in enumerate(lines) if "nothing pruned:" in line)
+    cells = [line.split() for line in lines[1:end]]
+    return Sensitivity(
+        float(lines[end].split()[-1]) / 100,
+        tuple(float(cell.rstrip("%")) / 100 for cell in lines[0].split()[2:]),
+        {name: tuple(float(value) / 100 for value in values) for name, *values in cells},
+    )
 
 
 if __name__ == "__main__":

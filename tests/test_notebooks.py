@@ -33,6 +33,23 @@ def test_a_value_is_a_line_where_it_is_listed_and_its_table_in_a_notebook(name, 
     assert str(value).splitlines()[0].split()[0] in html
 
 
+@pytest.mark.parametrize("name", ["Results", "AuditResult"])
+def test_writing_a_value_out_displays_nothing_by_itself(name, shown, monkeypatch):
+    """In a notebook, consoles of rich show what is printed in a cell's output, also what is only captured."""
+
+    def display(segments, text):
+        raise AssertionError(f"displayed {text!r}")
+
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", display)
+    assert str(shown[name]).splitlines()
+
+
+def test_figures_show_themselves(shown):
+    for figure in (shown["Results"].figure(), shown["Results"].leakage_figure(), shown["AuditResult"].figure()):
+        assert figure._repr_png_().startswith(b"\x89PNG")
+
+
 def test_what_comes_from_outside_is_no_markup(undisturbed):
     import dataclasses
 
@@ -49,6 +66,9 @@ def test_tables_are_data_frames(shown, monkeypatch):
         def from_records(rows):
             return rows
 
+    frame = shown["Results"].to_pandas()
+    assert len(frame) == len(shown["Results"].rows)
+    assert frame["test_accuracy"].between(0, 1).all()
     monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=Frame))
     rows = shown["Results"].to_pandas()
     assert [row["checkpoint"] for row in rows] == [row.checkpoint for row in shown["Results"].rows]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redense.auditing.curves import on_log_axes, pictured
-from redense.files.writing import png_bytes, write_png
+from redense.files.writing import picture, png_bytes, write_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,11 +38,9 @@ def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
 
     The strongest attack, which the verdict names, is always among them and drawn thick.
     """
-    from matplotlib.figure import Figure
-
     width = min(len(results), 3)
     height = -(-len(results) // width)
-    figure = Figure(figsize=(1 + 4.4 * width, 0.4 + 4.2 * height), dpi=150, layout="constrained")
+    figure = picture(figsize=(1 + 4.4 * width, 0.4 + 4.2 * height), dpi=150, layout="constrained")
     looks = _looks([result for _, result in results])
     panels = figure.subplots(height, width, squeeze=False).ravel()
     for axes in panels[len(results) :]:

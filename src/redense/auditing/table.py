@@ -86,7 +86,7 @@ def _proven(attack: AttackResult) -> str:
 
 def plain_audit(result: AuditResult) -> str:
     """Return the table as plain text."""
-    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_terminal=False)
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
     with console.capture() as captured:
         console.print(audit_table(result))
     return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -9,9 +9,12 @@ import stat
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redense.errors import FolderError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TEMPORARY = ".writing-"
 """What names of files and folders begin with that are not whole yet."""
@@ -123,3 +126,18 @@ def png_bytes(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def picture(**settings: Any) -> Figure:
+    """Return an empty figure of matplotlib that notebooks show, also where nothing of pyplot was imported.
+
+    >>> picture(figsize=(1, 1), dpi=20)._repr_png_()[1:4]
+    b'PNG'
+    """
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            return png_bytes(self)
+
+    return Picture(**settings)

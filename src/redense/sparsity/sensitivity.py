@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import SupportsFloat, Unpack
+from typing import TYPE_CHECKING, Any, SupportsFloat, Unpack
 
 import torch
 from rich.console import Console
@@ -15,10 +16,13 @@ from torch import nn
 
 from redense.arguments import Sparsity, validated
 from redense.errors import RecipeError
-from redense.files.writing import write_png
+from redense.files.writing import picture, write_png
 from redense.sparsity.masks import Selection, check_selection, choose_masks, lasting
 from redense.sparsity.select import several
 from redense.text import percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DEFAULT_SPARSITIES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 
@@ -39,32 +43,43 @@ class Sensitivity:
             table.add_column(percent(sparsity), justify="right")
         for name, values in self.accuracies.items():
             table.add_row(name, *(f"{100 * value:.2f}" for value in values))
-        console = Console(file=io.StringIO(), width=max(120, 12 * len(self.sparsities) + 60), color_system=None)
+        width = max(120, 12 * len(self.sparsities) + 60)
+        console = Console(file=io.StringIO(), width=width, color_system=None, force_jupyter=False)
         with console.capture() as captured:
             console.print(table)
             console.print(f"nothing pruned: {100 * self.dense:.2f}", highlight=False)
         return captured.get().rstrip()
 
     def save_png(self, path: str | Path) -> None:
-        """Draw accuracy against sparsity, a line a layer."""
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
+        """Draw `figure` as a PNG."""
+        write_png(Path(path), self.figure())
 
-        figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+    def figure(self) -> Figure:
+        """Draw accuracy against sparsity, a line a layer; a figure of matplotlib."""
+        from matplotlib import colormaps
+
+        figure = picture(figsize=(7, 4.2), dpi=150, layout="constrained")
         axes = figure.subplots()
-        axes.axhline(100 * self.dense, color="#444444", linestyle="--", linewidth=1.2, label="nothing pruned")
+        axes.axhline(100 * self.dense, color="#777777", linewidth=1.2, label="nothing pruned")
         colours = colormaps["viridis"]  # without its palest end
-        for index, (name, values) in enumerate(self.accuracies.items()):
-            x, y = [100 * s for s in self.sparsities], [100 * value for value in values]
+        lines: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (8, 2)))
+        looks = zip(cycle("osD^vPX*"), cycle(lines))  # 8 and 5 have no common factor: 40 looks
+        for index, ((name, values), (marker, line)) in enumerate(zip(self.accuracies.items(), looks, strict=False)):
             axes.plot(
-                x, y, "o-", label=name, color=colours(0.85 * index / max(len(self.accuracies) - 1, 1)), linewidth=1.5
+                [100 * sparsity for sparsity in self.sparsities],
+                [100 * value for value in values],
+                marker=marker,
+                linestyle=line,
+                label=name,
+                color=colours(0.85 * index / max(len(self.accuracies) - 1, 1)),
+                linewidth=1.5,
             )
         axes.set_xlabel("sparsity of the one layer that is pruned, %")
         axes.set_ylabel("accuracy, %")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-        write_png(Path(path), figure)
+        return figure
 
 
 @validated(RecipeError)

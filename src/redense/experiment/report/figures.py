@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from redense.experiment.report.charts import Estimate, inference_estimate, look, test_estimate
-from redense.files.writing import write_png
+from redense.files.writing import picture, write_png
 from redense.metrics import balanced_accuracy_of_noise
 from redense.phases import NAMES, Phase
 from redense.text import percent
@@ -60,10 +60,8 @@ def table_figure(results: Results) -> Figure:
     stand to the right, with a line to compare with. Of several rounds the last is drawn, of a control the end of its
     budget.
     """
-    from matplotlib.figure import Figure
-
     groups = results.shown()
-    figure = Figure(figsize=(9, 3.8), dpi=150, layout="constrained")
+    figure = picture(figsize=(9, 3.8), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
     tested = {group[0].phase: test_estimate(group, results.nonmembers) for group in groups}
     _panel(left, results, tested, "test accuracy, %")

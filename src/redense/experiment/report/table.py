@@ -95,7 +95,7 @@ def _narrow(lines: Sequence[_Line]) -> Table:
 
 def plain_table(results: Results) -> str:
     """Return the table as plain text, without the published study's numbers."""
-    console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None, force_terminal=False)
+    console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None, force_jupyter=False)
     with console.capture() as captured:
         console.print(results_table(results, results.recipe.model))
     return captured.get().rstrip()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from redense.experiment.equal_accuracy import Trace, mean_points
 from redense.experiment.report.figures import style
-from redense.files.writing import write_png
+from redense.files.writing import picture, write_png
 from redense.phases import NAMES, Phase
 from redense.text import percent
 
@@ -54,11 +54,9 @@ def save_traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]], path
 
 def traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]]) -> Figure:
     """Draw panels, by title, of phases with their traces, one for each seed."""
-    from matplotlib.figure import Figure
-
     columns = min(PANELS_IN_A_ROW, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(1 + 5 * columns, 0.7 + 4 * rows), dpi=150, layout="constrained")
+    figure = picture(figsize=(1 + 5 * columns, 0.7 + 4 * rows), dpi=150, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in axes[len(panels) :]:
         panel.set_visible(False)
