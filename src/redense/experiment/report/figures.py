@@ -72,7 +72,8 @@ def table_figure(results: Results) -> Figure:
     right.text(0.01, noise, "pure noise", transform=along, ha="left", va="bottom", fontsize=8, color="#555555")
     _span(left, [])
     _span(right, [noise])
-    left.legend(frameon=False, fontsize=9)
+    if left.get_legend_handles_labels()[0]:  # nothing has a sparsity where only dense phases are finished
+        left.legend(frameon=False, fontsize=9)
     seeds = len(results.recipe.seeds)
     over = f"mean over {seeds} seeds, bars: its 95% interval" if seeds > 1 else "one seed, bars: 95% interval"
     figure.suptitle(f"{results.recipe.data}: {over}", fontsize=11, parse_math=False)
