@@ -119,6 +119,7 @@ class Fields:
 
 CALLS = {
     "AuditSettings": lambda _: {"attacks": ("lira",), "confidence": 0.9, "delta": 0.1, "variance": "shared"},
+    "AuditResult.class_name": lambda _: {"self": audit_result(), "label": 1},
     "AuditResult.attack": lambda _: {"self": audit_result(), "name": "confidence"},
     "AuditResult.from_json": lambda _: {"text": audit_result().to_json()},
     "AuditResult.from_mapping": lambda _: {"values": audit_result().to_mapping()},
@@ -160,6 +161,8 @@ CALLS = {
     "Phase.from_columns": lambda _: {"row": dense(4).to_columns()},
     "Recipe": lambda _: redense.Recipe().to_mapping() | {"phases": ()},
     "Recipe.from_mapping": lambda _: {"settings": {"lr": 0.1}, "source": "recipe"},
+    "Recipe.is_final": lambda _: {"self": redense.Recipe(), "phase": dense(4)},
+    "Recipe.is_beside_final": lambda _: {"self": redense.Recipe(), "phase": dense(4)},
     "Recipe.phases_at": lambda _: {"self": redense.Recipe(), "sparsity": 0.5},
     "References": lambda _: {"signals": references().signals, "included": INCLUDED},
     "References.lacking": lambda _: {"self": references(), "kind": "IN"},
@@ -199,6 +202,7 @@ CALLS = {
         "pattern": redense.patterns.Block(2, 2),
     },
     "export": lambda at: {"run": at.run, "phase": "dense", "format": "safetensors", "out": at.folder / "exported"},
+    "export_onnx": lambda at: {"model": net(), "example": torch.zeros(2, 4), "path": at.folder / "model.onnx"},
     "image_queries": lambda _: {"pixels": 1, "flips": True},
     "load_sparse": lambda at: {"path": at.folder / "sparse"},
     "magnitude_masks": lambda _: {"model": net(), "sparsity": 0.5, "exclude": ["1"], "preset": "default"},
@@ -255,6 +259,7 @@ CALLS = {
         "y_test": LABELS,
         "num_classes": 2,
     },
+    "data.Dataset.parted": lambda at: {"self": redense.data.load(at.folder / "data.npz"), "share": 0.25},
     "data.load": lambda at: {"name": at.folder / "data.npz", "root": at.folder},
     "methods.acdc": lambda _: {"sparsity": 0.5, "epochs": 100, "rate": (1.0, 0.1)},
     "methods.dsd": lambda _: {
@@ -448,6 +453,7 @@ RIGHT = {
     ("DSD", "pattern"): {"None"},
     ("choose_masks", "distribution"): {"a mapping"},
     ("choose_masks", "pattern"): {"None"},
+    ("Row", "kept_epoch"): {"negative", "zero", "huge"},
     ("export", "out"): {"None"},
     ("methods.prune", "rate"): {"a list"},
     ("methods.spdf", "rate"): {"a list"},
@@ -562,6 +568,8 @@ def worked(tmp_path_factory, undisturbed):
 @pytest.mark.parametrize("name", CALLS)
 def test_odd_arguments_are_refused_in_one_line_or_done_right(name, worked, recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for slow in ("write_pictures", "write_page"):  # of a run
+        monkeypatch.setattr(f"redense.experiment.run.{slow}", lambda *_: [])
 
     def arguments():
         made = CALLS[name](worked)

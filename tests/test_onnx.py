@@ -92,10 +92,10 @@ class Branching(nn.Module):
     [
         (Fickle(), torch.zeros(2, 3), "outputs differ from PyTorch's by"),
         (Branching(), torch.zeros(2, 3), "Branching cannot be exported: "),
-        (nn.Linear(2, 2), [[1.0, 2.0]], "example: got list; expected tensors"),
+        (nn.Linear(2, 2), [[1.0, 2.0]], "example: got \\[1.0, 2.0\\]; expected tensors"),
         (nn.Linear(2, 2), (), "example: got nothing; expected tensors"),
         (Pair(), (torch.zeros(2, 3), torch.ones(3, 1)), "example: got batches of 2, 3; expected one number"),
-        ("net", torch.zeros(2, 3), "model: got str; expected a torch.nn.Module"),
+        ("net", torch.zeros(2, 3), "model: got 'net'; expected a torch.nn.Module"),
     ],
 )
 def test_what_does_not_fit_is_not_written(model, example, message, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from redense.arguments import described, validated
 from redense.errors import DataError, ModelError
 from redense.files.writing import write_whole
 from redense.models.evaluation import evaluating, evaluation_mode
@@ -19,6 +20,7 @@ TOLERANCE = 1e-4
 """How far ONNX Runtime's outputs may be from PyTorch's, in units of the largest."""
 
 
+@validated(ModelError)
 def export_onnx(model: nn.Module, example: Any, path: str | Path) -> float:
     """Write a model as ONNX, having compared it with PyTorch under ONNX Runtime; the number of examples stays free.
 
@@ -88,14 +90,21 @@ def _arguments(example: Any) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.
     kwargs = dict(example) if isinstance(example, Mapping) else {}
     args = () if kwargs else tuple(example) if isinstance(example, (tuple, list)) else (example,)
     values = [*args, *kwargs.values()]
-    if not values or not all(isinstance(value, torch.Tensor) and value.dim() and len(value) for value in values):
-        got = ", ".join(type(value).__name__ for value in values) or "nothing"
+    if not values or not all(map(_is_batch, values)):
+        got = ", ".join(map(described, values)) or "nothing"
         raise DataError(f"example: got {got}; expected tensors [batch, ...], one, a tuple, or a mapping by name")
     if len({len(value) for value in values}) > 1:
         raise DataError(
             f"example: got batches of {', '.join(str(len(value)) for value in values)}; expected one number of examples"
         )
     return args, kwargs
+
+
+def _is_batch(value: object) -> bool:
+    """Tell whether it is a tensor [batch, ...] that has values."""
+    if not isinstance(value, torch.Tensor) or isinstance(value, nn.UninitializedParameter):
+        return False
+    return value.layout == torch.strided and not value.is_meta and value.dim() > 0 and len(value) > 0
 
 
 def _repeated(arguments: Any, times: int) -> Any:
@@ -118,8 +127,15 @@ def _noisy(arguments: Any) -> Any:
 def _outputs(
     model: nn.Module, args: tuple[torch.Tensor, ...], kwargs: Mapping[str, torch.Tensor]
 ) -> list[torch.Tensor]:
-    with evaluating(model):
-        leaves, _ = tree_flatten(model(*args, **kwargs))
+    try:
+        with evaluating(model):
+            leaves, _ = tree_flatten(model(*args, **kwargs))
+    except Exception as error:  # of a stranger's model
+        given = ", ".join(map(described, (*args, *kwargs.values())))
+        raise ModelError(
+            f"ONNX: got {given}, with which {type(model).__name__} raised {type(error).__name__} "
+            f"({_first_line(error)}); expected a batch of what it takes"
+        ) from error
     outputs = [leaf.cpu() for leaf in leaves if isinstance(leaf, torch.Tensor)]
     if not outputs:
         raise ModelError(f"ONNX: {type(model).__name__} gives no tensor; expected at least one")

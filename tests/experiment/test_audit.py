@@ -413,9 +413,9 @@ def test_the_rows_of_an_audit_are_read_back(out, tmp_path):
     assert read_rows(tmp_path) == rows
     assert {row.phase.rate for row in read_rows(tmp_path)} == {1.0, 0.1}
     gradual = dataclasses.replace(rows[0].phase, rate_end=0.1, masks="gradual")  # as other methods' phases have
-    write_rows([dataclasses.replace(rows[0], phase=gradual)], len(rows[0].members) // 2, tmp_path)
+    write_rows([dataclasses.replace(rows[0], phase=gradual)], np.arange(len(rows[0].members) // 2), tmp_path)
     assert read_rows(tmp_path)[0].phase == gradual
-    write_rows(rows, len(rows[0].members) // 2, tmp_path)
+    write_rows(rows, np.arange(len(rows[0].members) // 2), tmp_path)
     written = json.loads((tmp_path / "audit.json").read_text())
     for text, message in (
         (json.dumps({**written, "format": 99}), "got format 99; expected 3"),

@@ -230,6 +230,8 @@ def _instance(kind: Any, value: Any) -> Any:
 def _called(kind: Any) -> str:
     name = getattr(kind, "__qualname__", str(kind))
     package = str(getattr(kind, "__module__", "")).partition(".")[0]
+    if package == "torch" and ".nn." in kind.__module__:
+        return f"a torch.nn.{name}"
     return f"a {package}.{name}" if package in ("torch", "numpy", "rich") else f"a {name}"
 
 

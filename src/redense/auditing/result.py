@@ -128,6 +128,7 @@ class AuditResult:
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
     class_names: tuple[str, ...] = ()
 
+    @validated(DataError)
     def class_name(self, label: int) -> str:
         """Return what a class is called: its name, else its label."""
         return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)

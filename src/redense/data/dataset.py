@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
-from redense.arguments import SOME, Numbers, validated
+from redense.arguments import SOME, Numbers, Sparsity, validated
 from redense.data.layout import images, is_grey, one_channel
 from redense.errors import DataError
 from redense.seeding import derive
@@ -90,7 +90,8 @@ class Dataset:
             **{name: array for name, array in validation.items() if array is not None},
         }
 
-    def parted(self, share: float) -> Dataset:
+    @validated(DataError)
+    def parted(self, share: Sparsity) -> Dataset:
         """Take a share of the training examples out for validation: at random, but always the same of the same data.
 
         Raises `DataError` where that leaves no example on one of the sides.

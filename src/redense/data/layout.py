@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import numpy.typing as npt
-
 from redense.errors import DataError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # recipes name layouts, and need no arrays
+    import numpy.typing as npt
     import torch
 
-Stored = TypeVar("Stored", npt.NDArray[Any], "torch.Tensor")
+Stored = TypeVar("Stored", "npt.NDArray[Any]", "torch.Tensor")
 Layout = Literal["auto", "channels-first", "channels-last"]
 CHANNELS = (1, 3, 4)
 """How many channels an image may have for the order of its axes to be told from its shape."""

@@ -144,11 +144,13 @@ class Recipe:
         """The phase that the method ends with, at no particular sparsity."""
         return self.phases_at(0.0)[-1]
 
+    @validated(RecipeError)
     def is_final(self, phase: Phase) -> bool:
         """Tell whether a phase, at whatever sparsity, is the one that the method ends with."""
         final = self.final_phase
         return (phase.kind, phase.round) == (final.kind, final.round)
 
+    @validated(RecipeError)
     def is_beside_final(self, phase: Phase) -> bool:
         """Tell whether a phase is a control's that ends after as many epochs as the method."""
         final = self.final_phase
