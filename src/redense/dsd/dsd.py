@@ -158,7 +158,7 @@ class DSD(Loop):
         return [rate for hooks in self._hooks for rate in hooks.rates(factor)]
 
     @validated(ModelError)
-    def apply_masks(self, other: Annotated[nn.Module, CHECKED]) -> None:
+    def apply_masks(self, other: nn.Module) -> None:
         """Set to zero in another model what `masks` prune here; in a phase without masks it stays as it is.
 
         For averages of weights (EMA), which hold what was not zero before the sparse phase, copies, and models whose
