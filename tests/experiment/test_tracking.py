@@ -73,9 +73,7 @@ def test_one_that_is_not_installed_is_named_before_anything_is_trained(recipe, t
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("given", "message"), [("mlflow", "expected a list"), (["neptune"], "expected one of mlflow")]
-)
+@pytest.mark.parametrize(("given", "message"), [("mlflow", "expected a list"), (["neptune"], "expected one of mlflow")])
 def test_trackers_that_do_not_exist(given, message):
     with pytest.raises(redense.RedenseError, match=f"track: got .*{message}"):
         Resources(track=given)
