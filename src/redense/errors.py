@@ -20,11 +20,27 @@ class RedenseError(Exception):
 
 
 class ArgumentError(RedenseError, ValueError):
-    """An argument of a function is none that it can work with: correct the call."""
+    """An argument of a function is none that it can work with: correct the call.
+
+    >>> import redense
+    >>> redense.metrics.auc([1, 2], [0.5, 1])
+    Traceback (most recent call last):
+    ...
+    redense.errors.ArgumentError: members: got an array of float64 [2]; expected bool [n], True = member
+    """
 
 
 class UnknownName(RedenseError, KeyError):
-    """Nothing has that name: choose one that the message lists."""
+    """Nothing has that name: choose one that the message lists.
+
+    >>> import torch, redense
+    >>> sides = [(torch.randn(60, 2, generator=torch.manual_seed(seed)), torch.zeros(60)) for seed in (0, 1)]
+    >>> result = redense.audit(torch.nn.Linear(2, 2), members=sides[0], nonmembers=sides[1])
+    >>> result.attack("lira")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    redense.errors.UnknownName: name: got 'lira', which is not in this audit; expected one of ...
+    """
 
     __str__ = Exception.__str__  # that of KeyError puts quotes around the message
 

@@ -117,7 +117,10 @@ class Phase:
         """
         mapping(row)
         given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
-        phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        try:
+            phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+        except RecipeError as error:
+            raise Unfit(str(error)) from None
         rates = [rate for rate in (phase.rate, phase.rate_end) if rate is not None]
         if phase.epochs < 0 or phase.round < 0 or not all(0 <= rate < math.inf for rate in rates):
             raise Unfit(f"got {phase.epochs} epochs, round {phase.round}, rates {rates}; expected finite ones from 0")
