@@ -34,7 +34,7 @@ class UnknownName(RedenseError, KeyError):
     """Nothing has that name: choose one that the message lists.
 
     >>> import torch, redense
-    >>> sides = [(torch.randn(60, 2, generator=torch.manual_seed(seed)), torch.zeros(60)) for seed in (0, 1)]
+    >>> sides = [(torch.randn(60, 2, generator=torch.manual_seed(seed)), torch.zeros(60).long()) for seed in (0, 1)]
     >>> result = redense.audit(torch.nn.Linear(2, 2), members=sides[0], nonmembers=sides[1])
     >>> result.attack("lira")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
