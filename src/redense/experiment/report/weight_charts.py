@@ -42,7 +42,7 @@ def weight_charts(shown: Shown) -> list[Chart]:
             "kept",
             "Weights kept in each layer",
             f"The share of each layer's weights that a sparse phase keeps, seed {shown.seed}; others keep all.",
-            Axis("", ticks=ticks),
+            Axis("tensor", ticks=ticks),
             Axis("weights kept, %"),
             (kept,),
         ),
