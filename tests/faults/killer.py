@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -52,9 +53,10 @@ def main():
     kills, folders = 0, []
     while kills < kills_wanted:
         folders.append(str(out / f"killed{len(folders)}"))
-        while True:
+        for tries in count():
             child = attempt(npz, folders[-1])
-            deadline = time.monotonic() + chance.uniform(0, 0.6 * duration)
+            # ever later: a machine that has become busy would else let none come to its end
+            deadline = time.monotonic() + chance.uniform(0, 0.6 * duration * 1.2**tries)
             while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
                 time.sleep(0.0005)
             if ended[0]:
