@@ -2,9 +2,8 @@
 
     python benchmarks/pictures.py [FOLDER]
 
-Writes into docs/images, or into FOLDER. ROC curves are drawn from the curves that audits leave behind
-(audit-NAME-curves.json, see audit_results.py), by `redense audit` itself. The sensitivity of layers is that of the
-table in docs/dsd.md.
+Writes into docs/images, or into FOLDER. The pictures of audits are not among them: `redense audit` draws those. The
+sensitivity of layers is that of the table in docs/dsd.md.
 """
 
 from __future__ import annotations
