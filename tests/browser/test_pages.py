@@ -66,14 +66,26 @@ def test_a_page_draws_every_chart_asks_for_nothing_and_fits(opened, path, size, 
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(opened, path, scheme):
-    # the page's own policy would not let a further script in
-    page = opened(path, scheme=scheme, bypass_csp=True)
+def _axe(page, options):
+    """Return what axe finds wrong, with all tables unfolded."""
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text())
-    violations = page.evaluate("axe.run()")["violations"]
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in violations] == []
+    violations = page.evaluate(f"axe.run({{resultTypes: ['violations'], {options}}}).then((found) => found.violations)")
+    return [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in violations]
+
+
+def test_axe_finds_nothing(opened, path):
+    # the page's own policy would not let a further script in
+    page = opened(path, bypass_csp=True)
+    assert _axe(page, "rules: {'color-contrast': {enabled: false}}") == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_all_text_easy_to_see(opened, path, scheme):
+    page = opened(path, scheme=scheme, bypass_csp=True)
+    # contrast takes axe milliseconds a cell: of rows that look alike, one a table will do
+    page.evaluate("document.querySelectorAll('tbody tr:nth-child(n+2):not([class])').forEach((row) => row.remove())")
+    assert _axe(page, "runOnly: ['color-contrast']") == []
 
 
 def test_the_policy_lets_no_other_script_run(opened, path):
