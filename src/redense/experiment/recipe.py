@@ -10,6 +10,7 @@ import math
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -139,7 +140,7 @@ class Recipe:
         """List the phases of the method at a sparsity."""
         return self._kept(self.chosen_method.phases(sparsity, self.epochs, self.rates, self.rounds, self.phases))
 
-    @property
+    @cached_property
     def final_phase(self) -> Phase:
         """The phase that the method ends with, at no particular sparsity."""
         return self.phases_at(0.0)[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +14,13 @@ from redense.metrics import balanced_accuracy_of_noise, clopper_pearson
 from redense.metrics.roc import Array
 from redense.metrics.spread import Spread
 from redense.page.chart import Axis, Chart, Interval, Series, View
-from redense.phases import NAMES, Phase, total
+from redense.phases import NAMES, Phase, PhaseKind, total
 from redense.text import percent
 
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
     from redense.experiment.equal_accuracy import Trace
+    from redense.experiment.recipe import Recipe
     from redense.experiment.results import Results, Row
     from redense.experiment.shown import Shown
 
@@ -37,6 +38,20 @@ NOISE = 7
 def look(phase: Phase) -> int:
     """Return the look of a phase, the same in every chart."""
     return LOOKS[phase.kind] if phase.kind != "control" else 3 + list(CONTROLS.values()).index(control_of(phase))
+
+
+def drawn(phases: Iterable[Phase], recipe: Recipe) -> tuple[dict[PhaseKind, list[Phase]], list[Phase]]:
+    """Choose what pictures against sparsity show: what is pruned, by kind, and what has no sparsity.
+
+    Of several rounds at a sparsity that is the last, in the order of sparsities; of controls the end of their budget.
+    """
+    known = list(phases)
+    pruned: dict[PhaseKind, list[Phase]] = {}
+    for kind in dict.fromkeys(phase.kind for phase in known if phase.sparsity is not None):
+        in_order = sorted((phase for phase in known if phase.kind == kind), key=lambda phase: phase.round)
+        latest = {phase.sparsity or 0.0: phase for phase in in_order}
+        pruned[kind] = [latest[sparsity] for sparsity in sorted(latest)]
+    return pruned, [phase for phase in known if phase.kind == "dense" or recipe.is_beside_final(phase)]
 
 
 def marker(phase: Phase, results: Results) -> int:
@@ -106,19 +121,12 @@ def against_sparsity(
     title: str = "",
     noise_name: str = "pure noise",
 ) -> View:
-    """Draw phases with a sparsity as points, beside each other, and the dense phase and controls as levels.
-
-    Of several rounds the last is drawn; of a control, the end of its budget.
-    """
-    pruned = list(dict.fromkeys(phase.kind for phase in points if phase.sparsity is not None))
+    """Draw phases with a sparsity as points, beside each other, and the dense phase and controls as levels."""
+    pruned, levels = drawn(points, results.recipe)
     first, last = _span(results)
     step = (last - first) / 60
     series = []
-    for place, kind in enumerate(pruned):
-        latest = {
-            phase.sparsity or 0.0: phase for phase in sorted(points, key=lambda one: one.round) if phase.kind == kind
-        }
-        chosen = [latest[sparsity] for sparsity in sorted(latest)]
+    for place, (kind, chosen) in enumerate(pruned.items()):
         shift = step * (place - (len(pruned) - 1) / 2)
         series.append(
             Series(
@@ -130,7 +138,6 @@ def against_sparsity(
                 places=[percent(phase.sparsity or 0.0) for phase in chosen],
             )
         )
-    levels = [phase for phase in points if phase.kind == "dense" or results.recipe.is_beside_final(phase)]
     for place, phase in enumerate(levels):
         value, interval = points[phase]
         end = last + step * (1 + 1.5 * place)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from redense.experiment.report.charts import Estimate, inference_estimate, look, test_estimate
+from redense.experiment.report.charts import Estimate, drawn, inference_estimate, look, test_estimate
 from redense.files.writing import picture, write_png
 from redense.metrics import balanced_accuracy_of_noise
 from redense.phases import NAMES, Phase
@@ -57,8 +57,7 @@ def table_figure(results: Results) -> Figure:
     """Draw test and inference accuracy, all with 95% intervals, against sparsity.
 
     Sparse and re-dense are points beside each other at their sparsity; the dense phase and controls, which have none,
-    stand to the right, with a line to compare with. Of several rounds the last is drawn, of a control the end of its
-    budget.
+    stand to the right, with a line to compare with.
     """
     groups = results.shown()
     figure = picture(figsize=(9, 3.8), dpi=150, layout="constrained")
@@ -84,31 +83,27 @@ def _panel(axes: Axes, results: Results, estimates: Mapping[Phase, Estimate], la
     """Draw the phases that have a sparsity where they belong, the others as columns to the right."""
     sparsities = sorted(100 * sparsity for sparsity in results.recipe.sparsities)
     gap = min((second - first for first, second in pairwise(sparsities)), default=GAP)
-    pruned = list(dict.fromkeys(phase.kind for phase in estimates if phase.sparsity is not None))
-    for place, kind in enumerate(pruned):
-        in_order = sorted((phase for phase in estimates if phase.kind == kind), key=lambda phase: phase.round)
-        latest = {100 * (phase.sparsity or 0.0): phase for phase in in_order}
+    pruned, levels = drawn(estimates, results.recipe)
+    for place, (kind, chosen) in enumerate(pruned.items()):
         shift = min(gap, 2 * GAP) / 6 * (place - (len(pruned) - 1) / 2)  # so that no bar covers another
-        at = sorted(latest)
-        points = [estimates[latest[sparsity]] for sparsity in at]
-        _points(axes, [sparsity + shift for sparsity in at], points, style(latest[at[0]]), NAMES[kind], joined=True)
-    levels = [phase for phase in estimates if phase.kind == "dense" or results.recipe.is_beside_final(phase)]
+        at = [100 * (phase.sparsity or 0.0) + shift for phase in chosen]
+        _points(axes, at, [estimates[phase] for phase in chosen], style(chosen[0]), NAMES[kind], joined=True)
     column = max(sparsities[-1] - sparsities[0], 2 * GAP) / 4
     ticks = {sparsity: percent(sparsity / 100) for sparsity in sparsities}
     for place, phase in enumerate(levels, 1):
         x = sparsities[-1] + place * column
         ticks[x] = phase.series.replace("-", "-\n", 1)
-        drawn = style(phase)
+        own = style(phase)
         value = float(estimates[phase][0])
         axes.plot(
             [sparsities[0] - gap / 4, x],
             [value, value],
-            color=drawn.colour,
-            linestyle=drawn.line,
+            color=own.colour,
+            linestyle=own.line,
             linewidth=1,
             alpha=0.6,
         )
-        _points(axes, [x], [estimates[phase]], drawn, "")
+        _points(axes, [x], [estimates[phase]], own, "")
     axes.set_xticks(list(ticks), list(ticks.values()), fontsize=7.5)
     axes.set_xlim(sparsities[0] - max(gap, column) / 2, max(ticks) + column / 2)
     axes.set_xlabel("sparsity, and what has none" if levels else "sparsity")
@@ -117,7 +112,7 @@ def _panel(axes: Axes, results: Results, estimates: Mapping[Phase, Estimate], la
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _points(axes: Axes, x: list[float], points: list[Estimate], drawn: Style, label: str, joined: bool = False) -> None:
+def _points(axes: Axes, x: list[float], points: list[Estimate], own: Style, label: str, joined: bool = False) -> None:
     """Draw figures with their intervals, where they have one."""
     values = [value for value, _ in points]
     ends = [interval or (value, value) for value, interval in points]
@@ -130,9 +125,9 @@ def _points(axes: Axes, x: list[float], points: list[Estimate], drawn: Style, la
         values,
         # the best accuracy of all may lie outside an interval for the mean
         yerr=[[max(0.0, reach) for reach in side] for side in bars],
-        marker=drawn.marker,
-        linestyle=drawn.line if joined else "none",
-        color=drawn.colour,
+        marker=own.marker,
+        linestyle=own.line if joined else "none",
+        color=own.colour,
         markersize=5,
         capsize=3,
         linewidth=1.4,
