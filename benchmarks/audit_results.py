@@ -49,12 +49,14 @@ def main() -> None:
 
 
 def curves_of(row: AuditRow) -> dict[str, object]:
-    """Return an audit's thinned ROC curves: by attack, false- and true-positive rates."""
+    """Return an audit's thinned ROC curves, by attack false- and true-positive rates, and what their picture needs."""
     curves = {
         attack: [[round(rate, DIGITS) for rate in rates] for rates in curve]
         for attack, curve in row.result.curves.items()
     }
-    return {"protocol": row.protocol, **row.phase.to_columns(), "seed": row.seed, "curves": curves}
+    result = row.result
+    about = {"seed": row.seed, "nonmembers": result.nonmembers, "strongest": result.verdict.attack}
+    return {"protocol": row.protocol, **row.phase.to_columns(), **about, "curves": curves}
 
 
 def table(rows: Sequence[AuditRow]) -> Iterator[str]:

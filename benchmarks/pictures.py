@@ -2,21 +2,25 @@
 
     python benchmarks/pictures.py [FOLDER]
 
-Writes into docs/images, or into FOLDER. The pictures of audits are not among them: `redense audit` draws those. The
-sensitivity of layers is that of the table in docs/dsd.md.
+Writes into docs/images, or into FOLDER. ROC curves are those that `benchmarks/audit_results.py` stored; the sensitivity of
+layers is that of the table in docs/dsd.md.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
-from redense import Results
+from redense import Phase, Results
+from redense.auditing.figure import Panel, roc_panels
 from redense.experiment.report.figures import save_table_figure
 from redense.experiment.report.traces import save_results_traces
+from redense.files.writing import write_png
 from redense.sparsity.sensitivity import Sensitivity
 
 DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = DOCS / "results"
 TABLES = {
     "fashion-mnist": "fashion-mnist",
     "dsd-against-control-fashion-mnist": "dsd-against-control-fashion-mnist",
@@ -27,17 +31,37 @@ TRACES = {
     "accuracy-leakage-location30": "dsd-against-control-location30",
 }
 """Pictures of inference against test accuracy, epoch by epoch."""
+AUDITS = ("location30",)
+"""Pictures of ROC curves, of the phases of the first seed in both protocols."""
 
 
 def main(folder: Path) -> None:
     """Draw all pictures into a folder, and name them."""
     for pictures, save in ((TABLES, save_table_figure), (TRACES, save_results_traces)):
         for name, source in pictures.items():
-            results = Results.from_json((DOCS / "results" / f"{source}.json").read_text())
+            results = Results.from_json((RESULTS / f"{source}.json").read_text())
             save(results, folder / f"{name}.png")
             print(folder / f"{name}.png")
+    for name in AUDITS:
+        write_png(folder / f"audit-{name}.png", roc_panels(panels(RESULTS / f"audit-{name}-curves.json")))
+        print(folder / f"audit-{name}.png")
     layers((DOCS / "dsd.md").read_text()).save_png(folder / "sensitivity.png")
     print(folder / "sensitivity.png")
+
+
+def panels(path: Path) -> list[Panel]:
+    """Read the ROC curves of the method's phases, of the first seed."""
+    audits = [audit for audit in json.loads(path.read_text()) if audit["beside"] is None]
+    return [
+        Panel(
+            f"{Phase.from_columns(audit)[0].label}, {audit['protocol']}, seed {audit['seed']}",
+            audit["curves"],
+            audit["nonmembers"],
+            audit["strongest"],
+        )
+        for audit in audits
+        if audit["seed"] == audits[0]["seed"]
+    ]
 
 
 def layers(text: str) -> Sensitivity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +21,10 @@ MOST = 6
 """Curves that a picture has room for."""
 
 
-def pictured(result: AuditResult) -> list[str]:
+def pictured(attacks: Iterable[str], strongest: str | None) -> list[str]:
     """Choose the attacks whose curves there is room for, the strongest among them."""
-    names = [name for name in PICTURED if name in result.curves] or list(result.curves)
-    strongest = result.verdict.attack
+    known = list(attacks)
+    names = [name for name in PICTURED if name in known] or known
     if strongest is None or strongest in names[:MOST]:
         return names[:MOST]
     return [*names[: MOST - 1], strongest]
@@ -33,7 +33,7 @@ def pictured(result: AuditResult) -> list[str]:
 def roc_chart(key: str, title: str, results: Sequence[tuple[str, AuditResult]], choice: str = "audit") -> Chart:
     """Draw titled results, a view each, with a line an attack; the one that the verdict names is thick."""
     views = []
-    names = list(dict.fromkeys(name for _, result in results for name in pictured(result)))
+    names = list(dict.fromkeys(name for _, one in results for name in pictured(one.curves, one.verdict.attack)))
     for name, result in results:
         strongest = result.verdict.attack
         series = [
@@ -44,7 +44,7 @@ def roc_chart(key: str, title: str, results: Sequence[tuple[str, AuditResult]], 
                 names.index(attack),
                 strong=attack == strongest,
             )
-            for attack in pictured(result)
+            for attack in pictured(result.curves, strongest)
         ]
         views.append(View(name, (*series, guessing(result.nonmembers))))
     caption = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redense.auditing.curves import on_log_axes, pictured
 from redense.files.writing import picture, png_bytes, write_png
@@ -21,6 +21,21 @@ LINES: tuple[Any, ...] = ("-", "--", "-.", *DASHES)
 """Beside colours: they tell attacks apart where colours look alike."""
 
 
+class Panel(NamedTuple):
+    """An audit's curves: by attack, false- and true-positive rates."""
+
+    title: str
+    curves: Mapping[str, Sequence[Sequence[float]]]
+    nonmembers: int
+    strongest: str | None
+    """The attack that the verdict names."""
+
+    @property
+    def attacks(self) -> list[str]:
+        """The attacks that are drawn."""
+        return pictured(self.curves, self.strongest)
+
+
 def save_roc_figure(results: Sequence[tuple[str, AuditResult]], path: Path) -> None:
     """Draw `roc_figure` as a PNG."""
     write_png(path, roc_figure(results))
@@ -32,38 +47,42 @@ def roc_png(results: Sequence[tuple[str, AuditResult]]) -> bytes:
 
 
 def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
-    """Draw a panel for each titled result, with the curves of up to six of its attacks; the diagonal is guessing.
+    """Draw a panel for each titled result, as `roc_panels` does."""
+    return roc_panels([Panel(title, one.curves, one.nonmembers, one.verdict.attack) for title, one in results])
+
+
+def roc_panels(panels: Sequence[Panel]) -> Figure:
+    """Draw the curves of up to six attacks of each panel; the diagonal is guessing.
 
     Equal scores are diagonals: their examples are found in random order.
 
     The strongest attack, which the verdict names, is always among them and drawn thick.
     """
-    width = min(len(results), 3)
-    height = -(-len(results) // width)
+    width = min(len(panels), 3)
+    height = -(-len(panels) // width)
     figure = picture(figsize=(1 + 4.4 * width, 0.4 + 4.2 * height), dpi=150, layout="constrained")
-    looks = _looks([result for _, result in results])
-    panels = figure.subplots(height, width, squeeze=False).ravel()
-    for axes in panels[len(results) :]:
+    looks = _looks(panels)
+    places = figure.subplots(height, width, squeeze=False).ravel()
+    for axes in places[len(panels) :]:
         axes.set_visible(False)
-    for axes, (title, result) in zip(panels, results, strict=False):
-        least = 1 / result.nonmembers
+    for axes, panel in zip(places, panels, strict=False):
+        least = 1 / panel.nonmembers
         axes.plot([least, 1], [least, 1], color="#888888", linestyle=":", linewidth=1.2, label="guessing")
-        strongest = result.verdict.attack
-        for name in pictured(result):
-            x, y = on_log_axes(*result.curves[name], least)
+        for name in panel.attacks:
+            x, y = on_log_axes(*panel.curves[name], least)
             colour, line = looks[name]
-            axes.plot(x, y, color=colour, linestyle=line, linewidth=3 if name == strongest else 1.4, label=name)
+            axes.plot(x, y, color=colour, linestyle=line, linewidth=3 if name == panel.strongest else 1.4, label=name)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(least, 1)
         axes.set_ylim(least, 1)
         axes.set_xlabel("non-members wrongly accused (false-positive rate)")
         axes.set_ylabel("members found (true-positive rate)")
-        thick = f"thick: {strongest}, the strongest" if strongest else ""
-        axes.set_title("\n".join(line for line in (title, thick) if line), fontsize=11)
+        thick = f"thick: {panel.strongest}, the strongest" if panel.strongest else ""
+        axes.set_title("\n".join(line for line in (panel.title, thick) if line), fontsize=11)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    handles = {line.get_label(): line for axes in panels for line in axes.get_lines()}
+    handles = {line.get_label(): line for axes in places for line in axes.get_lines()}
     legend = figure.legend(
         handles.values(), handles.keys(), frameon=False, loc="outside lower center", ncols=2 + 2 * (width > 1)
     )
@@ -72,7 +91,7 @@ def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:
     return figure
 
 
-def _looks(results: Sequence[AuditResult]) -> dict[str, tuple[str, Any]]:
+def _looks(panels: Sequence[Panel]) -> dict[str, tuple[str, Any]]:
     """Give every attack that is drawn the same colour and line in all panels."""
-    names = dict.fromkeys(name for result in results for name in pictured(result))
+    names = dict.fromkeys(name for panel in panels for name in panel.attacks)
     return dict(zip(names, cycle(zip(COLOURS, LINES, strict=True))))  # as many as there are attacks
