@@ -2,8 +2,8 @@
 
     python benchmarks/pictures.py [FOLDER]
 
-Writes into docs/images, or into FOLDER. ROC curves are those that `benchmarks/audit_results.py` stored; the sensitivity of
-layers is that of the table in docs/dsd.md.
+Writes into docs/images, or into FOLDER. ROC curves are those that `benchmarks/audit_results.py` stored; the sensitivity
+of layers is that of the table in docs/dsd.md.
 """
 
 from __future__ import annotations

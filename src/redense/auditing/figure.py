@@ -25,7 +25,7 @@ class Panel(NamedTuple):
     """An audit's curves: by attack, false- and true-positive rates."""
 
     title: str
-    curves: Mapping[str, Sequence[Sequence[float]]]
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
     nonmembers: int
     strongest: str | None
     """The attack that the verdict names."""
