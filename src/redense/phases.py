@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from redense.arguments import Count, Must, Sparsity, called, validated
+from redense.arguments import Count, Must, NotNegative, Sparsity, called, validated
 from redense.errors import RecipeError
 from redense.files.reading import Unfit, field, fields, mapping
 from redense.text import did_you_mean, percent
@@ -51,13 +51,13 @@ class Phase:
     """
 
     kind: PhaseKind
-    epochs: int
-    rate: float
-    sparsity: float | None
-    round: int
+    epochs: Count
+    rate: NotNegative
+    sparsity: Sparsity | None
+    round: Count
     lineage: str = "dsd"
     beside: PhaseKind | None = None
-    rate_end: float | None = None
+    rate_end: NotNegative | None = None
     masks: MaskChoice | None = None
     keeps: Literal["best"] | None = None
 
@@ -121,11 +121,6 @@ class Phase:
             phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
         except RecipeError as error:
             raise Unfit(str(error)) from None
-        rates = [rate for rate in (phase.rate, phase.rate_end) if rate is not None]
-        if phase.epochs < 0 or phase.round < 0 or not all(0 <= rate < math.inf for rate in rates):
-            raise Unfit(f"got {phase.epochs} epochs, round {phase.round}, rates {rates}; expected finite ones from 0")
-        if phase.sparsity is not None and not 0 <= phase.sparsity < 1:
-            raise Unfit(f"sparsity: got {phase.sparsity:g}; expected a fraction from 0 (included) to 1 (excluded)")
         return phase, {name: value for name, value in row.items() if name not in (*COLUMNS, *FURTHER)}
 
 

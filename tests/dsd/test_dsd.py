@@ -508,6 +508,7 @@ def test_without_logging_a_terminal_gets_the_lines(verbose, terminal, lines, mon
     for epoch in dsd.epochs():
         train_step(model, optimizer, epoch)
     assert stream.getvalue().count("DSD: ") == lines
+    assert str(dsd).startswith("DSD: over: 20 weights in 1 tensor are free")  # no phase, no rate of one
 
 
 def test_what_is_large_and_stays_dense_is_said():

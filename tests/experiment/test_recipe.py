@@ -8,12 +8,12 @@ import pytest
 from redense.auditing.protocols import OF_RUNS
 from redense.errors import RecipeError
 from redense.experiment.recipe import Recipe, load_recipe, shipped_recipes
-from redense.methods import METHODS
+from redense.methods import CONTROLS, METHODS
 from redense.sparsity.checks import DistributionName
 
 KNOWN = {
     "method": METHODS,
-    "controls": METHODS["dsd"].controls,
+    "controls": CONTROLS,
     "protocols": OF_RUNS,
     "distribution": get_args(DistributionName),
 }

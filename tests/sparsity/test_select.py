@@ -5,10 +5,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from redense.dsd import DSD
 from redense.errors import ModelError, RecipeError
-from redense.sparsity.masks import choose_masks
+from redense.sparsity.masks import choose_masks, magnitude_masks
 from redense.sparsity.parameters import named
 from redense.sparsity.select import left_dense, prunable
+from redense.sparsity.zeros import measure_sparsity
 
 
 class Net(nn.Module):
@@ -127,9 +129,17 @@ def test_a_weight_shared_with_an_embedding_counts_as_one():
     net.out.weight = net.embedding.weight
     assert list(prunable(net)) == ["first.weight", "second.weight"]
     assert list(prunable(net, preset="everything")).count("embedding.weight") == 1
-    assert list(prunable(net, preset="reference")) == list(prunable(net, preset="everything"))  # its former name
     assert "out.weight" not in prunable(net, preset="everything")
     assert "embedding.weight" in prunable(net, include=["out"])  # both its names are known
+
+
+def test_every_public_function_takes_the_former_name_of_a_preset():
+    former, chosen = ({"sparsity": 0.5, "preset": preset} for preset in ("reference", "everything"))
+    for choose in (choose_masks, magnitude_masks):
+        assert list(choose(Net(), **former)) == list(choose(Net(), **chosen))
+    assert measure_sparsity(Net(), preset="reference") == measure_sparsity(Net(), preset="everything")
+    net = Net()
+    DSD(net, torch.optim.SGD(net.parameters(), 0.1), epochs=(1, 1, 1), **former)  # raises for unknown ones
 
 
 def test_frozen_weights_on_request_alone():

@@ -20,6 +20,7 @@ from redense.arguments.rules import Confidence as Confidence
 from redense.arguments.rules import Count as Count
 from redense.arguments.rules import Delta as Delta
 from redense.arguments.rules import Must as Must
+from redense.arguments.rules import NotNegative as NotNegative
 from redense.arguments.rules import Positive as Positive
 from redense.arguments.rules import Rate as Rate
 from redense.arguments.rules import Sparsity as Sparsity

@@ -56,6 +56,9 @@ Delta = Annotated[float, BELOW_ONE]
 Count = Annotated[int, COUNT]
 
 
+NotNegative = Annotated[float, Must(lambda value: 0 <= value < math.inf, "a finite number of 0 or more")]
+
+
 Positive = Annotated[float, Must(lambda value: 0 < value < math.inf, "a finite number above 0")]
 
 

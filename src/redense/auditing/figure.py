@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redense.auditing.curves import on_log_axes, pictured
-from redense.files.writing import picture, png_bytes, write_png
+from redense.files.writing import picture, write_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,11 +39,6 @@ class Panel(NamedTuple):
 def save_roc_figure(results: Sequence[tuple[str, AuditResult]], path: Path) -> None:
     """Draw `roc_figure` as a PNG."""
     write_png(path, roc_figure(results))
-
-
-def roc_png(results: Sequence[tuple[str, AuditResult]]) -> bytes:
-    """Return `roc_figure` as a PNG."""
-    return png_bytes(roc_figure(results))
 
 
 def roc_figure(results: Sequence[tuple[str, AuditResult]]) -> Figure:

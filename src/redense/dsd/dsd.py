@@ -148,7 +148,7 @@ class DSD(Loop):
 
     @property
     def rate(self) -> float:
-        """The learning rate of the next step, the phase's factor included, in the optimizer's first group."""
+        """The learning rate of the next step in the optimizer's first group, the factor of the phase, if any, included."""
         return self.rates[0]
 
     @property
@@ -227,8 +227,8 @@ class DSD(Loop):
         """Say which phase it is, at which rate, how many weights are held at zero, and what large stays dense."""
         phase, since = running(self.phases, self.progress)
         begin = self.progress - since
-        where = f"{self.unit} {begin} to {begin + phase.epochs - 1} of {self.total}, rate {self.rate:g}"
-        return f"DSD: {phase.label}, {where}: {weights_in_words(self.model, self._names, self.masks)}"
+        where = f"{phase.label}, {self.unit} {begin} to {begin + phase.epochs - 1} of {self.total}, rate {self.rate:g}"
+        return f"DSD: {'over' if self.finished else where}: {weights_in_words(self.model, self._names, self.masks)}"
 
     def __repr__(self) -> str:
         return f"DSD({self._plan()}; {self.progress} of {self.total} {self.unit} done, {self.phase.label})"

@@ -22,14 +22,16 @@ from redense.experiment.engines.choose import usable_cores
 from redense.experiment.memory import available_bytes
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
+from redense.experiment.tracking import TRACKERS
 
-EXTRAS = {
+EXTRAS: dict[str, str] = {
     "keras": "keras",
     "lightning": "lightning",
     "onnx": "onnxruntime",
     "pandas": "pandas",
     "ray": "ray",
     "transformers": "transformers",
+    **{name: tracker.module for name, tracker in TRACKERS.items()},
 }
 """Each extra, and the module that tells whether it is installed."""
 NEEDED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib", "rich", "tyro")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from redense.arguments import described, validated
 from redense.errors import RecipeError
@@ -53,10 +53,6 @@ class ExportSettings:
     """For ONNX: the run's own data named again, package.module:function, which lets its code be run."""
     trust: bool = False
     """For ONNX: run whatever code the folder names."""
-
-    def __post_init__(self) -> None:
-        if self.format not in get_args(Format):
-            raise RecipeError(f"format: got {self.format!r}; expected one of {', '.join(get_args(Format))}")
 
     def row(self, rows: Sequence[Row]) -> Row:
         """Find the one row that the settings name among a run's, which are in the table's order.

@@ -11,6 +11,7 @@ from typing import Any
 
 from redense.data.members import MemberSet
 from redense.experiment.recipe import OptimizerName, Recipe
+from redense.files.reading import fields
 from redense.phases import MaskChoice, Phase
 from redense.seeding import derive
 from redense.sparsity.checks import DistributionName
@@ -95,17 +96,8 @@ class Job:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Job:
-        """Undo `to_mapping`, also after a passage through JSON."""
-        pruning, member_set = values["pruning"], values["member_set"]
-        return cls(
-            **{
-                **values,
-                "phase": Phase(**values["phase"]),
-                "training": Training(**values["training"]),
-                "pruning": Pruning(**{**pruning, "exclude": tuple(pruning["exclude"])}) if pruning else None,
-                "member_set": MemberSet(**member_set) if member_set else None,
-            }
-        )
+        """Undo `to_mapping`, also after a passage through JSON; raise `redense.files.reading.Unfit` for others."""
+        return fields(cls, values)
 
 
 @dataclass(frozen=True)

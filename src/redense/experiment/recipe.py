@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from typing_extensions import Doc
 
@@ -181,10 +181,7 @@ class Recipe:
         for sparsity in self.sparsities:
             check_sparsity("sparsities", sparsity)
         _require_distinct("sparsities", self.sparsities)
-        _require_known("layout", self.layout, get_args(Layout))
         _require_known("method", self.method, METHODS)
-        _require_known("optimizer", self.optimizer, get_args(OptimizerName))
-        _require_known("distribution", self.distribution, get_args(DistributionName))
         phases = self.phases_at(0.0)  # raises for epochs, rates, rounds and lists that make none
         if min(self.epochs) < 1:
             raise RecipeError(f"epochs: got {self.epochs}; expected at least 1 in each phase")
@@ -201,13 +198,12 @@ class Recipe:
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise RecipeError(f"weight_decay: got {self.weight_decay:g}; expected a finite value of 0 or more")
         _require_some("protocols", self.protocols)
-        _require_known("controls", self.controls, self.chosen_method.controls)
+        _require_known("controls", self.controls, CONTROLS)
         for control in (CONTROLS[name] for name in self.controls):
             if not control.fits(phases):
                 raise RecipeError(f"controls: got {control.name}, and {control.needs}; expected the others alone")
         if not 0 <= self.validation < 1:
             raise RecipeError(f"validation: got {self.validation:g}; expected a share from 0 (none) to 1 (excluded)")
-        _require_known("keep", self.keep, get_args(Keep))
         if self.keep == "best" and "early" in self.controls:
             raise RecipeError("controls: got early with keep best, where the others are kept so; expected these alone")
         _require_known("audit", self.audit, FURTHER_FAMILIES)

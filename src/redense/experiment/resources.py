@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from redense.arguments import validated
 from redense.errors import RecipeError
@@ -54,19 +54,6 @@ class Resources:
         return self.engine in ("auto", "local") and self.device != "cuda" and self.workers != 0
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("device", self.device, get_args(Device)),
-            ("engine", self.engine, get_args(EngineName)),
-        ):
-            if value not in known:
-                raise RecipeError(f"{name}: got {value!r}; expected one of {', '.join(known)}")
-        given: object = self.track
-        if isinstance(given, str):
-            raise RecipeError(f"track: got the string {given!r}; expected a list, such as [{given!r}]")
-        object.__setattr__(self, "track", tuple(self.track))
-        for name in self.track:
-            if name not in get_args(TrackerName):
-                raise RecipeError(f"track: got {name!r}; expected some of {', '.join(get_args(TrackerName))}")
         if self.device == "cuda":
             import torch  # takes seconds, which --help is spared
 

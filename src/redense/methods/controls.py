@@ -28,7 +28,7 @@ def _longer(phases: Phases) -> Phases:
 def _llr(phases: Phases) -> Phases:
     start, rest = _parted(phases)
     if not start:  # a dense start of the controls' own, which is the first phase of ``longer``
-        start, rest = (replace(_unmasked(rest[0]), lineage="control-longer"),), rest[1:]
+        start, rest = (replace(_unmasked(rest[0]), lineage=CONTROLS["longer"].lineage),), rest[1:]
     last = phases[-1]
     return (
         *start,

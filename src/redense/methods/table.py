@@ -18,15 +18,14 @@ from redense.phases import Phase, PhaseKind, Rate, chained
 class Method:
     """A way to train through phases.
 
-    `lists` makes its phases of sparsity, epochs, rates and rounds, and of the recipe's own list of phases. `controls`
-    names those of `CONTROLS` that fit it. `contrasts` says which kind of phase is compared with which, what matters
-    most first: pairs (second, first), whose difference is second minus first. Of a method that `alternates`, the last
-    dense and the last sparse phase are what it yields: these are shown and compared, with the controls beside them.
+    `lists` makes its phases of sparsity, epochs, rates and rounds, and of the recipe's own list of phases; the phases
+    decide which of `CONTROLS` fit. `contrasts` says which kind of phase is compared with which, what matters most
+    first: pairs (second, first), whose difference is second minus first. Of a method that `alternates`, the last dense
+    and the last sparse phase are what it yields: these are shown and compared, with the controls beside them.
     """
 
     name: str
     lists: Callable[[float, Sequence[int], Sequence[float], int, Phases], Phases]
-    controls: tuple[str, ...]
     contrasts: tuple[tuple[PhaseKind, PhaseKind], ...]
     alternates: bool = False
 
@@ -63,7 +62,7 @@ class Method:
         [('re-dense 50%', 'control-longer beside re-dense'), ('re-dense 50%', 'sparse 50%')]
         """
         known = self.shown(phases)
-        controls = [CONTROLS[name].lineage for name in self.controls]
+        controls = [control.lineage for control in CONTROLS.values()]
         pairs = [
             (first, second)
             for second in known
@@ -138,11 +137,11 @@ ENDS_DENSE: tuple[tuple[PhaseKind, PhaseKind], ...] = (
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("dsd", _of_three, tuple(CONTROLS), ENDS_DENSE),
-        Method("acdc", _of_total(acdc), tuple(CONTROLS), ENDS_SPARSE, alternates=True),
-        Method("spdf", _of_total(spdf), tuple(CONTROLS), ENDS_DENSE),
-        Method("prune", _of_total(prune), tuple(CONTROLS), ENDS_SPARSE),
-        Method("phases", _of_list, tuple(CONTROLS), ENDS_SPARSE, alternates=True),
+        Method("dsd", _of_three, ENDS_DENSE),
+        Method("acdc", _of_total(acdc), ENDS_SPARSE, alternates=True),
+        Method("spdf", _of_total(spdf), ENDS_DENSE),
+        Method("prune", _of_total(prune), ENDS_SPARSE),
+        Method("phases", _of_list, ENDS_SPARSE, alternates=True),
     )
 }
 """Methods by the name under which recipes ask for them. ``phases`` is the recipe's own list."""

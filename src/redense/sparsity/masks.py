@@ -15,7 +15,7 @@ from redense.sparsity.checks import check_sparsity
 from redense.sparsity.distributions import Distribution, pruned_counts
 from redense.sparsity.patterns import NofM, Pattern
 from redense.sparsity.saliency import Saliency, magnitude
-from redense.sparsity.select import Match, Preset, prunable, several
+from redense.sparsity.select import Match, PresetName, prunable, several
 from redense.sparsity.shards import is_sharded, like, local, ranks_of
 from redense.sparsity.smallest import smallest
 
@@ -39,7 +39,7 @@ class Selection(TypedDict, total=False):
 
     include: Iterable[Match] | Match
     exclude: Iterable[Match] | Match
-    preset: Preset
+    preset: PresetName
     distribution: Distribution
     saliency: Saliency
     score: Saliency
@@ -94,7 +94,7 @@ def magnitude_masks(
     *,
     sparsity: Sparsity,
     exclude: Iterable[Match] | Match = (),
-    preset: Preset = "default",
+    preset: PresetName = "default",
     distribution: Distribution = "uniform",
 ) -> dict[str, torch.Tensor]:
     """Choose the weights of smallest magnitude; `choose_masks` without its rarer settings.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from torch import nn
 
+from redense.arguments import called
 from redense.errors import RecipeError
 from redense.sparsity.parameters import Place, is_a, named, places
 from redense.text import did_you_mean
@@ -20,6 +21,8 @@ dimensions, embeddings among them (Duddu et al., "Towards Privacy Aware Deep Lea
 
 FORMER_PRESETS: dict[str, Preset] = {"reference": "everything"}
 """What presets were called before."""
+PresetName = Annotated[Preset | Literal["reference"], called(f"one of {', '.join(get_args(Preset))}")]
+"""A preset, or what one was called before."""
 
 Match = str | type[nn.Module]
 """What `include` and `exclude` hold: names or shell patterns of parameters and modules, or types of modules."""
@@ -52,7 +55,7 @@ NAMED_FROM = 0.01
 def prunable(
     model: nn.Module,
     exclude: Iterable[Match] | Match = (),
-    preset: Preset = "default",
+    preset: PresetName = "default",
     include: Iterable[Match] | Match = (),
 ) -> dict[str, nn.Parameter]:
     """Name the parameters that pruning applies to: trainable floats of two or more dimensions that are layers' weights.
@@ -144,7 +147,7 @@ class _Shared:
         return self.places[key][0].parameter
 
 
-def _by_preset(found: list[Place], of: _Shared, preset: Preset) -> set[int]:
+def _by_preset(found: list[Place], of: _Shared, preset: str) -> set[int]:
     """Identify the parameters that the preset prunes."""
     preset = FORMER_PRESETS.get(preset, preset)
     if preset not in get_args(Preset):

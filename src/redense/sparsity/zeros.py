@@ -10,7 +10,7 @@ from torch import nn
 
 from redense.arguments import validated
 from redense.errors import RecipeError
-from redense.sparsity.select import Match, Preset, prunable
+from redense.sparsity.select import Match, PresetName, prunable
 from redense.sparsity.shards import is_sharded, local, ranks_of
 
 
@@ -18,7 +18,7 @@ from redense.sparsity.shards import is_sharded, local, ranks_of
 def measure_sparsity(
     model: nn.Module,
     exclude: Iterable[Match] | Match = (),
-    preset: Preset = "default",
+    preset: PresetName = "default",
     include: Iterable[Match] | Match = (),
 ) -> float:
     """Return the fraction of exact zeros among the weights of a model that pruning applies to, in [0, 1].

@@ -30,7 +30,8 @@ from redense.experiment.report.page import report_html
 from redense.experiment.report.provenance import command
 from redense.experiment.results import Results, Row
 from redense.experiment.shown import read_shown
-from redense.phases import Phase
+from redense.methods import METHODS
+from redense.phases import Phase, dense, sparse
 
 MOST_BYTES = 4_000_000
 
@@ -236,6 +237,8 @@ class _Named:
             exclude=("layer1.*",),
             lr=3e-4,
         ),
+        *(Recipe(method=method) for method in METHODS if method != "phases"),
+        Recipe(method="phases", phases=(dense(5, rate=(1.0, 0.1)), sparse(2, masks="random"), dense(1, rate=0.5))),
     ],
 )
 def test_the_command_makes_the_recipe_again(recipe, tmp_path, monkeypatch):

@@ -183,7 +183,7 @@ def test_every_phase_of_every_method_and_control_has_a_colour_of_its_own():
         own = (dense(1), sparse(1)) if method.name == "phases" else ()
         phases = method.phases(0.3, (20, 10, 10), (1.0, 1.0, 0.1), 1, own)
         every = {phase.series: phase for phase in phases}
-        for name in method.controls:
+        for name in CONTROLS:
             every |= {phase.series: phase for phase in CONTROLS[name].phases(phases)}
         assert len({style(phase) for phase in every.values()}) == len(every) == len(set(map(str, every)))
         rows = tuple(dataclasses.replace(ONE_SEED.rows[0], phase=phase) for phase in every.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from redense import __version__
 from redense.experiment.recipe import Recipe, load_recipe
+from redense.phases import Phase, to_table
 
 if TYPE_CHECKING:
     from redense.experiment.plan import Fingerprints
@@ -30,7 +32,7 @@ def command(recipe: Recipe, folder: Path) -> str:
     for field in dataclasses.fields(Recipe):
         value = getattr(recipe, field.name)
         if value != getattr(usual, field.name):
-            words += [f"--{field.name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
+            words += [f"--{field.name.replace('_', '-')}", *map(_word, value if isinstance(value, tuple) else (value,))]
     return shlex.join([*words, "--out", f"runs/{folder.resolve().name}"])
 
 
@@ -73,6 +75,10 @@ def _measuring(shown: Shown) -> list[tuple[str, str]]:
 
 def _distinct(values: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(values))
+
+
+def _word(value: Any) -> str:
+    return json.dumps(to_table(value)) if isinstance(value, Phase) else str(value)
 
 
 def _text(value: Any) -> str:
