@@ -336,6 +336,7 @@ def test_unusable_signals_are_one_line(arrays, message, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"weights": "missing.safetensors"}, "No such file or directory"),
         ({"weights": "members.npz"}, "cannot be read as safetensors"),
         ({"weights": "members.npz"}, "expected a state_dict in safetensors, for nothing is unpickled; a PyTorch file"),
         ({"members": "weights.safetensors"}, "cannot be read as NPZ"),

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from redense.errors import ModelError
 from redense.experiment.report.layers import layers
 from redense.models.fmnist_cnn import FmnistCNN
+from redense.models.names import NAMES
 from redense.models.registry import MODELS, architecture, build, check_fit
 
 # From the published study: Keras's model.summary() of the published network
@@ -52,6 +53,10 @@ def test_kernels_start_as_in_keras():
     bound = (6 / (1600 + 250)) ** 0.5  # Glorot and Bengio 2010, eq. 16
     assert model.dense.weight.abs().max().item() == pytest.approx(bound, rel=1e-3)
     assert not any(parameter.any() for name, parameter in model.named_parameters() if name.endswith("bias"))
+
+
+def test_help_names_all_models():
+    assert tuple(MODELS) == NAMES
 
 
 @pytest.mark.parametrize("name", MODELS)

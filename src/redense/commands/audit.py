@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+from typing_extensions import Doc
 
 from redense.auditing.attacks import FAMILIES
 from redense.auditing.settings import AuditSettings
@@ -17,6 +18,7 @@ from redense.commands.parse import parse
 from redense.data.layout import Layout
 from redense.errors import RecipeError
 from redense.experiment.resources import Device
+from redense.models.names import OWN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +32,7 @@ PAGE = Page(
     "model, or a file of signals.",
     {
         "A saved model": {
-            "--model MODEL": "package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18",
+            "--model MODEL": OWN,
             "--weights FILE": "its state_dict, safetensors",
             "--members EXAMPLES": "what it was trained on: FILE.npz, a folder of class folders of images, a name that "
             "`redense data` lists, or package.module:function (runs your code)",
@@ -60,8 +62,7 @@ class Source:
 
     run: tyro.conf.Positional[Path | None] = None
     """The folder of a finished run; with `redense run --audit` its reference models are used."""
-    model: str | None = None
-    """package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18; beside a run, its own named again."""
+    model: Annotated[str | None, Doc(f"{OWN}; beside a run, its own named again.")] = None
     weights: Path | None = None
     """The model's state_dict, safetensors."""
     members: str | None = None

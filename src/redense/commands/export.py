@@ -13,6 +13,7 @@ from redense.commands.pages import Page
 from redense.commands.parse import parse
 from redense.errors import RecipeError
 from redense.experiment.export_settings import ExportSettings
+from redense.models.names import OWN
 
 PAGE = Page(
     "export",
@@ -31,7 +32,7 @@ PAGE = Page(
             "--out FILE": "by default in the run's folder, or beside the weights",
         },
         "A model of your own": {
-            "--model MODEL": "package.module:factory (runs your code), or fmnist-cnn, mlp, resnet18",
+            "--model MODEL": OWN,
             "--weights FILE": "its state_dict, safetensors",
             "--input N ...": "the shape of one example, such as 3 32 32",
             "--classes N": "given to a factory that takes num_classes",

@@ -16,6 +16,7 @@ from redense.commands.parse import flags, parse, refuse_repeated, take_recipe
 from redense.experiment.engines import fork_server
 from redense.experiment.recipe import FORMER_RECIPES, Recipe, load_recipe, shipped_recipes
 from redense.experiment.resources import Resources
+from redense.models.names import OWN
 
 DEFAULT_RECIPE = "digits"
 PAGE = Page(
@@ -28,7 +29,7 @@ PAGE = Page(
         "What is trained": {
             "--data DATA": "a name that `redense data` lists, FILE.npz, a folder of class folders of images, or "
             "package.module:function",
-            "--model MODEL": "fmnist-cnn, mlp, resnet18 or package.module:factory",
+            "--model MODEL": OWN,
             "--sparsities S ...": "fractions of weights to prune",
             "--epochs D S R": "epochs of the dense, sparse and re-dense phase",
             "--seeds N ...": "a whole table is trained for each",
@@ -60,7 +61,7 @@ PAGE = Page(
 class Run:
     """Train a recipe dense, sparse and dense again, and print the table of every phase."""
 
-    source: tyro.conf.Fixed[str] = DEFAULT_RECIPE
+    source: tyro.conf.Suppress[tyro.conf.Fixed[str]] = DEFAULT_RECIPE
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     out: Path | None = None
     """The run's folder; by default runs/RECIPE."""

@@ -148,7 +148,7 @@ class DSD(Loop):
 
     @property
     def rate(self) -> float:
-        """The learning rate of the next step in the optimizer's first group, the factor of the phase, if any, included."""
+        """The learning rate of the next step in the optimizer's first group, the phase's factor, if any, included."""
         return self.rates[0]
 
     @property

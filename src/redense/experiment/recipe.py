@@ -26,6 +26,7 @@ from redense.files.reading import field as setting_of
 from redense.files.reading import mapping, plain_bytes
 from redense.methods import CONTROLS, METHODS, Method, Phases
 from redense.methods.controls import early_of
+from redense.models.names import OWN
 from redense.phases import Phase, of_table, to_table
 from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean
@@ -70,8 +71,7 @@ class Recipe:
     """A named data set (`redense data` lists them), FILE.npz, a folder of class folders, or package.module:function."""
     layout: Layout = "auto"
     """channels-first or channels-last: the order of the axes of images in an NPZ file whose shape does not tell."""
-    model: str = "auto"
-    """fmnist-cnn, mlp, resnet18 or package.module:factory; auto chooses by the shape of the inputs."""
+    model: Annotated[str, Doc(f"{OWN}; auto chooses by the shape of the inputs.")] = "auto"
     method: str = "dsd"
     """Which phases follow each other: dsd is dense, sparse, re-dense; acdc alternates and yields a dense and a sparse
     network; spdf is sparse by chance from the start, then dense; prune is dense, then sparser and sparser; phases are

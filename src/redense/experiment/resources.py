@@ -41,7 +41,7 @@ class Resources:
     ray_storage: str | None = None
     """A URL for fsspec through which a cluster's checkpoints travel; by default all machines see the run's folder."""
     lock: bool = True
-    """Keep other runs out of the folder; without, on a file system that has no locks, that is up to you."""
+    """Other runs are kept out of the folder; on a file system that has no locks, --no-lock leaves that to you."""
     track: tuple[TrackerName, ...] = ()
     """Experiment trackers, told of the finished run: mlflow, tensorboard, wandb (extras of the same names). One that
     fails never stops a run; none is told of an example's contents."""

@@ -64,8 +64,12 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int =
 def load_weights(name: str, model: nn.Module, path: Path) -> None:
     """Load a state_dict, safetensors, into the model of that name; raise `ModelError` when it does not fit."""
     try:
-        state = load(plain_bytes(Path(path)))
-    except (OSError, ValueError, SafetensorError) as error:
+        data = plain_bytes(Path(path))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); expected a state_dict in safetensors") from None
+    try:
+        state = load(data)
+    except (ValueError, SafetensorError) as error:
         raise ModelError(
             f"{path}: cannot be read as safetensors ({error}); expected a state_dict in safetensors, for nothing is "
             f"unpickled; a PyTorch file is converted by python -c 'import torch, safetensors.torch as s; "
