@@ -19,7 +19,7 @@ from redense.experiment.recipe import Recipe
 from redense.files.reading import Written, field, fields, mapping
 from redense.metrics.roc import Members
 from redense.phases import FURTHER as FURTHER_PHASE_COLUMNS
-from redense.phases import Phase
+from redense.phases import Phase, PhaseKind
 from redense.text import csv_text, data_frame, html_text
 
 if TYPE_CHECKING:
@@ -124,6 +124,11 @@ class Results:
         """Return the groups that the table shows: all, or those of the networks that an alternating method yields."""
         chosen = self.recipe.chosen_method.shown(row.phase for row in self.rows)
         return [group for group in self.groups() if group[0].phase in chosen]
+
+    def opponent(self) -> PhaseKind | None:
+        """Return the kind of phase that the run's last phase has to beat: see `redense.methods.Method.opponent`."""
+        lineages = self.recipe.lineages()
+        return self.recipe.chosen_method.opponent(phase for phases in lineages for phase in phases)
 
     @validated(RecipeError)
     def compared(self, correct: Callable[[str], Members] | None = None) -> Results:
