@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from redense.experiment.report.published import Accuracies, PhaseName, published
 from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_over_seeds
 from redense.metrics import balanced_accuracy_of_noise
-from redense.terminal import Fitting, below, prose, table_of
+from redense.terminal import Fitting, below, plain, prose, table_of
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
@@ -95,10 +94,7 @@ def _narrow(lines: Sequence[_Line]) -> Table:
 
 def plain_table(results: Results) -> str:
     """Return the table as plain text, without the published study's numbers."""
-    console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None, force_jupyter=False)
-    with console.capture() as captured:
-        console.print(results_table(results, results.recipe.model))
-    return captured.get().rstrip()
+    return plain(results_table(results, model=""), PLAIN_WIDTH)
 
 
 def _footnotes(results: Results) -> list[RenderableType]:
