@@ -26,7 +26,7 @@ MARK = "*"
 
 def audit_table(result: AuditResult) -> RenderableType:
     """Draw a result in percent, AUC as a fraction: verdict, attacks, exposed examples and classes, notes."""
-    shown = [rate.fpr for rate in result.attacks[0].rates if rate.point is not None]
+    shown = list(result.attacks[0].shown_rates)
     proven = any(attack.epsilon is not None for attack in result.attacks)
     layouts = [(_wide(result, shown), "")]
     for rates in dict.fromkeys((tuple(shown), tuple(shown[-1:]), ())):
@@ -125,8 +125,7 @@ def note(alike: Alike) -> list[str]:
 
 def figure(alike: Alike) -> str:
     """Write the area with its interval."""
-    low, high = alike.interval or (0.0, 1.0)
-    return f"{alike.auc:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{alike.auc:.3f} {interval_text(alike.interval or (0.0, 1.0), 1, 3)}"
 
 
 def explanations(confidence: float) -> list[str]:
