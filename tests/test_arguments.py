@@ -158,6 +158,7 @@ CALLS = {
     "ExportSettings.row": lambda _: {"self": redense.ExportSettings(), "rows": [row()]},
     "Phase": lambda _: {"kind": "sparse", "epochs": 1, "rate": 1.0, "sparsity": 0.5, "round": 1, "rate_end": 0.5},
     "Phase.factor": lambda _: {"self": dense(4, (1.0, 0.1)), "since": 1},
+    "Phase.is_at": lambda _: {"self": dense(4), "sparsity": 0.5},
     "Phase.from_columns": lambda _: {"row": dense(4).to_columns()},
     "Recipe": lambda _: redense.Recipe().to_mapping() | {"phases": ()},
     "Recipe.from_mapping": lambda _: {"settings": {"lr": 0.1}, "source": "recipe"},

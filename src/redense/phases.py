@@ -73,6 +73,15 @@ class Phase:
         """
         return self.rate if self.rate_end is None else cosine((self.rate, self.rate_end), since / self.epochs)
 
+    @validated(RecipeError)
+    def is_at(self, sparsity: Sparsity) -> bool:
+        """Tell whether the phase belongs to what is trained at a sparsity: it is its own, or the phase has none.
+
+        >>> [phase.is_at(0.5) for phase in chained([dense(2), sparse(1, 0.9), sparse(1, 0.5)])]
+        [True, False, True]
+        """
+        return self.sparsity is None or self.sparsity == sparsity
+
     @property
     def last_rate(self) -> float:
         """The factor that the phase ends with."""

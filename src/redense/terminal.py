@@ -7,6 +7,7 @@ many, such as phases, go on below.
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -122,3 +123,15 @@ def heading(name: str, cells: Iterable[str]) -> str:
 def prose(text: str) -> RenderableType:
     """Write running text as wide as it reads well; brackets in it are no markup."""
     return Constrain(Text(text), PROSE)
+
+
+def plain(drawn: RenderableType, width: int) -> str:
+    """Return what a terminal of that width shows, as plain text without blanks at the ends of lines.
+
+    >>> plain(prose("no leak"), 80)
+    'no leak'
+    """
+    # in a notebook rich would also show in the cell what is only captured
+    written = io.StringIO()
+    Console(file=written, width=width, color_system=None, force_jupyter=False).print(drawn)
+    return "\n".join(line.rstrip() for line in written.getvalue().splitlines())

@@ -13,6 +13,7 @@ from rich.console import Console
 import redense
 from redense.attacks import ShadowClassifier
 from redense.auditing.alike import sides_alike
+from redense.auditing.attack_result import FPRS, rate_at
 from redense.auditing.attacks import ATTACKS
 from redense.auditing.result import AuditResult
 from redense.data.members import MemberSet
@@ -26,9 +27,11 @@ from redense.experiment.page import write_report
 from redense.experiment.plan import identities
 from redense.experiment.prepare import prepare
 from redense.experiment.report.audits import audit_summary
+from redense.experiment.report.charts import rate_chart
 from redense.experiment.resources import Resources
+from redense.experiment.results import Results
 from redense.methods import METHODS
-from redense.metrics import auc
+from redense.metrics import auc, roc
 from redense.metrics.paired import holm
 
 RECIPE = {
@@ -262,6 +265,28 @@ def test_attacks_that_were_asked_for_and_not_made_are_named(out, tmp_path):
     printed.print(audit_summary(rows))
     assert "Warning: lira: asked for and left out, for there are no reference models." in printed.file.getvalue()
     assert "accuracy on non-members, %" in printed.file.getvalue()
+
+
+def with_rates_at(row, seed, nonmembers):
+    """Return the row as of a seed whose target has so many non-members."""
+    scores = np.random.default_rng(seed).random(nonmembers + 1_000)
+    rates = tuple(rate_at(roc(scores, np.arange(len(scores)) < 1_000), fpr) for fpr in FPRS)
+    attacks = tuple(dataclasses.replace(attack, rates=rates) for attack in row.result.attacks)
+    return dataclasses.replace(row, seed=seed, result=dataclasses.replace(row.result, attacks=attacks))
+
+
+@pytest.mark.parametrize("nonmembers", [(1_000, 999), (999, 1_000), (1_000, 1_000), (99, 1_000)])
+def test_over_seeds_the_lowest_rate_that_all_targets_have_is_shown(out, nonmembers):
+    """Halves are drawn anew for every seed, and so are their numbers of non-members, which rates need enough of."""
+    half = [row for row in read_rows(out) if row.protocol == "half"]
+    rows = [with_rates_at(row, seed, number) for seed, number in enumerate(nonmembers) for row in half]
+    console = Console(width=200, file=io.StringIO())
+    console.print(audit_summary(rows))
+    shown = {rate: f"TPR, %, at {rate} FPR" in console.file.getvalue() for rate in ("10%", "1%", "0.1%")}
+    fewest = min(nonmembers)  # 10 of them may be accused wrongly
+    assert shown == {"10%": 100 <= fewest < 1_000, "1%": fewest >= 1_000, "0.1%": False}
+    views = [view for chart in rate_chart(Results.load(out), rows) for view in chart.views]
+    assert [view.title.split(" at ")[1] for view in views] == [f"{rate} FPR" for rate in shown if shown[rate]]
 
 
 def test_the_sides_are_compared_once_for_all_phases(out, tmp_path, monkeypatch):

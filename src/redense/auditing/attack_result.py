@@ -74,6 +74,11 @@ class AttackResult:
     epsilon: float | None
     p_value: float
 
+    @property
+    def shown_rates(self) -> dict[float, OperatingPoint]:
+        """The points of `rates` for which there are enough non-members, by false-positive rate, highest first."""
+        return {rate.fpr: rate.point for rate in self.rates if rate.point is not None}
+
 
 def evaluate(
     attack: str,

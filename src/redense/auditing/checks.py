@@ -17,6 +17,7 @@ from redense.auditing.verdict import FEWEST
 from redense.errors import DataError
 from redense.metrics.intervals import auc_interval_of
 from redense.metrics.roc import Roc, roc
+from redense.text import interval_text
 
 ERRORS = 3
 """Standard errors from which an accuracy differs."""
@@ -184,11 +185,10 @@ def of_signs(curves: Mapping[str, Roc]) -> list[str]:
     if not worse:
         return []
     worst = min(worse, key=lambda name: intervals[name][1])
-    low, high = intervals[worst]
+    area = f"AUC {curves[worst].auc:.3f} {interval_text(intervals[worst], 1, 3)}"
     return [
-        f"members score lower than non-members in {', '.join(worse)} ({worst}: AUC {curves[worst].auc:.3f} [{low:.3f}, "
-        f"{high:.3f}]): a wrong sign, exchanged sides, or members that are harder; scores have to be higher for likely "
-        "members (a scaled logit, not a loss)"
+        f"members score lower than non-members in {', '.join(worse)} ({worst}: {area}): a wrong sign, exchanged sides, "
+        "or members that are harder; scores have to be higher for likely members (a scaled logit, not a loss)"
     ]
 
 

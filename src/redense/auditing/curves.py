@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from redense.auditing.attacks import PICTURED
-from redense.page.chart import Axis, Chart, Series, View
+from redense.page.chart import BASELINE, Axis, Chart, Series, View
 
 if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 LONG = 1.3
 """A factor from which on a part of a curve is drawn with points between: straight in rates is bent on log axes."""
 BETWEEN = 6
-GUESSING = 7
 MOST = 6
 """Curves that a picture has room for."""
 
@@ -75,7 +74,7 @@ def roc_series(
 def guessing(nonmembers: int) -> Series:
     """Return the diagonal."""
     ends = (1 / nonmembers, 1.0)
-    return Series("guessing", ends, ends, GUESSING, "level")
+    return Series("guessing", ends, ends, BASELINE, "level")
 
 
 def on_log_axes(fpr: Sequence[float], tpr: Sequence[float], least: float) -> tuple[list[float], list[float]]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from redense.auditing.attack_result import FPRS, AttackResult, RateAt
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.verdict import GRADES, why_unnamed
-from redense.terminal import Fitting, below, prose, table_of
+from redense.terminal import Fitting, below, plain, prose, table_of
 from redense.text import interval_text
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ MARK = "*"
 
 def audit_table(result: AuditResult) -> RenderableType:
     """Draw a result in percent, AUC as a fraction: verdict, attacks, exposed examples and classes, notes."""
-    shown = [rate.fpr for rate in result.attacks[0].rates if rate.point is not None]
+    shown = list(result.attacks[0].shown_rates)
     proven = any(attack.epsilon is not None for attack in result.attacks)
     layouts = [(_wide(result, shown), "")]
     for rates in dict.fromkeys((tuple(shown), tuple(shown[-1:]), ())):
@@ -86,10 +85,7 @@ def _proven(attack: AttackResult) -> str:
 
 def plain_audit(result: AuditResult) -> str:
     """Return the table as plain text."""
-    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
-    with console.capture() as captured:
-        console.print(audit_table(result))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return plain(audit_table(result), WIDTH)
 
 
 def notes(result: AuditResult) -> list[str]:
@@ -129,8 +125,7 @@ def note(alike: Alike) -> list[str]:
 
 def figure(alike: Alike) -> str:
     """Write the area with its interval."""
-    low, high = alike.interval or (0.0, 1.0)
-    return f"{alike.auc:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{alike.auc:.3f} {interval_text(alike.interval or (0.0, 1.0), 1, 3)}"
 
 
 def explanations(confidence: float) -> list[str]:

@@ -91,13 +91,10 @@ def simultaneous(attack: AttackResult, tests: int, confidence: float) -> tuple[f
 
 def _picked_out(attack: AttackResult) -> str:
     """Say how many members are picked out at the lowest false-positive rate shown, if more than by chance."""
-    shown = [rate for rate in attack.rates if rate.point is not None]
-    if not shown or shown[-1].point is None or shown[-1].point.tpr_interval[0] <= shown[-1].fpr:
+    fpr, point = min(attack.shown_rates.items(), default=(0.0, None))
+    if point is None or point.tpr_interval[0] <= fpr:
         return ""
-    return (
-        f", and picks out {100 * shown[-1].point.tpr:.2g}% of the members while accusing "
-        f"{100 * shown[-1].fpr:g}% of the others"
-    )
+    return f", and picks out {100 * point.tpr:.2g}% of the members while accusing {100 * fpr:g}% of the others"
 
 
 def _ranked(found: Sequence[AttackResult]) -> str:

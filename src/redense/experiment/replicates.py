@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from redense.attacks.threshold import Labels
+from redense.auditing.attack_result import FPRS
 from redense.auditing.attacks import PRIMARY
 from redense.auditing.evidence import References
 from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
@@ -30,6 +31,8 @@ from redense.phases import Phase
 from redense.text import csv_text, percent
 
 FORMAT = 1
+RATES = {f"tpr_at_{fpr:g}": fpr for fpr in FPRS}
+"""The false-positive rates of figures that are true-positive rates, highest first."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class PhaseReplicates:
     @property
     def compared(self) -> tuple[str, ...]:
         """The figures that phases are compared by: ``auc``, and the true-positive rate at the lowest rate shown."""
-        rates = [name for name in self.left_out if name.startswith("tpr_at_")]
+        rates = [name for name in RATES if name in self.left_out]
         return ("auc", *rates[-1:])
 
     def mean(self, figure: str) -> ReplicatedMean:
@@ -63,14 +66,7 @@ def figure_name(figure: str) -> str:
     >>> figure_name("auc"), figure_name("tpr_at_0.001")
     ('AUC', 'TPR at 0.1% FPR')
     """
-    rate = _rate_of(figure)
-    return {"auc": "AUC"}.get(figure, figure) if rate is None else f"TPR at {percent(rate)} FPR"
-
-
-def _rate_of(figure: str) -> float | None:
-    """Return the false-positive rate that a figure is a true-positive rate at; None for other figures."""
-    rate = figure.removeprefix("tpr_at_")
-    return None if rate == figure else float(rate)
+    return f"TPR at {percent(RATES[figure])} FPR" if figure in RATES else {"auc": "AUC"}.get(figure, figure)
 
 
 def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
@@ -122,7 +118,7 @@ def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) ->
                     t=PValue.of(mean.p),
                     protocol="half",
                     attack=one.primary,
-                    fpr=_rate_of(figure),
+                    fpr=RATES.get(figure),
                     replicates=mean.replicates,
                     prediction=mean.prediction,
                 )

@@ -17,9 +17,10 @@ from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
 from redense.experiment.recipe import Recipe
 from redense.files.reading import Written, field, fields, mapping
+from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.roc import Members
 from redense.phases import FURTHER as FURTHER_PHASE_COLUMNS
-from redense.phases import Phase
+from redense.phases import Phase, PhaseKind
 from redense.text import csv_text, data_frame, html_text
 
 if TYPE_CHECKING:
@@ -125,6 +126,20 @@ class Results:
         chosen = self.recipe.chosen_method.shown(row.phase for row in self.rows)
         return [group for group in self.groups() if group[0].phase in chosen]
 
+    @property
+    def noise(self) -> float:
+        """The inference accuracy that pure noise would give on so many examples, in [0.5, 1]."""
+        return balanced_accuracy_of_noise(self.members, self.nonmembers)
+
+    def traces(self) -> dict[tuple[Phase, int], Trace]:
+        """Return, by phase and seed, what each row measured after every epoch; rows without a history are left out."""
+        return {(row.phase, row.seed): Trace(row.history, self.nonmembers) for row in self.rows if row.history}
+
+    def opponent(self) -> PhaseKind | None:
+        """Return the kind of phase that the run's last phase has to beat: see `redense.methods.Method.opponent`."""
+        lineages = self.recipe.lineages()
+        return self.recipe.chosen_method.opponent(phase for phases in lineages for phase in phases)
+
     @validated(RecipeError)
     def compared(self, correct: Callable[[str], Members] | None = None) -> Results:
         """Return the results with all comparisons that the rows allow, corrected together with those of audits.
@@ -141,7 +156,7 @@ class Results:
             for row in self.rows:
                 values.setdefault(row.phase, {})[row.seed] = getattr(row, quantity)
             found += compare_phases(values, quantity, method, read)
-        traces = {(row.phase, row.seed): Trace(row.history, self.nonmembers) for row in self.rows if row.history}
+        traces = self.traces()
         equal = [
             compare_traces(first, second, [(traces[first, seed], traces[second, seed]) for seed in seeds])
             for first, second, seeds in contrasts_by_seed(traces.keys(), method)

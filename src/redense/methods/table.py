@@ -77,6 +77,19 @@ class Method:
             ),
         )
 
+    def opponent(self, phases: Iterable[Phase]) -> PhaseKind | None:
+        """Return the kind of phase that the last of the method's own has to beat, by `OPPONENTS`.
+
+        `phases` are those of the method and its controls. None where the last is compared with no other.
+
+        >>> METHODS["dsd"].opponent(dsd(0.5, (2, 1, 1))), METHODS["acdc"].opponent(acdc(0.9))
+        ('dense', 'redense')
+        """
+        known = list(dict.fromkeys(phases))  # controls have the dense start once more
+        last = [phase for phase in known if phase.kind != "control"][-1]
+        compared = {first.kind for first, second in self.compared(known) if second == last}
+        return next((kind for kind in OPPONENTS if kind in compared), None)
+
     def _comparable(self, first: Phase, second: Phase) -> bool:
         if first.kind == "control":
             return (first.beside, first.round) == (second.kind, second.round)
@@ -121,6 +134,8 @@ def _refuse_rounds(rounds: int) -> None:
         raise RecipeError(f"rounds: got {rounds}; expected 1: of the methods, dsd alone repeats phases so")
 
 
+OPPONENTS: tuple[PhaseKind, ...] = ("control", "dense", "redense", "sparse")
+"""Kinds of phases to beat: controls, which have the same budget, else dense training, else what there is besides."""
 ENDS_SPARSE: tuple[tuple[PhaseKind, PhaseKind], ...] = (
     ("sparse", "control"),
     ("redense", "control"),

@@ -10,6 +10,8 @@ from typing import Any, Literal
 Kind = Literal["line", "curve", "steps", "bars", "level"]
 """A marker at every value; a line with few; a histogram's outline; bars; a horizontal line."""
 Interval = tuple[float, float] | None
+BASELINE = 7
+"""The look of what the others are held against, such as guessing and pure noise."""
 DIGITS = 7
 """Significant digits of values in a page: more than anybody reads, fewer than floats have."""
 

@@ -285,5 +285,7 @@ def test_a_gain_is_claimed_only_over_every_control(longer, llr, says):
     rows = tuple(Row(FINAL, 0.0, seed, 1.0, 0.9, 0.56, 0.55, (0.55, 0.57), 1.0, f"{seed}") for seed in recipe.seeds)
     results = Results(recipe, 100, 100, rows, (_compared(LONGER, *longer), _compared(LLR, *llr)))
     assert says in conclusion(results)[0]
-    alone = dataclasses.replace(results, rows=rows[:1], comparisons=())
+    begun = dataclasses.replace(results, rows=rows[:1], comparisons=())
+    assert conclusion(begun)[0].startswith("Nothing is compared with the last phase over several seeds")
+    alone = dataclasses.replace(begun, recipe=dataclasses.replace(recipe, seeds=(0,)))
     assert conclusion(alone)[0].startswith("With one seed nothing is shown about phases")

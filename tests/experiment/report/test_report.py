@@ -11,6 +11,7 @@ from rich.console import Console
 from redense.experiment.recipe import Recipe
 from redense.experiment.report.comparisons import comparisons_table
 from redense.experiment.report.figures import save_table_figure, style, table_figure
+from redense.experiment.report.looks import in_view
 from redense.experiment.report.published import published
 from redense.experiment.report.table import plain_table, results_table
 from redense.experiment.report.traces import results_traces, save_results_traces, spread, thinned
@@ -55,6 +56,13 @@ def test_other_data_have_no_published_numbers():
     assert not published(FASHION, "mlp")
     digits = dataclasses.replace(ONE_SEED, recipe=Recipe(sparsities=(0.3,)))
     assert "published" not in plain_table(digits)
+
+
+def test_as_text_results_have_no_published_numbers_whatever_network_they_name():
+    for model in ("auto", "fmnist-cnn", "mlp"):
+        results = dataclasses.replace(ONE_SEED, recipe=dataclasses.replace(FASHION, model=model))
+        assert "published" not in str(results)
+        assert "90.89" not in str(results)  # the published study's dense phase
 
 
 def test_several_seeds_give_mean_and_deviation():
@@ -118,6 +126,16 @@ def test_traces_are_thinned_and_keep_their_ends():
     assert len(thinned(points)) == 12
     np.testing.assert_array_equal(thinned(points)[[0, -1]], points[[0, -1]])
     np.testing.assert_array_equal(thinned(points[:3]), points[:3])
+
+
+@given(st.lists(st.sampled_from(["dense", "sparse", "redense"]), min_size=1, max_size=3, unique=True))
+def test_a_picture_has_room_for_all_but_the_way_of_the_dense_phase(kinds):
+    way = np.array([[10.0, 50.0], [90.0, 52.0]])
+    points = {row(kind, None if kind == "dense" else 0.3).phase: way + len(kind) for kind in kinds}
+    seen = {tuple(point) for point in in_view(points).tolist()}
+    for phase, found in points.items():
+        assert tuple(found[-1]) in seen
+        assert (tuple(found[0]) in seen) == (phase.kind != "dense" or kinds == ["dense"])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=13))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from redense.auditing.curves import guessing, roc_axes, roc_chart, roc_series
-from redense.experiment.report.charts import look, marker
+from redense.experiment.report.looks import look, marker
+from redense.experiment.report.protocols import by_protocol
 from redense.page.chart import Chart, View
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ def roc_charts(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     rows = [row for row in audits if row.seed == results.recipe.seeds[0]]
     if not rows:
         return []
-    protocols = dict.fromkeys(row.protocol for row in rows)
-    views = [_by_phase(results, [row for row in rows if row.protocol == protocol]) for protocol in protocols]
+    views = [_by_phase(results, of_protocol) for of_protocol in by_protocol(rows).values()]
     least = min(1 / row.result.nonmembers for row in rows)
     caption = (
         "The attack that was chosen beforehand, on each phase: from left to right it wrongly accuses more non-members, "

@@ -10,10 +10,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from redense.auditing.attack_result import AttackResult, RateAt
+from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import note
 from redense.experiment.audit_rows import AuditRow
+from redense.experiment.report.protocols import by_protocol, lowest_rate
+from redense.experiment.report.seeds import spread_text
 from redense.experiment.report.traces import save_traces_figure
 from redense.metrics.spread import Spread
 from redense.phases import Phase
@@ -33,11 +35,10 @@ _ACCURACIES: dict[str, Callable[[AuditRow], float]] = {
 def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
     """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown."""
     parts: list[RenderableType] = []
-    for protocol in dict.fromkeys(row.protocol for row in rows):
-        of_protocol = [row for row in rows if row.protocol == protocol]
+    for of_protocol in by_protocol(rows).values():
         parts += [prose(_heading(of_protocol)), ""]
         parts += [_table(of_protocol, "AUC", lambda attack: (attack.auc, attack.auc_interval), 1, 4), ""]
-        lowest = _lowest(of_protocol[0])
+        lowest = lowest_rate(of_protocol)
         if lowest is not None:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
@@ -55,10 +56,9 @@ def _said(rows: Sequence[AuditRow]) -> list[str]:
 
 def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
     """Draw what the phases give away at equal accuracy, a panel a protocol."""
-    protocols = dict.fromkeys(row.protocol for row in rows)
     panels = {
-        f"protocol {protocol}": [(row.phase, row.trace) for row in rows if row.protocol == protocol]
-        for protocol in protocols
+        f"protocol {protocol}": [(row.phase, row.trace) for row in of_protocol]
+        for protocol, of_protocol in by_protocol(rows).items()
     }
     save_traces_figure(panels, path)
 
@@ -102,27 +102,17 @@ def _phases(
         table.add_row(attack, *map(Text, cells))
     for name, read in _ACCURACIES.items():
         spreads = [Spread.of(100 * read(row) for row in group) for group in groups]
-        table.add_row(name, *(_spread(spread, 2) for spread in spreads), style="dim")
+        table.add_row(name, *(spread_text(spread, 2) for spread in spreads), style="dim")
     return table
 
 
 def _cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, digits: int) -> str:
     spread = Spread.of(factor * value for value, _ in values)
     if spread.deviation is not None:
-        return _spread(spread, digits)
+        return spread_text(spread, digits)
     return below(f"{spread.mean:.{digits}f}", interval_text(values[0][1], factor, digits))
 
 
-def _spread(spread: Spread, digits: int) -> str:
-    return f"{spread.mean:.{digits}f}" + (f" ± {spread.deviation:.{digits}f}" if spread.deviation is not None else "")
-
-
-def _lowest(row: AuditRow) -> float | None:
-    shown = [rate.fpr for rate in row.result.attacks[0].rates if rate.point is not None]
-    return shown[-1] if shown else None
-
-
 def _rate_at(attack: AttackResult, fpr: float) -> tuple[float, tuple[float, float]]:
-    rate: RateAt = next(rate for rate in attack.rates if rate.fpr == fpr)
-    assert rate.point is not None
-    return rate.point.tpr, rate.point.tpr_interval
+    point = attack.shown_rates[fpr]
+    return point.tpr, point.tpr_interval

@@ -2,63 +2,28 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from redense.experiment.report.seeds import inference_interval
-from redense.methods import CONTROLS, control_of
-from redense.metrics import balanced_accuracy_of_noise, clopper_pearson
+from redense.experiment.report.looks import LOOKS, drawn, in_view, look
+from redense.experiment.report.protocols import by_protocol, lowest_rate
+from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, test_estimate
 from redense.metrics.roc import Array
 from redense.metrics.spread import Spread
-from redense.page.chart import Axis, Chart, Interval, Series, View
-from redense.phases import NAMES, Phase, PhaseKind, total
+from redense.page.chart import BASELINE, Axis, Chart, Series, View
+from redense.phases import NAMES, Phase, total
 from redense.text import percent
 
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
     from redense.experiment.equal_accuracy import Trace
-    from redense.experiment.recipe import Recipe
     from redense.experiment.results import Results, Row
     from redense.experiment.shown import Shown
 
-Estimate = tuple[float, Interval]
-"""A figure and its interval, in percent."""
-LOOKS = {"dense": 0, "sparse": 1, "redense": 2}
-MARKERS = 5
-"""The first marker of controls: those before are of sparsities."""
 FEW_EPOCHS = 12
 """Epochs that have a tick each."""
-NOISE = 7
-"""The look of what is no phase."""
-
-
-def look(phase: Phase) -> int:
-    """Return the look of a phase, the same in every chart."""
-    return LOOKS[phase.kind] if phase.kind != "control" else 3 + list(CONTROLS.values()).index(control_of(phase))
-
-
-def drawn(phases: Iterable[Phase], recipe: Recipe) -> tuple[dict[PhaseKind, list[Phase]], list[Phase]]:
-    """Choose what pictures against sparsity show: what is pruned, by kind, and what has no sparsity.
-
-    Of several rounds at a sparsity that is the last, in the order of sparsities; of controls the end of their budget.
-    """
-    known = list(phases)
-    pruned: dict[PhaseKind, list[Phase]] = {}
-    for kind in dict.fromkeys(phase.kind for phase in known if phase.sparsity is not None):
-        in_order = sorted((phase for phase in known if phase.kind == kind), key=lambda phase: phase.round)
-        latest = {phase.sparsity or 0.0: phase for phase in in_order}
-        pruned[kind] = [latest[sparsity] for sparsity in sorted(latest)]
-    return pruned, [phase for phase in known if phase.kind == "dense" or recipe.is_beside_final(phase)]
-
-
-def marker(phase: Phase, results: Results) -> int:
-    """Return the marker of a phase where all sparsities, and a control's phases, are in one picture."""
-    if phase.kind == "control":
-        return MARKERS + (phase.beside == "sparse")
-    return 0 if phase.sparsity is None else 1 + results.recipe.sparsities.index(phase.sparsity)
 
 
 def accuracy_charts(results: Results) -> list[Chart]:
@@ -66,7 +31,7 @@ def accuracy_charts(results: Results) -> list[Chart]:
     groups = results.groups()
     several = len(results.recipe.seeds) > 1
     over = "over seeds" if several else "over the test examples"
-    noise = 100 * balanced_accuracy_of_noise(results.members, results.nonmembers)
+    noise = 100 * results.noise
     test = {group[0].phase: test_estimate(group, results.nonmembers) for group in groups}
     leaks = {group[0].phase: inference_estimate(group) for group in groups}
     return [
@@ -94,16 +59,14 @@ def accuracy_charts(results: Results) -> list[Chart]:
 def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     """Draw the true-positive rate at the lowest false-positive rate shown, a view a protocol."""
     views = []
-    for protocol in dict.fromkeys(row.protocol for row in audits):
-        rows = [row for row in audits if row.protocol == protocol]
-        primary = rows[0].result.primary
-        fprs = [rate.fpr for rate in rows[0].result.attack(primary).rates if rate.point is not None]
-        if fprs:
+    for protocol, rows in by_protocol(audits).items():
+        primary, lowest = rows[0].result.primary, lowest_rate(rows)
+        if lowest is not None:
             points = {
-                phase: _rates([row for row in rows if row.phase == phase], primary, fprs[-1]) for phase in _phases(rows)
+                phase: _rates([row for row in rows if row.phase == phase], primary, lowest) for phase in _phases(rows)
             }
-            title = f"protocol {protocol}: {primary} at {percent(fprs[-1])} FPR"
-            views.append(against_sparsity(results, points, 100 * fprs[-1], title, "guessing"))
+            title = f"protocol {protocol}: {primary} at {percent(lowest)} FPR"
+            views.append(against_sparsity(results, points, 100 * lowest, title, "guessing"))
     if not views:
         return []
     caption = (
@@ -145,7 +108,7 @@ def against_sparsity(
         series.append(Series(phase.series, (first, end), (value,) * 2, look(phase), "level", (None, interval), places))
     if noise is not None:
         ends = first, last + step * (1 + 1.5 * len(levels))
-        series.append(Series(noise_name, ends, (noise, noise), NOISE, "level", places=("any sparsity",) * 2))
+        series.append(Series(noise_name, ends, (noise, noise), BASELINE, "level", places=("any sparsity",) * 2))
     return View(title, tuple(series))
 
 
@@ -178,7 +141,7 @@ def _training_views(results: Results, read: Callable[[Row], Sequence[float]]) ->
     for sparsity in results.recipe.sparsities:
         series: dict[Phase, Series] = {}
         marks: dict[float, str] = {}
-        for chain in (chain for chain in chains if _at(chain, sparsity)):
+        for chain in (chain for chain in chains if all(phase.is_at(sparsity) for phase in chain)):
             for place, phase in enumerate(chain):
                 curve, start = curves.get(phase, []), total(chain[:place])
                 if not curve or phase in series:
@@ -195,13 +158,10 @@ def _training_views(results: Results, read: Callable[[Row], Sequence[float]]) ->
 
 def leakage_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     """Draw inference against test accuracy, epoch by epoch, of the table's models and of targets on halves."""
-    from redense.experiment.equal_accuracy import Trace
-
-    traces = [(row.phase, Trace(row.history, results.nonmembers)) for row in results.rows if row.history]
-    views = _leakage_views(results, traces, "")
-    for protocol in dict.fromkeys(row.protocol for row in audits if row.protocol != "all"):
-        of_protocol = [(row.phase, row.trace) for row in audits if row.protocol == protocol and row.trace.points]
-        views += _leakage_views(results, of_protocol, f", targets of protocol {protocol}")
+    views = _leakage_views(results, [(phase, trace) for (phase, _), trace in results.traces().items()], "")
+    for protocol, rows in by_protocol(row for row in audits if row.protocol != "all").items():
+        traces = [(row.phase, row.trace) for row in rows if row.trace.points]
+        views += _leakage_views(results, traces, f", targets of protocol {protocol}")
     if not views:
         return []
     caption = (
@@ -220,13 +180,10 @@ def _leakage_views(results: Results, traces: Sequence[tuple[Phase, Trace]], what
         by_phase.setdefault(phase, []).append(trace)
     views = []
     for sparsity in results.recipe.sparsities:
-        series = [
-            _leakage(phase, 100 * mean_points(found))
-            for phase, found in by_phase.items()
-            if phase.sparsity is None or phase.sparsity == sparsity
-        ]
-        if series:
-            views.append(View(f"sparsity {percent(sparsity)}{what}", tuple(series), ends=_ends(series)))
+        means = {phase: 100 * mean_points(found) for phase, found in by_phase.items() if phase.is_at(sparsity)}
+        if means:
+            series = tuple(_leakage(phase, mean) for phase, mean in means.items())
+            views.append(View(f"sparsity {percent(sparsity)}{what}", series, ends=_ends(means)))
     return views
 
 
@@ -236,17 +193,16 @@ def _leakage(phase: Phase, points: Array) -> Series:
     return Series(phase.label, x, y, look(phase), places=places, ends=True)
 
 
-def _ends(series: Sequence[Series]) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    """Leave room for all but the first phase's epochs, which would take most of it; its last is always there."""
-    x = [value for one in series for value in (one.x if one.look else one.x[-1:])]
-    y = [value for one in series for value in (one.y if one.look else one.y[-1:])]
-    if len(series) < 2:
+def _ends(means: Mapping[Phase, Array]) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return where the axes end: around what has to be seen; None for a single phase, whose epochs decide."""
+    if len(means) < 2:
         return None
-    return (min(x) - _margin(x), max(x) + _margin(x)), (min(y) - _margin(y), max(y) + _margin(y))
+    x, y = in_view(means).T
+    return (x.min() - _margin(x), x.max() + _margin(x)), (y.min() - _margin(y), y.max() + _margin(y))
 
 
-def _margin(values: Sequence[float]) -> float:
-    return 0.08 * (max(values) - min(values)) + 0.05
+def _margin(values: Array) -> float:
+    return 0.08 * float(np.ptp(values)) + 0.05
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
@@ -254,10 +210,6 @@ def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
     whole = [curve for curve in curves if curve]
     shortest = min(map(len, whole), default=0)
     return [float(value) for value in np.mean([curve[:shortest] for curve in whole], axis=0)] if whole else []
-
-
-def _at(chain: Sequence[Phase], sparsity: float) -> bool:
-    return all(phase.sparsity is None or phase.sparsity == sparsity for phase in chain)
 
 
 def _phases(rows: Sequence[AuditRow]) -> list[Phase]:
@@ -276,25 +228,7 @@ def _sparsity_axis(results: Results) -> Axis:
     return Axis("sparsity", ticks=ticks)
 
 
-def test_estimate(group: Sequence[Row], examples: int) -> Estimate:
-    """Return the mean over seeds with Student's interval; of one seed, the exact interval over the test examples."""
-    spread = Spread.of((row.test_accuracy for row in group), (0.0, 1.0))
-    if len(group) > 1:
-        return 100 * spread.mean, _percent(spread.interval)
-    return 100 * spread.mean, _percent(clopper_pearson(round(spread.mean * examples), examples))
-
-
-def inference_estimate(group: Sequence[Row]) -> Estimate:
-    """Return the mean over seeds of the inference accuracy, with the interval that the table has."""
-    mean = statistics.fmean(row.inference_accuracy for row in group)
-    return 100 * mean, _percent(inference_interval(group))
-
-
 def _rates(rows: Sequence[AuditRow], attack: str, fpr: float) -> Estimate:
-    points = [rate.point for row in rows for rate in row.result.attack(attack).rates if rate.fpr == fpr and rate.point]
+    points = [row.result.attack(attack).shown_rates[fpr] for row in rows]
     spread = Spread.of((point.tpr for point in points), (0.0, 1.0))
-    return 100 * spread.mean, _percent(spread.interval if len(points) > 1 else points[0].tpr_interval)
-
-
-def _percent(interval: Interval) -> Interval:
-    return None if interval is None else (100 * interval[0], 100 * interval[1])
+    return in_percent(spread.mean, spread.interval if len(points) > 1 else points[0].tpr_interval)

@@ -42,13 +42,14 @@ def comparisons_table(results: Results) -> RenderableType:
 
 
 def leakage_sentences(results: Results) -> list[str]:
-    """Say what the last phase gives away at equal test accuracy, against the controls, else the dense phase."""
-    against = "control" if results.recipe.controls else "dense"
-    return [
-        comparison.sentence
-        for comparison in results.at_equal_accuracy
-        if results.recipe.is_final(comparison.second) and comparison.first.kind == against
-    ]
+    """Say what the last phase gives away at equal test accuracy, against what it has to beat."""
+    return [comparison.sentence for comparison in with_opponent(results, results.at_equal_accuracy)]
+
+
+def with_opponent(results: Results, comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Choose the comparisons of the last phase with what it has to beat."""
+    against = results.opponent()
+    return [one for one in comparisons if one.first.kind == against and results.recipe.is_final(one.second)]
 
 
 def audit_sentences(results: Results) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from redense.experiment.comparison import Comparison
+from redense.experiment.report.comparisons import with_opponent
 from redense.experiment.report.seeds import inference_interval
 from redense.metrics.spread import Spread
 from redense.phases import NAMES, Phase
@@ -39,21 +40,19 @@ def gain(results: Results) -> str:
     if best is None:
         return "The method's last phase is not measured yet at any sparsity."
     name = NAMES[results.recipe.final_phase.kind]
-    against = "control" if results.recipe.controls else "dense"
-    found = [
-        one
-        for one in results.comparisons
-        if (one.quantity, one.first.kind) == ("test_accuracy", against) and results.recipe.is_final(one.second)
-    ]
+    against = results.opponent()
+    found = [one for one in with_opponent(results, results.comparisons) if one.quantity == "test_accuracy"]
     accuracy = f"{100 * _mean(best, 'test_accuracy'):.2f}%"
     reached = f"the best, {best[0].phase.label}, reaches a test accuracy of {accuracy}"
-    if not any(one.claimed for one in found):
+    if len(results.recipe.seeds) == 1:
         return f"With one seed nothing is shown about phases: {reached}{_beside(results)}."
+    if against is None or not any(one.claimed for one in found):
+        return f"Nothing is compared with the last phase over several seeds: {reached}{_beside(results)}."
     by_phase: dict[Phase, list[Comparison]] = {}
     for one in found:
         by_phase.setdefault(one.second, []).append(one)
     winners = [phase for phase, each in by_phase.items() if all(one.shown and _above(one) for one in each)]
-    what = "every control of the same budget" if against == "control" else "dense training"
+    what = "every control of the same budget" if against == "control" else f"{NAMES[against]} training"
     if not winners:
         nearest = max(by_phase.values(), key=lambda each: min(one.difference or 0.0 for one in each))
         least = min(nearest, key=lambda one: one.difference or 0.0)

@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from redense.experiment.report.charts import Estimate, drawn, inference_estimate, look, test_estimate
+from redense.experiment.report.looks import drawn, look
+from redense.experiment.report.seeds import Estimate, inference_estimate, test_estimate
 from redense.files.writing import picture, write_png
-from redense.metrics import balanced_accuracy_of_noise
 from redense.phases import NAMES, Phase
 from redense.text import percent
 
@@ -65,7 +65,7 @@ def table_figure(results: Results) -> Figure:
     tested = {group[0].phase: test_estimate(group, results.nonmembers) for group in groups}
     _panel(left, results, tested, "test accuracy, %")
     _panel(right, results, {group[0].phase: inference_estimate(group) for group in groups}, "inference accuracy, %")
-    noise = 100 * balanced_accuracy_of_noise(results.members, results.nonmembers)
+    noise = 100 * results.noise
     right.axhline(noise, color="#777777", linestyle=(0, (1, 1)), linewidth=1.2)
     along = right.get_yaxis_transform()
     right.text(0.01, noise, "pure noise", transform=along, ha="left", va="bottom", fontsize=8, color="#555555")

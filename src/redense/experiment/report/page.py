@@ -14,18 +14,18 @@ from redense.experiment.report.comparisons import audit_sentences, leakage_sente
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.provenance import command, origins, settings
-from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_over_seeds
+from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_interval, percent_over_seeds
 from redense.experiment.report.table import validation_notes
 from redense.experiment.report.weight_charts import weight_charts
 from redense.page.chart import Chart
 from redense.page.render import render
-from redense.text import interval_text, p_text
+from redense.text import p_text
 
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
     from redense.experiment.comparison import Comparison
     from redense.experiment.found import Found
-    from redense.experiment.results import Results, Row
+    from redense.experiment.results import Row
 
 MOST_EXPOSED = 4
 """Examples that a line of the table of the most exposed names."""
@@ -53,6 +53,7 @@ def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
 def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
     """Gather everything that the template says of a run; `prefix` tells its charts from another run's."""
     results, audits, seed = run.results, run.audits, run.recipe.seeds[0]
+    several = len(results.recipe.seeds) > 1
     first = [row for row in audits if row.seed == seed]
     charts: dict[str, list[Chart]] = {
         "accuracy": [*accuracy_charts(results), *rate_chart(results, audits)] if results.rows else [],
@@ -67,9 +68,10 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "conclusion": conclusion(results, audits),
         "state": run.state,
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
-        "head": _head(results),
+        "head": _head(several),
+        "several": several,
         "notes": validation_notes(results),
-        "lines": [_line(group, results) for group in results.shown()],
+        "lines": [_line(group, several) for group in results.shown()],
         "comparisons": [_compared(one) for one in results.comparisons],
         "sentences": [*leakage_sentences(results), *audit_sentences(results)],
         "audits": audit_values([(row.name, row.result) for row in first])["audits"],
@@ -86,28 +88,23 @@ def _title(run: Found) -> str:
     return f"{run.recipe.data}, {run.recipe.method.upper()}: the run {run.name}"
 
 
-def _head(results: Results) -> Cells:
-    several = len(results.recipe.seeds) > 1
+def _head(several: bool) -> Cells:
     over = ["test, 95% interval"] * several
     return ["phase", "train %", "test %", *over, "inference %", "inference, 95% interval", "zeros %", "seeds"]
 
 
-def _line(group: Sequence[Row], results: Results) -> Cells:
+def _line(group: Sequence[Row], several: bool) -> Cells:
     """Write a phase's figures in percent: mean ± standard deviation over seeds, or those of the only one."""
     return [
         group[0].phase.label,
         percent_over_seeds(group, "train_accuracy"),
         percent_over_seeds(group, "test_accuracy"),
-        *([_ends(accuracy_interval(group))] * (len(results.recipe.seeds) > 1)),
+        *([percent_interval(accuracy_interval(group))] * several),
         percent_over_seeds(group, "inference_accuracy"),
-        _ends(inference_interval(group)),
+        percent_interval(inference_interval(group)),
         f"{100 * group[0].measured_sparsity:.1f}",
         str(len(group)),
     ]
-
-
-def _ends(interval: tuple[float, float] | None) -> str:
-    return "-" if interval is None else interval_text(interval, 100, 2)
 
 
 def _compared(one: Comparison) -> Cells:
@@ -122,7 +119,7 @@ def _compared(one: Comparison) -> Cells:
         f"{one.second.label} - {one.first.label}",
         one.quantity.replace("_", " "),
         f"{100 * (one.difference or 0.0):+z.2f}",
-        _ends(one.interval),
+        percent_interval(one.interval),
         "-" if p is None else p_text(p),
         says,
     ]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from redense.metrics import clopper_pearson
 from redense.metrics.spread import Spread
+from redense.text import interval_text
 
 Interval = tuple[float, float]
+Estimate = tuple[float, Interval | None]
+"""A figure and its interval, in percent."""
 
 if TYPE_CHECKING:
     from redense.experiment.results import Row
@@ -31,5 +36,41 @@ def accuracy_interval(group: Sequence[Row]) -> Interval | None:
 
 def percent_over_seeds(group: Sequence[Row], name: str) -> str:
     """Write a figure of a phase's rows in percent: mean ± standard deviation over seeds, or that of the only one."""
-    spread = Spread.of(100 * getattr(row, name) for row in group)
-    return f"{spread.mean:.2f}" + (f" ± {spread.deviation:.2f}" if spread.deviation is not None else "")
+    return spread_text(Spread.of(100 * getattr(row, name) for row in group), 2)
+
+
+def spread_text(spread: Spread, digits: int) -> str:
+    """Write a mean with its standard deviation, where it has one.
+
+    >>> spread_text(Spread.of([1.0, 3.0]), 1)
+    '2.0 ± 1.4'
+    """
+    return f"{spread.mean:.{digits}f}" + (f" ± {spread.deviation:.{digits}f}" if spread.deviation is not None else "")
+
+
+def percent_interval(interval: Interval | None) -> str:
+    """Write an interval of fractions in percent; a dash where there is none.
+
+    >>> percent_interval((0.1, 0.25)), percent_interval(None)
+    ('[10.00, 25.00]', '-')
+    """
+    return "-" if interval is None else interval_text(interval, 100, 2)
+
+
+def test_estimate(group: Sequence[Row], examples: int) -> Estimate:
+    """Return the mean over seeds with Student's interval; of one seed, the exact interval over the test examples."""
+    spread = Spread.of((row.test_accuracy for row in group), (0.0, 1.0))
+    interval = spread.interval
+    if len(group) == 1:
+        interval = clopper_pearson(round(spread.mean * examples), examples)
+    return in_percent(spread.mean, interval)
+
+
+def inference_estimate(group: Sequence[Row]) -> Estimate:
+    """Return the mean over seeds of the inference accuracy, with the interval that the table has."""
+    return in_percent(statistics.fmean(row.inference_accuracy for row in group), inference_interval(group))
+
+
+def in_percent(figure: float, interval: Interval | None) -> Estimate:
+    """Return a fraction and its interval in percent."""
+    return 100 * figure, None if interval is None else (100 * interval[0], 100 * interval[1])

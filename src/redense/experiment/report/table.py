@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from redense.experiment.report.published import Accuracies, PhaseName, published
-from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_over_seeds
-from redense.metrics import balanced_accuracy_of_noise
-from redense.terminal import Fitting, below, prose, table_of
+from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_interval, percent_over_seeds
+from redense.terminal import Fitting, below, plain, prose, table_of
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
@@ -61,9 +59,9 @@ def _line(group: tuple[Row, ...], several: bool) -> _Line:
         first.phase.label,
         percent_over_seeds(group, "train_accuracy"),
         percent_over_seeds(group, "test_accuracy"),
-        _interval(accuracy_interval(group)) if several else "",
+        percent_interval(accuracy_interval(group)) if several else "",
         percent_over_seeds(group, "inference_accuracy"),
-        _interval(inference_interval(group)),
+        percent_interval(inference_interval(group)),
     )
 
 
@@ -95,14 +93,11 @@ def _narrow(lines: Sequence[_Line]) -> Table:
 
 def plain_table(results: Results) -> str:
     """Return the table as plain text, without the published study's numbers."""
-    console = Console(file=io.StringIO(), width=PLAIN_WIDTH, color_system=None, force_jupyter=False)
-    with console.capture() as captured:
-        console.print(results_table(results, results.recipe.model))
-    return captured.get().rstrip()
+    return plain(results_table(results, model=""), PLAIN_WIDTH)
 
 
 def _footnotes(results: Results) -> list[RenderableType]:
-    noise = 100 * balanced_accuracy_of_noise(results.members, results.nonmembers)
+    noise = 100 * results.noise
     inference = (
         "Inference = membership-inference accuracy: how often the best threshold on the model's confidence tells "
         f"training from test examples ({results.members:,} and {results.nonmembers:,}, weighted alike). 50% = nothing "
@@ -131,7 +126,3 @@ def validation_notes(results: Results) -> list[str]:
 def _between(values: Sequence[int | None]) -> str:
     known = sorted({value for value in values if value is not None})
     return " to ".join(str(value) for value in dict.fromkeys((known[0], known[-1]))) if known else "-"
-
-
-def _interval(ends: tuple[float, float] | None) -> str:
-    return "-" if ends is None else "[{:.2f}, {:.2f}]".format(*(100 * end for end in ends))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from redense.experiment.equal_accuracy import Trace, mean_points
 from redense.experiment.report.figures import style
+from redense.experiment.report.looks import in_view
 from redense.files.writing import picture, write_png
 from redense.phases import NAMES, Phase
 from redense.text import percent
@@ -37,11 +38,9 @@ def save_results_traces(results: Results, path: Path) -> None:
 
 def results_traces(results: Results) -> Figure:
     """Draw a panel a sparsity, with the dense phase and the controls in each."""
-    traces = [(row.phase, Trace(row.history, results.nonmembers)) for row in results.rows if row.history]
+    traces = results.traces().items()
     panels = {
-        f"sparsity {percent(sparsity)}": [
-            (phase, trace) for phase, trace in traces if phase.sparsity is None or phase.sparsity == sparsity
-        ]
+        f"sparsity {percent(sparsity)}": [(phase, trace) for (phase, _), trace in traces if phase.is_at(sparsity)]
         for sparsity in results.recipe.sparsities
     }
     return traces_figure(panels)
@@ -114,10 +113,8 @@ def _arrow(axes: Axes, mean: Points, colour: str) -> None:
 
 
 def _room(axes: Axes, means: Mapping[Phase, Points]) -> None:
-    """Leave room for all but the first phase's epochs, which would take most of it; its last is always there."""
-    later = [points for phase, points in means.items() if phase.kind != "dense"]
-    first = [points[-1:] for phase, points in means.items() if phase.kind == "dense"]
-    x, y = np.concatenate([*later, *first] if later else list(means.values())).T
+    """Leave room for what has to be seen, and for the names beside it."""
+    x, y = in_view(means).T
     across, up = np.ptp(x) + 0.2, np.ptp(y) + 0.2
     axes.set_xlim(x.min() - 0.08 * across, x.max() + 0.45 * across)
     axes.set_ylim(y.min() - 0.12 * up, y.max() + 0.1 * up)

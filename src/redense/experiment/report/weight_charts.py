@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from redense.experiment.report.charts import LOOKS
+from redense.experiment.report.looks import LOOKS
 from redense.experiment.shown import Shown, State, Weights
 from redense.page.chart import Axis, Chart, Series, View
 from redense.phases import NAMES
@@ -50,7 +50,7 @@ def weight_charts(shown: Shown) -> list[Chart]:
 
 
 def _histograms(weights: Weights, sparsity: float) -> View:
-    chosen = [state for state in weights.states if state.phase.sparsity is None or state.phase.sparsity == sparsity]
+    chosen = [state for state in weights.states if state.phase.is_at(sparsity)]
     title = f"{weights.name or ALL}, sparsity {percent(sparsity)}"
     # what has come back lies so near zero that its bin would leave no height for the others
     height = max(max(state.counts) for state in chosen if state.phase.kind != "redense")

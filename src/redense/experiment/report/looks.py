@@ -1,0 +1,56 @@
+"""What pictures show of a run, and how each phase looks in all of them, those of the page and PNGs alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from redense.methods import CONTROLS, control_of
+from redense.metrics.roc import Array
+from redense.phases import Phase, PhaseKind
+
+if TYPE_CHECKING:
+    from redense.experiment.recipe import Recipe
+    from redense.experiment.results import Results
+
+LOOKS = {"dense": 0, "sparse": 1, "redense": 2}
+MARKERS = 5
+"""The first marker of controls: those before are of sparsities."""
+
+
+def look(phase: Phase) -> int:
+    """Return the look of a phase, the same in every chart."""
+    return LOOKS[phase.kind] if phase.kind != "control" else 3 + list(CONTROLS.values()).index(control_of(phase))
+
+
+def drawn(phases: Iterable[Phase], recipe: Recipe) -> tuple[dict[PhaseKind, list[Phase]], list[Phase]]:
+    """Choose what pictures against sparsity show: what is pruned, by kind, and what has no sparsity.
+
+    Of several rounds at a sparsity that is the last, in the order of sparsities; of controls the end of their budget.
+    """
+    known = list(phases)
+    pruned: dict[PhaseKind, list[Phase]] = {}
+    for kind in dict.fromkeys(phase.kind for phase in known if phase.sparsity is not None):
+        in_order = sorted((phase for phase in known if phase.kind == kind), key=lambda phase: phase.round)
+        latest = {phase.sparsity or 0.0: phase for phase in in_order}
+        pruned[kind] = [latest[sparsity] for sparsity in sorted(latest)]
+    return pruned, [phase for phase in known if phase.kind == "dense" or recipe.is_beside_final(phase)]
+
+
+def marker(phase: Phase, results: Results) -> int:
+    """Return the marker of a phase where all sparsities, and a control's phases, are in one picture."""
+    if phase.kind == "control":
+        return MARKERS + (phase.beside == "sparse")
+    return 0 if phase.sparsity is None else 1 + results.recipe.sparsities.index(phase.sparsity)
+
+
+def in_view(points: Mapping[Phase, Array]) -> Array:
+    """Choose which of the phases' epochs, [epochs, 2] each, a picture has to have room for: [n, 2].
+
+    The dense phase's would take most of it: of these the last is enough, where there are other phases.
+    """
+    later = [found for phase, found in points.items() if phase.kind != "dense"]
+    first = [found[-1:] for phase, found in points.items() if phase.kind == "dense"]
+    return np.concatenate([*later, *first] if later else list(points.values()))
