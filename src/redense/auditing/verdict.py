@@ -95,7 +95,7 @@ def _picked_out(attack: AttackResult) -> str:
     if not shown or shown[-1].point is None or shown[-1].point.tpr_interval[0] <= shown[-1].fpr:
         return ""
     return (
-        f", and picks out {100 * shown[-1].point.tpr:.2g}% of the members while accusing "
+        f", and picks out {100 * shown[-1].point.tpr:.2g}% of the members while accusing at most "
         f"{100 * shown[-1].fpr:g}% of the others"
     )
 
