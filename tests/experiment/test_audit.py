@@ -179,7 +179,7 @@ def test_audits_of_format_1_are_refused_and_made_again_by_the_same_command(out):
         with pytest.raises(DataError, match="got format 1; expected 2; audit again with this version"):
             AuditResult.from_json(path.read_text())
     (out / "audit.json").write_text(json.dumps(json.loads(before[out / "audit.json"]) | {"format": 2}))
-    with pytest.raises(FolderError, match="got format 2; expected 3; run `redense audit"):
+    with pytest.raises(FolderError, match="got format 2; expected 4; run `redense audit"):
         read_rows(out)
     redense.run(recipe(), out=out, workers=0)
     assert {path: path.read_text() for path in before} == before
