@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from redense.experiment.report.traces import save_traces_figure
 from redense.metrics.spread import Spread
 from redense.phases import Phase
 from redense.terminal import Continued, below, heading, prose, table_of
-from redense.text import interval_text
+from redense.text import from_to, interval_text
 
 Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off an attack's result."""
@@ -84,7 +84,7 @@ def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
 
 def _heading(rows: Sequence[AuditRow]) -> str:
     members, nonmembers, references = (
-        _from_to(getattr(row.result, what) for row in rows) for what in ("members", "nonmembers", "references")
+        from_to(getattr(row.result, what) for row in rows) for what in ("members", "nonmembers", "references")
     )
     return (
         f"Audit, protocol {rows[0].protocol}: {PROTOCOLS[rows[0].protocol]} "
@@ -92,17 +92,11 @@ def _heading(rows: Sequence[AuditRow]) -> str:
     )
 
 
-def _from_to(counts: Iterable[int]) -> str:
-    """Write how many there are in each audit: one number where all agree, else the least and the most."""
-    found = sorted(set(counts))
-    return " to ".join(f"{count:,}" for count in dict.fromkeys((found[0], found[-1])))
-
-
 def _tested(rows: Sequence[AuditRow]) -> list[str]:
     """Say what test accuracies are about, where non-members are not just the test data."""
     if all(row.trace.held_out == row.result.nonmembers for row in rows):
         return []
-    count = _from_to(row.trace.held_out for row in rows)
+    count = from_to(row.trace.held_out for row in rows)
     return [f"Test accuracy: on the {count} test examples among a target's non-members."]
 
 
