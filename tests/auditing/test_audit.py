@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import redense
 from redense.attacks import LiRA
 from redense.auditing.attacks import FAMILIES
+from redense.auditing.attacks import ATTACKS
 from redense.auditing.audit import audit_evidence, check_coins
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
@@ -162,6 +163,8 @@ def test_a_result_survives_json_and_shows_in_all_forms(tmp_path):
     model, members, nonmembers, references, included = with_references()
     result = redense.audit(model, members=members, nonmembers=nonmembers, references=references, included=included)
     assert AuditResult.from_json(result.to_json()) == result
+    made = {one.attack for one in result.attacks}
+    assert [one.attack for one in result.attacks] == [one.name for one in ATTACKS if one.name in made]
     lines = result.to_csv().splitlines()
     assert len(lines) == 1 + len(result.attacks)
     assert lines[0].startswith("attack,auc,auc_low,auc_high,accuracy")
