@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import redense
 from redense.attacks import LiRA
-from redense.auditing.attacks import FAMILIES
-from redense.auditing.attacks import ATTACKS
+from redense.auditing.attacks import ATTACKS, FAMILIES
 from redense.auditing.audit import audit_evidence, check_coins
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
