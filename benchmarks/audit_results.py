@@ -16,7 +16,7 @@ from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
 from redense.experiment.audit_rows import AuditRow, read_rows
 from redense.metrics.spread import Spread
-from redense.text import interval_text
+from redense.text import from_to, interval_text
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 FEWEST = 20
@@ -38,10 +38,13 @@ def main() -> None:
     (RESULTS / f"audit-{given.name}-curves.json").write_text(curves + "\n")
     for protocol in dict.fromkeys(row.protocol for row in rows):
         of_protocol = [row for row in rows if row.protocol == protocol]
-        result = of_protocol[0].result
+        members, nonmembers, references = (
+            from_to(getattr(row.result, what) for row in of_protocol)
+            for what in ("members", "nonmembers", "references")
+        )
         print(
-            f"**Protocol `{protocol}`**: {PROTOCOLS[protocol]}; {result.members:,} members, {result.nonmembers:,} "
-            f"non-members, {result.references} reference models.\n",
+            f"**Protocol `{protocol}`**: {PROTOCOLS[protocol]}; {members} members, {nonmembers} non-members, "
+            f"{references} reference models.\n",
             *table(of_protocol),
             sep="\n",
             end="\n\n",

@@ -124,7 +124,9 @@ CALLS = {
     "AuditResult.from_json": lambda _: {"text": audit_result().to_json()},
     "AuditResult.from_mapping": lambda _: {"values": audit_result().to_mapping()},
     "AuditResult.save_figure": lambda at: {"self": audit_result(), "path": at.folder / "figure.png"},
-    "AuditResult.to_html": lambda at: {"self": audit_result(), "path": at.folder / "page.html"},
+    "AuditResult.to_html": lambda at: {"self": audit_result(), "path": at.folder / "page.html", "title": "Of mine"},
+    "AuditResult.to_json": lambda at: {"self": audit_result(), "path": at.folder / "audit.json"},
+    "AuditResult.to_csv": lambda at: {"self": audit_result(), "path": at.folder / "audit.csv"},
     "DSD": lambda _: with_model(
         sparsity=0.5,
         epochs=[1, 1, 1],

@@ -52,6 +52,16 @@ def interval_text(interval: tuple[float, float], factor: float, digits: int) -> 
     return f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def from_to(counts: Iterable[int]) -> str:
+    """Write one or more counts: one number where all agree, else the least and the most.
+
+    >>> from_to([1000, 1000]), from_to([803, 789, 819])
+    ('1,000', '789 to 819')
+    """
+    found = sorted(counts)
+    return " to ".join(f"{count:,}" for count in dict.fromkeys((found[0], found[-1])))
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Suggest the nearest of the choices, or nothing.
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import redense
 from redense.attacks import LiRA
-from redense.auditing.attacks import FAMILIES
+from redense.auditing.attacks import ATTACKS, FAMILIES
 from redense.auditing.audit import audit_evidence, check_coins
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import AuditResult
@@ -162,9 +162,13 @@ def test_a_result_survives_json_and_shows_in_all_forms(tmp_path):
     model, members, nonmembers, references, included = with_references()
     result = redense.audit(model, members=members, nonmembers=nonmembers, references=references, included=included)
     assert AuditResult.from_json(result.to_json()) == result
+    made = {one.attack for one in result.attacks}
+    assert [one.attack for one in result.attacks] == [one.name for one in ATTACKS if one.name in made]
     lines = result.to_csv().splitlines()
     assert len(lines) == 1 + len(result.attacks)
     assert lines[0].startswith("attack,auc,auc_low,auc_high,accuracy")
+    for write, name in ((result.to_json, "audit.json"), (result.to_csv, "audit.csv")):
+        assert write(tmp_path / name) == write() == (tmp_path / name).read_text()
     result.to_html(tmp_path / "audit.html")
     page = (tmp_path / "audit.html").read_text()
     assert result.verdict.sentence.split("'")[0] in page
@@ -233,8 +237,9 @@ def test_the_most_exposed_are_chosen_by_an_attack_that_knows_how_difficult_examp
     assert all(one.label == one.example % 3 and one.name == str(one.example) for one in result.exposed)
     named = redense.audit(model, **given, names=[f"person {number}" for number in range(240)])
     assert [one.name for one in named.exposed] == [f"person {one.example}" for one in result.exposed]
-    first = f"Most exposed members by LiRA online: person {named.exposed[0].example} (class {named.exposed[0].label})"
-    assert first in " ".join(str(named).split())
+    first = named.exposed[0]
+    line = f"Most exposed members by LiRA online (chosen beforehand, 8 of 20): {first.name} (class {first.label})"
+    assert line in " ".join(str(named).split())
     named.to_html(tmp_path / "audit.html")
     assert all(f"{one.name} <small>" in (tmp_path / "audit.html").read_text() for one in named.exposed)
     with pytest.raises(DataError, match="names: got 3; expected 240"):

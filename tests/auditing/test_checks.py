@@ -1,5 +1,6 @@
 """Mistakes of a user that would end in a confident wrong answer are noticed, and sound audits are not disturbed."""
 
+import html
 import json
 import random
 import re
@@ -16,6 +17,7 @@ import redense
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence
 from redense.auditing.loaders import read_twice
+from redense.auditing.page import audit_html
 from redense.auditing.result import AuditResult
 from redense.auditing.saved import audit_signals_file
 from redense.signals import Signals
@@ -125,10 +127,15 @@ def counted_from_zero():
         ),
     ],
 )
-def test_a_mistake_is_noticed_and_said_with_its_remedy(mistake, said):
+def test_a_mistake_is_noticed_and_said_with_its_remedy_before_any_figure(mistake, said, tmp_path):
     result = audit(**mistake())
     assert any(re.search(said, warning) for warning in result.warnings), result.warnings
-    assert "Warning: " in str(result)
+    result.to_html(tmp_path / "audit.html")
+    page = html.unescape((tmp_path / "audit.html").read_text())
+    for shown, table in ((" ".join(str(result).split()), "attack AUC"), (page, "<table>")):
+        verdict, first = shown.index(result.verdict.sentence), shown.index(table)
+        assert all(verdict < shown.index(f"Warning: {warning}.") < first for warning in result.warnings)
+    assert f"({len(result.warnings)} warning" in audit_html([("a", result), ("b", result)], "Two")
 
 
 def test_a_loss_given_as_phi_is_noticed(tmp_path):

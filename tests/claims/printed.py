@@ -222,7 +222,7 @@ def of_audit(result, folder):
     from redense.auditing.saved import write_audit
     from redense.auditing.table import audit_table
 
-    write_audit(result, folder)
+    write_audit(result, folder, [("the model", "mine:build"), ("members from", "members.npz")])
     files = of_audit_result(json.loads((folder / "audit.json").read_text()))
     files |= of_csv((folder / "audit.csv").read_text(), "audit.csv") | of_page((folder / "audit.html").read_text())
     return files | of_printed(audit_table(result))

@@ -63,6 +63,9 @@ def test_a_saved_model_is_audited_and_written(saved, capsys):
     assert "modified entropy, per class" in printed
     assert {path.name for path in (saved / "out").iterdir()} == {"audit.json", "audit.csv", "audit.png", "audit.html"}
     assert json.loads((saved / "out" / "audit.json").read_text())["members"] == 200
+    page = (saved / "out" / "audit.html").read_text()
+    for name in ("commands.test_audit:network", "weights.safetensors", "members.npz", "nonmembers.npz"):
+        assert name in page
 
 
 def test_factories_may_take_the_shape(saved, capsys):

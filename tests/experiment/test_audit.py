@@ -101,7 +101,12 @@ def test_a_target_is_trained_on_its_half_and_on_nothing_else(out):
         assert row.result.attack("confidence").auc == pytest.approx(
             auc(signals.phi, row.members), abs=1e-12
         )  # the same but for the threshold learnt on reference models, which changes no order
-        assert row.test_accuracy == pytest.approx(signals.correct[~row.members].mean())
+        trained_on = len(row.members) - len(auditor.dataset.y_test)
+        held_out = ~row.members & (np.arange(len(row.members)) >= trained_on)
+        assert row.test_accuracy == pytest.approx(signals.correct[held_out].mean())
+        assert row.test_accuracy == pytest.approx(row.trace.points[-1][0])  # measured in training, on the same examples
+        assert row.trace.held_out == held_out.sum()
+        assert (row.trace.held_out < row.result.nonmembers) == (row.protocol == "half")
 
 
 def test_a_second_look_makes_nothing_anew(out, monkeypatch):
@@ -177,7 +182,7 @@ def test_audits_of_format_1_are_refused_and_made_again_by_the_same_command(out):
         with pytest.raises(DataError, match="got format 1; expected 2; audit again with this version"):
             AuditResult.from_json(path.read_text())
     (out / "audit.json").write_text(json.dumps(json.loads(before[out / "audit.json"]) | {"format": 2}))
-    with pytest.raises(FolderError, match="got format 2; expected 3; run `redense audit"):
+    with pytest.raises(FolderError, match="got format 2; expected 4; run `redense audit"):
         read_rows(out)
     redense.run(recipe(), out=out, workers=0)
     assert {path: path.read_text() for path in before} == before
@@ -443,9 +448,9 @@ def test_the_rows_of_an_audit_are_read_back(out, tmp_path):
     write_rows(rows, np.arange(len(rows[0].members) // 2), tmp_path)
     written = json.loads((tmp_path / "audit.json").read_text())
     for text, message in (
-        (json.dumps({**written, "format": 99}), "got format 99; expected 3"),
+        (json.dumps({**written, "format": 99}), "got format 99; expected 4"),
         ("7", "cannot be read as the audits of a run .got 7"),
-        (json.dumps({"format": 3, "rows": [{}]}), "cannot be read as the audits of a run .rows: 0: history is missing"),
+        (json.dumps({"format": 4, "rows": [{}]}), "cannot be read as the audits of a run .rows: 0: history is missing"),
     ):
         (tmp_path / "audit.json").write_text(text)
         with pytest.raises(FolderError, match=message):

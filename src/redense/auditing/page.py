@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from redense.auditing.table import explanations, exposed_line, marked, notes
+from redense.auditing.table import explanations, exposed_line, marked, notes, warnings
 from redense.text import interval_text, p_figure, percent
 
 if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
 
 
-def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
-    """Render titled results, with their ROC curves, as HTML."""
+def audit_html(results: Sequence[tuple[str, AuditResult]], title: str, sources: Sequence[tuple[str, str]] = ()) -> str:
+    """Render titled results, with their ROC curves, as HTML; `sources` are names of what was audited, by what it is."""
     from redense import __version__
     from redense.auditing.curves import roc_chart
     from redense.page.render import render
@@ -25,6 +25,7 @@ def audit_html(results: Sequence[tuple[str, AuditResult]], title: str) -> str:
         ["redense.auditing"],
         [chart],
         title=title,
+        sources=sources,
         chart=chart,
         version=__version__,
         **audit_values(results),
@@ -38,6 +39,7 @@ def audit_values(results: Sequence[tuple[str, AuditResult]]) -> dict[str, Any]:
             {
                 "title": name,
                 "result": result,
+                "warnings": warnings(result),
                 "notes": notes(result),
                 "marked": partial(marked, result=result),
                 "unnamed": "" if result.exposed else exposed_line(result, 0),

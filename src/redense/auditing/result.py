@@ -88,7 +88,8 @@ class ClassRisk:
 class AuditResult:
     """What an audit found, of `members` and `nonmembers` examples, with `references` reference models.
 
-    `attacks` are the attacks' figures, weakest first, `verdict` what they amount to. `confidence` is that of all
+    `attacks` are the attacks' figures in the order of the table of attacks, whatever each reaches here, `verdict` what
+    they amount to: its `attack` is the strongest here. `confidence` is that of all
     intervals, 0.95 unless another was asked for, `delta` that of the differential privacy which an epsilon is about.
     `protocol` is ``all`` (trained on all training data, test data as non-members), ``half`` (trained on a random
     half, the other half being non-members) or ``given`` (the user's own members and non-members). `primary` names the
@@ -168,9 +169,10 @@ class AuditResult:
                     point["threshold"] = None
         return {"format": FORMAT, **values}
 
-    def to_json(self) -> str:
-        """Write everything as JSON."""
-        return json.dumps(self.to_mapping(), indent=1) + "\n"
+    @validated(DataError)
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return everything as JSON, and write it to `path` where one is given."""
+        return _written(json.dumps(self.to_mapping(), indent=1) + "\n", path)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> AuditResult:
@@ -197,9 +199,13 @@ class AuditResult:
         protocol = FORMER.get(given, given) if isinstance(given, str) else given
         return fields(cls, {**values, "protocol": protocol}, risks=None)
 
-    def to_csv(self) -> str:
-        """Write one line an attack; each interval takes two columns, a refused rate is empty."""
-        return csv_text([flat_attack(attack) for attack in self.attacks])
+    @validated(DataError)
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Return one line an attack, and write them to `path` where one is given.
+
+        Each interval takes two columns, a refused rate is empty.
+        """
+        return _written(csv_text([flat_attack(attack) for attack in self.attacks]), path)
 
     def to_pandas(self) -> Any:
         """Return a row an attack as a pandas DataFrame, as `to_csv` has them.
@@ -209,12 +215,15 @@ class AuditResult:
         return data_frame([flat_attack(attack) for attack in self.attacks])
 
     @validated(DataError)
-    def to_html(self, path: str | Path) -> None:
-        """Write a page that needs nothing beside it: verdict, table, ROC picture, classes and exposed examples."""
+    def to_html(self, path: str | Path, title: str = "Privacy audit") -> None:
+        """Write a page that needs nothing beside it: verdict, table, ROC picture, classes and exposed examples.
+
+        The result does not know which model it is about; a `title` that says so tells several pages apart.
+        """
         from redense.auditing.page import audit_html
         from redense.files.writing import write_whole
 
-        write_whole(Path(path), audit_html([("", self)], "Privacy audit"))
+        write_whole(Path(path), audit_html([("", self)], title))
 
     def figure(self) -> Figure:
         """Draw the ROC curves on logarithmic axes; a figure of matplotlib."""
@@ -228,6 +237,15 @@ class AuditResult:
         from redense.auditing.figure import save_roc_figure
 
         save_roc_figure([("", self)], Path(path))
+
+
+def _written(text: str, path: str | Path | None) -> str:
+    """Return a text, written whole to `path` where there is one."""
+    if path is not None:
+        from redense.files.writing import write_whole
+
+        write_whole(Path(path), text)
+    return text
 
 
 def flat_attack(result: AttackResult) -> dict[str, Any]:

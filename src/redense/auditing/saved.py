@@ -12,6 +12,7 @@ from torch import nn
 from redense.auditing.asking import answer, the_first
 from redense.auditing.audit import audit, audit_evidence
 from redense.auditing.evidence import Evidence, References
+from redense.auditing.page import audit_html
 from redense.auditing.result import AuditResult
 from redense.data.examples import batches, int64, rereadable
 from redense.data.layout import Layout, images
@@ -156,11 +157,14 @@ def _signals(kind: str, values: Any, labels: Any, path: Path) -> Signals:
     return Signals.of_logits(values, labels)
 
 
-def write_audit(result: AuditResult, folder: Path) -> list[str]:
-    """Write audit.json, audit.csv, audit.png and audit.html into a folder, made if need be; return what was written."""
+def write_audit(result: AuditResult, folder: Path, sources: Sequence[tuple[str, str]] = ()) -> list[str]:
+    """Write audit.json, audit.csv, audit.png and audit.html into a folder, made if need be; return what was written.
+
+    The page names the `sources`: (what it is, its name) of the model and of the files.
+    """
     make_folder(folder, f"--out {folder}")
-    write_whole(folder / "audit.json", result.to_json())
-    write_whole(folder / "audit.csv", result.to_csv())
+    result.to_json(folder / "audit.json")
+    result.to_csv(folder / "audit.csv")
     result.save_figure(folder / "audit.png")
-    result.to_html(folder / "audit.html")
+    write_whole(folder / "audit.html", audit_html([("", result)], "Privacy audit", sources))
     return [str(folder / "audit.json"), "audit.csv", "audit.png", "audit.html"]

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from redense.auditing.attack_result import FPRS, AttackResult, RateAt
+from redense.auditing.attack_result import AttackResult, RateAt
+from redense.auditing.attacks import PRIMARY
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.verdict import GRADES, why_unnamed
 from redense.terminal import Fitting, below, plain, prose, table_of
@@ -22,10 +23,12 @@ WIDTH = 150
 EXPOSED = 8
 """Members that the table names."""
 MARK = "*"
+HELD_BACK = 0.5
+"""Share of the false-positive rate that is asked for: where ties leave an attack below it, its TPR is explained."""
 
 
 def audit_table(result: AuditResult) -> RenderableType:
-    """Draw a result in percent, AUC as a fraction: verdict, attacks, exposed examples and classes, notes."""
+    """Draw a result in percent, AUC as a fraction: verdict, warnings, attacks, notes, exposed examples and classes."""
     shown = list(result.attacks[0].shown_rates)
     proven = any(attack.epsilon is not None for attack in result.attacks)
     layouts = [(_wide(result, shown), "")]
@@ -36,6 +39,7 @@ def audit_table(result: AuditResult) -> RenderableType:
     said = [*notes(result), exposed_line(result, EXPOSED), *_by_class(result)]
     return Group(
         prose(result.verdict.sentence),
+        *map(prose, warnings(result)),
         "",
         Fitting(layouts),
         "",
@@ -89,7 +93,7 @@ def plain_audit(result: AuditResult) -> str:
 
 
 def notes(result: AuditResult) -> list[str]:
-    """Say what an audit is about, what is left out and why, and what to know before believing it."""
+    """Say what an audit is about, and what is left out or held back and why."""
     references = f", {result.references} reference models" if result.references else ", no reference models"
     refused = [
         f"TPR at {100 * rate.fpr:g}% FPR: - ({rate.refusal})" for rate in result.attacks[0].rates if rate.point is None
@@ -101,7 +105,33 @@ def notes(result: AuditResult) -> list[str]:
         *note(result.alike),
         _epsilon(result),
         *refused,
-        *(f"Warning: {warning}." for warning in result.warnings),
+        *(line for rate in result.attacks[0].rates for line in held_back([result], rate.fpr)),
+    ]
+
+
+def warnings(result: AuditResult) -> list[str]:
+    """Say what to know before believing the verdict: it is shown together with these, and never alone."""
+    return [f"Warning: {warning}." for warning in result.warnings]
+
+
+def held_back(results: Sequence[AuditResult], fpr: float) -> list[str]:
+    """Say which attacks accuse far fewer non-members than a rate permits, because scores are equal.
+
+    Their TPRs are of the rates they reach, and may lie below guessing at the one that is asked for.
+    """
+    found = []
+    for attack in (one.attack for one in results[0].attacks):
+        rates = [rate for result in results for rate in result.attack(attack).rates if rate.fpr == fpr]
+        reached = [rate.point.fpr for rate in rates if rate.point is not None]
+        if reached and min(reached) < HELD_BACK * fpr:
+            ends = dict.fromkeys(f"{100 * end:.2g}" for end in (min(reached), max(reached)))
+            found.append(f"{' to '.join(ends)}% for {attack}")
+    asked = f"{100 * fpr:g}%"
+    if not found:
+        return []
+    return [
+        f"TPR at {asked} FPR: many scores are equal, so that the largest rate up to {asked} is {', '.join(found)}; the "
+        "TPR is of that rate (of 0%: no threshold accuses so few)."
     ]
 
 
@@ -140,13 +170,15 @@ def explanations(confidence: float) -> list[str]:
         "100%: everything is given away), with thresholds learnt on other examples or reference models; oracle: with "
         "the threshold that happens to be best for these examples, which no attacker knows.",
         "AUC: how often a member's score is higher than a non-member's (0.5: as good as guessing). TPR at 1%: the "
-        "share of the members that are found when 1% of the non-members are wrongly accused. ε: the privacy loss "
-        "(differential privacy) that is proven.",
+        "share of the members that are found when at most 1% of the non-members are wrongly accused. ε: the privacy "
+        "loss (differential privacy) that is proven.",
         f"Intervals, in brackets, hold the true figure in {sure} of audits, each by itself. The verdict's is wider: "
         f"those of all attacks hold together in {sure}. Its lower end chooses the word: {grades}, else "
         f'"{GRADES[-1][0]}". '
         f"p: how often chance alone would look like a leak at least as clear. {MARK}: the strongest attack, which the "
-        "verdict names.",
+        "verdict names: the lower end of its accuracy is the highest, while another's AUC may be larger.",
+        "Exposed members, classes and ε are by one attack that is chosen before anything is seen "
+        f"({', else '.join(PRIMARY)}); which one is the strongest is known only afterwards.",
     ]
 
 
@@ -172,7 +204,8 @@ def exposed_line(result: AuditResult, most: int) -> str:
     if unnamed:
         return f"Most exposed members: none are named, because {unnamed}."
     first = ", ".join(f"{one.name} (class {result.class_name(one.label)})" for one in result.exposed[:most])
-    return f"Most exposed members by {result.primary}: {first}."
+    of_all = f", {most} of {len(result.exposed)}" if len(result.exposed) > most else ""
+    return f"Most exposed members by {result.primary} (chosen beforehand{of_all}): {first}."
 
 
 def _by_class(result: AuditResult) -> list[str]:
@@ -190,5 +223,4 @@ def _rate(rate: RateAt) -> tuple[str, str]:
     """Return the true-positive rate and its interval."""
     if rate.point is None:
         return "-", ""
-    digits = 1 if rate.fpr >= FPRS[0] else 2
-    return f"{100 * rate.point.tpr:.{digits}f}", interval_text(rate.point.tpr_interval, 100, digits)
+    return f"{100 * rate.point.tpr:.2f}", interval_text(rate.point.tpr_interval, 100, 2)

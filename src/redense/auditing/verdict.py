@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.attacks import CALIBRATED
 from redense.errors import DataError, LeakFound, RecipeError
-from redense.text import interval_text, p_text
+from redense.text import interval_text, p_text, percent
 
 if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
@@ -94,7 +94,8 @@ def _picked_out(attack: AttackResult) -> str:
     fpr, point = min(attack.shown_rates.items(), default=(0.0, None))
     if point is None or point.tpr_interval[0] <= fpr:
         return ""
-    return f", and picks out {100 * point.tpr:.2g}% of the members while accusing {100 * fpr:g}% of the others"
+    found = f"{100 * point.tpr:.{0 if point.tpr >= 0.1 else 1}f}%"
+    return f", and picks out {found} of the members while accusing at most {percent(fpr)} of the others"
 
 
 def _ranked(found: Sequence[AttackResult]) -> str:

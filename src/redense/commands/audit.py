@@ -86,6 +86,18 @@ class Source:
     signals: Path | None = None
     """NPZ with members (bool) and logits and labels, or phi, or loss; no model is needed then."""
 
+    def named(self) -> list[tuple[str, str]]:
+        """Return (what it is, its name) of the model and the files that were given, as they were given."""
+        names = [
+            ("the model", self.model),
+            ("with the weights", self.weights),
+            ("members from", self.members),
+            ("non-members from", self.nonmembers),
+            ("reference models from", " ".join(map(str, self.references))),
+            ("the signals", self.signals),
+        ]
+        return [(what, str(name)) for what, name in names if name]
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -141,7 +153,7 @@ class Audit:
         if self.out is not None:
             from redense.auditing.saved import write_audit
 
-            written = write_audit(result, self.out)
+            written = write_audit(result, self.out, self.source.named())
             console.print("", prose(f"Written: {', '.join(map(str, written))}"), sep="\n")
         return [("", result)]
 

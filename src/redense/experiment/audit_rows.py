@@ -25,16 +25,18 @@ FILE = "audit.json"
 Places = npt.NDArray[np.int64]
 NOT_FLAT = ("held_out", "history", "result")
 """What of a row is not in the CSV files."""
-FORMAT = 3
+FORMAT = 4
 """Of audit.json. Format 1 did not record rates and epochs of phases, and called the protocol `all` otherwise; format 2
-held results of format 1."""
+held results of format 1; in format 3 `test_accuracy` was of all non-members, of training data too."""
 
 
 @dataclass(frozen=True)
 class AuditRow:
     """The audit of one phase of one target.
 
-    `trace` tells how accurate the target was, and what it gave away, after each epoch.
+    `test_accuracy` in [0, 1] is that on the `trace.held_out` test examples which the target was not trained on; in the
+    protocol `half` they are some of its non-members. `trace` tells how accurate the target was on these, and what it
+    gave away, after each epoch.
     `risks` [n] are the examples' risks by the primary attack, `members` [n] tells whose they are; examples are the
     training, then the test data. In rows that were read back both are empty: they stand in ``risks.csv``.
     """

@@ -179,10 +179,9 @@ class RunAuditor:
         result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
         result = replace(result, warnings=(*result.warnings, *shared.left_out(result)))
         checkpoint = _present(job, self.store.load(job.key))
-        correct = np.concatenate([checkpoint.train.correct, checkpoint.test.correct])
-        accuracy = float(correct[~members].mean())
-        held_out = int((~members[len(self.dataset.y_train) :]).sum())
-        trace = Trace.of(checkpoint.history, held_out)
+        held_out = ~members[len(self.dataset.y_train) :]
+        accuracy = float(checkpoint.test.correct[held_out].mean())
+        trace = Trace.of(checkpoint.history, int(held_out.sum()))
         return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, trace, result, risks, members)
 
     def _key(self, job: Job, references: Sequence[Job]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
-from redense.auditing.table import note
+from redense.auditing.table import MARK, held_back, note
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.report.protocols import by_protocol, lowest_rate
 from redense.experiment.report.seeds import spread_text
@@ -20,29 +20,48 @@ from redense.experiment.report.traces import save_traces_figure
 from redense.metrics.spread import Spread
 from redense.phases import Phase
 from redense.terminal import Continued, below, heading, prose, table_of
-from redense.text import interval_text
+from redense.text import from_to, interval_text
 
 Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off an attack's result."""
-_ACCURACIES: dict[str, Callable[[AuditRow], float]] = {
-    "test accuracy, %": lambda row: row.test_accuracy,
+OfModels = Mapping[str, Callable[[AuditRow], float]]
+"""Reads figures of the audited model itself, by what they are called."""
+_OF_TARGETS: OfModels = {
     "accuracy on members, %": lambda row: row.result.members_accuracy or 0.0,
     "accuracy on non-members, %": lambda row: row.result.nonmembers_accuracy or 0.0,
 }
-"""What stands below the attacks; the accuracies of a run's targets are known."""
+"""What stands below the AUCs; the accuracies of a run's targets are known."""
+_ON_TEST_DATA: OfModels = {"test accuracy, %": lambda row: row.test_accuracy}
+"""Stands there, too, where non-members are not just the test data."""
+_HOW_TO_READ = (
+    f"{MARK}: the strongest attack on a target of that phase, which its verdict names: the lower end of its accuracy "
+    "is the highest, while another's AUC or TPR may be larger. Accuracy: with thresholds learnt on other examples or "
+    "reference models; the inference accuracy of the phases is with the best threshold for these examples, and so "
+    "mostly higher for the same attack (confidence). TPR: the share of the members that are found when at most so many "
+    "of the non-members are wrongly accused."
+)
 
 
 def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
-    """Draw, for each protocol, the AUC and the true-positive rate at the lowest rate shown."""
+    """Draw, for each protocol, AUC, accuracy and the true-positive rate at the lowest rate shown.
+
+    The attack that the verdict on a target names is marked in its phase's column of every table.
+    """
     parts: list[RenderableType] = []
     for of_protocol in by_protocol(rows).values():
         parts += [prose(_heading(of_protocol)), ""]
-        parts += [_table(of_protocol, "AUC", lambda attack: (attack.auc, attack.auc_interval), 1, 4), ""]
+        tested = _tested(of_protocol)
+        models = {**_OF_TARGETS, **(_ON_TEST_DATA if tested else {})}
+        parts += [_table(of_protocol, "AUC", _auc, 1, 4, models), ""]
+        parts += [*map(prose, tested), ""] if tested else []
+        parts += [_table(of_protocol, "accuracy, %", _accuracy, 100, 2, {}), ""]
         lowest = lowest_rate(of_protocol)
         if lowest is not None:
             title = f"TPR, %, at {100 * lowest:g}% FPR"
-            parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2), ""]
-    return Group(*parts, *map(prose, _said(rows)), "")
+            parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2, {}), ""]
+            equal = held_back([row.result for row in of_protocol], lowest)
+            parts += [*map(prose, equal), ""] if equal else []
+    return Group(*parts, *map(prose, _said(rows)), prose(_HOW_TO_READ), "")
 
 
 def _said(rows: Sequence[AuditRow]) -> list[str]:
@@ -64,20 +83,32 @@ def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
 
 
 def _heading(rows: Sequence[AuditRow]) -> str:
-    result = rows[0].result
+    members, nonmembers, references = (
+        from_to(getattr(row.result, what) for row in rows) for what in ("members", "nonmembers", "references")
+    )
     return (
         f"Audit, protocol {rows[0].protocol}: {PROTOCOLS[rows[0].protocol]} "
-        f"({result.members:,} and {result.nonmembers:,}; {result.references} reference models)"
+        f"({members} and {nonmembers}; {references} reference models)"
     )
 
 
-def _table(rows: Sequence[AuditRow], title: str, reading: Reading, factor: float, digits: int) -> Continued:
+def _tested(rows: Sequence[AuditRow]) -> list[str]:
+    """Say what test accuracies are about, where non-members are not just the test data."""
+    if all(row.trace.held_out == row.result.nonmembers for row in rows):
+        return []
+    count = from_to(row.trace.held_out for row in rows)
+    return [f"Test accuracy: on the {count} test examples among a target's non-members."]
+
+
+def _table(
+    rows: Sequence[AuditRow], title: str, reading: Reading, factor: float, digits: int, models: OfModels
+) -> Continued:
     """Draw attacks down and phases across, an interval below its figure; phases that have no room go on below."""
     phases = list(dict.fromkeys(row.phase for row in rows))
     groups = [[row for row in rows if row.phase == phase] for phase in phases]
 
     def draw(start: int, end: int) -> Table:
-        return _phases(phases[start:end], groups[start:end], title, reading, factor, digits)
+        return _phases(phases[start:end], groups[start:end], title, reading, factor, digits, models)
 
     return Continued(len(phases), draw)
 
@@ -89,10 +120,13 @@ def _phases(
     reading: Reading,
     factor: float,
     digits: int,
+    models: OfModels,
 ) -> Table:
     lines = {
         one.attack: [
-            _cell([reading(row.result.attack(one.attack)) for row in group], factor, digits) for group in groups
+            _marked(one.attack, group)
+            + _cell([reading(row.result.attack(one.attack)) for row in group], factor, digits)
+            for group in groups
         ]
         for one in groups[0][0].result.attacks
     }
@@ -100,10 +134,15 @@ def _phases(
     table = table_of(title, *(heading(phase.label, cells) for phase, cells in columns), text=[title])
     for attack, cells in lines.items():
         table.add_row(attack, *map(Text, cells))
-    for name, read in _ACCURACIES.items():
+    for name, read in models.items():
         spreads = [Spread.of(100 * read(row) for row in group) for group in groups]
         table.add_row(name, *(spread_text(spread, 2) for spread in spreads), style="dim")
     return table
+
+
+def _marked(attack: str, group: Sequence[AuditRow]) -> str:
+    """Return the mark that goes before an attack's figure where the verdict on a target of a phase names it."""
+    return f"{MARK} " if any(row.result.verdict.attack == attack for row in group) else ""
 
 
 def _cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, digits: int) -> str:
@@ -111,6 +150,14 @@ def _cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, di
     if spread.deviation is not None:
         return spread_text(spread, digits)
     return below(f"{spread.mean:.{digits}f}", interval_text(values[0][1], factor, digits))
+
+
+def _auc(attack: AttackResult) -> tuple[float, tuple[float, float]]:
+    return attack.auc, attack.auc_interval
+
+
+def _accuracy(attack: AttackResult) -> tuple[float, tuple[float, float]]:
+    return attack.accuracy, attack.accuracy_interval
 
 
 def _rate_at(attack: AttackResult, fpr: float) -> tuple[float, tuple[float, float]]:

@@ -41,7 +41,8 @@ def weight_charts(shown: Shown) -> list[Chart]:
         Chart(
             "kept",
             "Weights kept in each layer",
-            f"The share of each layer's weights that a sparse phase keeps, seed {shown.seed}; outside sparse phases no mask holds any.",
+            f"The share of each layer's weights that a sparse phase keeps, seed {shown.seed}; "
+            "outside sparse phases no mask holds any.",
             Axis("tensor", ticks=ticks),
             Axis("weights kept, %"),
             (kept,),

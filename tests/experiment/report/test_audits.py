@@ -1,0 +1,112 @@
+"""The audits of a run as they are printed: what they are about, and which attack their verdicts name."""
+
+import dataclasses
+import io
+import re
+
+import numpy as np
+import pytest
+from claims.noise import noise
+from rich.console import Console
+
+from redense.auditing.audit import audit_evidence
+from redense.experiment.audit_rows import AuditRow
+from redense.experiment.equal_accuracy import Trace
+from redense.experiment.report.audits import audit_summary
+from redense.phases import Phase
+
+PHASES = (Phase("dense", 1, 1.0, None, 0), Phase("sparse", 1, 1.0, 0.5, 1), Phase("redense", 1, 0.1, 0.5, 1))
+FIGURE = re.compile(r"\d+\.\d+")
+
+
+def audited(phase, seed, protocol="half", members=None):
+    """A row of an audit; without `members` their number follows the seed, as that of random halves does."""
+    found = noise(seed + 10 * PHASES.index(phase), members or 150 + 7 * seed, 160, 4, leak=1.0, ties=True)
+    result = audit_evidence(found, attacks=("threshold", "rmia", "lira"), protocol=protocol)
+    held_out = result.nonmembers if protocol == "all" else 80 + seed
+    return AuditRow(protocol, phase, seed, "key", 0.123, Trace(((0.123, 0.5),), held_out), result)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [audited(phase, seed) for phase in PHASES for seed in (0, 1, 2)]
+
+
+def printed(rows, width=200):
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    console.print(audit_summary(rows))
+    return console.file.getvalue()
+
+
+def tables(text):
+    """Lines of each table, by the table's title."""
+    for block in text.split("\n\n"):
+        lines = block.splitlines()
+        title = next((line for line in lines[:3] if line.startswith(("AUC", "accuracy, %", "TPR, %"))), None)
+        if title is not None:
+            yield title, lines[lines.index(title) + 1 :]
+
+
+def test_the_heading_counts_the_examples_of_all_targets(rows):
+    text = " ".join(printed(rows).split())
+    for what in ("members", "nonmembers"):
+        counts = [getattr(row.result, what) for row in rows]
+        span = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
+        assert span in text.split("Audit, protocol half")[1].split(")")[0]
+    assert "(150 and 160; 4 reference models)" in " ".join(printed(rows[:1]).split())
+
+
+def test_test_accuracy_stands_once_and_only_where_it_is_of_other_examples(rows):
+    text = printed(rows)
+    assert text.count("test accuracy, %") == 1
+    assert "Test accuracy: on the 80 to 82 test examples among a target's non-members." in text
+    alone = printed([audited(PHASES[0], 0, "all")])
+    assert "est accuracy" not in alone
+    for one in (text, alone):
+        assert one.count("accuracy on members, %") == one.count("accuracy on non-members, %") == 1
+
+
+def test_every_table_marks_the_attacks_that_the_verdicts_name(rows):
+    found = list(tables(printed(rows)))
+    assert [title.split("  ")[0] for title, _ in found] == ["AUC", "accuracy, %", "TPR, %, at 10% FPR"]
+    named = {phase: {row.result.verdict.attack for row in rows if row.phase == phase} for phase in PHASES}
+    for _, lines in found:
+        cells = {line[:28].strip(): re.findall(r"(\* )?\d+\.\d+ ± \d+\.\d+", line[28:]) for line in lines}
+        for place, phase in enumerate(PHASES):
+            marked = {attack for attack, marks in cells.items() if marks[place]}
+            assert marked == named[phase]
+    assert "*: the strongest attack on a target of that phase, which its verdict names" in printed(rows)
+
+
+def test_the_accuracies_are_those_of_the_verdicts():
+    row = audited(PHASES[0], 0)
+    lines = dict(tables(printed([row])))[next(title for title, _ in tables(printed([row])) if "accuracy" in title)]
+    assert f"* {100 * row.result.verdict.accuracy:.2f}" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_no_figure_of_an_audit_is_cut_at_any_width(rows, seeds):
+    shown = [row for row in rows if row.seed < seeds]
+    wide = sorted(FIGURE.findall(printed(shown)))
+    for width in (60, 70, 80, 100, 120, 150):
+        text = printed(shown, width)
+        assert max(map(len, text.splitlines())) <= width
+        assert sorted(FIGURE.findall(text)) == wide
+
+
+def test_rates_that_ties_hold_back_are_explained(rows):
+    text = " ".join(printed(rows).split())
+    reached = {
+        attack.attack: [row.result.attack(attack.attack).rates[0].point.fpr for row in rows]
+        for attack in rows[0].result.attacks
+    }
+    said = re.search(r"the largest rate up to 10% is (.*?); the TPR is", text)[1]
+    assert {name for name in reached if re.search(rf"% for {re.escape(name)}(, \d|$)", said)} == {
+        name for name, rates in reached.items() if min(rates) < 0.05
+    }
+    assert np.mean(reached["gap"]) == 0
+    assert "0% for gap" in said
+    one = dataclasses.replace(
+        rows[0].result, attacks=tuple(a for a in rows[0].result.attacks if min(reached[a.attack]) >= 0.05)
+    )
+    assert "many scores are equal" not in str(one)
