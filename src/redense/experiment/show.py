@@ -90,6 +90,6 @@ def show_conclusion(found: Found, written: Sequence[str], console: Console) -> N
 
 def _warn(message: str, console: Console) -> None:
     if console.quiet:
-        warnings.warn(message, stacklevel=4)  # who called `redense.run`
+        warnings.warn(message, stacklevel=5)  # who called `redense.run`
     else:
         console.print(prose(f"Warning: {message}."), "", sep="\n")
