@@ -30,11 +30,12 @@ PAGE = Page(
             "package.module:function",
             "--model MODEL": "fmnist-cnn, mlp, resnet18 or package.module:factory",
             "--sparsities S ...": "fractions of weights to prune",
-            "--epochs D S R": "epochs of the dense, sparse and re-dense phase",
+            "--epochs D S R": "of the dense, sparse and re-dense phase",
             "--seeds N ...": "a whole table is trained for each",
             "--controls NAME ...": "the same budget without masks, beside DSD: longer, llr, early",
             "--optimizer NAME": "adam, adamw or sgd",
             "--lr RATE": "its learning rate",
+            "--precision NAME": "numbers to train in: fp32 or bf16",
         },
         "What is audited": {
             "--audit ATTACK ...": f"attack every phase: {', '.join(FURTHER_FAMILIES)}",
