@@ -87,7 +87,7 @@ def _device() -> str:
 
 def _bfloat16() -> str:
     slow = why_slow("cuda" if torch.cuda.is_available() else "cpu")
-    return f"slower than float32: {slow}" if slow else "has units: --precision bf16 is faster"
+    return f"slower than float32: {slow}" if slow else "has units for --precision bf16"
 
 
 def _cores() -> str:

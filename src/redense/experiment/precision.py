@@ -8,7 +8,6 @@ nothing underflows that a scaled loss would save.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,7 +17,7 @@ from redense.experiment.recipe import Precision
 from redense.models.evaluation import evaluating
 
 UNITS = ("avx512_bf16", "amx_bf16", "bf16")
-"""Flags of processors that multiply bfloat16: two of x86, one of ARM."""
+"""What PyTorch calls units of processors that multiply bfloat16: two of x86, one of ARM."""
 AMPERE = (8, 0)
 """The first compute capability of GPUs that do."""
 
@@ -52,23 +51,9 @@ def check_precision(precision: Precision, name: str, model: nn.Module, input_sha
         raise ModelError(f"precision: got {precision}, in which model {name} raised {reason}; use fp32") from error
 
 
-def why_slow(device: str, root: Path = Path("/")) -> str | None:
-    """Say why bfloat16 is slower than float32 on a device, or return None where it has units for it.
-
-    `root` is where ``proc`` lies. A system that tells nothing of its processor is taken for one without.
-    """
+def why_slow(device: str) -> str | None:
+    """Say why bfloat16 is slower than float32 on a device, or return None where it has units for it."""
     if device == "cuda":
         return None if torch.cuda.get_device_capability() >= AMPERE else "this GPU has no bfloat16 units"
-    if set(UNITS) & set(_flags(root)):
-        return None
-    return f"this processor has no bfloat16 units ({', '.join(UNITS)}) that its system tells of"
-
-
-def _flags(root: Path) -> list[str]:
-    """Return what Linux says that the first processor can do."""
-    try:
-        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    named = (line.partition(":") for line in lines)
-    return next((flags.split() for name, _, flags in named if name.strip() in ("flags", "Features")), [])
+    found = torch.cpu.get_capabilities()
+    return None if any(found.get(name) for name in UNITS) else f"this processor has none of {', '.join(UNITS)}"
