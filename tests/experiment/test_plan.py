@@ -40,6 +40,7 @@ def test_more_sparsities_and_seeds_keep_every_key():
         ({"rates": (1.0, 0.5, 0.1)}, {"dense0"}),
         ({"exclude": ("x",)}, {"dense0"}),
         ({"distribution": "global"}, {"dense0"}),
+        ({"precision": "bf16"}, set()),
     ],
 )
 def test_a_key_changes_with_what_determines_the_result_and_with_nothing_else(change, unchanged):
@@ -51,6 +52,15 @@ def test_a_key_changes_with_what_determines_the_result_and_with_nothing_else(cha
 def test_keys_follow_the_fingerprints(field):
     changed = Fingerprints(**{**vars(FINGERPRINTS), field: "other"})
     assert not set(keys().values()) & set(keys(fingerprints=changed).values())
+
+
+def test_keys_are_those_of_folders_that_there_are():
+    """As code gave them that knew no precision: whoever changes one makes all that is trained unknown."""
+    assert keys(Recipe(sparsities=(0.5,))) == {
+        "dense0": "14d2eb07ea68537c3c3ba92658573008",
+        "sparse 50%0": "45bbc5d73f916a991f3a1a3d4998bbf3",
+        "re-dense 50%0": "4897696bee5d25c7079b0b82cfd42ec2",
+    }
 
 
 def test_integers_and_floats_that_are_equal_give_one_key():

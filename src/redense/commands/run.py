@@ -31,11 +31,12 @@ PAGE = Page(
             "package.module:function",
             "--model MODEL": OWN,
             "--sparsities S ...": "fractions of weights to prune",
-            "--epochs D S R": "epochs of the dense, sparse and re-dense phase",
+            "--epochs D S R": "of the dense, sparse and re-dense phase",
             "--seeds N ...": "a whole table is trained for each",
             "--controls NAME ...": "the same budget without masks, beside DSD: longer, llr, early",
             "--optimizer NAME": "adam, adamw or sgd",
             "--lr RATE": "its learning rate",
+            "--precision NAME": "numbers to train in: fp32 or bf16",
         },
         "What is audited": {
             "--audit ATTACK ...": f"attack every phase: {', '.join(FURTHER_FAMILIES)}",

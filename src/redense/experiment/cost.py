@@ -52,13 +52,13 @@ def epoch_seconds(job: Job, model: torch.nn.Module, dataset: Dataset, device: st
     data = TensorData.of(dataset, device)
     model = placed(deepcopy(model), device)
     optimizer = make_optimizer(trainable(model), job.training)
-    batch, examples = job.training.batch_size, len(data.y_train)
+    batch, precision, examples = job.training.batch_size, job.training.precision, len(data.y_train)
     some = torch.arange(min(batch, examples))
     with fixed_arithmetic(device):
         timings = []
         for _ in range(3 + TIMED_STEPS):
             started = time.perf_counter()
-            train_epoch(model, optimizer, data.x_train, data.y_train, some, batch)
+            train_epoch(model, optimizer, data.x_train, data.y_train, some, batch, precision)
             timings.append(time.perf_counter() - started)
         tested = min(TIMED_EXAMPLES, len(data.y_test))
         started = time.perf_counter()

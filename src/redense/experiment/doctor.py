@@ -20,6 +20,7 @@ from redense.errors import TrainingError
 from redense.experiment.cgroups import memory_left
 from redense.experiment.engines.choose import usable_cores
 from redense.experiment.memory import available_bytes
+from redense.experiment.precision import why_slow
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
 from redense.experiment.tracking import TRACKERS
@@ -46,6 +47,7 @@ def findings(data_root: Path | None = None) -> Iterator[tuple[str, str]]:
     yield "redense", f"{__version__}, Python {platform.python_version()}, {platform.platform()}"
     yield "packages", ", ".join(_versions())
     yield "device", _device()
+    yield "bfloat16", _bfloat16()
     yield "threads", f"{torch.get_num_threads()} of PyTorch; {_cores()}; OMP_NUM_THREADS {_variable()}"
     yield "memory", f"{available_bytes() / 1e9:.1f} GB free; control group: {_limit()}"
     yield "disk", f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free in {Path.cwd()}"
@@ -83,6 +85,11 @@ def _device() -> str:
     if torch.cuda.is_available():
         return f"cuda, {torch.cuda.get_device_name()} (CUDA {torch.version.cuda})"
     return "cpu; PyTorch finds no CUDA device"
+
+
+def _bfloat16() -> str:
+    slow = why_slow("cuda" if torch.cuda.is_available() else "cpu")
+    return f"slower than float32: {slow}" if slow else "has units for --precision bf16"
 
 
 def _cores() -> str:

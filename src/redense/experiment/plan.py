@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from redense.data.members import MemberSet
-from redense.experiment.recipe import OptimizerName, Recipe
+from redense.experiment.recipe import OptimizerName, Precision, Recipe
 from redense.files.reading import fields
 from redense.phases import MaskChoice, Phase
 from redense.seeding import derive
@@ -30,6 +30,7 @@ class Training:
     lr: float
     momentum: float
     weight_decay: float
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ def _job(
         lr=recipe.lr * phase.rate,
         momentum=recipe.momentum if recipe.optimizer == "sgd" else 0.0,
         weight_decay=recipe.weight_decay,
+        precision=recipe.precision,
     )
     pruning = None
     if phase.kind == "sparse" and phase.sparsity is not None:
@@ -207,6 +209,8 @@ def _job(
         "substance": dataclasses.asdict(fingerprints),
     }
     # what plainer phases do not have stays out of their keys
+    if training.precision == "fp32":
+        del determinants["training"]["precision"]
     if pruning and pruning.masks is None:
         del determinants["pruning"]["masks"]
     if phase.rate_end is not None:

@@ -16,6 +16,7 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.cost import disk_bytes
 from redense.experiment.engines.choose import Choice, choose
 from redense.experiment.plan import Fingerprints, Job, identities, plan
+from redense.experiment.precision import check_precision
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.models.registry import architecture, build, check_fit, resolve
@@ -67,7 +68,9 @@ def prepare(
         model_name, model = _fitting(recipe.model, dataset)
     for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
         check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
-    choice = choose(resources, model, dataset, recipe.batch_size, len(identities(recipe)) * len(recipe.sparsities))
+    check_precision(recipe.precision, model_name, model, dataset.input_shape)
+    models = len(identities(recipe)) * len(recipe.sparsities)
+    choice = choose(resources, model, dataset, recipe.batch_size, models, recipe.precision)
     fingerprints = Fingerprints(dataset.fingerprint, _structure(model), arithmetic or choice.arithmetic)
     jobs = plan(recipe, model_name, fingerprints)
     return Prepared(recipe, dataset, model_name, model, fingerprints, jobs, choice)

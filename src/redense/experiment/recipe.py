@@ -32,6 +32,7 @@ from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
+Precision = Literal["fp32", "bf16"]
 Keep = Literal["last", "best"]
 AuditNames = Annotated[
     tuple[str, ...],
@@ -42,7 +43,7 @@ AuditNames = Annotated[
 ]
 FORMER_NAMES = {"protocols": protocols.FORMER}
 """Words that older recipes use, and what they are called now, by setting."""
-LATER = ("phases", "validation", "keep", "layout")
+LATER = ("phases", "validation", "keep", "layout", "precision")
 """Settings that folders of former versions lack: their defaults hold there."""
 VALIDATION = 0.1
 """The share of the training examples that validation takes where it is needed and not said."""
@@ -97,6 +98,9 @@ class Recipe:
     """Momentum of SGD."""
     weight_decay: float = 0.0
     """Weight decay: L2 for SGD and Adam, decoupled for AdamW."""
+    precision: Precision = "fp32"
+    """fp32 trains in float32; bf16 computes forward and backward passes in bfloat16, faster where the processor
+    has units for it. Weights, optimizer, masks and all that is measured are float32 in both."""
     exclude: tuple[str, ...] = ()
     """Names or patterns of layers that stay dense, such as conv2d or 'layer1.*'."""
     distribution: DistributionName = "uniform"

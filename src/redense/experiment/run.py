@@ -29,6 +29,7 @@ from redense.experiment.show import (
     show_engine,
     show_machine,
     show_network,
+    show_precision,
     show_results,
 )
 from redense.experiment.train import Outcome, train
@@ -88,6 +89,7 @@ def run(
         if prepared.choice.name != "ray" and not prepared.choice.resources.mixed:  # a cluster's machines are its own
             refuse_mixed(prepared.jobs, folder.store, prepared.choice.device)
         show_data(prepared, console)
+        show_precision(prepared, console)
         show_network(prepared, console)
         show_engine(prepared, console)
         outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, watched)
@@ -134,6 +136,7 @@ def dry_run(
     store = Store(Path(out))
     check_folder(store.root, recipe, prepared.needed_bytes(store))
     show_data(prepared, console)
+    show_precision(prepared, console)
     show_network(prepared, console)
     console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
     show_machine(console)

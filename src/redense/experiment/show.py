@@ -12,6 +12,7 @@ from redense.experiment.engines.choose import usable_cores
 from redense.experiment.found import Found
 from redense.experiment.memory import available_bytes
 from redense.experiment.page import FILE as REPORT
+from redense.experiment.precision import why_slow
 from redense.experiment.prepare import Prepared
 from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
 from redense.experiment.report.conclusion import conclusion
@@ -25,11 +26,17 @@ from redense.terminal import prose
 
 def show_data(prepared: Prepared, console: Console) -> None:
     """Print what should be known of the data before training starts; where nobody would see it, warn."""
-    warning = prepared.dataset.warning
-    if warning and console.quiet:
-        warnings.warn(warning, stacklevel=3)  # who called `redense.run`
-    elif warning:
-        console.print(prose(f"Warning: {warning}."), "", sep="\n")
+    if prepared.dataset.warning:
+        _warn(prepared.dataset.warning, console)
+
+
+def show_precision(prepared: Prepared, console: Console) -> None:
+    """Warn where the recipe's precision is slow on what this process knows of the devices that train."""
+    choice, precision = prepared.choice, prepared.recipe.precision
+    elsewhere = choice.resources.ray_address is not None
+    reason = None if precision == "fp32" or elsewhere else why_slow(choice.device)
+    if reason:
+        _warn(f"{reason}: precision {precision} is slower here than fp32", console)
 
 
 def show_network(prepared: Prepared, console: Console) -> None:
@@ -39,8 +46,9 @@ def show_network(prepared: Prepared, console: Console) -> None:
 
 def show_engine(prepared: Prepared, console: Console) -> None:
     """Print which engine trains, and why."""
-    choice = prepared.choice
-    console.print("", prose(f"Engine: {choice.name} on {choice.device} ({choice.reason})"), "", sep="\n")
+    choice, precision = prepared.choice, prepared.recipe.precision
+    where = choice.device if precision == "fp32" else f"{choice.device} in {precision}"
+    console.print("", prose(f"Engine: {choice.name} on {where} ({choice.reason})"), "", sep="\n")
 
 
 def show_machine(console: Console) -> None:
@@ -78,3 +86,10 @@ def show_conclusion(found: Found, written: Sequence[str], console: Console) -> N
     console.print(prose(f"Written: {found.folder / written[0]}, {', '.join(written[1:])}"), "", sep="\n")
     console.print(prose(f"In short: {' '.join(conclusion(found.results, found.audits))}"), "", sep="\n")
     console.print(prose(f"The report: {found.folder / REPORT}"))
+
+
+def _warn(message: str, console: Console) -> None:
+    if console.quiet:
+        warnings.warn(message, stacklevel=5)  # who called `redense.run`
+    else:
+        console.print(prose(f"Warning: {message}."), "", sep="\n")

@@ -14,6 +14,8 @@ from redense.data.batches import TensorData, as_input
 from redense.data.members import split
 from redense.experiment.checkpoints import Progress
 from redense.experiment.plan import Job, Training
+from redense.experiment.precision import logits_in
+from redense.experiment.recipe import Precision
 from redense.experiment.whole_folders import Tensors
 from redense.seeding import derive, generator, seed_global
 from redense.signals import Signals, read_signals
@@ -96,10 +98,10 @@ class PlainTrainer:
             self.masks = masks_at(self.job, self.model, epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.job.lr(epoch)
-        x, y, batch_size = self.examples.x, self.examples.y, self.job.training.batch_size
+        x, y, training = self.examples.x, self.examples.y, self.job.training
         order = order_of(self.job, epoch, len(y))
         with masked(self.model, self.optimizer, self.masks) if self.masks else nullcontext():
-            return [train_epoch(self.model, self.optimizer, x, y, order, batch_size)]
+            return [train_epoch(self.model, self.optimizer, x, y, order, training.batch_size, training.precision)]
 
     def monitor(self) -> list[Answers]:
         """Ask the model about some members and its held-out examples."""
@@ -202,6 +204,7 @@ def train_epoch(
     y: torch.Tensor,
     order: torch.Tensor,
     batch_size: int,
+    precision: Precision = "fp32",
 ) -> float:
     """Train one epoch on stored examples x [n, ...] with labels y [n], in the given order [n].
 
@@ -210,7 +213,7 @@ def train_epoch(
     model.train()
     total = torch.zeros((), dtype=torch.float64, device=x.device)
     for batch in order.to(x.device).split(batch_size):
-        loss = nn.functional.cross_entropy(model(as_input(x[batch])), y[batch])
+        loss = nn.functional.cross_entropy(logits_in(precision, model, as_input(x[batch])), y[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

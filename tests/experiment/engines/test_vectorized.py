@@ -79,6 +79,56 @@ def test_a_stack_trains_every_model_as_the_plain_trainer_does(models, optimizer,
             assert (answers - expected).norm() < TOLERANCE * expected.norm()
 
 
+@settings(max_examples=6)
+@given(st.sampled_from(["sgd", "adam"]), st.sampled_from(["mlp", "fmnist-cnn"]), st.integers(0, 1000))
+def test_a_stack_in_bfloat16_trains_as_the_plain_trainer_does_in_it(optimizer, name, seed):
+    """Within rounding, of which there is more: a sum in another order may come out as the next of 256 values."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (6,) if name == "mlp" else (1, 10, 10)
+    x = torch.randint(0, 256, (60, *shape), dtype=torch.uint8, generator=generator)
+    y = torch.randint(0, 3, (60,), generator=generator)
+    orders = torch.stack([torch.randperm(60, generator=generator)[:40] for _ in range(3)])
+    training = Training(name, 5, optimizer, 0.01 if optimizer == "sgd" else 1e-3, 0.9, 0.0, "bf16")
+    plain = [build(name, shape, 3, seed=k) for k in range(3)]
+    starts = [copy.deepcopy(model.state_dict()) for model in plain]
+    masks = [magnitude_masks(model, sparsity=0.2 * k) if k else {} for k, model in enumerate(plain)]
+    distances = []
+    with fixed_arithmetic("cpu"):
+        stack = Stack(copy.deepcopy(plain[0]), starts, masks, [training] * 3, x, y)
+        losses = stack.train_epoch(orders, 5)
+        for k, model in enumerate(plain):
+            chosen = make_optimizer(trainable(model), training)
+            with masked(model, chosen, masks[k]) if masks[k] else torch.enable_grad():
+                loss = train_epoch(model, chosen, x, y, orders[k], 5, "bf16")
+            assert losses[k] == pytest.approx(loss, rel=0.01)
+            state = stack.state(k)
+            assert {value.dtype for value in state.values()} == {torch.float32}
+            assert not any(state[key][~mask].any() for key, mask in masks[k].items())
+            distances.append(apart(state, model.state_dict(), starts[k]))
+    assert np.median(distances) < 0.2
+
+
+class Telling(torch.nn.Linear):
+    """Writes down what it answers in."""
+
+    def forward(self, x):
+        answer = super().forward(x)
+        self.dtype = answer.dtype
+        return answer
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_a_stack_is_trained_in_its_precision_and_asked_in_float32(precision, dtype):
+    layer = Telling(6, 3)
+    training = Training("", 4, "sgd", 0.1, 0.0, 0.0, precision)
+    x, y = torch.rand(8, 6), torch.randint(0, 3, (8,))
+    stack = Stack(layer, [layer.state_dict()] * 2, [{}, {}], [training] * 2, x, y)
+    stack.train_epoch(torch.arange(8).repeat(2, 1), 4)
+    assert layer.dtype == dtype
+    assert all(answer.dtype == torch.float32 for answer in stack.logits([torch.arange(8)] * 2))
+    assert layer.dtype == torch.float32
+
+
 @pytest.fixture
 def prepared(recipe):
     changed = {

@@ -15,6 +15,7 @@ from redense.experiment.cgroups import cpu_quota
 from redense.experiment.engines.base import Engine
 from redense.experiment.engines.stacked import why_not_stacked
 from redense.experiment.memory import PROCESS_BYTES, available_bytes, training_bytes
+from redense.experiment.recipe import Precision
 from redense.experiment.resources import IN_PROCESSES, EngineName, Resources
 
 
@@ -86,7 +87,14 @@ ENGINES: dict[EngineName, EngineKind] = {
 }
 
 
-def choose(resources: Resources, model: nn.Module, dataset: Dataset, batch_size: int, models: int) -> Choice:
+def choose(
+    resources: Resources,
+    model: nn.Module,
+    dataset: Dataset,
+    batch_size: int,
+    models: int,
+    precision: Precision = "fp32",
+) -> Choice:
     """Choose the engine for a model, its data and the number of models in the run.
 
     Raises `RecipeError` when a time limit is asked for that the engine cannot keep.
@@ -95,7 +103,7 @@ def choose(resources: Resources, model: nn.Module, dataset: Dataset, batch_size:
     if device == "auto":
         on_cpu = resources.engine in IN_PROCESSES or resources.ray_address is not None
         device = "cuda" if torch.cuda.is_available() and not on_cpu else "cpu"
-    name, reason = _name(resources, device, model, dataset.input_shape, models)
+    name, reason = _name(resources, device, model, dataset.input_shape, models, precision)
     workers, limit = _workers(resources, model, dataset, batch_size)
     if name == "local":
         reason = f"{reason}{limit}"
@@ -105,12 +113,17 @@ def choose(resources: Resources, model: nn.Module, dataset: Dataset, batch_size:
 
 
 def _name(
-    resources: Resources, device: str, model: nn.Module, input_shape: tuple[int, ...], models: int
+    resources: Resources,
+    device: str,
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    models: int,
+    precision: Precision,
 ) -> tuple[EngineName, str]:
     """Return the engine and why it is the one."""
     alone: EngineName = "inline" if device == "cuda" or resources.workers == 0 else "local"
     if resources.engine == "vectorized" or (resources.engine == "auto" and device == "cuda" and models > 1):
-        obstacle = why_not_stacked(model, input_shape)
+        obstacle = why_not_stacked(model, input_shape, precision)
         if obstacle is None:
             asked = resources.engine == "vectorized"
             return "vectorized", "asked for" if asked else f"{models} models share the GPU, trained as one"

@@ -16,6 +16,8 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from redense.data.batches import scaled
 from redense.experiment.plan import Training
+from redense.experiment.precision import logits_in
+from redense.experiment.recipe import Precision
 from redense.experiment.trainer import make_optimizer, trainable
 from redense.experiment.whole_folders import Tensors
 from redense.models.evaluation import evaluating
@@ -45,6 +47,7 @@ class Stack:
         """Start from a state_dict and masks (perhaps none) a model; trainings may differ in their rates alone."""
         self.template = template
         self.x, self.y = x, y
+        self.precision = trainings[0].precision
         named = dict(template.named_parameters())
         self.names = [name for name, parameter in named.items() if parameter.requires_grad]
         self.shapes = [named[name].shape for name in self.names]
@@ -178,7 +181,8 @@ class Stack:
         graph.replay()
 
     def _loss(self, row: torch.Tensor, fixed: Tensors, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return nn.functional.cross_entropy(self._logits(row, fixed, x), y)
+        logits = logits_in(self.precision, lambda inputs: self._logits(row, fixed, inputs), x)
+        return nn.functional.cross_entropy(logits, y)
 
     def _logits(self, row: torch.Tensor, fixed: Tensors, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = functional_call(self.template, {**self._named(row), **fixed}, (x,))
@@ -203,7 +207,7 @@ class Stack:
         return self._row({**ones, **{name: mask.float().cpu() for name, mask in masks.items()}})
 
 
-def why_not_stacked(model: nn.Module, input_shape: tuple[int, ...]) -> str | None:
+def why_not_stacked(model: nn.Module, input_shape: tuple[int, ...], precision: Precision = "fp32") -> str | None:
     """Say why a model cannot be trained in a stack, or return None where it can.
 
     Two examples are run through a copy of the model: it must not change its buffers (as BatchNorm does with its
@@ -220,7 +224,7 @@ def why_not_stacked(model: nn.Module, input_shape: tuple[int, ...]) -> str | Non
         if not torch.equal(value, before[name]):
             return f"it changes its buffer {name} in training"
     state = model.state_dict()
-    training = Training("", 2, "sgd", 0.0, 0.0, 0.0)
+    training = Training("", 2, "sgd", 0.0, 0.0, 0.0, precision)
     try:
         stack = Stack(model, [state, state], [{}, {}], [training, training], x, y)
         stack.train_epoch(torch.zeros(2, 2, dtype=torch.int64), 2)

@@ -1,0 +1,59 @@
+"""What bfloat16 takes over in training, and where it is slow.
+
+A forward pass, and so the backward pass that PyTorch derives from it, is in bfloat16 where autocast allows; weights,
+gradients that reach them, the optimizer's state and masks stay float32. bfloat16 has float32's range of exponents, so
+nothing underflows that a scaled loss would save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from redense.errors import ModelError
+from redense.experiment.recipe import Precision
+from redense.models.evaluation import evaluating
+
+UNITS = ("avx512_bf16", "amx_bf16", "bf16")
+"""What PyTorch calls units of processors that multiply bfloat16: two of x86, one of ARM."""
+AMPERE = (8, 0)
+"""The first compute capability of GPUs that do."""
+
+
+def logits_in(
+    precision: Precision, model: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor
+) -> torch.Tensor:
+    """Ask a model in training; in bfloat16 its logits [n, classes] are float32 again, for the loss.
+
+    >>> layer = torch.nn.Linear(2, 3)
+    >>> logits = logits_in("bf16", layer, torch.ones(5, 2))
+    >>> logits.dtype, torch.equal(logits, logits.bfloat16().float()), layer.weight.dtype
+    (torch.float32, True, torch.float32)
+    """
+    if precision == "fp32":
+        return model(inputs)
+    with torch.autocast(inputs.device.type, torch.bfloat16):
+        logits = model(inputs)
+    return logits.float()
+
+
+def check_precision(precision: Precision, name: str, model: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Raise `ModelError` where a model that takes float32 examples of a shape fails in a recipe's precision."""
+    if precision == "fp32":
+        return
+    try:
+        with evaluating(model):
+            logits_in(precision, model, torch.zeros(2, *input_shape))
+    except Exception as error:  # a model of anybody's
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ModelError(f"precision: got {precision}, in which model {name} raised {reason}; use fp32") from error
+
+
+def why_slow(device: str) -> str | None:
+    """Say why bfloat16 is slower than float32 on a device, or return None where it has units for it."""
+    if device == "cuda":
+        return None if torch.cuda.get_device_capability() >= AMPERE else "this GPU has no bfloat16 units"
+    found = torch.cpu.get_capabilities()
+    return None if any(found.get(name) for name in UNITS) else f"this processor has none of {', '.join(UNITS)}"
