@@ -80,8 +80,8 @@ def audits():
     yield audit_evidence(ranked, sides=[Told("inputs and labels alone", 0.9, 0.01, 1e-9)])
 
 
-def of_pages(run, several):
-    """What pages of a run say where nothing was audited, where much leaks, and where claims are made."""
+def of_pages(run, alone, several):
+    """What pages of a run say of one seed, where nothing was audited, where much leaks, and where claims are made."""
     leaky = audit_evidence(noise(0, 300, 300, 8, leak=3.0))
     final = next(row for row in run.results.rows if row.phase.kind == "redense")
     ahead = [dataclasses.replace(one, second=final.phase) for one in several.comparisons if one.difference > 0]
@@ -89,6 +89,7 @@ def of_pages(run, several):
         (dataclasses.replace(several, comparisons=tuple(ahead)), ()),
         (run.results, (dataclasses.replace(run.audits[0], phase=final.phase, result=leaky),)),
         (without_controls(run.results), ()),
+        (alone, ()),
     ):
         yield of_page(report_html([dataclasses.replace(run, results=results, audits=audits)]))
 
@@ -106,9 +107,10 @@ def printed(audited_run, tmp_path_factory):
     alone = one_seed(folder)
     found |= of_results(json.loads(alone.to_json())) | of_printed(results_table(alone, "small"))
     found |= of_printed(comparisons_table(alone))
-    several = dataclasses.replace(alone, comparisons=tuple(corrected(list(claims()))), at_equal_accuracy=(), audits=())
+    ten = dataclasses.replace(alone, recipe=dataclasses.replace(alone.recipe, seeds=tuple(range(10))))
+    several = dataclasses.replace(ten, comparisons=tuple(corrected(list(claims()))), at_equal_accuracy=(), audits=())
     found |= of_results(json.loads(several.to_json()))
-    found = found.union(*of_pages(find(folder), several))
+    found = found.union(*of_pages(find(folder), alone, several))
     for number, result in enumerate(audits()):
         found |= of_audit(result, tmp_path_factory.mktemp("audit") / str(number))
     return found | makers(ROOT / "src/redense")

@@ -89,9 +89,13 @@ def _networks(comparison: Comparison) -> str:
 def _curves(comparison: Comparison) -> str:
     name, other = comparison.second.label, _spoken(comparison.first)
     return (
-        f"{_where(comparison)}the network of {name} has an inference accuracy {_figure(comparison, signed=True)} from "
-        f"that of {other}{_protocol(comparison)}; one seed cannot tell which phase gives away more"
+        f"{_where(comparison)}the network of {name} has an inference accuracy {_figure(comparison, signed=False)} "
+        f"{_above(comparison)} that of {other}{_protocol(comparison)}; one seed cannot tell which phase gives away more"
     )
+
+
+def _above(comparison: Comparison) -> str:
+    return "below" if (comparison.difference or 0.0) < 0 else "above"
 
 
 def _audits(comparison: Comparison) -> str:

@@ -70,7 +70,11 @@ def _said(rows: Sequence[AuditRow]) -> list[str]:
     for row in rows:
         for line in (*note(row.result.alike), *(f"Warning: {warning}." for warning in row.result.warnings)):
             about.setdefault(line, []).append(row.name)
-    return [f"{line} ({names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)})" for line, names in about.items()]
+    return [f"{line} ({names[0]}{_further(len(names) - 1)})" for line, names in about.items()]
+
+
+def _further(models: int) -> str:
+    return f"; likewise {models} more audited model{'s' * (models > 1)}" if models else ""
 
 
 def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:

@@ -106,14 +106,14 @@ def _difference(comparison: Comparison) -> str:
 
 
 def _note(results: Results) -> str:
-    compared = (*results.comparisons, *results.at_equal_accuracy, *results.audits)
-    claims = sum(comparison.claimed for comparison in compared)
-    if not claims:
+    if not any(comparison.claimed for comparison in results.comparisons):
         return (
             "One seed: McNemar's exact test compares these two networks on these test examples (p after Holm's "
             "correction over all lines). It says nothing about the next seed, and so not which phase is better: train "
             "several."
         )
+    compared = (*results.comparisons, *results.at_equal_accuracy, *results.audits)
+    claims = sum(comparison.claimed for comparison in compared)
     seeds = max(comparison.seeds for comparison in results.comparisons)
     return (
         f"Paired over {seeds} seeds. p: Student's t-test, which alone decides, after Holm's correction over all "

@@ -43,7 +43,8 @@ def gain(results: Results) -> str:
     against = results.opponent()
     found = [one for one in with_opponent(results, results.comparisons) if one.quantity == "test_accuracy"]
     accuracy = f"{100 * _mean(best, 'test_accuracy'):.2f}%"
-    reached = f"the best, {best[0].phase.label}, reaches a test accuracy of {accuracy}"
+    several = len(last_groups(results)) > 1
+    reached = f"{_one_of('the best', best[0].phase, several)} reaches a test accuracy of {accuracy}"
     if len(results.recipe.seeds) == 1:
         return f"With one seed nothing is shown about phases: {reached}{_beside(results)}."
     if against is None or not any(one.claimed for one in found):
@@ -56,10 +57,10 @@ def gain(results: Results) -> str:
     if not winners:
         nearest = max(by_phase.values(), key=lambda each: min(one.difference or 0.0 for one in each))
         least = min(nearest, key=lambda one: one.difference or 0.0)
-        side = "above" if _above(least) else "below"
         return (
-            f"At no sparsity is {name} training shown to beat {what}: the nearest, {least.second.label}, lies "
-            f"{_points(least)} {side} {_name(least.first)}{_rests(least)}{_alone(against)}."
+            f"At no sparsity is {name} training shown to beat {what}: "
+            f"{_one_of('the nearest', least.second, len(by_phase) > 1)} lies {_points(least)} {_side(least)} "
+            f"{_name(least.first)}{_rests(least)}{_alone(against)}."
         )
     best_winner = max(winners, key=lambda phase: min(one.difference or 0.0 for one in by_phase[phase]))
     least = min(by_phase[best_winner], key=lambda one: one.difference or 0.0)
@@ -78,7 +79,7 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
     if audited:
         row = audited[0]
         says = row.result.verdict.sentence.removesuffix(".")
-        return f"In the audit ({row.name}): {says[:1].lower()}{says[1:]}."
+        return f"In the audit ({row.name}): {says[:1].lower()}{says[1:]}.{_warned(row)}{_all(audits)}"
     interval = inference_interval(group)
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (
@@ -90,8 +91,29 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
 
 def best_group(results: Results) -> tuple[Row, ...] | None:
     """Return the rows, a seed each, of the last phase at the sparsity where its mean test accuracy is highest."""
-    groups = [group for group in results.groups() if results.recipe.is_final(group[0].phase)]
-    return max(groups, key=lambda group: _mean(group, "test_accuracy"), default=None)
+    return max(last_groups(results), key=lambda group: _mean(group, "test_accuracy"), default=None)
+
+
+def last_groups(results: Results) -> list[tuple[Row, ...]]:
+    """List the rows, a seed each, of the last phase at every sparsity."""
+    return [group for group in results.groups() if results.recipe.is_final(group[0].phase)]
+
+
+def _one_of(which: str, phase: Phase, several: bool) -> str:
+    """Name a phase, and which it is of several."""
+    return f"{which}, {phase.label}," if several else phase.label
+
+
+def _warned(row: AuditRow) -> str:
+    """Point to what the audit warns of, before which its verdict is not to be believed."""
+    many = len(row.result.warnings)
+    return f" That audit has {many} warning{'s' * (many > 1)}, to be read first." if many else ""
+
+
+def _all(audits: Sequence[AuditRow]) -> str:
+    """Say in how many audits of the run there is a leak: one may differ from the next."""
+    leaks = sum(row.result.verdict.kind == "leak" for row in audits)
+    return f" Of the {len(audits)} models audited in this run {leaks or 'none'} show{'s' * (leaks == 1)} a leak."
 
 
 def _mean(group: Sequence[Row], name: str) -> float:
@@ -100,6 +122,10 @@ def _mean(group: Sequence[Row], name: str) -> float:
 
 def _above(one: Comparison) -> bool:
     return (one.difference or 0.0) > 0
+
+
+def _side(one: Comparison) -> str:
+    return "above" if _above(one) else "below" if one.difference else "from"
 
 
 def _points(one: Comparison) -> str:
