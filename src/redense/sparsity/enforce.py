@@ -38,7 +38,7 @@ ELEMENTWISE = (
 WIDE = 1 << 24
 """Up to so many masked weights in a process, masks on the CPU are as wide as the weights: 64 MiB in float32."""
 BLOCK = 1 << 19
-"""Weights whose masks are widened at a time: they stay in the processor's second-level cache."""
+"""Weights whose masks are widened at a time, into one buffer; smaller blocks are not faster."""
 SMALL = 1 << 15
 """Up to so many weights go at once."""
 _THREAD = threading.local()
