@@ -296,24 +296,55 @@ def test_parameters_added_to_the_optimizer_later_are_left_alone():
     assert model.get_parameter("0.weight").all()
 
 
-def test_a_mask_costs_one_byte_a_weight():
-    model = torch.nn.Linear(300, 200)
-    enforcement = Enforcement(
-        model, Optimizers(torch.optim.SGD(model.parameters(), 0.1)), magnitude_masks(model, sparsity=0.5)
-    )
-    assert enforcement.mask_bytes == 300 * 200
+@pytest.mark.parametrize(("most", "bytes_a_weight"), [(300 * 200 + 200 * 10, 4), (300 * 200 + 200 * 10 - 1, 1)])
+def test_masks_of_large_models_cost_one_byte_a_weight(monkeypatch, most, bytes_a_weight):
+    monkeypatch.setattr(enforce, "WIDE", most)
+    model = torch.nn.Sequential(torch.nn.Linear(300, 200), torch.nn.Linear(200, 10))
+    masks = magnitude_masks(model, sparsity=0.5)
+    enforcement = Enforcement(model, Optimizers(torch.optim.SGD(model.parameters(), 0.1)), masks)
+    assert enforcement.mask_bytes == bytes_a_weight * (300 * 200 + 200 * 10)
+    assert all(torch.equal(enforcement.masks[name], mask) for name, mask in masks.items())
 
 
-@given(st.integers(1, 70), st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]))
-def test_zero_where_in_blocks(n, dtype):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_masks_of_either_width_train_the_same_bits(monkeypatch, dtype):
+    torch.manual_seed(0)
+    original = torch.nn.Sequential(
+        torch.nn.Conv2d(4, 64, 1), torch.nn.Conv2d(64, 64, 3), torch.nn.Flatten(), torch.nn.Linear(64, 600)
+    ).to(dtype, memory_format=torch.channels_last)
+    x = torch.randn(2, 4, 3, 3, dtype=dtype)
+
+    def trained():
+        model = copy.deepcopy(original)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.01)
+        with masked(model, optimizer, magnitude_masks(model, sparsity=0.5)):
+            for _ in range(2):
+                optimizer.zero_grad()
+                model(x).square().mean().backward()
+                optimizer.step()
+        return [*model.parameters(), *(state["momentum_buffer"] for state in optimizer.state.values())]
+
+    wide = trained()
+    monkeypatch.setattr(enforce, "WIDE", 0)
+    for one, other in zip(wide, trained(), strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one.signbit(), other.signbit())
+
+
+@given(
+    st.integers(1, 70),
+    st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    st.sampled_from([torch.int8, torch.int16, torch.int32, torch.int64]),
+)
+def test_zero_where_in_blocks_and_whole(n, dtype, width):
     values = torch.randn(n, generator=torch.Generator().manual_seed(n)).to(dtype)
     mask = torch.rand(n, generator=torch.Generator().manual_seed(n + 1)) > 0.5
     expected = torch.where(mask, values, torch.zeros((), dtype=dtype))
-    block, enforce.BLOCK = enforce.BLOCK, 8
+    block, small, enforce.BLOCK, enforce.SMALL = enforce.BLOCK, enforce.SMALL, 8, 4
     try:
-        enforce.zero_where(values, mask.to(torch.int8).neg())
+        enforce.zero_where(values, mask.to(width).neg())
     finally:
-        enforce.BLOCK = block
+        enforce.BLOCK, enforce.SMALL = block, small
     assert torch.equal(values, expected)
     assert not values.signbit()[~mask].any()
 

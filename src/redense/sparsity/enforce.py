@@ -6,8 +6,10 @@ look at them (`clip_grad_norm_`, closures, DDP's all-reduce). For optimizers tha
 itself, zero gradient, zero moment and zero weight give zero again; after steps of any other optimizer, weights and
 moments are masked too.
 
-A mask costs one byte a weight: int8 -1 (keep) or 0, widened to the weights' size a block at a time and combined with
-their bits, so that a pruned weight becomes +0.0 whatever was there, NaN and infinity included.
+A mask is -1 (keep) or 0 for every weight, combined with its bits, so that a pruned weight becomes +0.0 whatever was
+there, NaN and infinity included. On the CPU it is as wide as the weights: one call, one pass over a gradient that has
+just been computed. Masks of large models, and on other devices, cost one byte a weight: int8, which the CPU widens a
+block at a time.
 """
 
 from __future__ import annotations
@@ -33,8 +35,10 @@ ELEMENTWISE = (
     optim.SGD, optim.Adam, optim.AdamW, optim.NAdam, optim.RAdam, optim.Adagrad, optim.Adadelta, optim.RMSprop
 )  # fmt: skip
 """Optimizers that leave a weight at zero when its gradient and moments are zero (subclasses may not)."""
+WIDE = 1 << 24
+"""Up to so many masked weights in a process, masks on the CPU are as wide as the weights: 64 MiB in float32."""
 BLOCK = 1 << 19
-"""Weights whose masks are widened at a time: they stay in the processor's second-level cache."""
+"""Weights whose masks are widened at a time, into one buffer; smaller blocks are not faster."""
 SMALL = 1 << 15
 """Up to so many weights go at once."""
 _THREAD = threading.local()
@@ -118,7 +122,8 @@ class Enforcement:
         self.optimizers = optimizers
         self.parameters = parameters
         self._zeros_stay = optimizers.all(_leaves_zeros)
-        self._keep = {id(parameters[name]): _as_keep(parameters[name], mask) for name, mask in masks.items()}
+        wide = sum(local(parameter).numel() for parameter in parameters.values()) <= WIDE
+        self._keep = {id(parameters[name]): _as_keep(parameters[name], mask, wide) for name, mask in masks.items()}
         self._masked_gradients: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
         with torch.no_grad():
             for parameter in parameters.values():
@@ -206,13 +211,16 @@ class Enforcement:
 
 
 def zero_where(values: torch.Tensor, keep: torch.Tensor) -> None:
-    """Set `values` to +0.0 in place where `keep` (int8, -1 or 0) is 0; they may have more dimensions before its."""
+    """Set `values` to +0.0 in place where `keep` is 0; they may have more dimensions before its.
+
+    `keep` is -1 or 0, of any type of integers; as wide as the values is fastest.
+    """
     if values.dtype not in INTEGER:
         values.mul_(keep != 0)
         return
     bits = values.view(INTEGER[values.dtype])
     n = bits.numel()
-    if n <= SMALL or bits.device.type != "cpu" or bits.stride() != keep.stride():
+    if keep.dtype == bits.dtype or n <= SMALL or bits.device.type != "cpu" or bits.stride() != keep.stride():
         bits.bitwise_and_(keep)
         return
     flat, flat_keep, wide = bits.as_strided((n,), (1,)), keep.as_strided((n,), (1,)), _scratch(bits.dtype)
@@ -252,10 +260,12 @@ def _paired(model: nn.Module, masks: Masks) -> list[tuple[nn.Parameter, torch.Te
     return [(parameters[name], mask) for name, mask in masks.items()]
 
 
-def _as_keep(parameter: nn.Parameter, mask: torch.Tensor) -> torch.Tensor:
-    """Turn a bool mask into int8 -1 and 0, laid out in memory like its parameter, without gaps."""
-    keep = torch.empty_like(local(parameter.detach()), dtype=torch.int8)
-    return keep.copy_(local(mask)).neg_()
+def _as_keep(parameter: nn.Parameter, mask: torch.Tensor, wide: bool = False) -> torch.Tensor:
+    """Turn a bool mask into -1 and 0, laid out in memory like its parameter, without gaps; int8, if not `wide`."""
+    weights = local(parameter.detach())
+    on_cpu = weights.device.type == "cpu"
+    dtype = INTEGER.get(weights.dtype, torch.int8) if wide and on_cpu else torch.int8
+    return torch.empty_like(weights, dtype=dtype).copy_(local(mask)).neg_()
 
 
 def _leaves_zeros(optimizer: optim.Optimizer) -> bool:
