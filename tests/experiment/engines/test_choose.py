@@ -38,6 +38,7 @@ def test_on_the_cpu_processes_are_chosen(prepared, monkeypatch):
     choice = chosen(prepared)
     assert (choice.name, choice.device, choice.workers, choice.arithmetic) == ("local", "cpu", 6, "cpu")
     assert "one a core, 6" in choice.reason
+    assert chosen(prepared, models=64, model=torch.nn.Linear(6, 3)).name == "local", "however many models there are"
     assert isinstance(choice.engine(), LocalEngine)
 
 
