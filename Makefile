@@ -99,6 +99,7 @@ benchmarks: install
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/table.py
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/stacks.py
 
 clean:
 	rm -rf .venv build dist

@@ -1,4 +1,4 @@
-"""Train a phase: of one job, or of several that take the same steps; an epoch at a time, resumable."""
+"""Train a phase: of one job, or of several that are trained together; an epoch at a time, resumable."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def train_phase(
     make_trainer: MakeTrainer = PlainTrainer,
     save_every: float = 0.0,
 ) -> Iterator[EpochDone | Finished | Failed]:
-    """Train jobs that take the same steps and store their checkpoints; go on after the last stored epoch.
+    """Train jobs of the same epochs and store their checkpoints; go on after the last stored epoch.
 
     Every job ends in `Finished` or, when its loss or its model's answers are no longer finite, in `Failed`, by itself.
     What the next epoch depends on is stored after every epoch but the last, at most every `save_every` seconds.

@@ -44,7 +44,7 @@ class Start:
 
 
 class Trainer(Protocol):
-    """Trains K >= 1 models that take the same steps; a model's `place` (from 0) is that of its start.
+    """Trains K >= 1 models, each on its own examples; a model's `place` (from 0) is that of its start.
 
     Made of the models' starts and the data. What it does to a model depends on the model's job alone.
     """

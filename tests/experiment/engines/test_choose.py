@@ -38,6 +38,7 @@ def test_on_the_cpu_processes_are_chosen(prepared, monkeypatch):
     choice = chosen(prepared)
     assert (choice.name, choice.device, choice.workers, choice.arithmetic) == ("local", "cpu", 6, "cpu")
     assert "one a core, 6" in choice.reason
+    assert chosen(prepared, models=64, model=torch.nn.Linear(6, 3)).name == "local", "however many models there are"
     assert isinstance(choice.engine(), LocalEngine)
 
 
@@ -78,7 +79,7 @@ def test_on_a_gpu_many_models_are_stacked_where_they_can_be(prepared, monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     linear = torch.nn.Linear(6, 3)
     choice = chosen(prepared, model=linear)
-    assert (choice.name, choice.device, choice.arithmetic) == ("vectorized", "cuda", "vectorized-cuda")
+    assert (choice.name, choice.device, choice.arithmetic) == ("vectorized", "cuda", "stacked-cuda")
     assert choice.reason == "3 models share the GPU, trained as one"
     assert chosen(prepared, model=linear, models=1).name == "inline"
     with_batch_norm = chosen(prepared)  # the recipe's model has BatchNorm
@@ -92,7 +93,7 @@ def test_what_cannot_be_stacked_goes_to_processes(prepared):
     assert choice.name == "local"
     assert "it changes its buffer 2.running_mean in training" in choice.reason
     stackable = chosen(prepared, engine="vectorized", model=torch.nn.Linear(6, 3))
-    assert stackable.arithmetic == "vectorized-cpu"
+    assert stackable.arithmetic == "stacked-cpu"
     assert isinstance(stackable.engine(), VectorizedEngine)
 
 

@@ -1,6 +1,8 @@
 """The vectorised engine against the plain trainer, which is its oracle."""
 
 import copy
+import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import redense.experiment.engines.vectorized
+from redense.data.members import included
 from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.inline import InlineEngine
@@ -44,16 +47,20 @@ def apart(found, expected, start):
     optimizer=st.sampled_from(["adam", "adamw", "sgd"]),
     weight_decay=st.sampled_from([0.0, 0.01]),
     batch_size=st.integers(1, 9),
+    shares=st.lists(st.sampled_from([1.0, 1.0, 0.75, 0.4]), min_size=5, max_size=5),
     name=st.sampled_from(["mlp", "fmnist-cnn"]),
     seed=st.integers(0, 1000),
 )
-def test_a_stack_trains_every_model_as_the_plain_trainer_does(models, optimizer, weight_decay, batch_size, name, seed):
+def test_a_stack_trains_every_model_as_the_plain_trainer_does(
+    models, optimizer, weight_decay, batch_size, shares, name, seed
+):
     generator = torch.Generator().manual_seed(seed)
     shape = (6,) if name == "mlp" else (1, 10, 10)
     examples = min(40, STEPS * batch_size)
     x = torch.randint(0, 256, (60, *shape), dtype=torch.uint8, generator=generator)
     y = torch.randint(0, 3, (60,), generator=generator)
-    orders = torch.stack([torch.randperm(60, generator=generator)[:examples] for _ in range(models)])
+    lengths = [math.ceil(share * examples) for share in shares[:models]]
+    orders = [torch.randperm(60, generator=generator)[:length] for length in lengths]
     rates = [0.01 if optimizer == "sgd" else 1e-3, 1e-4]
     trainings = [Training(name, batch_size, optimizer, rates[k % 2], 0.9, weight_decay) for k in range(models)]
     plain = [build(name, shape, 3, seed=k) for k in range(models)]
@@ -73,7 +80,7 @@ def test_a_stack_trains_every_model_as_the_plain_trainer_does(models, optimizer,
             for key, mask in masks[k].items():
                 assert not state[key][~mask].any()
                 assert not state[key][~mask].signbit().any()
-            answers = stack.logits([orders[k]] * models)[k]
+            answers = stack.logits(orders)[k]
             model.eval()
             expected = model(x[orders[k]].float() / 255).detach()
             assert (answers - expected).norm() < TOLERANCE * expected.norm()
@@ -95,7 +102,7 @@ def test_a_stack_in_bfloat16_trains_as_the_plain_trainer_does_in_it(optimizer, n
     distances = []
     with fixed_arithmetic("cpu"):
         stack = Stack(copy.deepcopy(plain[0]), starts, masks, [training] * 3, x, y)
-        losses = stack.train_epoch(orders, 5)
+        losses = stack.train_epoch(list(orders), 5)
         for k, model in enumerate(plain):
             chosen = make_optimizer(trainable(model), training)
             with masked(model, chosen, masks[k]) if masks[k] else torch.enable_grad():
@@ -123,10 +130,76 @@ def test_a_stack_is_trained_in_its_precision_and_asked_in_float32(precision, dty
     training = Training("", 4, "sgd", 0.1, 0.0, 0.0, precision)
     x, y = torch.rand(8, 6), torch.randint(0, 3, (8,))
     stack = Stack(layer, [layer.state_dict()] * 2, [{}, {}], [training] * 2, x, y)
-    stack.train_epoch(torch.arange(8).repeat(2, 1), 4)
+    stack.train_epoch([torch.arange(8)] * 2, 4)
     assert layer.dtype == dtype
     assert all(answer.dtype == torch.float32 for answer in stack.logits([torch.arange(8)] * 2))
     assert layer.dtype == torch.float32
+
+
+@settings(max_examples=8)
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=2, max_size=4),
+    batch_size=st.integers(1, 9),
+    optimizer=st.sampled_from(["adam", "adamw", "sgd"]),
+    seed=st.integers(0, 1000),
+)
+def test_a_model_is_done_with_its_own_examples_whatever_its_neighbours_do(lengths, batch_size, optimizer, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x, y = torch.rand(30, 6, generator=generator), torch.randint(0, 3, (30,), generator=generator)
+    orders = [torch.randperm(30, generator=generator)[:length] for length in lengths]
+    training = Training("mlp", batch_size, optimizer, 0.01, 0.9, 0.01)
+    models = [build("mlp", (6,), 3, seed=k) for k in range(len(lengths))]
+    masks = [magnitude_masks(model, sparsity=0.3 * (k % 3)) if k % 3 else {} for k, model in enumerate(models)]
+
+    def after_an_epoch(places):
+        """Train a stack of some of the models; their weights, what the optimizer knows of them, and their losses."""
+        some = [models[place] for place in places]
+        states, kept = [model.state_dict() for model in some], [masks[place] for place in places]
+        stack = Stack(copy.deepcopy(some[0]), states, kept, [training] * len(some), x, y)
+        losses = stack.train_epoch([orders[place] for place in places], batch_size)
+        return [(stack.state(k), stack.optimizer_state(k), losses[k]) for k in range(len(some))]
+
+    with fixed_arithmetic("cpu"):
+        together = after_an_epoch(range(len(models)))
+        for k, (state, moments, loss) in enumerate(together):
+            ((alone, moments_alone, loss_alone),) = after_an_epoch([k])
+            assert loss == pytest.approx(loss_alone, rel=1e-5)
+            assert apart(state, alone, models[k].state_dict()) < TOLERANCE
+            assert moments.keys() == moments_alone.keys()
+            for name, value in moments.items():
+                assert torch.allclose(value, moments_alone[name], rtol=1e-3, atol=1e-6)
+                assert not name.endswith("step") or value == -(-lengths[k] // batch_size)
+
+
+def test_without_layers_of_its_own_as_on_a_gpu_a_stack_does_the_same():
+    x, y = torch.rand(40, 1, 10, 10), torch.randint(0, 3, (40,))
+    models = [build("fmnist-cnn", (1, 10, 10), 3, seed=k) for k in range(3)]
+    states = [model.state_dict() for model in models]
+    training = Training("fmnist-cnn", 4, "sgd", 0.01, 0.9, 0.0)
+    found = []
+    for layers in (None, nullcontext()):
+        stack = Stack(models[0], states, [{}] * 3, [training] * 3, x, y)
+        stack._layers = layers or stack._layers
+        stack.train_epoch([torch.arange(40), torch.arange(30), torch.arange(9)], 4)
+        found.append([stack.state(k) for k in range(3)])
+    for own, native, start in zip(*found, states, strict=True):
+        assert apart(own, native, start) < TOLERANCE
+
+
+def test_what_a_neighbour_does_later_changes_no_bit():
+    x, y = torch.rand(30, 6), torch.randint(0, 3, (30,))
+    models = [build("mlp", (6,), 3, seed=k) for k in range(2)]
+    masks = [magnitude_masks(model, sparsity=0.5) for model in models]
+    training = Training("mlp", 4, "adamw", 0.01, 0.9, 0.1)
+    found = []
+    for length in (8, 30):
+        stack = Stack(models[0], [model.state_dict() for model in models], masks, [training] * 2, x, y)
+        stack.train_epoch([torch.arange(8), torch.arange(length)], 4)
+        found.append((stack.state(0), stack.optimizer_state(0), stack.state(1)))
+    (state, moments, other), (state_later, moments_later, other_later) = found
+    assert all(torch.equal(value, state_later[name]) for name, value in state.items())
+    assert all(torch.equal(value, moments_later[name]) for name, value in moments.items())
+    assert not torch.equal(flat(other), flat(other_later))
 
 
 @pytest.fixture
@@ -166,6 +239,17 @@ def test_the_engine_gives_what_the_plain_one_gives(prepared, tmp_path):
             assert entry.inference_accuracy == pytest.approx(expected.inference_accuracy, abs=0.05)
     assert np.median(differences) < 1e-5
     assert max(differences) < TOLERANCE
+
+
+def test_models_of_different_numbers_of_examples_share_a_stack(prepared, tmp_path):
+    jobs = [job for job in prepared.jobs if job.parent is None]
+    numbers = {int(included(job.member_set, 1, 100).sum()) for job in jobs}
+    assert len(numbers) > 2, "of all training data, of chance halves and of exact halves"
+    (tmp_path / "run").mkdir()
+    events = VectorizedEngine().run(jobs, prepared.dataset, Store(tmp_path / "run"))
+    assert {next(events).job.key for _ in jobs} == {job.key for job in jobs}
+    assert isinstance(next(events), EpochDone)
+    events.close()
 
 
 def test_an_interrupted_stack_goes_on_from_its_stored_epoch(prepared, tmp_path, monkeypatch):
@@ -246,7 +330,7 @@ def test_tied_and_frozen_weights_stay_so(tmp_path):
     training = Training("", 4, "sgd", 0.1, 0.0, 0.0)
     x, y = torch.rand(8, 6), torch.randint(0, 3, (8,))
     stack = Stack(model, [model.state_dict()] * 2, [{}, {}], [training] * 2, x, y)
-    stack.train_epoch(torch.arange(8).repeat(2, 1), 4)
+    stack.train_epoch([torch.arange(8)] * 2, 4)
     state = stack.state(1)
     assert torch.equal(state["0.weight"], state["1.weight"])
     assert not torch.equal(state["0.weight"], model[0].weight)

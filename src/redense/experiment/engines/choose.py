@@ -82,7 +82,7 @@ class EngineKind:
 ENGINES: dict[EngineName, EngineKind] = {
     "inline": EngineKind(_inline),
     "local": EngineKind(_local),
-    "vectorized": EngineKind(_vectorized, "vectorized-{device}"),
+    "vectorized": EngineKind(_vectorized, "stacked-{device}"),
     "ray": EngineKind(_ray),
 }
 

@@ -1,20 +1,24 @@
 """K models of one architecture as one: their weights in one tensor, their steps in one kernel each.
 
-The gradients come from `torch.func`, the update from PyTorch's own fused optimizer with a row of weights as one
-parameter. So a step does what K plain steps do, up to the order of sums in convolutions and products.
+The losses come from `torch.func.vmap`, the update from PyTorch's own fused optimizer with a row of weights as one
+parameter. So a step does what K plain steps do, up to the order of sums in convolutions and products, and what becomes
+of a model does not depend on the others, but for rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 
 from redense.data.batches import scaled
+from redense.experiment.engines.stacked_layers import StackedLayers
 from redense.experiment.plan import Training
 from redense.experiment.precision import logits_in
 from redense.experiment.recipe import Precision
@@ -26,13 +30,15 @@ EVALUATED = 1 << 12
 """Examples evaluated at once, over all models together."""
 WARM_UP = 3
 """Steps on CUDA before one is captured: libraries choose their kernels and buffers in them."""
+Models = tuple[int, int]
+"""Neighbours in a stack: the first, and the one after the last."""
 
 
 class Stack:
     """K models in training on one device.
 
     `weights` is [K, p]: all trainable parameters of a model in a row. The pool of examples x [n, ...], y [n] is shared
-    by all; each model is told its own examples by their places in it.
+    by all; each model is told its own examples by their places in it, as many as it has.
     """
 
     def __init__(
@@ -58,41 +64,49 @@ class Stack:
         self.mask = self._mask(masks)
         if self.mask is not None:
             self.weights.masked_fill_(self.mask == 0, 0.0)  # a product would leave -0.0
-        self.gradients = torch.zeros_like(self.weights)
         self.rows = [nn.Parameter(row) for row in self.weights]
-        for row, gradient in zip(self.rows, self.gradients, strict=True):
-            row.grad = gradient
         groups = [{"params": [row], "lr": training.lr} for row, training in zip(self.rows, trainings, strict=True)]
         self.optimizer = make_optimizer(_by_rate(groups), trainings[0])
         for group in self.optimizer.param_groups:
             if "capturable" in group:
                 group["capturable"] = x.device.type == "cuda"
         self.losses = torch.zeros(len(states), dtype=torch.float64, device=x.device)
-        self._differentiate = vmap(grad_and_value(self._loss), randomness="error")
+        self._loss_of_each = vmap(self._loss, randomness="error")
         self._forward = vmap(self._logits, randomness="error")
+        self._layers: AbstractContextManager[Any] = nullcontext() if x.device.type == "cuda" else StackedLayers()
         self._warm_up = WARM_UP
-        self._captured: tuple[torch.cuda.CUDAGraph, torch.Tensor] | None = None
+        self._captured: dict[Models, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
 
-    def train_epoch(self, orders: torch.Tensor, batch_size: int) -> list[float]:
-        """Train one epoch; `orders` [K, n] are the places of each model's examples. Returns the mean losses."""
+    def train_epoch(self, orders: Sequence[torch.Tensor], batch_size: int) -> list[float]:
+        """Train one epoch; `orders` are the places of each model's examples, [n] of each. Returns the mean losses.
+
+        Models may have different numbers of examples. A step is made together by neighbours whose batches are of one
+        size; a model that is through makes no more: its weights, moments and their count of steps stay as they are.
+        """
         self.template.train()
         self.losses.zero_()
-        for batch in orders.to(self.x.device).split(batch_size, dim=1):
-            if self.x.device.type == "cuda" and batch.shape[1] == batch_size:
-                self._step_on_cuda(batch)
+        lengths = [len(order) for order in orders]
+        padded = torch.stack([nn.functional.pad(order, (0, max(lengths) - len(order))) for order in orders])
+        padded = padded.to(self.x.device)
+        for start in range(0, max(lengths), batch_size):
+            sizes = [min(batch_size, length - start) for length in lengths]
+            batches = {at: padded[slice(*at), start : start + size] for at, size in _runs(sizes) if size > 0}
+            whole = len(batches) == 1 and all(batch.shape[1] == batch_size for batch in batches.values())
+            if self.x.device.type == "cuda" and whole:
+                self._step_on_cuda(*batches.popitem())
             else:
-                self._step(batch)
-        losses: list[float] = (self.losses / orders.shape[1]).tolist()
-        return losses
+                self._step(batches)
+        return [loss / length for loss, length in zip(self.losses.tolist(), lengths, strict=True)]
 
     def logits(self, places: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Evaluate every model on its own examples, given by their places; returns one [n, classes] a model."""
         longest = max(map(len, places))
         # shorter lists are filled up with an example that is there, and cut again
         padded = torch.stack([nn.functional.pad(each, (0, longest - len(each))) for each in places]).to(self.x.device)
-        with evaluating(self.template):
+        weights = self.weights.split(self.sizes, dim=1)
+        with evaluating(self.template), self._layers:
             parts = [
-                self._forward(self.weights, self.fixed, scaled(self.x[batch]))
+                self._forward(weights, self.fixed, scaled(self.x[batch]))
                 for batch in padded.split(max(1, EVALUATED // len(places)), dim=1)
             ]
         answers = torch.cat(parts, dim=1)
@@ -104,7 +118,10 @@ class Stack:
 
     def model(self, model: int) -> nn.Module:
         """Return a model by itself, a copy."""
-        own = {**self._named(self.weights[model]), **{name: value[model] for name, value in self.fixed.items()}}
+        own = {
+            **self._named(self.weights[model].split(self.sizes)),
+            **{name: value[model] for name, value in self.fixed.items()},
+        }
         copy = deepcopy(self.template)
         copy.load_state_dict(own, strict=False)  # tied names are loaded through the one that is listed
         return copy
@@ -132,7 +149,7 @@ class Stack:
         common = {name: value for name, value in self.optimizer.param_groups[0].items() if name not in ("params", "lr")}
         groups = _by_rate([{"params": [row], "lr": rate} for row, rate in zip(self.rows, rates, strict=True)])
         self.optimizer.param_groups = [{**common, **group} for group in groups]
-        self._captured = None  # a captured step holds its rates
+        self._captured.clear()  # a captured step holds its rates
 
     def optimizer_state(self, model: int) -> Tensors:
         """Return the optimizer's state of a model as plain training stores it: "<index>.<name>" -> tensor."""
@@ -150,48 +167,57 @@ class Stack:
             value = torch.cat([part.flatten() for part in parts]) if parts[0].shape == self.shapes[0] else parts[0]
             self.optimizer.state[self.rows[model]][name] = value
 
-    def _step(self, places: torch.Tensor) -> None:
-        """Make one step of every model on the examples at `places` [K, b]."""
-        batch = scaled(self.x[places])
-        gradients, losses = self._differentiate(self.weights, self.fixed, batch, self.y[places])
-        if self.mask is None:
-            self.gradients.copy_(gradients)
-        else:
-            torch.mul(gradients, self.mask, out=self.gradients)
+    def _step(self, batches: Mapping[Models, torch.Tensor]) -> None:
+        """Make one step of some neighbours each on the examples at their places [m, b]; the others make none."""
+        for row in self.rows:
+            row.grad = None  # and then the optimizer does not touch it
+        for models, places in batches.items():
+            some = slice(*models)
+            weights = self.weights[some].detach().requires_grad_()
+            fixed = {name: values[some] for name, values in self.fixed.items()}
+            with self._layers:
+                losses = self._loss_of_each(
+                    weights.split(self.sizes, dim=1), fixed, scaled(self.x[places]), self.y[places]
+                )
+            (gradients,) = torch.autograd.grad(losses.sum(), weights)
+            if self.mask is not None:
+                gradients.mul_(self.mask[some])
+            for row, gradient in zip(self.rows[some], gradients, strict=True):
+                row.grad = gradient
+            self.losses[some] += losses.detach() * places.shape[1]
         self.optimizer.step()
-        self.losses += losses.detach() * places.shape[1]
 
-    def _step_on_cuda(self, places: torch.Tensor) -> None:
+    def _step_on_cuda(self, models: Models, places: torch.Tensor) -> None:
         """Replay a captured step: hundreds of kernels of a few microseconds for the price of one launch."""
         if self._warm_up > 0:
             self._warm_up -= 1
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
-                self._step(places)
+                self._step({models: places})
             torch.cuda.current_stream().wait_stream(side)
             return
-        if self._captured is None:
+        if models not in self._captured:
             graph, buffer = torch.cuda.CUDAGraph(), places.clone()
             with torch.cuda.graph(graph):
-                self._step(buffer)
-            self._captured = graph, buffer
-        graph, buffer = self._captured
+                self._step({models: buffer})
+            self._captured[models] = graph, buffer
+        graph, buffer = self._captured[models]
         buffer.copy_(places)
         graph.replay()
 
-    def _loss(self, row: torch.Tensor, fixed: Tensors, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        logits = logits_in(self.precision, lambda inputs: self._logits(row, fixed, inputs), x)
+    def _loss(self, parts: Sequence[torch.Tensor], fixed: Tensors, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        logits = logits_in(self.precision, lambda inputs: self._logits(parts, fixed, inputs), x)
         return nn.functional.cross_entropy(logits, y)
 
-    def _logits(self, row: torch.Tensor, fixed: Tensors, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = functional_call(self.template, {**self._named(row), **fixed}, (x,))
+    def _logits(self, parts: Sequence[torch.Tensor], fixed: Tensors, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = functional_call(self.template, {**self._named(parts), **fixed}, (x,))
         return logits
 
-    def _named(self, row: torch.Tensor) -> Tensors:
-        """Cut a row of weights into parameters; `split` is one node of the graph, whose backward is one copy."""
-        parts = zip(self.names, row.split(self.sizes), self.shapes, strict=True)
-        return {name: part.view(shape) for name, part, shape in parts}
+    def _named(self, parts: Sequence[torch.Tensor]) -> Tensors:
+        """Name and shape the parts of a row of weights, cut by `sizes`."""
+        named = zip(self.names, parts, self.shapes, strict=True)
+        return {name: part.view(shape) for name, part, shape in named}
 
     def _row(self, tensors: Tensors) -> torch.Tensor:
         return torch.cat([tensors[name].detach().flatten() for name in self.names])
@@ -227,7 +253,7 @@ def why_not_stacked(model: nn.Module, input_shape: tuple[int, ...], precision: P
     training = Training("", 2, "sgd", 0.0, 0.0, 0.0, precision)
     try:
         stack = Stack(model, [state, state], [{}, {}], [training, training], x, y)
-        stack.train_epoch(torch.zeros(2, 2, dtype=torch.int64), 2)
+        stack.train_epoch([torch.zeros(2, dtype=torch.int64)] * 2, 2)
         stack.logits([torch.zeros(2, dtype=torch.int64)] * 2)
     except RuntimeError as error:
         return str(error).partition("\n")[0].partition(". ")[0]
@@ -240,3 +266,12 @@ def _by_rate(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for group in groups:
         merged.setdefault(group["lr"], {"params": [], "lr": group["lr"]})["params"] += group["params"]
     return list(merged.values())
+
+
+def _runs(sizes: Sequence[int]) -> Iterator[tuple[Models, int]]:
+    """Yield the longest runs of neighbours of one size, and the size."""
+    first = 0
+    for size, run in groupby(sizes):
+        after = first + len(list(run))
+        yield (first, after), size
+        first = after

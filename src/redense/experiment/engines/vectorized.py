@@ -1,7 +1,7 @@
 """The engine that trains many models as one: on a GPU, which a small network alone leaves nearly idle.
 
-Jobs that wait at the same time and take the same steps (seeds, sparsities, controls, reference models) share a
-`Stack`. Results agree with the plain trainer's within rounding, so their keys name this arithmetic.
+Jobs that wait at the same time and take steps of the same kind (seeds, sparsities, controls, reference models) share
+a `Stack`. Results agree with the plain trainer's within rounding, so their keys name this arithmetic.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class StackTrainer:
                 self.stack.mask_anew(place, self.masks[place])
         self.stack.set_rates([job.lr(epoch) for job in self.jobs])
         pairs = zip(self.jobs, self.examples, strict=True)
-        orders = torch.stack([members[order_of(job, epoch, len(members))] for job, (members, _) in pairs])
+        orders = [members[order_of(job, epoch, len(members))] for job, (members, _) in pairs]
         return self.stack.train_epoch(orders, self.jobs[0].training.batch_size)
 
     def monitor(self) -> Iterator[Answers]:
@@ -162,17 +162,20 @@ class StackTrainer:
 
 
 def _alike(waiting: Sequence[Job], data: TensorData, store: Store, limit: int) -> tuple[list[Job], list[Job]]:
-    """Part the waiting jobs, first first, into those that take the same steps as the first, and the others."""
-    steps = [_steps(job, data, store) for job in waiting]
+    """Part the waiting jobs, first first, into those that can share a stack with the first, and the others.
+
+    Those with more examples come before those with fewer, so that a stack's models of one number are neighbours.
+    """
+    steps = [_steps(job, store) for job in waiting]
     alike = [job for job, its_steps in zip(waiting, steps, strict=True) if its_steps == steps[0]][:limit]
+    alike.sort(key=lambda job: len(places(data, job.member_set)[0]), reverse=True)
     return alike, [job for job in waiting if job not in alike]
 
 
-def _steps(job: Job, data: TensorData, store: Store) -> tuple[Any, ...]:
-    """Return what jobs must have in common to be trained in one stack: all but the rate."""
+def _steps(job: Job, store: Store) -> tuple[Any, ...]:
+    """Return what jobs must have in common to be trained in one stack: all but the rate and the examples."""
     if job.picks:
         return (job.key,)  # takes no step; its stack is of one
     progress = store.load_progress(job.key)
-    members, _ = places(data, job.member_set)
     settings = dataclasses.replace(job.training, lr=0.0)
-    return settings, job.phase.epochs, progress.epoch if progress else 0, len(members)
+    return settings, job.phase.epochs, progress.epoch if progress else 0
