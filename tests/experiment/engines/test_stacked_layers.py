@@ -75,7 +75,8 @@ def test_both_ways_of_convolving_are_taken():
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(4, 6), (4, 2, 6), (6,)])
 def test_linear_layers_are_those_of_the_models(shape, bias):
-    compared(functional.linear, torch.rand(3, *shape), torch.rand(3, 5, 6), torch.rand(3, 5) if bias else None)
+    sizes = (3, *shape), (3, 5, 6), (3, 5) if bias else None
+    compared(functional.linear, *(None if size is None else torch.rand(size, dtype=torch.float64) for size in sizes))
 
 
 def test_the_gradient_of_a_linear_layer_lies_in_memory_as_its_weights_do():
@@ -103,7 +104,8 @@ def test_what_all_models_share_is_shared(in_dims, channels):
 
 
 def test_other_arguments_go_to_pytorch():
-    x, weight, bias = torch.rand(3, 2, 8, 6, 6), torch.rand(3, 4, 8, 3, 3), torch.rand(3, 4)
+    shapes = (3, 2, 8, 6, 6), (3, 4, 8, 3, 3), (3, 4)
+    x, weight, bias = (torch.rand(shape, dtype=torch.float64) for shape in shapes)
     compared(lambda *tensors: functional.conv2d(*tensors, padding="same"), x, weight, bias)
     compared(functional.conv2d, x[:, 0], weight, bias)
     with StackedLayers():
