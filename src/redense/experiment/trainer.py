@@ -13,10 +13,11 @@ from torch import nn
 from redense.data.batches import TensorData, as_input
 from redense.data.members import split
 from redense.experiment.checkpoints import Progress
+from redense.experiment.idle_cores import Cores, one_core, read_signals_on
 from redense.experiment.plan import Job, Training
 from redense.experiment.whole_folders import Tensors
 from redense.seeding import derive, generator, seed_global
-from redense.signals import Signals, read_signals
+from redense.signals import Signals
 from redense.sparsity.enforce import masked
 from redense.sparsity.masks import choose_masks
 from redense.sparsity.saliency import magnitude, random
@@ -80,17 +81,20 @@ MakeTrainer = Callable[[Sequence[Start], TensorData], Trainer]
 
 
 class PlainTrainer:
-    """Trains one model, as anybody would in a loop of PyTorch."""
+    """Trains one model, as anybody would in a loop of PyTorch; evaluation may use `cores` that are idle."""
 
-    def __init__(self, starts: Sequence[Start], data: TensorData) -> None:
+    def __init__(self, starts: Sequence[Start], data: TensorData, cores: Cores = one_core) -> None:
         (start,) = starts
         self.job, self.model, self.masks = start.job, start.model, start.masks
-        self.data, self.examples = data, split(data, start.job.member_set)
+        self.data, self.examples, self.cores = data, split(data, start.job.member_set), cores
+        self.of_test: Signals | None = None
+        """What the model, as it is, says about all test examples, where that is known."""
         self.optimizer = make_optimizer(trainable(self.model), start.job.training)
         _load_moments(self.optimizer, start.progress.optimizer)
 
     def train_epoch(self, epoch: int) -> list[float]:
         """Train an epoch; layers draw the same random numbers in every phase at this place in its chain."""
+        self.of_test = None
         seed_global(derive(self.job.seed, "layers", self.job.position, epoch))
         if is_gradual(self.job):
             self.masks = masks_at(self.job, self.model, epoch)
@@ -103,22 +107,24 @@ class PlainTrainer:
 
     def monitor(self) -> list[Answers]:
         """Ask the model about some members and its held-out examples."""
-        model, examples = self.model, self.examples
+        examples = self.examples
         some = monitored_members(self.job, len(examples.y), len(examples.y_held_out))
-        held_out = read_signals(model, examples.x_held_out, examples.y_held_out)
-        return [(read_signals(model, examples.x[some], examples.y[some]), held_out)]
+        held_out = self._read(examples.x_held_out, examples.y_held_out)
+        self.of_test = held_out if self.job.member_set is None else None
+        return [(self._read(examples.x[some], examples.y[some]), held_out)]
 
     def validate(self) -> list[float]:
         """Return the model's accuracy on the validation examples."""
         x, y = self.data.x_validation, self.data.y_validation
         assert x is not None
         assert y is not None
-        return [float(read_signals(self.model, x, y).correct.mean())]
+        return [float(self._read(x, y).correct.mean())]
 
     def everything(self) -> list[Answers]:
-        """Ask the model about all training and all test examples."""
-        model, data = self.model, self.data
-        return [(read_signals(model, data.x_train, data.y_train), read_signals(model, data.x_test, data.y_test))]
+        """Ask the model about all training and all test examples, but for those it has just been asked about."""
+        data = self.data
+        of_train = self._read(data.x_train, data.y_train)
+        return [(of_train, self._read(data.x_test, data.y_test) if self.of_test is None else self.of_test)]
 
     def state(self, place: int) -> tuple[Tensors, Tensors]:
         """Return the model's state_dict and the optimizer's state by parameter and name."""
@@ -133,9 +139,13 @@ class PlainTrainer:
 
     def go_back(self, place: int, state: Tensors) -> None:
         """Load the weights and buffers of an earlier epoch."""
+        self.of_test = None
         self.model.load_state_dict(state)
         if is_gradual(self.job):
             self.masks = masks_at(self.job, self.model, self.job.phase.epochs - 1)
+
+    def _read(self, x: torch.Tensor, y: torch.Tensor) -> Signals:
+        return read_signals_on(self.cores(), self.model, x, y)
 
 
 def first_eligible(job: Job) -> int:
