@@ -40,7 +40,8 @@ def fixed_arithmetic(device: str, threads: int = 1) -> Iterator[None]:
 def join_arithmetic() -> None:
     """Let a further thread of a process within `fixed_arithmetic` on the CPU compute as the first one does.
 
-    How many threads a sum is split among holds for the whole process; flushing denormals is a thread's own.
+    How many threads a sum is split among holds for the whole process. Flushing denormals is a thread's own; Linux gives
+    it to new threads, too, but promises nothing.
     """
     torch.set_flush_denormal(True)
 

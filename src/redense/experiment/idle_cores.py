@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import torch
@@ -31,9 +33,12 @@ def read_signals_on(cores: int, model: nn.Module, x: torch.Tensor, y: torch.Tens
     Call it within `redense.experiment.determinism.fixed_arithmetic` on the CPU.
     """
     cores = min(cores, -(-len(x) // EVALUATION_BATCH))
-    if cores > 1 and may_be_shared(model):
+    if cores <= 1 or not may_be_shared(model):
+        return read_signals(model, x, y)
+    try:
         return read_in_batches(model, x, y, in_order=partial(_in_threads, cores))
-    return read_signals(model, x, y)
+    finally:
+        _give_back_memory()
 
 
 def may_be_shared(model: nn.Module) -> bool:
@@ -53,11 +58,18 @@ def _is_pure(module: nn.Module) -> bool:
 
 
 def _in_threads(cores: int, read: Callable[[Batch], Signals], batches: Sequence[Batch]) -> Iterable[Signals]:
-    try:
-        with ThreadPoolExecutor(cores, initializer=_begin) as threads:
-            return list(threads.map(read, batches))
-    except RuntimeError:  # the system gives no more threads; any other error comes again
-        return map(read, batches)
+    with ThreadPoolExecutor(cores, initializer=_begin) as threads:
+        try:
+            answers = threads.map(read, batches)
+        except RuntimeError:  # the system gives no more threads
+            answers = map(read, batches)
+        return list(answers)
+
+
+def _give_back_memory() -> None:
+    """Free a batch's activations a thread, which glibc would keep: other workers may soon want the memory, too."""
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _begin() -> None:
