@@ -1,6 +1,7 @@
 """Evaluations that are shared out among cores, against the same on one core; and examples that are asked once."""
 
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from torch.nn.utils import parametrizations
 import redense.signals as redense_signals
 from redense.data.batches import TensorData
 from redense.errors import ModelError
-from redense.experiment import trainer
+from redense.experiment import idle_cores
 from redense.experiment.checkpoints import Progress
 from redense.experiment.determinism import fixed_arithmetic
-from redense.experiment.idle_cores import may_be_shared, read_signals_on
+from redense.experiment.idle_cores import Reader, may_be_shared, read_signals_on
 from redense.experiment.prepare import prepare
 from redense.experiment.trainer import PlainTrainer, Start
 from redense.models.registry import build, placed
@@ -84,6 +85,26 @@ def test_batches_are_read_at_once_and_without_gradients(monkeypatch):
     assert seen.gradients == {False}
 
 
+def test_a_reader_asks_anew_how_many_cores_there_are_and_gives_back_memory(monkeypatch):
+    cores, trimmed, used = [3, 3, 2, 1, 1], [], []
+    monkeypatch.setattr(idle_cores.ctypes, "CDLL", lambda _: types.SimpleNamespace(malloc_trim=trimmed.append))
+    monkeypatch.setattr(idle_cores, "read_signals_on", lambda count, *_: used.append((count, len(trimmed))))
+    reader = Reader(iter(cores).__next__)
+    for _ in cores:
+        reader(None, None, None)
+    assert used == [(3, 0), (3, 0), (2, 1), (1, 2), (1, 2)], "whenever there are fewer"
+    Reader(lambda: 1).give_back()
+    assert len(trimmed) == 2
+    other = Reader(lambda: 2)
+    other(None, None, None)
+    other.give_back()
+    other.give_back()
+    assert len(trimmed) == 3
+    monkeypatch.setattr(idle_cores.ctypes, "CDLL", lambda _: object())  # another C library
+    other(None, None, None)
+    other.give_back()
+
+
 class Own(torch.nn.Linear):
     """Anybody's own module."""
 
@@ -147,16 +168,17 @@ def prepared(recipe):
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_test_examples_are_asked_once_after_the_last_epoch_and_again_after_any_change(prepared, monkeypatch, half):
+def test_test_examples_are_asked_once_after_the_last_epoch_and_again_after_any_change(prepared, half):
     data = TensorData.of(prepared.dataset)
     job = next(job for job in prepared.jobs if job.parent is None and (job.member_set is not None) == half)
     model = build("mlp", data.input_shape, data.num_classes, job.seed)
-    plain = PlainTrainer([Start(job, model, {}, Progress(0, {}, {}, (), 0.0))], data)
     asked = []
 
-    def read(cores, model, x, y):
+    def read(model, x, y):
         asked.append(len(x))
         return read_signals(model, x, y)
+
+    plain = PlainTrainer([Start(job, model, {}, Progress(0, {}, {}, (), 0.0))], data, read)
 
     def everything():
         asked.clear()
@@ -165,7 +187,6 @@ def test_test_examples_are_asked_once_after_the_last_epoch_and_again_after_any_c
         assert all(map(same, answers, fresh))
         return asked[1:]
 
-    monkeypatch.setattr(trainer, "read_signals_on", read)
     again = [len(data.x_test)]
     with fixed_arithmetic("cpu"):
         assert everything() == again, "as for a job that takes its parent's best epoch"

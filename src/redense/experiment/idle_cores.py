@@ -22,9 +22,27 @@ DRAWING = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 """Those that draw random numbers nevertheless."""
 
 
-def one_core() -> int:
-    """Return 1: nobody has told of idle cores."""
-    return 1
+class Reader:
+    """Does as `read_signals` does, with the same bits, on as many cores as there are when it is called."""
+
+    def __init__(self, cores: Cores) -> None:
+        self.cores = cores
+        self._used = 1
+
+    def __call__(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Signals:
+        """Evaluate a model on stored examples."""
+        cores = self.cores()
+        if cores < self._used:
+            self.give_back()
+        self._used = cores
+        return read_signals_on(cores, model, x, y)
+
+    def give_back(self) -> None:
+        """Free the memory of threads, a batch's activations each, which glibc would keep: others may use it now."""
+        if self._used > 1:
+            with suppress(AttributeError):  # another C library
+                ctypes.CDLL(None).malloc_trim(0)
+        self._used = 1
 
 
 def read_signals_on(cores: int, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Signals:
@@ -35,10 +53,7 @@ def read_signals_on(cores: int, model: nn.Module, x: torch.Tensor, y: torch.Tens
     cores = min(cores, -(-len(x) // EVALUATION_BATCH))
     if cores <= 1 or not may_be_shared(model):
         return read_signals(model, x, y)
-    try:
-        return read_in_batches(model, x, y, in_order=partial(_in_threads, cores))
-    finally:
-        _give_back_memory()
+    return read_in_batches(model, x, y, in_order=partial(_in_threads, cores))
 
 
 def may_be_shared(model: nn.Module) -> bool:
@@ -64,12 +79,6 @@ def _in_threads(cores: int, read: Callable[[Batch], Signals], batches: Sequence[
         except RuntimeError:  # the system gives no more threads
             answers = map(read, batches)
         return list(answers)
-
-
-def _give_back_memory() -> None:
-    """Free a batch's activations a thread, which glibc would keep: other workers may soon want the memory, too."""
-    with suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _begin() -> None:

@@ -13,11 +13,10 @@ from torch import nn
 from redense.data.batches import TensorData, as_input
 from redense.data.members import split
 from redense.experiment.checkpoints import Progress
-from redense.experiment.idle_cores import Cores, one_core, read_signals_on
 from redense.experiment.plan import Job, Training
 from redense.experiment.whole_folders import Tensors
 from redense.seeding import derive, generator, seed_global
-from redense.signals import Signals
+from redense.signals import Signals, read_signals
 from redense.sparsity.enforce import masked
 from redense.sparsity.masks import choose_masks
 from redense.sparsity.saliency import magnitude, random
@@ -78,15 +77,17 @@ class Trainer(Protocol):
 
 
 MakeTrainer = Callable[[Sequence[Start], TensorData], Trainer]
+Read = Callable[[nn.Module, torch.Tensor, torch.Tensor], Signals]
+"""What a model says about examples with labels: `read_signals`, or the same with the same bits."""
 
 
 class PlainTrainer:
-    """Trains one model, as anybody would in a loop of PyTorch; evaluation may use `cores` that are idle."""
+    """Trains one model, as anybody would in a loop of PyTorch; `read` may be a faster way to evaluate it."""
 
-    def __init__(self, starts: Sequence[Start], data: TensorData, cores: Cores = one_core) -> None:
+    def __init__(self, starts: Sequence[Start], data: TensorData, read: Read = read_signals) -> None:
         (start,) = starts
         self.job, self.model, self.masks = start.job, start.model, start.masks
-        self.data, self.examples, self.cores = data, split(data, start.job.member_set), cores
+        self.data, self.examples, self.read = data, split(data, start.job.member_set), read
         self.of_test: Signals | None = None
         """What the model, as it is, says about all test examples, where that is known."""
         self.optimizer = make_optimizer(trainable(self.model), start.job.training)
@@ -109,22 +110,22 @@ class PlainTrainer:
         """Ask the model about some members and its held-out examples."""
         examples = self.examples
         some = monitored_members(self.job, len(examples.y), len(examples.y_held_out))
-        held_out = self._read(examples.x_held_out, examples.y_held_out)
+        held_out = self.read(self.model, examples.x_held_out, examples.y_held_out)
         self.of_test = held_out if self.job.member_set is None else None
-        return [(self._read(examples.x[some], examples.y[some]), held_out)]
+        return [(self.read(self.model, examples.x[some], examples.y[some]), held_out)]
 
     def validate(self) -> list[float]:
         """Return the model's accuracy on the validation examples."""
         x, y = self.data.x_validation, self.data.y_validation
         assert x is not None
         assert y is not None
-        return [float(self._read(x, y).correct.mean())]
+        return [float(self.read(self.model, x, y).correct.mean())]
 
     def everything(self) -> list[Answers]:
         """Ask the model about all training and all test examples, but for those it has just been asked about."""
         data = self.data
-        of_train = self._read(data.x_train, data.y_train)
-        return [(of_train, self._read(data.x_test, data.y_test) if self.of_test is None else self.of_test)]
+        of_train = self.read(self.model, data.x_train, data.y_train)
+        return [(of_train, self.read(self.model, data.x_test, data.y_test) if self.of_test is None else self.of_test)]
 
     def state(self, place: int) -> tuple[Tensors, Tensors]:
         """Return the model's state_dict and the optimizer's state by parameter and name."""
@@ -143,9 +144,6 @@ class PlainTrainer:
         self.model.load_state_dict(state)
         if is_gradual(self.job):
             self.masks = masks_at(self.job, self.model, self.job.phase.epochs - 1)
-
-    def _read(self, x: torch.Tensor, y: torch.Tensor) -> Signals:
-        return read_signals_on(self.cores(), self.model, x, y)
 
 
 def first_eligible(job: Job) -> int:

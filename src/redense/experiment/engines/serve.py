@@ -16,7 +16,7 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.shared import attach
 from redense.experiment.events import EpochDone, Failed, Finished
-from redense.experiment.idle_cores import Cores
+from redense.experiment.idle_cores import Cores, Reader
 from redense.experiment.phase_training import train_phase
 from redense.experiment.plan import Job
 from redense.experiment.trainer import MakeTrainer, PlainTrainer
@@ -27,10 +27,12 @@ def serve(
 ) -> None:
     """Train jobs; `setup` says where the store is and how the data set lies in the descriptor `data`."""
     tensors = TensorData.of(attach(data, setup["data"]))
-    trainer = partial(PlainTrainer, cores=cores)
+    reader = Reader(cores)
+    trainer = partial(PlainTrainer, read=reader)
     with fixed_arithmetic("cpu"):
         for job in jobs:
             _carry_out(Job.from_mapping(job), tensors, Store(Path(setup["store"])), trainer, events)
+            reader.give_back()
 
 
 def _carry_out(job: Job, data: TensorData, store: Store, make_trainer: MakeTrainer, events: IO[str]) -> None:
