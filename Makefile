@@ -98,6 +98,7 @@ benchmarks: install
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/table.py
+	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/stacks.py
 

@@ -4,10 +4,13 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from redense.experiment import idle_cores
 
 
 def small(input_shape, num_classes):
@@ -21,6 +24,24 @@ def small(input_shape, num_classes):
         torch.nn.Dropout(0.2),
         torch.nn.Linear(12, num_classes),
     )
+
+
+def tells_its_cores(input_shape, num_classes):
+    """`small`, in a process that writes down on how many cores it evaluates, each time, and may die there."""
+    told = os.environ.get("REDENSE_TEST_CORES")
+
+    def threads(cores, initializer):
+        def begin():
+            die_if_allowed()
+            initializer()
+
+        with open(told, "a") as file:
+            file.write(f"{cores}\n")
+        return ThreadPoolExecutor(cores, initializer=begin)
+
+    if told:
+        idle_cores.ThreadPoolExecutor = threads
+    return small(input_shape, num_classes)
 
 
 def failing(input_shape, num_classes):
@@ -64,16 +85,20 @@ class _Linear(torch.nn.Module):
         return self.linear(x)
 
 
-class _DiesInTraining(_Linear):
-    """Kills its own process in training, as the system does when memory runs out."""
+def die_if_allowed():
+    """Kill this process, as the system does when memory runs out, if a file says that there are deaths left."""
+    allowed = Path(os.environ.get("REDENSE_TEST_DEATHS", "/nonexistent"))
+    if allowed.exists():
+        deaths = int(allowed.read_text())
+        if deaths > 0:
+            allowed.write_text(str(deaths - 1))
+            os.kill(os.getpid(), signal.SIGKILL)
 
+
+class _DiesInTraining(_Linear):
     def before(self):
-        allowed = Path(os.environ.get("REDENSE_TEST_DEATHS", "/nonexistent"))
-        if self.training and allowed.exists():
-            deaths = int(allowed.read_text())
-            if deaths > 0:
-                allowed.write_text(str(deaths - 1))
-                os.kill(os.getpid(), signal.SIGKILL)
+        if self.training:
+            die_if_allowed()
 
 
 def dies_in_training(input_shape, num_classes):

@@ -24,6 +24,9 @@ OWN = Numbers("[n] or [n, q]")
 Own = Annotated[npt.ArrayLike, OWN]
 Query = Callable[[torch.Tensor], torch.Tensor]
 """Changes a batch of inputs without changing what they show: a flip, say."""
+Batch = tuple[torch.Tensor, torch.Tensor]
+InOrder = Callable[[Callable[[Batch], "Signals"], Sequence[Batch]], Iterable["Signals"]]
+"""What `map` is: a function's answers to all batches, in their order."""
 
 
 @validated(DataError)
@@ -181,15 +184,27 @@ def read_signals(model: nn.Module, x: torch.Tensor, y: torch.Tensor, queries: Se
     >>> read_signals(torch.nn.Linear(2, 3), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long)).phi.shape
     (5,)
     """
+    return read_in_batches(model, x, y, queries)
+
+
+def read_in_batches(
+    model: nn.Module, x: torch.Tensor, y: torch.Tensor, queries: Sequence[Query] = (), in_order: InOrder = map
+) -> Signals:
+    """Do as `read_signals` does, by another `map`: one that shares the batches out, say.
+
+    Bits depend on which examples are in a batch and where, so batches are the same however they are shared out.
+    """
     if len(x) != len(y) or not len(x):
         raise DataError(f"got {len(x)} examples and {len(y)} labels; expected one for each, and some")
-    parts = []
+
+    def read(batch: Batch) -> Signals:
+        inputs = as_input(batch[0])
+        answers = [Signals.of_logits(_asked(model, query(inputs)), batch[1]) for query in queries or (_as_it_is,)]
+        return Signals.stack(answers, axis=1) if queries else answers[0]
+
+    batches = list(zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True))
     with evaluating(model):
-        for x_batch, y_batch in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
-            inputs = as_input(x_batch)
-            answers = [Signals.of_logits(_asked(model, query(inputs)), y_batch) for query in queries or (_as_it_is,)]
-            parts.append(Signals.stack(answers, axis=1) if queries else answers[0])
-    return Signals.join(parts)
+        return Signals.join(in_order(read, batches))
 
 
 def _asked(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:

@@ -37,6 +37,15 @@ def fixed_arithmetic(device: str, threads: int = 1) -> Iterator[None]:
         torch.backends.cudnn.deterministic = deterministic
 
 
+def join_arithmetic() -> None:
+    """Let a further thread of a process within `fixed_arithmetic` on the CPU compute as the first one does.
+
+    How many threads a sum is split among holds for the whole process. Flushing denormals is a thread's own; Linux gives
+    it to new threads, too, but promises nothing.
+    """
+    torch.set_flush_denormal(True)
+
+
 def kernels(device: str | torch.device) -> dict[str, str]:
     """Name what chooses the kernels of this process, and so the bits of what it trains; "" for what is not set."""
     chosen = torch.device(device)

@@ -1,10 +1,13 @@
+import numpy as np
 import pytest
 import torch
+from factories import arrays
 from folders import carried_out, checkpoints
 
+from redense.experiment import idle_cores
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.inline import InlineEngine
-from redense.experiment.engines.local import LocalEngine
+from redense.experiment.engines.local import LocalEngine, _Team
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.shared import SharedDataset, attach
 from redense.experiment.events import EpochDone, Failed, Finished, Retried, Started
@@ -21,6 +24,78 @@ def test_every_engine_and_any_number_of_workers_give_the_same_bits(recipe, tmp_p
         assert [type(event) for event in events].count(Finished) == len(prepared.jobs) == 9
         assert not any(isinstance(event, Failed) for event in events)
     assert checkpoints(tmp_path / "inline") == checkpoints(tmp_path / "one") == checkpoints(tmp_path / "three")
+
+
+@pytest.fixture(scope="module")
+def larger(recipe, tmp_path_factory):
+    """A recipe whose evaluations are of several batches, in a network that may be shared out, with chosen epochs."""
+    (x, y), (x_test, y_test) = arrays(1200, 600)
+    path = tmp_path_factory.mktemp("larger") / "larger.npz"
+    np.savez(path, x=x, y=y, x_test=x_test, y_test=y_test)
+    settings = {"data": str(path), "model": "factories:tells_its_cores", "controls": ("early",), "validation": 0.5}
+    return type(recipe)(**{**recipe.to_mapping(), **settings, "sparsities": (0.3,), "batch_size": 100})
+
+
+@pytest.fixture
+def alone(larger, tmp_path, monkeypatch):
+    """The larger recipe prepared, its checkpoints by the engine that has one core, and where cores are to be told."""
+    prepared = prepare(larger)
+    carried_out(InlineEngine(), prepared, tmp_path / "alone")
+    monkeypatch.setattr(idle_cores, "ThreadPoolExecutor", idle_cores.ThreadPoolExecutor)  # what the factory changes
+    monkeypatch.setenv("REDENSE_TEST_CORES", str(tmp_path / "cores"))
+    (tmp_path / "cores").touch()
+    return prepared, checkpoints(tmp_path / "alone"), tmp_path / "cores"
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_idle_cores_share_in_evaluations_and_change_no_bit(alone, tmp_path, workers):
+    prepared, expected, told = alone
+    events = carried_out(LocalEngine(workers), prepared, tmp_path / "run")
+    assert checkpoints(tmp_path / "run") == expected
+    for job in prepared.jobs:  # in order, whoever evaluated
+        epochs = [event.epoch.epoch for event in events if isinstance(event, EpochDone) and event.job == job]
+        assert epochs == list(range(1, job.epochs + 1))
+    dense = next(job for job in prepared.jobs if job.parent is None)
+    cores = [int(line) for line in told.read_text().split()]
+    assert max(cores, default=1) == min(workers, 2), "1,200 examples, of which half validate, are two batches"
+    if workers > 1:  # all others wait for the dense phase: three sets an epoch (but it may begin untold), then one
+        assert len(cores) >= 3 * (dense.epochs - 1) + 1
+
+
+def test_a_worker_that_dies_while_cores_share_its_evaluation_is_replaced(alone, tmp_path, monkeypatch):
+    prepared, expected, _ = alone
+    (tmp_path / "deaths").write_text("1")
+    monkeypatch.setenv("REDENSE_TEST_DEATHS", str(tmp_path / "deaths"))
+    events = carried_out(LocalEngine(3), prepared, tmp_path / "run")
+    (retried,) = (event for event in events if isinstance(event, Retried))
+    assert "killed by SIGKILL" in retried.reason
+    assert [type(event) for event in events].count(Finished) == len(prepared.jobs)
+    assert checkpoints(tmp_path / "run") == expected
+
+
+def test_cores_are_shared_out_equally_and_told_once():
+    told = []
+
+    class Worker:
+        cores = 1
+
+        def __init__(self, name):
+            self.name, self.job = name, name
+
+        def tell(self, message):
+            told.append((self.name, message["cores"]))
+
+    team = _Team(8, 5, (), None, None)
+    team.workers = [Worker(name) for name in "abc"]
+    team.share_cores()
+    assert told == [("a", 3), ("b", 3), ("c", 2)]
+    told.clear()
+    team.share_cores()
+    assert told == []
+    team.workers[0].job = None
+    team.share_cores()
+    assert told == [("b", 4), ("c", 4)]
+    assert team.size == 5
 
 
 def test_parents_come_first_and_every_epoch_is_reported(recipe, tmp_path):

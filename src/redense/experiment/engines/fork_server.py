@@ -23,13 +23,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 # Activations of a few MB lie above glibc's usual threshold for mapping and unmapping memory at every use; a step of the
-# published network then takes several hundred page faults, a tenth of its time. Other C libraries ignore the setting.
+# published network then takes several hundred page faults, a tenth of its time. One arena, because threads that have
+# evaluated would leave theirs behind, with their memory. Other C libraries ignore the setting.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824"
-    ":glibc.malloc.hugetlb=1",
+    ":glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1",
 }
 REFUSED = "errno "
 """Instead of an exit status: the system started no process, and why, as a number."""

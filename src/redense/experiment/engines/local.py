@@ -60,7 +60,7 @@ class LocalEngine:
         if not left:
             return
         try:
-            with _Team(min(self.workers, len(left)), self.keep_open, dataset, store, self.time_limit) as team:
+            with _Team(self.workers, len(left), self.keep_open, dataset, store, self.time_limit) as team:
                 yield from _carry_out(JobQueue(left), team)
         except OSError as error:
             if error.errno not in EXHAUSTED:
@@ -76,6 +76,7 @@ def _carry_out(queue: JobQueue, team: _Team) -> Iterator[Event]:
     while True:
         for started in team.hand_out(queue):
             yield Started(started)
+        team.share_cores()
         if not team.busy:
             return
         for worker, message in team.messages():
@@ -112,16 +113,24 @@ class _Worker:
     events: IO[bytes]
     status: IO[str]
     job: Job | None = None
+    cores: int = 1
     unread: bytes = b""
     deadline: float = math.inf
     overdue: bool = False
 
+    def tell(self, message: dict[str, Any]) -> None:
+        """Write it a line."""
+        with contextlib.suppress(BrokenPipeError):  # it has died; `messages` reports that
+            self.jobs.write(json.dumps(message) + "\n")
+            self.jobs.flush()
+
 
 @dataclass
 class _Team:
-    """The worker processes of a run; leaving the ``with`` block ends them all at once."""
+    """The worker processes of a run, one a core but no more than jobs; leaving the ``with`` block ends them at once."""
 
-    size: int
+    cores: int
+    jobs: int
     keep_open: tuple[int, ...]
     dataset: Dataset
     store: Store
@@ -142,6 +151,11 @@ class _Team:
         self.shared.file.close()
 
     @property
+    def size(self) -> int:
+        """How many workers there may be."""
+        return min(self.cores, self.jobs)
+
+    @property
     def busy(self) -> bool:
         """Whether any worker has a job."""
         return any(worker.job for worker in self.workers)
@@ -152,9 +166,16 @@ class _Team:
             worker = idle[0] or self._start()
             worker.job = job
             yield job
-            with contextlib.suppress(BrokenPipeError):  # it died between two jobs; `messages` reports that
-                worker.jobs.write(json.dumps(job.to_mapping()) + "\n")
-                worker.jobs.flush()
+            worker.tell(job.to_mapping())
+
+    def share_cores(self) -> None:
+        """Tell workers that have jobs on how many cores they may evaluate: all cores, in equal parts."""
+        busy = [worker for worker in self.workers if worker.job]
+        for place, worker in enumerate(busy):
+            cores = (self.cores + len(busy) - 1 - place) // len(busy)
+            if cores != worker.cores:
+                worker.cores = cores
+                worker.tell({"cores": cores})
 
     def messages(self) -> Iterator[tuple[_Worker, dict[str, Any]]]:
         """Wait for workers to report and yield what they say; a dead one's last word is "died"."""
@@ -209,7 +230,7 @@ class _Team:
             "store": str(self.store.root.resolve()),
             "data": self.shared.description,
         }
-        worker.jobs.write(json.dumps(setup) + "\n")
+        worker.tell(setup)
         self.selector.register(worker.events, selectors.EVENT_READ, worker)
         self.workers.append(worker)
         return worker

@@ -1,5 +1,7 @@
 """A worker process: reads jobs, one JSON line each, trains them and writes events, one JSON line each.
 
+In between it is told how many cores it may evaluate on, those of idle workers among them.
+
 Forked by the fork server or, where a fork is not safe, started as ``python -m redense.experiment.engines.worker READ
 WRITE DATA`` with three inherited descriptors. Nothing is unpickled and the caller's main module is not imported, so a
 script that calls `redense.run` needs no guard.
@@ -14,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, Any
 
 
 def work(read: int, write: int, data: int) -> None:
@@ -24,8 +26,9 @@ def work(read: int, write: int, data: int) -> None:
     """
     # Ctrl-C reaches the whole process group; only the caller decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    incoming = _lines(os.fdopen(read))
-    setup = json.loads(next(incoming))
+    incoming = Incoming(os.fdopen(read))
+    messages = iter(incoming)
+    setup = next(messages)
     os.chdir(setup["folder"])
     sys.path[:] = setup["path"]
     os.environ.clear()
@@ -34,20 +37,33 @@ def work(read: int, write: int, data: int) -> None:
     from redense.experiment.engines.serve import serve
 
     with os.fdopen(write, "w", buffering=1) as events:
-        serve(setup, incoming, events, data)
+        serve(setup, messages, lambda: incoming.cores, events, data)
 
 
-def _lines(lines: IO[str]) -> Iterator[str]:
-    """Return lines as they come; leave at once, also in the middle of a job, when the caller is gone."""
-    queue: SimpleQueue[str] = SimpleQueue()
+class Incoming:
+    """What the caller writes: the setting, then jobs; and at any time, also in the middle of a job, a number of cores.
 
-    def read() -> None:
-        for line in lines:
-            queue.put(line)
+    Where there is nothing more to read, the caller is gone, and the process ends at once.
+    """
+
+    def __init__(self, lines: IO[str]) -> None:
+        self.cores = 1
+        self._lines = lines
+        self._waiting: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Wait for the setting, then for job after job."""
+        return iter(self._waiting.get, None)
+
+    def _read(self) -> None:
+        for line in self._lines:
+            match json.loads(line):
+                case {"cores": cores}:
+                    self.cores = cores
+                case message:
+                    self._waiting.put(message)
         os._exit(0)
-
-    threading.Thread(target=read, daemon=True).start()
-    return iter(queue.get, None)
 
 
 if __name__ == "__main__":
