@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,12 +13,15 @@ from rich.text import Text
 from redense.auditing.attack_result import AttackResult, RateAt
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import note
-from redense.experiment.audit_rows import AuditRow
-from redense.experiment.report.traces import save_traces_figure
+from redense.experiment.audit_rows import AuditRow, attack_names
+from redense.experiment.report.traces import traces_figure
 from redense.metrics.spread import Spread
 from redense.phases import Phase
 from redense.terminal import Continued, below, heading, prose, table_of
 from redense.text import interval_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off an attack's result."""
@@ -53,14 +56,14 @@ def _said(rows: Sequence[AuditRow]) -> list[str]:
     return [f"{line} ({names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)})" for line, names in about.items()]
 
 
-def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
+def audit_traces(rows: Sequence[AuditRow]) -> Figure:
     """Draw what the phases give away at equal accuracy, a panel a protocol."""
     protocols = dict.fromkeys(row.protocol for row in rows)
     panels = {
         f"protocol {protocol}": [(row.phase, row.trace) for row in rows if row.protocol == protocol]
         for protocol in protocols
     }
-    save_traces_figure(panels, path)
+    return traces_figure(panels)
 
 
 def _heading(rows: Sequence[AuditRow]) -> str:
@@ -91,10 +94,8 @@ def _phases(
     digits: int,
 ) -> Table:
     lines = {
-        one.attack: [
-            _cell([reading(row.result.attack(one.attack)) for row in group], factor, digits) for group in groups
-        ]
-        for one in groups[0][0].result.attacks
+        name: [_cell([reading(one) for row in group if (one := row.attack(name))], factor, digits) for group in groups]
+        for name in attack_names(row for group in groups for row in group)
     }
     columns = zip(phases, zip(*lines.values(), strict=True), strict=True)
     table = table_of(title, *(heading(phase.label, cells) for phase, cells in columns), text=[title])
@@ -107,6 +108,8 @@ def _phases(
 
 
 def _cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, digits: int) -> str:
+    if not values:  # an attack that was not made here: its reference models are not finished
+        return "-"
     spread = Spread.of(factor * value for value, _ in values)
     if spread.deviation is not None:
         return _spread(spread, digits)

@@ -95,10 +95,12 @@ def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     """Draw the true-positive rate at the lowest false-positive rate shown, a view a protocol."""
     views = []
     for protocol in dict.fromkeys(row.protocol for row in audits):
-        rows = [row for row in audits if row.protocol == protocol]
-        primary = rows[0].result.primary
-        fprs = [rate.fpr for rate in rows[0].result.attack(primary).rates if rate.point is not None]
-        if fprs:
+        of_protocol = [row for row in audits if row.protocol == protocol]
+        for primary in primaries(of_protocol):
+            rows = [row for row in of_protocol if row.attack(primary)]
+            fprs = [rate.fpr for rate in rows[0].result.attack(primary).rates if rate.point is not None]
+            if not fprs:
+                continue
             points = {
                 phase: _rates([row for row in rows if row.phase == phase], primary, fprs[-1]) for phase in _phases(rows)
             }
@@ -112,6 +114,11 @@ def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     )
     axes = _sparsity_axis(results), Axis("true-positive rate, %")
     return [Chart("tpr", "Members picked out at few false accusations", caption, *axes, tuple(views), "audit")]
+
+
+def primaries(rows: Sequence[AuditRow]) -> list[str]:
+    """Name the attacks chosen beforehand: several where some phases lack the reference models of the best."""
+    return list(dict.fromkeys(row.result.primary for row in rows))
 
 
 def against_sparsity(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from redense.experiment.report.charts import Estimate, drawn, inference_estimate, look, test_estimate
-from redense.files.writing import picture, write_png
+from redense.files.writing import picture
 from redense.metrics import balanced_accuracy_of_noise
 from redense.phases import NAMES, Phase
 from redense.text import percent
@@ -46,11 +45,6 @@ GAP = 10.0
 def style(phase: Phase) -> Style:
     """Return the style in which a phase is drawn in all pictures."""
     return STYLES[look(phase) % len(STYLES)]
-
-
-def save_table_figure(results: Results, path: Path) -> None:
-    """Draw `table_figure` as a PNG."""
-    write_png(path, table_figure(results))
 
 
 def table_figure(results: Results) -> Figure:
