@@ -140,8 +140,8 @@ class Recipe:
 
     @property
     def audited_protocols(self) -> tuple[str, ...]:
-        """The protocols whose targets are trained: those asked for, where there is an audit; else the table's alone."""
-        return self.protocols if self.audit else ("all",)
+        """The protocols whose audits are shown: those asked for; without an audit of the run's own, the table's too."""
+        return self.protocols if self.audit else tuple(dict.fromkeys(("all", *self.protocols)))
 
     def phases_at(self, sparsity: float) -> Phases:
         """List the phases of the method at a sparsity."""
