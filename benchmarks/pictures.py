@@ -14,8 +14,8 @@ from pathlib import Path
 
 from redense import Phase, Results
 from redense.auditing.figure import Panel, roc_panels
-from redense.experiment.report.figures import save_table_figure
-from redense.experiment.report.traces import save_results_traces
+from redense.experiment.report.figures import table_figure
+from redense.experiment.report.traces import results_traces
 from redense.files.writing import write_png
 from redense.sparsity.sensitivity import Sensitivity
 
@@ -37,10 +37,10 @@ AUDITS = ("location30",)
 
 def main(folder: Path) -> None:
     """Draw all pictures into a folder, and name them."""
-    for pictures, save in ((TABLES, save_table_figure), (TRACES, save_results_traces)):
+    for pictures, draw in ((TABLES, table_figure), (TRACES, results_traces)):
         for name, source in pictures.items():
             results = Results.from_json((RESULTS / f"{source}.json").read_text())
-            save(results, folder / f"{name}.png")
+            write_png(folder / f"{name}.png", draw(results))
             print(folder / f"{name}.png")
     for name in AUDITS:
         write_png(folder / f"audit-{name}.png", roc_panels(panels(RESULTS / f"audit-{name}-curves.json")))

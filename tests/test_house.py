@@ -108,3 +108,16 @@ def test_the_command_is_there():
 
 def _is_module(text):
     return re.fullmatch(r"redense(\.\w+)+", text) is not None and find_spec(text) is not None
+
+
+def test_whatever_is_written_for_a_run_is_checked_to_lie_in_its_folder():
+    """Every call of a writer in the researcher's wing says inside which folder; export checks by itself."""
+    writers = {"write_whole", "write_png", "write_kept", "make_folder"}
+    found = 0
+    for path in (ROOT / "experiment").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in writers:
+                found += 1
+                inside = any(keyword.arg == "inside" for keyword in node.keywords)
+                assert inside or path.name == "export.py", f"{path}:{node.lineno}"
+    assert found > 15

@@ -116,7 +116,7 @@ def heading(name: str, cells: Iterable[str]) -> str:
     'control-llr\\nbeside\\nre-dense'
     """
     widest = max((len(line) for cell in cells for line in cell.split("\n")), default=1)
-    width = max(widest, *map(len, name.split()))
+    width = max([widest, *map(len, name.split())])
     return "\n".join(textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False))
 
 

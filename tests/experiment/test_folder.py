@@ -11,6 +11,7 @@ from redense.auditing.saved import write_audit
 from redense.errors import FolderError
 from redense.experiment.export import export
 from redense.experiment.folder import LOCK_FILE, open_folder, read_plan, write_plan
+from redense.experiment.page import write_report
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
@@ -167,3 +168,32 @@ def test_a_folder_of_a_newer_version_is_not_written_over(recipe, undisturbed, tm
     with pytest.raises(FolderError, match=r"got format 99; expected \d; use the version of redense that wrote it"):
         run(recipe, folder, workers=0)
     assert (folder / name).read_bytes() == before
+
+
+def test_a_run_without_its_recipe_is_called_one(recipe, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    (folder / "recipe.json").unlink()
+    with pytest.raises(FolderError, match=r"holds a run without its recipe.json; restore that file .results.json has"):
+        run(recipe, folder, workers=0)
+    shutil.copytree(undisturbed / "checkpoints", tmp_path / "checkpoints")
+    with pytest.raises(FolderError, match=r"holds a run without its recipe.json"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("beside", None, "beside: got none for a control"),
+        ("lineage", "control-other", "lineage: got 'control-other' for a control; expected one of control-longer"),
+        ("test_accuracy", 1.5, "test_accuracy: got 1.5; expected a rate from 0 to 1"),
+        ("inference_accuracy", -0.5, "inference_accuracy: got -0.5; expected a rate from 0 to 1"),
+        ("seed", 7, r"rows: 0: got control-longer beside re-dense, seed 7; expected a phase of the recipe"),
+    ],
+)
+def test_rows_that_no_run_has_are_refused(undisturbed, tmp_path, name, value, message):
+    values = json.loads((undisturbed / "results.json").read_text())
+    values["rows"][0] |= {"phase": "control", "lineage": "control-longer", "beside": "redense", name: value}
+    (tmp_path / "results.json").write_text(json.dumps(values))
+    for read in (Results.load, lambda folder: write_report([folder])):
+        with pytest.raises(FolderError, match=f"results.json: cannot be read .*{message}.*the same `redense run`"):
+            read(tmp_path)

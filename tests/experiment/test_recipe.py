@@ -7,7 +7,7 @@ import pytest
 
 from redense.auditing.protocols import OF_RUNS
 from redense.errors import RecipeError
-from redense.experiment.recipe import Recipe, load_recipe, shipped_recipes
+from redense.experiment.recipe import SETS, Recipe, load_recipe, shipped_recipes
 from redense.methods import CONTROLS, METHODS
 from redense.sparsity.checks import DistributionName
 
@@ -123,3 +123,31 @@ def test_what_a_person_reads_about_choices_names_all_of_them():
     for name, known in KNOWN.items():
         for choice in known:
             assert re.search(rf"\b{choice}\b", documented[name]), (name, choice)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("controls", ("longer", "llr", "longer")),
+        ("protocols", ("half", "half")),
+        ("protocols", ("reference", "all")),
+        ("audit", ("lira", "lira")),
+        ("exclude", ("0", "0")),
+        ("seeds", (1, 1)),
+        ("sparsities", (0.5, 0.5)),
+    ],
+)
+def test_nothing_is_asked_for_twice(name, values):
+    """Folders that were written when names could be are still read."""
+    with pytest.raises(RecipeError, match=f"{name}: got .* twice; expected each value once"):
+        Recipe(**{name: values})
+    if name in SETS:
+        written = {**Recipe(audit=("rmia",)).to_mapping(), name: [{"reference": "all"}.get(one, one) for one in values]}
+        read = getattr(Recipe.from_written(written), name)
+        assert len(read) == len(set(read)) > 0
+
+
+def test_sparsities_that_are_written_alike_are_refused():
+    with pytest.raises(RecipeError, match=r"sparsities: got 0.9 and 0.90000000001, both 90% in every table"):
+        Recipe(sparsities=(0.9, 0.90000000001))
+    assert len(Recipe(sparsities=(0.9, 0.900001)).sparsities) == 2

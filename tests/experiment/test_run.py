@@ -3,17 +3,20 @@ import dataclasses
 import io
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
+from factories import arrays
 from rich.console import Console
 
 import redense
-from redense.errors import FolderError, RecipeError, TrainingError
+from redense.errors import DataError, FolderError, RecipeError, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
-from redense.experiment.run import run
+from redense.experiment.run import dry_run, run
+from redense.phases import sparse
 
 ROW = [
     "lineage", "phase", "sparsity", "measured_sparsity", "rate", "beside", "round", "seed", "train_accuracy",
@@ -199,3 +202,24 @@ def test_a_network_that_cannot_be_stacked_is_trained_otherwise_and_the_run_says_
     redense.run(recipe, tmp_path / "run", engine="vectorized", workers=0, console=console)
     reason = "Engine: inline on cpu (the vectorised engine cannot train this model: it changes its buffer"
     assert reason in console.file.getvalue()
+
+
+def test_lists_of_sparse_phases_alone_are_shown(tmp_path):
+    """Nothing is trained without masks, so no column says so."""
+    console = Console(file=io.StringIO(), width=200)
+    phases = (sparse(1, rate=(1.0, 0.1)),)
+    settings = {"data": "factories:data", "model": "factories:small", "method": "phases", "sparsities": (0.5,)}
+    results = run(Recipe(**settings, phases=phases), tmp_path, workers=0, console=console)
+    assert [row.phase.label for row in results.rows] == ["sparse 50%"]
+    head = next(line for line in console.file.getvalue().splitlines() if line.startswith("tensor"))
+    assert head.split() == ["tensor", "50%"]  # the heading's first line is above
+
+
+@pytest.mark.parametrize("act", [run, partial(dry_run, console=Console(quiet=True))])
+def test_halves_with_all_test_examples_are_refused_before_training(tmp_path, act):
+    (x, y), (x_test, y_test) = arrays(96, 1)
+    np.savez(tmp_path / "one.npz", x=x, y=y, x_test=x_test, y_test=y_test)
+    settings = {"data": str(tmp_path / "one.npz"), "model": "factories:small", "epochs": (1, 1, 1)}
+    with pytest.raises(DataError, match="reference .: got 96 training and 1 test examples, .* all test examples; exp"):
+        act(Recipe(**settings, audit=("lira",), references=2), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -16,12 +16,14 @@ from rich.console import Console
 from redense.commands.main import main
 from redense.errors import FolderError, RedenseError, TrainingError
 from redense.experiment.audit import audit_run
-from redense.experiment.checkpoints import Store
+from redense.experiment.checkpoints import Progress, Store
 from redense.experiment.engines.local import LocalEngine, _cause_of_death
 from redense.experiment.export import export
-from redense.experiment.folder import Trust
+from redense.experiment.folder import FOLDERS, Trust, check_targets
+from redense.experiment.page import write_report
 from redense.experiment.prepare import prepare
 from redense.experiment.run import dry_run, run
+from redense.files.writing import write_whole
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
@@ -191,6 +193,69 @@ def test_a_foreign_folder_does_not_lead_elsewhere(recipe, undisturbed, tmp_path,
     assert victim.exists() == (kind == "link")
     assert kind != "link" or victim.read_text() == "precious"
     assert (folder / name).is_fifo() if kind == "pipe" else (folder / name).is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe"])
+def test_no_name_that_a_command_writes_leads_elsewhere(audited_run, tmp_path, kind):
+    """Every file that lies in an audited run's folder was written there: each in turn is made to lead out of it."""
+    folder = audited_run[0]
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    assert {"lock", "report.html", "shown.json", "audit.json", "risks.csv", "replicates.csv", "plan.json"} <= {*names}
+    victim = tmp_path / "victim"
+    if kind == "link":
+        victim.write_text("precious")
+    for number, name in enumerate(names):
+        copy = tmp_path / str(number)
+        copy.mkdir()
+        os.mkfifo(copy / name) if kind == "pipe" else (copy / name).symlink_to(victim)
+        for write in (
+            lambda copy=copy: check_targets(copy),  # before anything is trained
+            lambda copy=copy, name=name: write_whole(copy / name, "new", inside=copy),
+        ):
+            with pytest.raises(FolderError, match=name):
+                write()
+    assert victim.exists() == (kind == "link")
+    assert kind != "link" or victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["report.html", "shown.json"])
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_reports_are_not_written_elsewhere(undisturbed, tmp_path, name, kind):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    (tmp_path / "victim").write_text("precious")
+    (folder / name).unlink()
+    os.mkfifo(folder / name) if kind == "pipe" else (folder / name).symlink_to(tmp_path / "victim")
+    with pytest.raises(FolderError, match=name):
+        write_report([folder])
+    assert (tmp_path / "victim").read_text() == "precious"
+    if name == "report.html":  # who names a file has said so
+        write_report([folder], tmp_path / "named.html")
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_no_folder_of_a_run_leads_elsewhere(recipe, undisturbed, tmp_path, name):
+    folder, elsewhere = shutil.copytree(undisturbed, tmp_path / "run"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").touch()
+    if (folder / name).exists():
+        (folder / name).rename(tmp_path / "moved")
+    (folder / name).symlink_to(elsewhere)
+    for act in (lambda: run(recipe, folder, workers=0), lambda: audited(folder)):
+        with pytest.raises(FolderError, match=f"{name} is a link to .*elsewhere"):
+            act()
+    assert [path.name for path in elsewhere.iterdir()] == ["precious"]
+
+
+def test_a_phase_under_way_is_not_kept_elsewhere(tmp_path):
+    """Its folder's other contents are deleted, epoch by epoch."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").touch()
+    (tmp_path / "run" / "progress").mkdir(parents=True)
+    (tmp_path / "run" / "progress" / "key").symlink_to(elsewhere)
+    with pytest.raises(FolderError, match="key is a link to .*elsewhere"):
+        Store(tmp_path / "run").save_progress("key", Progress(1, {}, {}, (), 0.0))
+    assert [path.name for path in elsewhere.iterdir()] == ["precious"]
 
 
 def test_a_pipe_that_is_named_stays_a_pipe(undisturbed, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from redense.auditing.attacks import PLAIN_FAMILIES
-from redense.auditing.figure import save_roc_figure
+from redense.auditing.figure import roc_figure
 from redense.auditing.page import audit_html
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.settings import AuditSettings
@@ -18,24 +18,24 @@ from redense.experiment.audit_rows import AuditRow, write_rows
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.display import counted
-from redense.experiment.folder import Trust, check_targets, read_plan, read_recipe
+from redense.experiment.folder import Trust, check_targets, read_plan, read_recipe, refuse_newer
 from redense.experiment.measure import measure
 from redense.experiment.page import write_report
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases, write_replicates
-from redense.experiment.report.audits import audit_summary, save_audit_traces
+from redense.experiment.report.audits import audit_summary, audit_traces
 from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
 from redense.experiment.show import show_comparisons
 from redense.experiment.write import write_results
-from redense.files.writing import write_whole
+from redense.files.writing import write_png, write_whole
 from redense.terminal import prose
 
 NO_CODE = Trust()
 
 
 def check_audit(prepared: Prepared) -> None:
-    """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
+    """Raise `DataError`, before anything is trained, for what no audit can be made of: see `RunAuditor.check`."""
     _auditor(prepared, Store(Path()), ()).check()
 
 
@@ -54,6 +54,7 @@ def audit_run(
     """
     AuditSettings(attacks=attacks)  # raises for those that do not exist
     check_targets(folder)
+    refuse_newer(folder)
     prepared = _prepared_as_trained(folder, data_root, device, trust)
     rows = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)
     console.print(prose(f"Written: {write_report([folder])}"))
@@ -83,10 +84,11 @@ def audit_prepared(
     rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
     write_rows(rows, auditor.train_places, store.root)
     titled = [(row.name, row.result) for row in rows]
-    write_whole(store.root / "audit.html", audit_html(titled, f"Privacy audit of {prepared.recipe.data}"))
+    page = audit_html(titled, f"Privacy audit of {prepared.recipe.data}")
+    write_whole(store.root / "audit.html", page, inside=store.root)
     first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]
-    save_roc_figure(first, store.root / "audit.png")
-    save_audit_traces(rows, store.root / "audit-accuracy.png")
+    write_png(store.root / "audit.png", roc_figure(first), inside=store.root)
+    write_png(store.root / "audit-accuracy.png", audit_traces(rows), inside=store.root)
     console.print(audit_summary(rows))
     replicates = _replicate(auditor, console, watched)
     method = prepared.recipe.chosen_method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from redense.auditing.attack_result import AttackResult
+from redense.auditing.attacks import ATTACKS
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult, flat_attack
 from redense.experiment.equal_accuracy import Trace
-from redense.files.reading import Written, build, field, fields, mapping
+from redense.files.reading import Unfit, Written, build, field, fields, mapping
 from redense.files.writing import write_whole
+from redense.methods.controls import check_control
 from redense.metrics.roc import Array, Members
 from redense.phases import Phase
 from redense.text import csv_lines, csv_text
 
 FILE = "audit.json"
 Places = npt.NDArray[np.int64]
-NOT_FLAT = ("held_out", "history", "result")
+NOT_FLAT = ("beside_row", "held_out", "history", "result")
 """What of a row is not in the CSV files."""
 FORMAT = 4
 """Of audit.json. Format 1 did not record rates and epochs of phases, and called the protocol `all` otherwise; format 2
@@ -34,9 +37,10 @@ held results of format 1; in format 3 `test_accuracy` was of all non-members, of
 class AuditRow:
     """The audit of one phase of one target.
 
-    `test_accuracy` in [0, 1] is that on the `trace.held_out` test examples which the target was not trained on; in the
-    protocol `half` they are some of its non-members. `trace` tells how accurate the target was on these, and what it
-    gave away, after each epoch.
+    `checkpoint` is the target's key, `beside_row` that of the table's row of the same phase and seed: in the protocol
+    `all` the same. `test_accuracy` in [0, 1] is that on the `trace.held_out` test examples which the target was not
+    trained on; in the protocol `half` they are some of its non-members. `trace` tells how accurate the target was on
+    these, and what it gave away, after each epoch.
     `risks` [n] are the examples' risks by the primary attack, `members` [n] tells whose they are; examples are the
     training, then the test data. In rows that were read back both are empty: they stand in ``risks.csv``.
     """
@@ -50,11 +54,16 @@ class AuditRow:
     result: AuditResult
     risks: Array = dataclasses.field(default_factory=lambda: np.empty(0), compare=False, repr=False)
     members: Members = dataclasses.field(default_factory=lambda: np.empty(0, dtype=bool), compare=False, repr=False)
+    beside_row: str = ""
 
     @property
     def name(self) -> str:
         """Which target and phase it is about, in a person's words."""
         return f"{self.phase.label}, {self.protocol}, seed {self.seed}"
+
+    def attack(self, name: str) -> AttackResult | None:
+        """Return one attack's figures; None where it was not made, as where reference models are not finished."""
+        return next((one for one in self.result.attacks if one.attack == name), None)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return all but the examples' risks as plain JSON values."""
@@ -63,6 +72,7 @@ class AuditRow:
             **self.phase.to_columns(),
             "seed": self.seed,
             "checkpoint": self.checkpoint,
+            "beside_row": self.beside_row,
             "test_accuracy": self.test_accuracy,
             "held_out": self.trace.held_out,
             "history": [list(epoch) for epoch in self.trace.points],
@@ -74,8 +84,18 @@ class AuditRow:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
         trace = fields(Trace, {"points": field(mapping(values), "history"), "held_out": field(values, "held_out")})
         phase, others = Phase.from_columns(values)
+        check_control(phase)
         own = {name: value for name, value in others.items() if name not in ("history", "held_out")}
-        return fields(cls, own, phase=phase, trace=trace)
+        row = fields(cls, own, phase=phase, trace=trace)
+        if row.attack(row.result.primary) is None or row.result.primary not in row.result.curves:
+            raise Unfit(f"result: got no attack and curve {row.result.primary!r}, its primary; expected both")
+        return row
+
+
+def attack_names(rows: Iterable[AuditRow]) -> list[str]:
+    """Name the attacks that any row has, in the order of tables: phases differ where reference models are missing."""
+    made = {one.attack for row in rows for one in row.result.attacks}
+    return [attack.name for attack in ATTACKS if attack.name in made] + sorted(made - {each.name for each in ATTACKS})
 
 
 def write_rows(rows: Sequence[AuditRow], train_places: Places, folder: Path) -> None:
@@ -84,7 +104,7 @@ def write_rows(rows: Sequence[AuditRow], train_places: Places, folder: Path) -> 
     `train_places` [n] says where each training example stands in its data, validation examples included.
     """
     values = {"format": FORMAT, "rows": [row.to_mapping() for row in rows]}
-    write_whole(folder / FILE, json.dumps(values) + "\n")
+    write_whole(folder / FILE, json.dumps(values) + "\n", inside=folder)
     flat = [
         {
             **{name: value for name, value in row.to_mapping().items() if name not in NOT_FLAT},
@@ -94,8 +114,13 @@ def write_rows(rows: Sequence[AuditRow], train_places: Places, folder: Path) -> 
         for row in rows
         for attack in row.result.attacks
     ]
-    write_whole(folder / "audit.csv", csv_text(flat))
-    write_whole(folder / "risks.csv", _risks_csv(rows, train_places))
+    write_whole(folder / "audit.csv", csv_text(flat), inside=folder)
+    write_whole(folder / "risks.csv", _risks_csv(rows, train_places), inside=folder)
+
+
+def written(folder: Path) -> Written:
+    """Say what a folder's ``audit.json`` is, and what to do about one that cannot be read."""
+    return Written("the audits of a run", FORMAT, f"run `redense audit {folder}` anew")
 
 
 def read_rows(folder: Path) -> list[AuditRow]:
@@ -103,8 +128,7 @@ def read_rows(folder: Path) -> list[AuditRow]:
 
     Raises `FolderError` where there is no audit, or one of another format.
     """
-    written = Written("the audits of a run", FORMAT, f"run `redense audit {folder}` anew")
-    return written.read(folder / FILE, lambda values: build(list[AuditRow], field(values, "rows"), "rows"))
+    return written(folder).read(folder / FILE, lambda values: build(list[AuditRow], field(values, "rows"), "rows"))
 
 
 def _risks_csv(rows: Sequence[AuditRow], train_places: Places) -> str:

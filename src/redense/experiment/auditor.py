@@ -94,7 +94,18 @@ class RunAuditor:
         return sides_alike(*(sample.described() for sample in samples))
 
     def check(self) -> None:
-        """Raise `DataError` when any target's members and non-members overlap too much, before anything is trained."""
+        """Raise `DataError` for halves without members or test examples, and targets whose sides overlap too much.
+
+        What training would only meet at its end.
+        """
+        for job in {job.member_set: job for job in self.jobs if job.member_set is not None}.values():
+            members, first = self.members(job.member_set), len(self.dataset.y_train)
+            if members[first:].all() or not members.any():
+                held = "all test examples" if members[first:].all() else "no example"
+                raise DataError(
+                    f"{job.model_name}: got {first:,} training and {len(members) - first:,} test examples, and the "
+                    f"random half that it is trained on holds {held}; expected more test examples, or no audit"
+                )
         sets = (job.member_set for job in self.jobs if job.member_set is None or job.member_set.role == "target")
         for member_set in dict.fromkeys(sets):
             repeated(self.digests, self.members(member_set))
@@ -182,7 +193,9 @@ class RunAuditor:
         held_out = ~members[len(self.dataset.y_train) :]
         accuracy = float(checkpoint.test.correct[held_out].mean())
         trace = Trace.of(checkpoint.history, int(held_out.sum()))
-        return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, trace, result, risks, members)
+        table = {(one.phase, one.seed): one.key for one in self.jobs if one.member_set is None}
+        row = table[job.phase, job.seed]
+        return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, trace, result, risks, members, row)
 
     def _key(self, job: Job, references: Sequence[Job]) -> str:
         determinants = [FORMAT, job.key, [reference.key for reference in references], self.attack_names]
@@ -213,11 +226,12 @@ class RunAuditor:
         )
         assert result.risks is not None
         folder = self.store.root / "audit"
-        make_folder(folder)
+        make_folder(folder, inside=self.store.root)
         content = save({f"risks {key}": result.risks})
-        write_whole(folder / f"{key}.safetensors", content)
+        write_whole(folder / f"{key}.safetensors", content, inside=self.store.root)
         checksum = hashlib.sha256(content).hexdigest()
-        write_kept(folder / f"{key}.json", key, {"result": result.to_mapping(), "risks": checksum})
+        values = {"result": result.to_mapping(), "risks": checksum}
+        write_kept(folder / f"{key}.json", key, values, inside=self.store.root)
         return result, result.risks
 
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:

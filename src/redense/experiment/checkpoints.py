@@ -34,7 +34,7 @@ from redense.experiment.whole_folders import (
 )
 from redense.files.reading import Unfit, build
 from redense.files.reading import field as value_of
-from redense.files.writing import TEMPORARY, make_folder
+from redense.files.writing import TEMPORARY, check_inside, make_folder
 from redense.signals import Signals
 from redense.sparsity.bits import pack_bits, unpack_bits
 
@@ -137,7 +137,9 @@ class Store:
             "kept": _kept(checkpoint.masks),
             "not_finite": _not_finite(checkpoint.model),
         }
-        write_folder(self.finished_folder(key), files, index, {**environment, "seconds": checkpoint.seconds})
+        target = self.finished_folder(key)
+        check_inside(self.root, target.parent)
+        write_folder(target, files, index, {**environment, "seconds": checkpoint.seconds})
         self._drop_progress(key)
 
     def load(self, key: str) -> Checkpoint | None:
@@ -164,6 +166,7 @@ class Store:
         if progress.best:
             files["best.safetensors"] = progress.best
         target = self._progress(key) / f"{progress.epoch:06d}"
+        check_inside(self.root, target.parent)
         write_folder(target, files, index, {**(environment or {}), "seconds": progress.seconds})
         for older in self._progress(key).iterdir():
             if older != target:
@@ -184,7 +187,9 @@ class Store:
     @contextmanager
     def receiving(self, key: str) -> Iterator[Path]:
         """Give a folder to copy a finished job's files into; it takes the job's place when the body ends."""
-        with whole_folder(self.finished_folder(key), synced=True) as folder:
+        target = self.finished_folder(key)
+        check_inside(self.root, target.parent)
+        with whole_folder(target, synced=True) as folder:
             yield folder
 
     def discard_unfinished_writes(self) -> None:
@@ -223,7 +228,7 @@ class Store:
 
     def _set_aside(self, folder: Path, reason: str) -> None:
         aside = self.root / "damaged"
-        make_folder(aside)
+        make_folder(aside, inside=self.root)
         name = "-".join(folder.relative_to(self.root).parts)
         target = next(path for number in count() if not os.path.lexists(path := aside / f"{name}.{number}"))
         folder.rename(target)

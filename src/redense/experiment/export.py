@@ -17,7 +17,7 @@ from redense.experiment.export_settings import ExportSettings, file_name
 from redense.experiment.folder import Trust, check_targets
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
-from redense.files.writing import write_whole
+from redense.files.writing import check_inside, write_whole
 from redense.models.registry import rebuild, resolve
 from redense.onnx import export_onnx
 from redense.sparsity.storage import save_sparse
@@ -51,6 +51,8 @@ def export(run: str | Path, **settings: Any) -> Path:
         raise FolderError(f"{folder}: the checkpoint {row.checkpoint} is missing or damaged; run the recipe again")
     check_targets(folder)
     target = Path(asked.out) if asked.out is not None else folder / file_name(row, asked.format)
+    if asked.out is None:
+        check_inside(folder, target)
     if not os.path.isdir(target.parent):
         raise FolderError(f"{target}: its folder does not exist; expected a file in an existing folder")
     if asked.format == "bitmask":

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redense.errors import FolderError
+from redense.experiment import audit_rows
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import FILE as RESULTS_FILE
 from redense.experiment.results import WRITTEN as RESULTS
+from redense.experiment.shown import FILE as SHOWN_FILE
+from redense.experiment.shown import WRITTEN as SHOWN
 from redense.files.reading import Written, fields
-from redense.files.writing import why, write_whole
+from redense.files.writing import check_inside, why, write_whole
 from redense.user_code import is_object_name
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ PLAN_FORMAT = 1
 LOCK_FILE = "lock"
 WRITTEN = (LOCK_FILE, ".json", ".csv", ".png", ".html", ".log", ".safetensors", ".onnx")
 """How names of files end that are written into a run's folder."""
+FOLDERS = ("audit", "checkpoints", "damaged", "progress")
+"""Folders that are made there."""
 _RECIPE = Written(
     "the recipe of a run",
     None,
@@ -80,7 +85,7 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int, locked: bool = Tr
             _lock(lock, path)
         store = Store(path)
         store.discard_unfinished_writes()
-        write_whole(path / RECIPE_FILE, json.dumps(recipe.to_mapping(), indent=1) + "\n")
+        write_whole(path / RECIPE_FILE, json.dumps(recipe.to_mapping(), indent=1) + "\n", inside=path)
         yield RunFolder(path, store, lock)
     finally:
         os.close(lock)
@@ -105,16 +110,20 @@ def check_targets(path: Path) -> None:
 
     A folder may come from somebody else: what is written into it must not end up in a file elsewhere.
     """
-    for entry in sorted(os.scandir(path), key=lambda entry: entry.name) if os.path.isdir(path) else ():
-        if not entry.name.endswith(WRITTEN) or entry.is_dir():
-            continue
-        real = Path(os.path.realpath(entry.path))
-        if not (entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))):
-            raise FolderError(f"{entry.path} is no plain file; expected one, or a name that is not taken")
-        if real.parent != Path(os.path.realpath(path)):
-            raise FolderError(
-                f"{entry.path} is a link to {real}, which would be written; expected a plain file: take the link away"
-            )
+    for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
+        if name.endswith(WRITTEN) or name in FOLDERS:
+            check_inside(path, path / name)
+
+
+def refuse_newer(path: Path) -> None:
+    """Raise `FolderError` where a file that would be written over is of a newer version of redense."""
+    for written, name in (
+        (RESULTS, RESULTS_FILE),
+        (_PLAN, PLAN_FILE),
+        (audit_rows.written(path), audit_rows.FILE),
+        (SHOWN, SHOWN_FILE),
+    ):
+        written.refuse_newer(path / name)
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -150,7 +159,8 @@ class Trust:
 
 def write_plan(folder: Path, fingerprints: Fingerprints) -> None:
     """Record beside the recipe what else determines the keys of its jobs."""
-    write_whole(folder / PLAN_FILE, json.dumps({"format": PLAN_FORMAT, **dataclasses.asdict(fingerprints)}) + "\n")
+    values = {"format": PLAN_FORMAT, **dataclasses.asdict(fingerprints)}
+    write_whole(folder / PLAN_FILE, json.dumps(values) + "\n", inside=folder)
 
 
 def read_plan(folder: Path) -> Fingerprints:
@@ -169,10 +179,14 @@ def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:
         raise FolderError(f"--out {path}: {existing} is not writable; choose another folder")
     _check_names(path, existing)
     check_targets(path)
-    for written, name in ((RESULTS, RESULTS_FILE), (_PLAN, PLAN_FILE)):
-        written.refuse_newer(path / name)
+    refuse_newer(path)
     if os.path.exists(path / RECIPE_FILE):
         _check_same_recipe(path, recipe)
+    elif any(os.path.lexists(path / name) for name in (RESULTS_FILE, PLAN_FILE, *FOLDERS)):
+        raise FolderError(
+            f"--out {path}: holds a run without its {RECIPE_FILE}; restore that file ({RESULTS_FILE} has the same "
+            "under recipe), or choose another folder"
+        )
     elif os.path.exists(path) and any(entry.name != LOCK_FILE for entry in path.iterdir()):
         raise FolderError(f"--out {path}: holds files that are not a run's; choose an empty or a new folder")
     free = shutil.disk_usage(existing).free

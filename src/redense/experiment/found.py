@@ -7,17 +7,23 @@ from pathlib import Path
 
 from redense.errors import FolderError
 from redense.experiment.audit_rows import FILE as AUDIT_FILE
-from redense.experiment.audit_rows import AuditRow, read_rows
+from redense.experiment.audit_rows import AuditRow, read_rows, written
 from redense.experiment.folder import PLAN_FILE, RECIPE_FILE, read_plan, read_recipe
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import FILE, Results
+from redense.experiment.shown import FILE as SHOWN_FILE
+from redense.experiment.shown import WRITTEN as SHOWN
 from redense.experiment.shown import Shown, is_of, read_shown, write_shown
+from redense.experiment.standing import standing_audits
 
 
 @dataclass(frozen=True)
 class Found:
-    """A run's folder, read. `results` have no rows where nothing is measured yet; the others are None or empty."""
+    """A run's folder, read. `results` have no rows where nothing is measured yet; the others are None or empty.
+
+    `audits` are those of the networks in the results; `audits_left_out` says why others are not among them.
+    """
 
     folder: Path
     recipe: Recipe
@@ -25,6 +31,7 @@ class Found:
     audits: tuple[AuditRow, ...]
     shown: Shown | None
     plan: Fingerprints | None
+    audits_left_out: str = ""
 
     @property
     def name(self) -> str:
@@ -33,16 +40,17 @@ class Found:
 
     @property
     def state(self) -> str:
-        """Say what is missing of an unfinished run; nothing of a finished one."""
+        """Say what is missing of an unfinished run, and which audits are left out; nothing where all is there."""
         planned = len({phase for phases in self.recipe.lineages() for phase in phases}) * len(self.recipe.seeds)
         measured = len(self.results.rows)
         if measured >= planned:
-            return ""
+            return self.audits_left_out
         trained = "" if measured else f" {self._trained()} phases of targets and reference models are trained."
-        return (
+        unfinished = (
             f"This run is not finished: {measured} of {planned} phases of the table are measured.{trained} The same "
             "`redense run` command goes on where it stopped, and writes this page anew."
         )
+        return f"{unfinished} {self.audits_left_out}".rstrip()
 
     def _trained(self) -> int:
         return sum(1 for _ in self.folder.glob("checkpoints/*/checkpoint.json"))
@@ -56,19 +64,43 @@ def find(folder: Path) -> Found:
     results = Results.load(folder) if (folder / FILE).exists() else None
     recipe = results.recipe if results and not (folder / RECIPE_FILE).exists() else read_recipe(folder)
     results = results or Results(recipe, 0, 0, ())
+    audits, left_out = _audits(folder, results)
     return Found(
         folder,
         recipe,
         results,
-        tuple(read_rows(folder)) if (folder / AUDIT_FILE).exists() else (),
+        audits,
         _shown(folder, results),
         read_plan(folder) if (folder / PLAN_FILE).exists() else None,
+        left_out,
+    )
+
+
+def _audits(folder: Path, results: Results) -> tuple[tuple[AuditRow, ...], str]:
+    """Read the audits that stand; say which do not, for they are of other networks or of an older format.
+
+    Raises `FolderError` for those of a newer format.
+    """
+    if not (folder / AUDIT_FILE).exists():
+        return (), ""
+    written(folder).refuse_newer(folder / AUDIT_FILE)
+    try:
+        found = read_rows(folder)
+    except FolderError as error:
+        return (), f"Its audits are left out: {error}."
+    standing, others = standing_audits(found, results)
+    if not others:
+        return standing, ""
+    return standing, (
+        f"{others} of the audits in {AUDIT_FILE} are left out: they are of networks that were trained otherwise than "
+        f"those of this table; run `redense audit {folder}` anew."
     )
 
 
 def _shown(folder: Path, results: Results) -> Shown | None:
     """Read what the checkpoints gave, or take it from them anew; None where they are gone."""
     keys = {row.checkpoint: row for row in results.rows}
+    SHOWN.refuse_newer(folder / SHOWN_FILE)
     try:
         shown = read_shown(folder)
         if is_of(shown, keys):

@@ -26,5 +26,6 @@ def write_report(folders: Sequence[Path], out: Path | None = None, show_examples
     if out is None and len(folders) != 1:
         raise FolderError(f"--out: got {len(folders)} runs and no file; expected the name of one for their report")
     path = out if out is not None else folders[0] / FILE
-    write_whole(path, report_html([find(folder) for folder in folders], show_examples))
+    page = report_html([find(folder) for folder in folders], show_examples)
+    write_whole(path, page, inside=folders[0] if out is None else None)
     return path

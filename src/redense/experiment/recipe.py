@@ -29,7 +29,7 @@ from redense.methods.controls import early_of
 from redense.models.names import OWN
 from redense.phases import Phase, of_table, to_table
 from redense.sparsity.checks import DistributionName, check_sparsity
-from redense.text import did_you_mean
+from redense.text import did_you_mean, percent
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
 Precision = Literal["fp32", "bf16"]
@@ -45,6 +45,8 @@ FORMER_NAMES = {"protocols": protocols.FORMER}
 """Words that older recipes use, and what they are called now, by setting."""
 LATER = ("phases", "validation", "keep", "layout", "precision")
 """Settings that folders of former versions lack: their defaults hold there."""
+SETS = ("controls", "audit", "protocols", "exclude")
+"""Settings whose values are names, each given once; former versions wrote what was given twice."""
 VALIDATION = 0.1
 """The share of the training examples that validation takes where it is needed and not said."""
 TOML_LIMIT = 2**20
@@ -140,6 +142,11 @@ class Recipe:
         """The line of the table of methods."""
         return METHODS[self.method]
 
+    @property
+    def audited_protocols(self) -> tuple[str, ...]:
+        """The protocols whose audits are shown: those asked for; without an audit of the run's own, the table's too."""
+        return self.protocols if self.audit else tuple(dict.fromkeys(("all", *self.protocols)))
+
     def phases_at(self, sparsity: float) -> Phases:
         """List the phases of the method at a sparsity."""
         return self._kept(self.chosen_method.phases(sparsity, self.epochs, self.rates, self.rounds, self.phases))
@@ -185,6 +192,7 @@ class Recipe:
         for sparsity in self.sparsities:
             check_sparsity("sparsities", sparsity)
         _require_distinct("sparsities", self.sparsities)
+        _require_told_apart(self.sparsities)
         _require_known("method", self.method, METHODS)
         phases = self.phases_at(0.0)  # raises for epochs, rates, rounds and lists that make none
         if min(self.epochs) < 1:
@@ -202,6 +210,8 @@ class Recipe:
         if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
             raise RecipeError(f"weight_decay: got {self.weight_decay:g}; expected a finite value of 0 or more")
         _require_some("protocols", self.protocols)
+        for name in SETS:
+            _require_distinct(name, getattr(self, name))
         _require_known("controls", self.controls, CONTROLS)
         for control in (CONTROLS[name] for name in self.controls):
             if not control.fits(phases):
@@ -247,7 +257,8 @@ class Recipe:
         for each in dataclasses.fields(cls):
             if each.name not in LATER:
                 setting_of(mapping(settings), each.name)
-        return cls.from_mapping(settings, source="recipe")
+        once = {name: _once(value) if name in SETS else value for name, value in settings.items()}
+        return cls.from_mapping(once, source="recipe")
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -299,6 +310,24 @@ def _require_distinct(name: str, values: tuple[Any, ...]) -> None:
     for index, value in enumerate(values):
         if value in values[:index]:
             raise RecipeError(f"{name}: got {value} twice; expected each value once")
+
+
+def _require_told_apart(sparsities: tuple[float, ...]) -> None:
+    """Raise `RecipeError` for sparsities that tables, charts and names of files would call the same."""
+    written: dict[str, float] = {}
+    for sparsity in sparsities:
+        other = written.setdefault(percent(sparsity), sparsity)
+        if other != sparsity:
+            raise RecipeError(
+                f"sparsities: got {other!r} and {sparsity!r}, both {percent(sparsity)} in every table; expected "
+                "values that differ in their first ten digits"
+            )
+
+
+def _once(values: Any) -> Any:
+    """Drop what is in a list of names again; anything else is for the recipe to judge."""
+    named = isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+    return tuple(dict.fromkeys(values)) if named else values
 
 
 def _require_known(name: str, value: str | tuple[str, ...], known: Collection[str]) -> None:

@@ -86,8 +86,8 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
         if found is None:
             assert shared.evidence is not None
             found = _made(shared.evidence, auditor.labels, auditor.attacks)
-            make_folder(path.parent)
-            write_kept(path, key, found)
+            make_folder(path.parent, inside=auditor.store.root)
+            write_kept(path, key, found, inside=auditor.store.root)
         if found["primary"] is not None:
             models = tuple(job.member_set.index for job in shared.references if job.member_set)
             figures = {attack: _arrays(each) for attack, each in found["figures"].items()}
@@ -139,13 +139,13 @@ def write_replicates(replicates: Sequence[PhaseReplicates], folder: Path) -> Non
         for attack, figures in one.figures.items()
         for place, model in enumerate(one.models)
     ]
-    write_whole(folder / "replicates.csv", csv_text(lines))
+    write_whole(folder / "replicates.csv", csv_text(lines), inside=folder)
     means = [
         {**one.phase.to_columns(), "attack": one.primary, "figure": figure, **_of_one_phase(one.mean(figure))}
         for one in replicates
         for figure in one.left_out
     ]
-    write_whole(folder / "replicates.json", json.dumps({"format": FORMAT, "means": means}) + "\n")
+    write_whole(folder / "replicates.json", json.dumps({"format": FORMAT, "means": means}) + "\n", inside=folder)
 
 
 def _of_one_phase(found: ReplicatedMean) -> dict[str, Any]:

@@ -8,15 +8,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from redense.arguments import validated
+from redense.arguments import SHARE, NotNegative, validated
 from redense.errors import FolderError, RecipeError
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
 from redense.experiment.recipe import Recipe
-from redense.files.reading import Written, field, fields, mapping
+from redense.files.reading import Unfit, Written, field, fields, mapping
+from redense.methods.controls import check_control
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.roc import Members
 from redense.phases import FURTHER as FURTHER_PHASE_COLUMNS
@@ -26,6 +27,7 @@ from redense.text import csv_text, data_frame, html_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Share = Annotated[float, SHARE]
 FORMAT = 3
 """Of results.json. Format 1 did not record the rates of phases, format 2 no cross-fitted inference accuracy."""
 FILE = "results.json"
@@ -65,16 +67,16 @@ class Row:
     """
 
     phase: Phase
-    measured_sparsity: float
+    measured_sparsity: Share
     seed: int
-    train_accuracy: float
-    test_accuracy: float
-    inference_accuracy: float
-    inference_accuracy_cross_fitted: float
+    train_accuracy: Share
+    test_accuracy: Share
+    inference_accuracy: Share
+    inference_accuracy_cross_fitted: Share
     inference_interval: tuple[float, float]
-    seconds: float
+    seconds: NotNegative
     checkpoint: str
-    history: tuple[tuple[float, float], ...] = ()
+    history: tuple[tuple[Share, Share], ...] = ()
     kept_epoch: int | None = None
 
     def to_mapping(self) -> dict[str, Any]:
@@ -87,6 +89,7 @@ class Row:
     def from_mapping(cls, values: Mapping[str, Any]) -> Row:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
         phase, own = Phase.from_columns(mapping(values))
+        check_control(phase)
         return fields(cls, own, phase=phase)
 
 
@@ -212,7 +215,18 @@ class Results:
     @classmethod
     def _from_values(cls, values: Mapping[str, Any]) -> Results:
         own = {name: value for name, value in values.items() if name != "recipe"}
-        return fields(cls, own, recipe=Recipe.from_written(field(values, "recipe")))
+        results = fields(cls, own, recipe=Recipe.from_written(field(values, "recipe")))
+        results._check_rows()
+        return results
+
+    def _check_rows(self) -> None:
+        """Raise `Unfit` for rows of seeds or sparsities that the recipe does not have, and for rows of no examples."""
+        sparsities = {phase.sparsity for phases in self.recipe.lineages() for phase in phases} | {None}
+        for place, row in enumerate(self.rows):
+            if row.seed not in self.recipe.seeds or row.phase.sparsity not in sparsities:
+                raise Unfit(f"rows: {place}: got {row.phase.label}, seed {row.seed}; expected a phase of the recipe")
+        if self.rows and min(self.members, self.nonmembers) < 1:
+            raise Unfit(f"members, nonmembers: got {self.members} and {self.nonmembers}; expected at least 1 of each")
 
     def to_csv(self) -> str:
         """Write the rows as CSV, without their histories; the interval takes two columns."""

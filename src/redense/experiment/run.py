@@ -32,6 +32,7 @@ from redense.experiment.show import (
     show_precision,
     show_results,
 )
+from redense.experiment.standing import standing_comparisons
 from redense.experiment.train import Outcome, train
 from redense.experiment.write import write_page, write_pictures, write_results
 
@@ -97,7 +98,7 @@ def run(
         for note in (*folder.store.set_aside, *mixed_notes(prepared.jobs, folder.store)):
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         results, masks = measure(prepared, folder.store)
-        results = results.joined(_audits(out))
+        results = results.joined(_audits(out, results))
         written = write_results(results, out)
         if results.rows:  # or what another engine trained here would be forgotten
             write_plan(out, prepared.fingerprints)
@@ -134,6 +135,10 @@ def dry_run(
     """Print what `run` would do and what it would cost; nothing is trained or written."""
     prepared = prepare(recipe, data_root, resources)
     store = Store(Path(out))
+    if recipe.audit:
+        from redense.experiment.audit import check_audit
+
+        check_audit(prepared)
     check_folder(store.root, recipe, prepared.needed_bytes(store))
     show_data(prepared, console)
     show_precision(prepared, console)
@@ -143,12 +148,12 @@ def dry_run(
     show_engine(prepared, console)
 
 
-def _audits(folder: Path) -> tuple[Comparison, ...]:
-    """Return what the folder's audits compared: further rows join their family."""
+def _audits(folder: Path, results: Results) -> list[Comparison]:
+    """Return what the folder's audits compared, of networks that are still these: further rows join their family."""
     try:
-        return Results.load(folder).audits
+        return standing_comparisons(Results.load(folder), results)
     except FolderError:  # none yet, or of another format: made again by an audit
-        return ()
+        return []
 
 
 def _refuse_interrupted(outcome: Outcome, prepared: Prepared, results: Results) -> None:

@@ -66,7 +66,8 @@ def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Mas
     """Print the tables of a run that has any rows; `masks` are those of its sparse phases."""
     kinds = dict.fromkeys(phase.kind for phase in prepared.recipe.phases_at(0.0) if phase.kind != "sparse")
     without_masks = ", ".join(NAMES[kind] for kind in kinds)
-    console.print(kept_table(prepared.model, masks, without_masks), "", sep="\n")
+    if masks:
+        console.print(kept_table(prepared.model, masks, without_masks), "", sep="\n")
     console.print(results_table(results, prepared.model_name), "", sep="\n")
 
 
@@ -85,6 +86,8 @@ def show_conclusion(found: Found, written: Sequence[str], console: Console) -> N
     """Print what was written, then what the run amounts to and where its report lies."""
     console.print(prose(f"Written: {found.folder / written[0]}, {', '.join(written[1:])}"), "", sep="\n")
     console.print(prose(f"In short: {' '.join(conclusion(found.results, found.audits))}"), "", sep="\n")
+    if found.audits_left_out:
+        console.print(prose(found.audits_left_out), "", sep="\n")
     console.print(prose(f"The report: {found.folder / REPORT}"))
 
 

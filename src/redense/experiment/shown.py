@@ -20,7 +20,7 @@ from redense.phases import Phase
 Moment = Literal["end", "pruned"]
 FILE = "shown.json"
 FORMAT = 1
-_WRITTEN = Written(
+WRITTEN = Written(
     "what a report shows of a run", FORMAT, "delete it: the report makes it anew where the checkpoints are there"
 )
 
@@ -83,12 +83,12 @@ class Shown:
 
 def write_shown(shown: Shown, folder: Path) -> None:
     """Write what a report shows into a run's folder."""
-    write_whole(folder / FILE, json.dumps({"format": FORMAT, **dataclasses.asdict(shown)}) + "\n")
+    write_whole(folder / FILE, json.dumps({"format": FORMAT, **dataclasses.asdict(shown)}) + "\n", inside=folder)
 
 
 def read_shown(folder: Path) -> Shown:
     """Return what `write_shown` wrote; raise `FolderError` where nothing was, or in another format."""
-    return _WRITTEN.read(folder / FILE, partial(fields, Shown))
+    return WRITTEN.read(folder / FILE, partial(fields, Shown))
 
 
 def is_of(shown: Shown, checkpoints: Mapping[str, object]) -> bool:

@@ -6,25 +6,25 @@ from pathlib import Path
 
 from redense.experiment.checkpoints import Store
 from redense.experiment.page import write_report
-from redense.experiment.report.figures import save_table_figure
-from redense.experiment.report.traces import save_results_traces
+from redense.experiment.report.figures import table_figure
+from redense.experiment.report.traces import results_traces
 from redense.experiment.results import FILE, Results
 from redense.experiment.shown import write_shown
 from redense.experiment.weights import shown_of
-from redense.files.writing import write_whole
+from redense.files.writing import write_png, write_whole
 
 
 def write_results(results: Results, folder: Path) -> list[str]:
     """Write the results, finished or not; return the files' names."""
-    write_whole(folder / FILE, results.to_json())
-    write_whole(folder / "results.csv", results.to_csv())
+    write_whole(folder / FILE, results.to_json(), inside=folder)
+    write_whole(folder / "results.csv", results.to_csv(), inside=folder)
     return [FILE, "results.csv"]
 
 
 def write_pictures(results: Results, folder: Path) -> list[str]:
     """Draw results that have any rows; return the files' names."""
-    save_table_figure(results, folder / "table.png")
-    save_results_traces(results, folder / "accuracy-leakage.png")
+    write_png(folder / "table.png", table_figure(results), inside=folder)
+    write_png(folder / "accuracy-leakage.png", results_traces(results), inside=folder)
     return ["table.png", "accuracy-leakage.png"]
 
 

@@ -12,10 +12,10 @@ from redense.files.reading import JSON_LIMIT, plain_bytes
 from redense.files.writing import write_whole
 
 
-def write_kept(path: Path, key: str, values: Mapping[str, Any]) -> None:
-    """Keep JSON values under a key, with their checksum."""
+def write_kept(path: Path, key: str, values: Mapping[str, Any], *, inside: Path | None = None) -> None:
+    """Keep JSON values under a key, with their checksum; `inside` as for `write_whole`."""
     body = {"key": key, **values}
-    write_whole(path, json.dumps({**body, "checksum": _checksum(body)}))
+    write_whole(path, json.dumps({**body, "checksum": _checksum(body)}), inside=inside)
 
 
 def read_kept(path: Path, key: str) -> dict[str, Any] | None:

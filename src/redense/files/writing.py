@@ -39,13 +39,16 @@ _ADVICE = {
 """What to do when a file cannot be written, by the system's reason."""
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def write_whole(path: Path, content: bytes | str, *, inside: Path | None = None) -> None:
     """Write a file that is either the old or the new one, whole, even after a power failure.
 
     The content goes to a temporary file beside it, to the disk, and then takes its name and its mode. A link stays, and
-    the file that it leads to is written; a device or a pipe is written to and stays what it is. Raises `FolderError`
-    when that cannot be done; then there is no file, or the old one.
+    the file that it leads to is written; a device or a pipe is written to and stays what it is. Not so `inside` a
+    folder that may come from somebody else: see `check_inside`. Raises `FolderError` when that cannot be done; then
+    there is no file, or the old one.
     """
+    if inside is not None:
+        check_inside(inside, path)
     data = content.encode() if isinstance(content, str) else content
     try:
         mode = _mode(path)
@@ -57,11 +60,39 @@ def write_whole(path: Path, content: bytes | str) -> None:
         raise FolderError(f"{path}: cannot be written {why(error)}") from error
 
 
-def make_folder(path: Path, called: str | None = None) -> None:
+def check_inside(folder: Path, path: Path) -> None:
+    """Raise `FolderError` where a name below a folder leads out of its place there, or is a pipe or a device.
+
+    Whoever made the folder chose its names, and what is written there must not end up elsewhere. A link to another name
+    of the same place is none that leads out.
+    """
+    expected = Path(os.path.realpath(folder)) / path.relative_to(folder)
+    if Path(os.path.realpath(path)).parent != expected.parent:
+        below = [place for place in (path, *path.parents) if place != folder and place.is_relative_to(folder)]
+        link = next(
+            place
+            for place in reversed(below)
+            if os.path.realpath(place.parent) != os.path.dirname(os.path.realpath(place))
+        )
+        raise FolderError(
+            f"{link} is a link to {os.path.realpath(link)}, which would be written; expected a plain file or folder: "
+            "take the link away"
+        )
+    try:
+        mode = _mode(path)
+    except (OSError, ValueError) as error:
+        raise FolderError(f"{path}: cannot be written {why(error)}") from None
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise FolderError(f"{path} is no plain file; expected one, or a name that is not taken")
+
+
+def make_folder(path: Path, called: str | None = None, *, inside: Path | None = None) -> None:
     """Make a folder and those around it, unless they are there; raise `FolderError` when that cannot be done.
 
-    `called` is what the error says for the path.
+    `called` is what the error says for the path; `inside` as for `write_whole`.
     """
+    if inside is not None:
+        check_inside(inside, path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -116,9 +147,9 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def write_png(path: Path, figure: Any) -> None:
+def write_png(path: Path, figure: Any, *, inside: Path | None = None) -> None:
     """Write a figure of matplotlib as PNG, as `write_whole` does."""
-    write_whole(path, png_bytes(figure))
+    write_whole(path, png_bytes(figure), inside=inside)
 
 
 def png_bytes(figure: Any) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
+from redense.errors import RecipeError
 from redense.methods.schedules import Phases
 from redense.phases import Phase, total
 
@@ -101,4 +102,14 @@ begins sparse begin with its first phase without the mask."""
 
 def control_of(phase: Phase) -> Control:
     """Return the control to which a phase of the kind ``control`` belongs."""
+    check_control(phase)
     return next(control for control in CONTROLS.values() if control.lineage == phase.lineage)
+
+
+def check_control(phase: Phase) -> None:
+    """Raise `RecipeError` for a phase of the kind ``control`` that belongs to none, or stands beside no other."""
+    lineages = [control.lineage for control in CONTROLS.values()]
+    if phase.kind == "control" and phase.lineage not in lineages:
+        raise RecipeError(f"lineage: got {phase.lineage!r} for a control; expected one of {', '.join(lineages)}")
+    if phase.kind == "control" and phase.beside is None:
+        raise RecipeError("beside: got none for a control; expected the phase that it stands beside")

@@ -206,5 +206,5 @@ def _refuse_empty(masks: Masks, sparsity: float) -> None:
 
 def _none_left(name: str, count: int, sparsity: float) -> RecipeError:
     return RecipeError(
-        f"sparsity {sparsity:g} leaves {name} ({count} weights) without any; lower the sparsity or exclude that layer"
+        f"sparsity {sparsity} leaves {name} ({count} weights) without any; lower the sparsity or exclude that layer"
     )

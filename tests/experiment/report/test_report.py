@@ -10,12 +10,13 @@ from rich.console import Console
 
 from redense.experiment.recipe import Recipe
 from redense.experiment.report.comparisons import comparisons_table
-from redense.experiment.report.figures import save_table_figure, style, table_figure
+from redense.experiment.report.figures import style, table_figure
 from redense.experiment.report.looks import in_view
 from redense.experiment.report.published import published
 from redense.experiment.report.table import plain_table, results_table
-from redense.experiment.report.traces import results_traces, save_results_traces, spread, thinned
+from redense.experiment.report.traces import results_traces, spread, thinned
 from redense.experiment.results import Results, Row
+from redense.files.writing import write_png
 from redense.methods import CONTROLS, METHODS
 from redense.phases import Phase, dense, sparse
 
@@ -85,7 +86,7 @@ def test_the_value_of_pure_noise_is_told():
 def test_the_figure_is_drawn(tmp_path, seeds):
     rows = tuple(dataclasses.replace(each, seed=seed) for seed in seeds for each in ONE_SEED.rows)
     results = Results(dataclasses.replace(FASHION, seeds=seeds), 60_000, 10_000, rows)
-    save_table_figure(results, tmp_path / "table.png")
+    write_png(tmp_path / "table.png", table_figure(results))
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["table.png"]
 
@@ -157,7 +158,7 @@ def test_traces_are_drawn_a_panel_a_sparsity(tmp_path):
     ]
     recipe = dataclasses.replace(FASHION, seeds=(0, 1), sparsities=(0.3, 0.5))
     results = Results(recipe, 60_000, 10_000, (*rows, *longer)).compared()
-    save_results_traces(results, tmp_path / "traces.png")
+    write_png(tmp_path / "traces.png", results_traces(results))
     figure = results_traces(results)
     drawn = {axes.get_title(): len(axes.lines) for axes in figure.axes if axes.get_visible()}
     assert drawn == {f"sparsity {percent}%": 4 for percent in (30, 50)}  # dense, sparse, re-dense, the control

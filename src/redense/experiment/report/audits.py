@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,14 +13,17 @@ from rich.text import Text
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import MARK, held_back, note
-from redense.experiment.audit_rows import AuditRow
+from redense.experiment.audit_rows import AuditRow, attack_names
 from redense.experiment.report.protocols import by_protocol, lowest_rate
 from redense.experiment.report.seeds import spread_text
-from redense.experiment.report.traces import save_traces_figure
+from redense.experiment.report.traces import traces_figure
 from redense.metrics.spread import Spread
 from redense.phases import Phase
 from redense.terminal import Continued, below, heading, prose, table_of
 from redense.text import from_to, interval_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Reading = Callable[[AttackResult], tuple[float, tuple[float, float]]]
 """Reads a figure and its interval off an attack's result."""
@@ -77,13 +80,13 @@ def _further(models: int) -> str:
     return f"; likewise {models} more audited model{'s' * (models > 1)}" if models else ""
 
 
-def save_audit_traces(rows: Sequence[AuditRow], path: Path) -> None:
+def audit_traces(rows: Sequence[AuditRow]) -> Figure:
     """Draw what the phases give away at equal accuracy, a panel a protocol."""
     panels = {
         f"protocol {protocol}": [(row.phase, row.trace) for row in of_protocol]
         for protocol, of_protocol in by_protocol(rows).items()
     }
-    save_traces_figure(panels, path)
+    return traces_figure(panels)
 
 
 def _heading(rows: Sequence[AuditRow]) -> str:
@@ -127,12 +130,11 @@ def _phases(
     models: OfModels,
 ) -> Table:
     lines = {
-        one.attack: [
-            _marked(one.attack, group)
-            + _cell([reading(row.result.attack(one.attack)) for row in group], factor, digits)
+        name: [
+            _marked(name, group) + _cell([reading(one) for row in group if (one := row.attack(name))], factor, digits)
             for group in groups
         ]
-        for one in groups[0][0].result.attacks
+        for name in attack_names(row for group in groups for row in group)
     }
     columns = zip(phases, zip(*lines.values(), strict=True), strict=True)
     table = table_of(title, *(heading(phase.label, cells) for phase, cells in columns), text=[title])
@@ -150,6 +152,8 @@ def _marked(attack: str, group: Sequence[AuditRow]) -> str:
 
 
 def _cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, digits: int) -> str:
+    if not values:  # an attack that was not made here: its reference models are not finished
+        return "-"
     spread = Spread.of(factor * value for value, _ in values)
     if spread.deviation is not None:
         return spread_text(spread, digits)

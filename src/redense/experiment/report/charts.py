@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from redense.experiment.report.looks import LOOKS, drawn, in_view, look
-from redense.experiment.report.protocols import by_protocol, lowest_rate
+from redense.experiment.report.protocols import by_protocol, lowest_rate, primaries
 from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, test_estimate
 from redense.metrics.roc import Array
 from redense.metrics.spread import Spread
@@ -59,9 +59,12 @@ def accuracy_charts(results: Results) -> list[Chart]:
 def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     """Draw the true-positive rate at the lowest false-positive rate shown, a view a protocol."""
     views = []
-    for protocol, rows in by_protocol(audits).items():
-        primary, lowest = rows[0].result.primary, lowest_rate(rows)
-        if lowest is not None:
+    for protocol, of_protocol in by_protocol(audits).items():
+        for primary in primaries(of_protocol):
+            rows = [row for row in of_protocol if row.attack(primary)]
+            lowest = lowest_rate(rows)
+            if lowest is None:
+                continue
             points = {
                 phase: _rates([row for row in rows if row.phase == phase], primary, lowest) for phase in _phases(rows)
             }

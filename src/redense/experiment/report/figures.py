@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from redense.experiment.report.looks import drawn, look
 from redense.experiment.report.seeds import Estimate, inference_estimate, test_estimate
-from redense.files.writing import picture, write_png
+from redense.files.writing import picture
 from redense.phases import NAMES, Phase
 from redense.text import percent
 
@@ -46,11 +45,6 @@ GAP = 10.0
 def style(phase: Phase) -> Style:
     """Return the style in which a phase is drawn in all pictures."""
     return STYLES[look(phase) % len(STYLES)]
-
-
-def save_table_figure(results: Results, path: Path) -> None:
-    """Draw `table_figure` as a PNG."""
-    write_png(path, table_figure(results))
 
 
 def table_figure(results: Results) -> Figure:

@@ -69,12 +69,12 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...], title: str) -> T
 
 
 def kept_table(model: nn.Module, masks_by_phase: Mapping[Phase, Masks], without_masks: str) -> Continued:
-    """Draw the weights that every sparse phase keeps in every tensor; the phases `without_masks` keep all.
+    """Draw the weights that every sparse phase keeps in every tensor; the phases `without_masks`, if any, keep all.
 
     Phases that have no room beside each other go on below.
     """
     names = list(dict.fromkeys(name for masks in masks_by_phase.values() for name in masks))
-    kept = {without_masks: {name: model.get_parameter(name).numel() for name in names}}
+    kept = {without_masks: {name: model.get_parameter(name).numel() for name in names}} if without_masks else {}
     for phase, masks in masks_by_phase.items():
         kept[phase.label] = {name: int(mask.sum()) for name, mask in masks.items()}
     labels = list(kept)

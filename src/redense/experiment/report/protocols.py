@@ -24,3 +24,8 @@ def lowest_rate(rows: Sequence[AuditRow]) -> float | None:
     """
     shown = [row.result.attacks[0].shown_rates.keys() for row in rows]
     return min(set.intersection(*map(set, shown)), default=None)
+
+
+def primaries(rows: Sequence[AuditRow]) -> list[str]:
+    """Name the attacks chosen beforehand: several where some phases lack the reference models of the best."""
+    return list(dict.fromkeys(row.result.primary for row in rows))

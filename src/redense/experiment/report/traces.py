@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from redense.experiment.equal_accuracy import Trace, mean_points
 from redense.experiment.report.figures import style
 from redense.experiment.report.looks import in_view
-from redense.files.writing import picture, write_png
+from redense.files.writing import picture
 from redense.phases import NAMES, Phase
 from redense.text import percent
 
@@ -31,11 +30,6 @@ Points = npt.NDArray[np.float64]
 """(test accuracy, inference accuracy) in percent after each epoch, [epochs, 2]."""
 
 
-def save_results_traces(results: Results, path: Path) -> None:
-    """Draw `results_traces` as a PNG."""
-    write_png(path, results_traces(results))
-
-
 def results_traces(results: Results) -> Figure:
     """Draw a panel a sparsity, with the dense phase and the controls in each."""
     traces = results.traces().items()
@@ -44,11 +38,6 @@ def results_traces(results: Results) -> Figure:
         for sparsity in results.recipe.sparsities
     }
     return traces_figure(panels)
-
-
-def save_traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]], path: Path) -> None:
-    """Draw `traces_figure` as a PNG."""
-    write_png(path, traces_figure(panels))
 
 
 def traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]]) -> Figure:
