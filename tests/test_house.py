@@ -78,6 +78,7 @@ def test_imports_by_string_are_these_and_no_others():
         "data/__init__.py": {"redense.data.dataset", "redense.data.loading"},
         "auditing/page.py": {"redense.auditing"},
         "commands/main.py": {"redense.commands."},
+        "experiment/idle_cores.py": {"redense.models."},
         "experiment/engines/fork_server.py": {
             "redense.experiment.engines.fork_server",
             "redense.experiment.engines.worker",

@@ -310,10 +310,13 @@ def test_overlap_of_more_than_a_hundredth_is_an_error():
 def test_a_little_overlap_and_repetitions_are_warnings():
     model, (x, y), _ = leaky(n=200)
     x[1], y[1] = x[0], y[0]
-    result = redense.audit(model, members=(x, y), nonmembers=numbered(198, 200))
+    others, theirs = numbered(198, 200)
+    others[7], theirs[7] = others[8], theirs[8]
+    result = redense.audit(model, members=(x, y), nonmembers=(others, theirs))
     assert result.warnings == (
         "2 examples are among the members and among the non-members",
         "1 of 200 members are repetitions of others",
+        "1 of 200 non-members are repetitions of others",
     )
     assert "Warning: 2 examples are among" in str(result)
 

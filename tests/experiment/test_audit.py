@@ -378,6 +378,32 @@ def test_phases_are_compared_pairwise(out):
     assert not any("leaks more than" in one.verdict or "gives away more than" in one.verdict for one in compared)
 
 
+def test_phases_whose_primary_attacks_differ_are_not_compared_by_their_areas(out):
+    """One of them lacks reference models: the difference would be that of two attacks."""
+    _, rows = rows_of(out)
+    without = [
+        dataclasses.replace(row, result=dataclasses.replace(row.result, primary="confidence"))
+        if (row.protocol, row.phase.kind) == ("half", "dense")
+        else row
+        for row in rows
+    ]
+    found = [one for one in compare_audits(without, METHODS["dsd"]) if one.quantity == "auc"]
+    assert [one.first.kind for one in found if one.protocol == "half"] == ["sparse"]
+    assert len([one for one in found if one.protocol == "all"]) == 3
+
+
+@pytest.mark.parametrize("protocols", [("all",), ("half",), ("all", "half")])
+def test_the_protocols_that_were_asked_for_are_audited_and_no_other(out, protocols):
+    prepared = prepare(recipe(), resources=Resources(workers=0))
+    store = Store(out)
+    auditor = RunAuditor(
+        prepared.model_name, prepared.dataset, store, prepared.jobs, ("threshold",), protocols=protocols
+    )
+    rows = list(auditor.rows())
+    assert {row.protocol for row in rows} == set(protocols)
+    assert auditor.count() == len(rows)
+
+
 @pytest.mark.xdist_group("audited run")
 def test_what_audits_compare_joins_the_claims_of_the_run(audited_recipe, audited_run, tmp_path):
     folder, printed = audited_run

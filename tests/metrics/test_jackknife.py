@@ -56,3 +56,10 @@ def test_what_is_no_number_is_refused():
     values[0, 1] = np.nan
     with pytest.raises(ValueError, match="1 of 32 are NaN or infinite"):
         pair_jackknife(values)
+
+
+def test_intervals_end_where_figures_are_no_longer_possible():
+    values = np.repeat(np.abs(np.random.default_rng(0).normal(0.0, 0.1, size=16))[:, None], 8, axis=1)
+    free, bounded = pair_jackknife(values), pair_jackknife(values, possible=(0.0, 1.0))
+    assert free.prediction[0] < 0.0 == bounded.prediction[0]
+    assert (free.interval, free.p, free.prediction[1]) == (bounded.interval, bounded.p, bounded.prediction[1])

@@ -203,13 +203,12 @@ def check_coins(members: int, nonmembers: int) -> None:
 
 
 def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) -> list[str]:
-    """Find examples that are members and non-members at once, or members twice, by the digests of their contents.
+    """Find examples that are members and non-members at once, or twice on a side, by the digests of their contents.
 
     Returns warnings with the counts; raises `DataError` when more than 1% of the smaller side overlap.
     """
     warnings = []
-    mine, times = np.unique(digests[is_member], return_counts=True)
-    theirs = np.unique(digests[~is_member])
+    mine, theirs = np.unique(digests[is_member]), np.unique(digests[~is_member])
     overlap = len(np.intersect1d(mine, theirs, assume_unique=True))
     smaller = min(is_member.sum(), (~is_member).sum())
     if overlap > MOST_OVERLAP * smaller:
@@ -219,9 +218,10 @@ def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) 
         )
     if overlap:
         warnings.append(f"{overlap} examples are among the members and among the non-members")
-    again = int((times - 1).sum())
-    if again:
-        warnings.append(f"{again} of {int(is_member.sum())} members are repetitions of others")
+    for side, distinct, name in ((is_member, mine, "members"), (~is_member, theirs, "non-members")):
+        again = int(side.sum()) - len(distinct)
+        if again:
+            warnings.append(f"{again} of {int(side.sum())} {name} are repetitions of others")
     return warnings
 
 

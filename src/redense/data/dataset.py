@@ -54,12 +54,19 @@ class Dataset:
 
     @property
     def warning(self) -> str:
-        """What should be known before training starts: that pixels lie in 0 to 255 and will not be scaled; or nothing.
+        """What should be known before training starts, or nothing.
+
+        That the test data are of one class, or that pixels lie in 0 to 255 and will not be scaled.
 
         >>> data = checked("mine.npz", (254 * np.eye(4)[[0, 1], None], [0, 1]), (np.zeros((1, 1, 4)), [0]))
         >>> data.warning  # doctest: +ELLIPSIS
         'data mine.npz: images are float32 from 0 to 254, and reach the network so; store them as uint8, which ...'
         """
+        if len(self.y_test) > 1 and (self.y_test == self.y_test[0]).all():
+            return (
+                f"data {self.name}: all test examples are of class {self.y_test[0]}, so that a network which knows no "
+                "other has a test accuracy of 100%; take some of all classes"
+            )
         x = self.x_train
         if len(self.input_shape) != 3 or x.dtype == np.uint8 or x.min() < 0 or not BYTES_BEGIN < x.max() <= 255:
             return ""

@@ -19,8 +19,9 @@ Pairs = list[tuple[AuditRow, AuditRow]]
 def compare_audits(rows: Sequence[AuditRow], method: Method) -> list[Comparison]:
     """Compare all audits of a run: the AUC of the primary attack, and what targets give away at equal test accuracy.
 
-    Protocol by protocol, between the phases that the method compares; p-values are not corrected yet. Targets of the
-    protocol `all` are the run's own rows, whose curves are compared there.
+    Protocol by protocol, between the phases that the method compares; p-values are not corrected yet. Phases whose
+    primary attacks differ, since one lacks reference models, are not compared by their AUC. Targets of the protocol
+    `all` are the run's own rows, whose curves are compared there.
     """
     pairs = _pairs(rows, method)
     curves = [
@@ -28,7 +29,8 @@ def compare_audits(rows: Sequence[AuditRow], method: Method) -> list[Comparison]
         for protocol, first, second, found in pairs
         if protocol != "all"
     ]
-    return [*(_compare_auc(*each) for each in pairs), *curves]
+    alike = [each for each in pairs if len({row.result.primary for pair in each[3] for row in pair}) == 1]
+    return [*(_compare_auc(*each) for each in alike), *curves]
 
 
 def _compare_auc(protocol: str, first: Phase, second: Phase, pairs: Pairs) -> Comparison:

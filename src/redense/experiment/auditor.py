@@ -22,7 +22,7 @@ from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
 from redense.auditing.audit import DRAWN, audit_evidence
 from redense.auditing.checks import repeated
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
-from redense.auditing.protocols import Protocol
+from redense.auditing.protocols import OF_RUNS, Protocol
 from redense.auditing.result import AuditResult
 from redense.auditing.sample import Sample
 from redense.data.batches import TensorData
@@ -58,6 +58,7 @@ class RunAuditor:
     jobs: Sequence[Job]
     attacks: tuple[str, ...]
     device: str = "cpu"
+    protocols: tuple[str, ...] = OF_RUNS
 
     def rows(self) -> Iterator[AuditRow]:
         """Audit phase by phase, dense first; a phase's reference models are read once for all targets.
@@ -67,7 +68,7 @@ class RunAuditor:
         for phase in self.phases:
             shared = self.of_phase(phase)
             for job in self.finished:
-                if job.phase == phase and (job.member_set is None or job.member_set.role == "target"):
+                if job.phase == phase and self.is_audited(job):
                     yield self._row(job, shared)
 
     def of_phase(self, phase: Phase) -> _OfPhase:
@@ -106,13 +107,18 @@ class RunAuditor:
                     f"{job.model_name}: got {first:,} training and {len(members) - first:,} test examples, and the "
                     f"random half that it is trained on holds {held}; expected more test examples, or no audit"
                 )
-        sets = (job.member_set for job in self.jobs if job.member_set is None or job.member_set.role == "target")
-        for member_set in dict.fromkeys(sets):
+        for member_set in dict.fromkeys(job.member_set for job in self.jobs if self.is_audited(job)):
             repeated(self.digests, self.members(member_set))
 
     def count(self) -> int:
         """Return how many rows there will be."""
-        return sum(job.member_set is None or job.member_set.role == "target" for job in self.finished)
+        return sum(map(self.is_audited, self.finished))
+
+    def is_audited(self, job: Job) -> bool:
+        """Tell whether a job's model is a target of one of the protocols."""
+        if job.member_set is None:
+            return "all" in self.protocols
+        return job.member_set.role == "target" and "half" in self.protocols
 
     @cached_property
     def finished(self) -> list[Job]:

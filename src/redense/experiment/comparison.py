@@ -12,7 +12,7 @@ from redense.experiment.wording import verdict
 from redense.files.reading import fields, mapping
 from redense.methods import Method
 from redense.metrics.jackknife import CLAIMED_FROM
-from redense.metrics.paired import mcnemar, t_interval, t_test, wilcoxon
+from redense.metrics.paired import OF_SHARES, mcnemar, t_interval, t_test, wilcoxon
 from redense.metrics.roc import Members
 from redense.phases import Phase
 
@@ -84,7 +84,10 @@ class Comparison:
 
     @property
     def claimed(self) -> bool:
-        """Whether enough trainings were asked, over seeds or replicates, for a claim about phases."""
+        """Whether enough trainings were asked, over seeds or replicates, for a claim about phases.
+
+        Also where the curves of too few of them meet for a test: the family is fixed beforehand.
+        """
         if self.replicates is not None:
             return self.replicates >= CLAIMED_FROM
         return self.seeds + self.apart > 1
@@ -172,7 +175,7 @@ def over_seeds(quantity: Quantity, first: Phase, second: Phase, differences: Seq
         second,
         len(differences),
         statistics.fmean(differences),
-        t_interval(differences),
+        t_interval(differences, possible=OF_SHARES),
         t=PValue.of(t_test(differences)),
         wilcoxon=PValue.of(wilcoxon(differences) if len(differences) > 1 else None),
     )

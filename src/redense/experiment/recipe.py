@@ -59,8 +59,9 @@ FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 class Recipe:
     """The settings of a run. Raises `RecipeError` for any that make no sense.
 
-    `audit` names attacks with reference models (lira, rmia and others that `redense run --help` lists); without any
-    there is no audit.
+    `model` names a network that comes with redense, or package.module:factory; auto chooses by the shape of the
+    inputs. `audit` names attacks with reference models (lira, rmia and others that `redense run --help` lists); without
+    any there is no audit.
 
     >>> Recipe(data="fashion-mnist", epochs=(10, 10, 10)).sparsities
     (0.3, 0.5, 0.7, 0.9)

@@ -27,6 +27,7 @@ from redense.files.kept import read_kept, write_kept
 from redense.files.writing import make_folder, write_whole
 from redense.methods import Method
 from redense.metrics.jackknife import DESCRIBED_FROM, ReplicatedMean, pair_jackknife
+from redense.metrics.paired import OF_SHARES, SHARE
 from redense.phases import Phase
 from redense.text import csv_text, percent
 
@@ -57,7 +58,7 @@ class PhaseReplicates:
 
     def mean(self, figure: str) -> ReplicatedMean:
         """Return the mean of a figure of the attack that decides."""
-        return pair_jackknife(self.left_out[figure])
+        return pair_jackknife(self.left_out[figure], possible=SHARE)
 
 
 def figure_name(figure: str) -> str:
@@ -106,7 +107,7 @@ def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) ->
         if one.models != other.models or one.primary != other.primary:
             continue
         for figure in one.compared:
-            mean = pair_jackknife(other.left_out[figure] - one.left_out[figure])
+            mean = pair_jackknife(other.left_out[figure] - one.left_out[figure], possible=OF_SHARES)
             found.append(
                 Comparison(
                     "auc" if figure == "auc" else "tpr",

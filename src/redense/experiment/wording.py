@@ -31,7 +31,7 @@ def verdict(comparison: Comparison) -> str:
         seeds = "" if comparison.apart == 1 else f" in any of {_seeds(comparison.apart)}"
         name, other = comparison.second.label, _spoken(comparison.first)
         return f"{name} and {other} have no test accuracy in common{seeds}{_protocol(comparison)}"
-    return _claim(comparison) if comparison.claimed else _DESCRIPTIONS[comparison.quantity](comparison)
+    return _claim(comparison) if comparison.seeds > 1 else _DESCRIPTIONS[comparison.quantity](comparison)
 
 
 def _claim(comparison: Comparison) -> str:
@@ -88,14 +88,12 @@ def _networks(comparison: Comparison) -> str:
 
 def _curves(comparison: Comparison) -> str:
     name, other = comparison.second.label, _spoken(comparison.first)
+    side = "below" if (comparison.difference or 0.0) < 0 else "above"
     return (
         f"{_where(comparison)}the network of {name} has an inference accuracy {_figure(comparison, signed=False)} "
-        f"{_above(comparison)} that of {other}{_protocol(comparison)}; one seed cannot tell which phase gives away more"
+        f"{side} that of {other}{_protocol(comparison)}; one seed{_apart(comparison)} cannot tell which phase gives "
+        "away more"
     )
-
-
-def _above(comparison: Comparison) -> str:
-    return "below" if (comparison.difference or 0.0) < 0 else "above"
 
 
 def _audits(comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from redense.errors import ArgumentError
-from redense.metrics.paired import NO_SPREAD
+from redense.metrics.paired import ANYTHING, NO_SPREAD, Range, within
 from redense.metrics.roc import Array
 
 FEWEST_PAIRS = 3
@@ -38,7 +38,7 @@ class ReplicatedMean:
     prediction: tuple[float, float] | None
 
 
-def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
+def pair_jackknife(values: Array, confidence: float = 0.95, possible: Range = ANYTHING) -> ReplicatedMean:
     """Return the mean over R models and how sure it is, from a figure of each without each pair, float [R, R/2].
 
     Models 2k and 2k + 1 are pair k, trained on complementary halves. `values[r, k]` is what model r gives away when
@@ -48,7 +48,8 @@ def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
     each pair, whose two models are then neither targets nor reference models: the jackknife, whose variance is too
     large rather than too small. Student's t has R/2 - 1 degrees of freedom.
 
-    For two phases give `second - first`, [R, R/2]: paired by model.
+    For two phases give `second - first`, [R, R/2]: paired by model. Intervals end where figures are no longer
+    `possible`.
 
     Sources: Efron & Stein, "The jackknife estimate of variance", Annals of Statistics 1981; that no unbiased estimate
     exists where the same models train and judge: Bengio & Grandvalet, "No unbiased estimator of the variance of K-fold
@@ -77,9 +78,9 @@ def pair_jackknife(values: Array, confidence: float = 0.95) -> ReplicatedMean:
     return ReplicatedMean(
         replicates=2 * pairs,
         mean=mean,
-        interval=(mean - t * error, mean + t * error),
+        interval=within((mean - t * error, mean + t * error), possible),
         p=2 * float(stdtr(freedom, -abs(mean) / error)),
-        prediction=(mean - t * once_more, mean + t * once_more),
+        prediction=within((mean - t * once_more, mean + t * once_more), possible),
     )
 
 

@@ -14,6 +14,12 @@ from scipy.stats import wilcoxon as wilcoxon_signed_rank
 
 from redense.metrics.roc import Array, Members
 
+Range = tuple[float, float]
+ANYTHING: Range = (-math.inf, math.inf)
+SHARE: Range = (0.0, 1.0)
+"""Where accuracies, areas and rates lie."""
+OF_SHARES: Range = (-1.0, 1.0)
+"""Where their differences lie."""
 NO_SPREAD = 1e-12
 """Differences that lie no farther apart than this do not vary; what they leave is rounding."""
 
@@ -27,17 +33,27 @@ def vary(differences: Sequence[float]) -> bool:
     return len(differences) > 1 and max(differences) - min(differences) >= NO_SPREAD
 
 
-def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Return Student's interval of the mean of two or more values; None where they do not vary.
+def within(interval: Range, possible: Range) -> Range:
+    """Let an interval end where values are no longer possible, which costs it no coverage.
 
-    >>> [round(end, 3) for end in t_interval([1.0, 2.0, 3.0])]
-    [-0.484, 4.484]
+    >>> within((-0.2, 0.4), SHARE)
+    (0.0, 0.4)
+    """
+    low, high = (min(max(end, possible[0]), possible[1]) for end in interval)
+    return low, high
+
+
+def t_interval(values: Sequence[float], confidence: float = 0.95, possible: Range = ANYTHING) -> Range | None:
+    """Return Student's interval of the mean of two or more `possible` values; None where they do not vary.
+
+    >>> [round(end, 3) for end in t_interval([1.0, 2.0, 3.0])], t_interval([0.9, 0.2], possible=SHARE)
+    ([-0.484, 4.484], (0.0, 1.0))
     """
     if not vary(values):
         return None
     mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
     reach = float(stdtrit(len(values) - 1, 0.5 + confidence / 2)) * error
-    return mean - reach, mean + reach
+    return within((mean - reach, mean + reach), possible)
 
 
 def normal_interval(difference: float, error: float, confidence: float = 0.95) -> tuple[float, float] | None:

@@ -7,10 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from redense.metrics.paired import t_interval
-
-Range = tuple[float, float]
-ANYTHING: Range = (-math.inf, math.inf)
+from redense.metrics.paired import ANYTHING, Range, t_interval, within
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,7 @@ class Spread:
         """
         values = list(values)
         deviation = statistics.stdev(values) if len(values) > 1 else None
-        interval = t_interval(values)
-        return cls(statistics.fmean(values), deviation, None if interval is None else _within(interval, possible))
+        return cls(statistics.fmean(values), deviation, t_interval(values, possible=possible))
 
     @classmethod
     def of_best_accuracy(
@@ -48,22 +44,23 @@ class Spread:
         from. A mean of maxima is too high, and becomes no less so with more seeds. The low end therefore goes out from
         the mean of the `cross_fitted` accuracies, the high one from that of the `best`. Either reaches as far as
         Student's interval over seeds and the mean reach of the `intervals` over examples together, the root of the
-        sum of their squares: what the examples have in common is no smaller with more seeds.
+        sum of their squares: what the examples have in common is no smaller with more seeds. Of accuracies that do not
+        vary over seeds only the examples' is left; where neither does, there is no interval.
 
         >>> spread = Spread.of_best_accuracy([0.56, 0.58], [0.55, 0.57], [(0.53, 0.59), (0.55, 0.61)])
         >>> round(spread.mean, 2), spread.interval[0]
         (0.57, 0.5)
         """
         of_best, of_cross_fitted = cls.of(best), cls.of(cross_fitted)
-        if of_best.interval is None or of_cross_fitted.interval is None:
+        if of_best.interval is None and of_cross_fitted.interval is None:
             return of_best
         below = statistics.fmean(value - low for value, (low, _) in zip(cross_fitted, intervals, strict=True))
         above = statistics.fmean(high - value for value, (_, high) in zip(best, intervals, strict=True))
-        low = of_cross_fitted.mean - math.hypot(of_cross_fitted.mean - of_cross_fitted.interval[0], below)
-        high = of_best.mean + math.hypot(of_best.interval[1] - of_best.mean, above)
-        return cls(of_best.mean, of_best.deviation, _within((low, high), (0.5, 1.0)))
+        low = of_cross_fitted.mean - math.hypot(of_cross_fitted._reach, below)
+        high = of_best.mean + math.hypot(of_best._reach, above)
+        return cls(of_best.mean, of_best.deviation, within((low, high), (0.5, 1.0)))
 
-
-def _within(interval: Range, possible: Range) -> Range:
-    low, high = (min(max(end, possible[0]), possible[1]) for end in interval)
-    return low, high
+    @property
+    def _reach(self) -> float:
+        """How far the interval reaches; not at all without one."""
+        return 0.0 if self.interval is None else self.interval[1] - self.mean

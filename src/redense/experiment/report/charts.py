@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
     from redense.experiment.shown import Shown
 
+CONTROLS_TRAIN = " Controls train as long, without any mask."
 FEW_EPOCHS = 12
 """Epochs that have a tick each."""
 
@@ -38,7 +39,7 @@ def accuracy_charts(results: Results) -> list[Chart]:
         Chart(
             "accuracy",
             "Accuracy against sparsity",
-            f"Test accuracy; bars are 95% intervals {over}. Controls train as long without any mask.",
+            f"Test accuracy; bars are 95% intervals {over}.{CONTROLS_TRAIN * bool(results.recipe.controls)}",
             _sparsity_axis(results),
             Axis("test accuracy, %"),
             (against_sparsity(results, test),),

@@ -15,7 +15,7 @@ from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.provenance import command, origins, settings
 from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_interval, percent_over_seeds
-from redense.experiment.report.table import validation_notes
+from redense.experiment.report.table import notes
 from redense.experiment.report.weight_charts import weight_charts
 from redense.page.chart import Chart
 from redense.page.render import render
@@ -70,7 +70,8 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
         "head": _head(several),
         "several": several,
-        "notes": validation_notes(results),
+        "controls": bool(results.recipe.controls),
+        "notes": notes(results),
         "lines": [_line(group, several) for group in results.shown()],
         "comparisons": [_compared(one) for one in results.comparisons],
         "sentences": [*leakage_sentences(results), *audit_sentences(results)],

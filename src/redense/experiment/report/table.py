@@ -104,11 +104,23 @@ def _footnotes(results: Results) -> list[RenderableType]:
         f"leaks; since the threshold is chosen on the same examples, pure noise gives {noise:.2f}% here."
     )
     over_seeds = [_OVER_SEEDS] if len(results.recipe.seeds) > 1 else []
-    return [prose(note) for note in (inference, *over_seeds, *validation_notes(results))]
+    return [prose(note) for note in (inference, *over_seeds, *notes(results))]
 
 
-def validation_notes(results: Results) -> list[str]:
-    """Say which examples validated, and which epochs were chosen by them."""
+def notes(results: Results) -> list[str]:
+    """Say which phases the table leaves out, which examples validated, and which epochs were chosen by them."""
+    return [*_left_out(results), *_validated(results)]
+
+
+def _left_out(results: Results) -> list[str]:
+    """Count the phases on the way to those that a method yields."""
+    found, shown = len(results.groups()), len(results.shown())
+    if found == shown:
+        return []
+    return [f"Of {found} phases the {shown} are shown that the method yields, and their controls; results.csv has all."]
+
+
+def _validated(results: Results) -> list[str]:
     if not results.recipe.validation:
         return []
     kept = [

@@ -22,9 +22,8 @@ def weight_charts(shown: Shown) -> list[Chart]:
     sparsities = sorted({state.phase.sparsity for state in shown.weights[0].states if state.phase.sparsity is not None})
     views = [_histograms(weights, sparsity) for sparsity in sparsities for weights in shown.weights]
     caption = (
-        f"How many weights have which value, seed {shown.seed}. Pruning cuts the middle out of the dense network's; "
-        "the sparse phase trains what is left; in the re-dense phase the gap fills again from zero. Weights that are "
-        "exactly zero are counted in the legend, not drawn. Where a line leaves the picture, the table has its height."
+        f"How many weights have which value, seed {shown.seed}. {_story(shown)}Weights that are exactly zero are "
+        "counted in the legend, not drawn. Where a line leaves the picture, the table has its height."
     )
     kept = View("", tuple(_kept(shown, sparsity, place) for place, sparsity in enumerate(sparsities)))
     ticks = tuple((float(place), one.name or "all") for place, one in enumerate(shown.weights))
@@ -48,6 +47,18 @@ def weight_charts(shown: Shown) -> list[Chart]:
             (kept,),
         ),
     ]
+
+
+def _story(shown: Shown) -> str:
+    """Say what the phases that are drawn do to the weights, in their order."""
+    kinds = [state.phase.kind for state in shown.weights[0].states]
+    told = []
+    if "sparse" in kinds:
+        whose = "the dense network's" if kinds[0] == "dense" else "the first weights"
+        told += [f"Pruning takes weights out of {whose}", "a sparse phase trains what is left"]
+    if "redense" in kinds:
+        told.append("in a re-dense phase the gap fills again from zero")
+    return f"{'; '.join(told)}. " if told else ""
 
 
 def _histograms(weights: Weights, sparsity: float) -> View:
