@@ -112,8 +112,11 @@ def _warned(row: AuditRow) -> str:
 
 def _all(audits: Sequence[AuditRow]) -> str:
     """Say in how many audits of the run there is a leak: one may differ from the next."""
+    if len(audits) == 1:
+        return ""
     leaks = sum(row.result.verdict.kind == "leak" for row in audits)
-    return f" Of the {len(audits)} models audited in this run {leaks or 'none'} show{'s' * (leaks == 1)} a leak."
+    many = "all" if leaks == len(audits) else leaks or "none"
+    return f" Of the {len(audits)} models audited in this run {many} show{'s' * (leaks == 1)} a leak."
 
 
 def _mean(group: Sequence[Row], name: str) -> float:
