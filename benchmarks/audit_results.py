@@ -14,7 +14,8 @@ from pathlib import Path
 
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
-from redense.experiment.audit_rows import AuditRow, read_rows
+from redense.experiment.audit_rows import AuditRow, by_protocol, read_rows
+from redense.experiment.report.seeds import spread_text
 from redense.metrics.spread import Spread
 from redense.text import from_to, interval_text
 
@@ -36,8 +37,7 @@ def main() -> None:
     (RESULTS / f"audit-{given.name}.csv").write_text((given.run / "audit.csv").read_text())
     curves = json.dumps([curves_of(row) for row in rows], separators=(",", ":")).replace("},{", "},\n{")
     (RESULTS / f"audit-{given.name}-curves.json").write_text(curves + "\n")
-    for protocol in dict.fromkeys(row.protocol for row in rows):
-        of_protocol = [row for row in rows if row.protocol == protocol]
+    for protocol, of_protocol in by_protocol(rows).items():
         members, nonmembers, references = (
             from_to(getattr(row.result, what) for row in of_protocol)
             for what in ("members", "nonmembers", "references")
@@ -115,8 +115,7 @@ def cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, dig
 
 def spread(values: Sequence[float], digits: int) -> str:
     """Return the mean, and the standard deviation where there are several."""
-    found = Spread.of(values)
-    return f"{found.mean:.{digits}f}" + (f" ± {found.deviation:.{digits}f}" if found.deviation is not None else "")
+    return spread_text(Spread.of(values), digits)
 
 
 if __name__ == "__main__":

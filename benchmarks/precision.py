@@ -25,14 +25,13 @@ import redense
 from redense.auditing.attacks import PLAIN_FAMILIES
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
-from redense.experiment.comparison import TESTED, Comparison, PValue, over_seeds
+from redense.experiment.comparison import TESTED, Comparison, over_seeds
 from redense.experiment.determinism import kernels
 from redense.experiment.family import corrected
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Precision
-from redense.experiment.replicates import PhaseReplicates, figure_name, replicate_phases
+from redense.experiment.replicates import PhaseReplicates, figure_name, over_replicates, replicate_phases
 from redense.experiment.results import Results, Row
-from redense.metrics.jackknife import pair_jackknife
 from redense.metrics.spread import Spread
 from redense.phases import Phase
 from redense.text import interval_text, p_text
@@ -106,20 +105,7 @@ def over_references(replicates: Replicates) -> Iterator[Comparison]:
     for first, second in zip(*(replicates[each] for each in PRECISIONS), strict=True):
         if (first.phase, first.models) != (second.phase, second.models):
             raise redense.RedenseError(f"{first.phase.label}: the runs have other reference models; finish both")
-        found = pair_jackknife(second.left_out["auc"] - first.left_out["auc"])
-        yield Comparison(
-            "auc",
-            first.phase,
-            second.phase,
-            seeds=0,
-            difference=found.mean,
-            interval=found.interval,
-            t=PValue.of(found.p),
-            protocol="half",
-            attack=first.primary,
-            replicates=found.replicates,
-            prediction=found.prediction,
-        )
+        yield over_replicates("auc", first, second)
 
 
 def by_phase(results: Results) -> dict[Phase, dict[int, Row]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from redense.experiment.audit_rows import AuditRow
+from redense.experiment.audit_rows import AuditRow, by_protocol
 from redense.experiment.comparison import Comparison, contrasts_by_seed, over_seeds
 from redense.experiment.equal_accuracy import compare_traces
 from redense.methods import Method
@@ -45,8 +45,8 @@ def _compare_auc(protocol: str, first: Phase, second: Phase, pairs: Pairs) -> Co
 def _pairs(rows: Sequence[AuditRow], method: Method) -> list[tuple[str, Phase, Phase, Pairs]]:
     """Pair rows of the same protocol and seed: (protocol, first, second, a pair a seed)."""
     found: list[tuple[str, Phase, Phase, Pairs]] = []
-    for protocol in dict.fromkeys(row.protocol for row in rows):
-        known = {(row.phase, row.seed): row for row in rows if row.protocol == protocol}
+    for protocol, of_protocol in by_protocol(rows).items():
+        known = {(row.phase, row.seed): row for row in of_protocol}
         for first, second, seeds in contrasts_by_seed(known.keys(), method):
             found.append((protocol, first, second, [(known[first, seed], known[second, seed]) for seed in seeds]))
     return found

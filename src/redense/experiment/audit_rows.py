@@ -92,6 +92,14 @@ class AuditRow:
         return row
 
 
+def by_protocol(rows: Iterable[AuditRow]) -> dict[Protocol, list[AuditRow]]:
+    """Gather rows by protocol, in the order in which protocols come."""
+    found: dict[Protocol, list[AuditRow]] = {}
+    for row in rows:
+        found.setdefault(row.protocol, []).append(row)
+    return found
+
+
 def attack_names(rows: Iterable[AuditRow]) -> list[str]:
     """Name the attacks that any row has, in the order of tables: phases differ where reference models are missing."""
     made = {one.attack for row in rows for one in row.result.attacks}

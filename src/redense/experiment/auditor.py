@@ -121,6 +121,11 @@ class RunAuditor:
         return job.member_set.role == "target" and "half" in self.protocols
 
     @cached_property
+    def table(self) -> dict[tuple[Phase, int], str]:
+        """The keys of the table's rows, by phase and seed."""
+        return {(job.phase, job.seed): job.key for job in self.jobs if job.member_set is None}
+
+    @cached_property
     def finished(self) -> list[Job]:
         """The jobs that have a checkpoint."""
         return [job for job in self.jobs if os.path.isdir(self.store.finished_folder(job.key))]
@@ -199,8 +204,7 @@ class RunAuditor:
         held_out = ~members[len(self.dataset.y_train) :]
         accuracy = float(checkpoint.test.correct[held_out].mean())
         trace = Trace.of(checkpoint.history, int(held_out.sum()))
-        table = {(one.phase, one.seed): one.key for one in self.jobs if one.member_set is None}
-        row = table[job.phase, job.seed]
+        row = self.table[job.phase, job.seed]
         return AuditRow(protocol, job.phase, job.seed, job.key, accuracy, trace, result, risks, members, row)
 
     def _key(self, job: Job, references: Sequence[Job]) -> str:

@@ -106,25 +106,27 @@ def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) ->
         one, other = known[first], known[second]
         if one.models != other.models or one.primary != other.primary:
             continue
-        for figure in one.compared:
-            mean = pair_jackknife(other.left_out[figure] - one.left_out[figure], possible=OF_SHARES)
-            found.append(
-                Comparison(
-                    "auc" if figure == "auc" else "tpr",
-                    first,
-                    second,
-                    seeds=0,
-                    difference=mean.mean,
-                    interval=mean.interval,
-                    t=PValue.of(mean.p),
-                    protocol="half",
-                    attack=one.primary,
-                    fpr=RATES.get(figure),
-                    replicates=mean.replicates,
-                    prediction=mean.prediction,
-                )
-            )
+        found += [over_replicates(figure, one, other) for figure in one.compared]
     return found
+
+
+def over_replicates(figure: str, one: PhaseReplicates, other: PhaseReplicates) -> Comparison:
+    """Compare a figure of the same models and attack, paired by model; the p-value is not corrected yet."""
+    mean = pair_jackknife(other.left_out[figure] - one.left_out[figure], possible=OF_SHARES)
+    return Comparison(
+        "auc" if figure == "auc" else "tpr",
+        one.phase,
+        other.phase,
+        seeds=0,
+        difference=mean.mean,
+        interval=mean.interval,
+        t=PValue.of(mean.p),
+        protocol="half",
+        attack=one.primary,
+        fpr=RATES.get(figure),
+        replicates=mean.replicates,
+        prediction=mean.prediction,
+    )
 
 
 def write_replicates(replicates: Sequence[PhaseReplicates], folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.comparison import Comparison
 from redense.experiment.results import Results
+from redense.phases import Phase
 
 
 def standing_audits(audits: Sequence[AuditRow], results: Results) -> tuple[tuple[AuditRow, ...], int]:
@@ -15,7 +16,7 @@ def standing_audits(audits: Sequence[AuditRow], results: Results) -> tuple[tuple
     Returns the audits whose network is that of the row beside them, as its key says, and how many are of another one of
     the same phase and seed: what was trained anew, of other data or otherwise, has other keys.
     """
-    keys = {(row.phase, row.seed): row.checkpoint for row in results.rows}
+    keys = _keys(results)
     asked = [
         row for row in audits if (row.phase, row.seed) in keys and row.protocol in results.recipe.audited_protocols
     ]
@@ -28,7 +29,7 @@ def standing_comparisons(former: Results, results: Results) -> list[Comparison]:
 
     One says over how many seeds it was made, not over which: it stands where every row of its phases still does.
     """
-    now = {(row.phase, row.seed): row.checkpoint for row in results.rows}
+    now = _keys(results)
     return [
         one
         for one in former.audits
@@ -39,3 +40,7 @@ def standing_comparisons(former: Results, results: Results) -> list[Comparison]:
             if row.phase in (one.first, one.second)
         )
     ]
+
+
+def _keys(results: Results) -> dict[tuple[Phase, int], str]:
+    return {(row.phase, row.seed): row.checkpoint for row in results.rows}

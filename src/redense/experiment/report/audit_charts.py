@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from redense.auditing.curves import guessing, roc_axes, roc_chart, roc_series
+from redense.experiment.audit_rows import by_protocol
 from redense.experiment.report.looks import look, marker
-from redense.experiment.report.protocols import by_protocol, primaries
+from redense.experiment.report.protocols import primaries
 from redense.page.chart import Chart, View
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from rich.text import Text
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import MARK, held_back, note
-from redense.experiment.audit_rows import AuditRow, attack_names
-from redense.experiment.report.protocols import by_protocol, lowest_rate
+from redense.experiment.audit_rows import AuditRow, attack_names, by_protocol
+from redense.experiment.report.protocols import lowest_rate
 from redense.experiment.report.seeds import spread_text
 from redense.experiment.report.traces import traces_figure
 from redense.metrics.spread import Spread

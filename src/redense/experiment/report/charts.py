@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from redense.experiment.audit_rows import by_protocol
 from redense.experiment.report.looks import LOOKS, drawn, in_view, look
-from redense.experiment.report.protocols import by_protocol, lowest_rate, primaries
+from redense.experiment.report.protocols import lowest_rate, primaries
 from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, test_estimate
 from redense.metrics.roc import Array
 from redense.metrics.spread import Spread

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redense import __version__
 from redense.auditing.page import audit_values
 from redense.experiment.report.audit_charts import roc_charts
-from redense.experiment.report.charts import accuracy_charts, leakage_chart, rate_chart, training_charts
+from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
 from redense.experiment.report.comparisons import audit_sentences, leakage_sentences
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
@@ -70,7 +70,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
         "head": _head(several),
         "several": several,
-        "controls": bool(results.recipe.controls),
+        "controls": CONTROLS_TRAIN * bool(results.recipe.controls),
         "notes": notes(results),
         "lines": [_line(group, several) for group in results.shown()],
         "comparisons": [_compared(one) for one in results.comparisons],

@@ -1,20 +1,12 @@
-"""A run's audits by protocol, for tables and pictures alike."""
+"""What tables and pictures of a protocol's audits have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
-
-
-def by_protocol(rows: Iterable[AuditRow]) -> dict[str, list[AuditRow]]:
-    """Gather rows by protocol, in the order in which protocols come."""
-    found: dict[str, list[AuditRow]] = {}
-    for row in rows:
-        found.setdefault(row.protocol, []).append(row)
-    return found
 
 
 def lowest_rate(rows: Sequence[AuditRow]) -> float | None:
