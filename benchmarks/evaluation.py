@@ -20,8 +20,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
+from published import write_part
 from timing import in_turns, machine, ratios, seconds, show, spread, timings
 
 import redense
@@ -74,9 +74,7 @@ def against(other: str, dataset: Dataset, images: tuple[int, int], epochs: int, 
     """Run both versions in turns on the first images."""
     training, test = images
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "part.npz"
-        x, y, x_test, y_test = dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test
-        np.savez(data, x=x[:training], y=y[:training], x_test=x_test[:test], y_test=y_test[:test])
+        data = write_part(Path(folder) / "part.npz", dataset, training, test)
         versions = {"other": other, "this": HERE}
         ways = {name: partial(run, source, data, epochs, workers) for name, source in versions.items()}
         found = in_turns(ways, repeats, warm_up=0)

@@ -6,6 +6,7 @@ NCHW, ReLU before pooling, default Adam, default threads; masks multiplied in af
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,13 @@ class PlainLoop:
         with torch.no_grad():
             logits = torch.cat([model(batch) for batch in x.split(500)])
         return (logits.argmax(1) == y).float().mean().item()
+
+
+def write_part(path: Path, dataset: Dataset, training: int, test: int) -> Path:
+    """Write the first examples as an NPZ file, which `redense run` takes as its data."""
+    x, y, x_test, y_test = dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test
+    np.savez(path, x=x[:training], y=y[:training], x_test=x_test[:test], y_test=y_test[:test])
+    return path
 
 
 def _inputs(x: npt.NDArray[np.generic]) -> torch.Tensor:

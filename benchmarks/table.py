@@ -2,9 +2,10 @@
 
 The plain loop does the same training in one process: default threads, default Adam, NCHW, layers as written, the
 mask multiplied in after every step, dense trained once for all sparsities, test accuracy after every epoch, and all
-examples' logits at the end of each phase. The two take turns; the ratio is taken pair by pair.
+examples' logits at the end of each phase. The plain loop's arithmetic is float32; `redense run` takes its turn in every
+precision that is asked for, and each ratio is taken in the same round.
 
-    python benchmarks/table.py [--epochs 1] [--repeats 3] [--data fashion-mnist] [--data-root FOLDER]
+    python benchmarks/table.py [--images 12000 2000] [--epochs 2] [--precisions fp32 bf16] [--repeats 3] [--data digits]
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
-from published import PlainLoop, published_network
+from published import PlainLoop, published_network, write_part
 from timing import in_turns, machine, ratios, seconds, spread
 from torch import nn
 
@@ -27,9 +29,9 @@ import redense
 SPARSITIES = (0.3, 0.5, 0.7, 0.9)
 
 
-def train_table(data: str, epochs: int, data_root: str | None) -> None:
+def train_table(data: str, epochs: int) -> None:
     """Train the table in the plain way, and print each phase's test accuracy."""
-    loop = PlainLoop(redense.data.load(data, data_root))
+    loop = PlainLoop(redense.data.load(data))
     torch.manual_seed(0)
 
     def phase(model: nn.Module, lr: float, masks: dict[str, torch.Tensor]) -> None:
@@ -66,39 +68,47 @@ def timed(name: str, command: list[str], wanted: str, change: Callable[[str], st
     return taken
 
 
-def plain_loop(data: str, epochs: int, root: list[str]) -> float:
+def plain_loop(data: str, epochs: int) -> float:
     """Seconds of the plain loop."""
-    command = [sys.executable, __file__, "--plain", "--data", data, "--epochs", str(epochs), *root]
+    command = [sys.executable, __file__, "--plain", "--data", data, "--epochs", str(epochs)]
     return timed("plain", command, "test", str)
 
 
-def redense_run(data: str, epochs: int, root: list[str]) -> float:
+def redense_run(data: str, epochs: int, precision: str) -> float:
     """Seconds of the command into an empty folder."""
-    recipe = ["--data", data, "--model", "fmnist-cnn", "--sparsities", *map(str, SPARSITIES)]
+    recipe = ["--data", data, "--model", "fmnist-cnn", "--sparsities", *map(str, SPARSITIES), "--precision", precision]
     with tempfile.TemporaryDirectory() as folder:
-        flags = [*recipe, "--epochs", *[str(epochs)] * 3, "--out", f"{folder}/run", *root]
+        flags = [*recipe, "--epochs", *[str(epochs)] * 3, "--out", f"{folder}/run"]
         command = [sys.executable, "-m", "redense", "run", *flags]
-        return timed("redense", command, ", test ", lambda line: f"redense {line}")
+        return timed(precision, command, ", test ", lambda line: f"{precision}    {line}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--images", type=int, nargs=2, metavar=("TRAINING", "TEST"), help="only the first so many")
     parser.add_argument("--epochs", type=int, default=1, help="epochs of each phase")
+    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--data", default="fashion-mnist", help="images of 28x28 pixels; digits for a quick look")
-    parser.add_argument("--data-root")
     parser.add_argument("--plain", action="store_true", help="only the plain loop, in this process")
     options = parser.parse_args()
     if options.plain:
-        train_table(options.data, options.epochs, options.data_root)
+        train_table(options.data, options.epochs)
         return
     print(machine())
-    settings = (options.data, options.epochs, ["--data-root", options.data_root] if options.data_root else [])
-    measures = {"plain": partial(plain_loop, *settings), "redense": partial(redense_run, *settings)}
-    found = in_turns(measures, options.repeats, warm_up=0)
-    pairs = ratios(found["plain"], found["redense"])
-    print(f"plain {spread(found['plain'], digits=1)} s, redense {spread(found['redense'], digits=1)} s")
-    print(f"ratio {spread(pairs)}: {', '.join(f'{ratio:.2f}' for ratio in pairs)}")
+    with tempfile.TemporaryDirectory() as folder:
+        data = options.data
+        if options.images:
+            data = str(write_part(Path(folder) / "part.npz", redense.data.load(data), *options.images))
+        measures = {"plain": partial(plain_loop, data, options.epochs)}
+        for precision in options.precisions:
+            measures[precision] = partial(redense_run, data, options.epochs, precision)
+        found = in_turns(measures, options.repeats, warm_up=0)
+    print(f"plain {spread(found['plain'], digits=1)} s")
+    for precision in options.precisions:
+        pairs = ratios(found["plain"], found[precision])
+        of_rounds = ", ".join(f"{ratio:.2f}" for ratio in pairs)
+        print(f"{precision} {spread(found[precision], digits=1)} s, ratio {spread(pairs)}: {of_rounds}")
 
 
 if __name__ == "__main__":
