@@ -196,7 +196,7 @@ def test_what_changes_from_reading_to_reading_is_noticed_and_chance_is_left_as_i
     after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:]
-    assert [any(word in warning for warning in warnings) for word in ("other contents", "another order")] == [
+    assert [any(word in warning for warning in warnings) for word in ("other contents", "a random order")] == [
         contents,
         order,
     ]
@@ -225,7 +225,7 @@ def test_an_augmenting_loader_is_warned_of_in_the_audit():
     x, y = audited()[1]
     result = audit(members=DataLoader(Augmented(x, y), batch_size=50, shuffle=True))
     assert any("members: the data give other contents" in warning for warning in result.warnings)
-    assert any("members: the loader gives another order" in warning for warning in result.warnings)
+    assert any("members: the loader gives its examples in a random order" in warning for warning in result.warnings)
 
 
 def test_the_hook_is_gone_and_a_norm_that_has_learnt_nothing_is_passed_over():

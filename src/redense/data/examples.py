@@ -12,15 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-    default_collate,
-)
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from redense.data.folders import split_folder
 from redense.data.layout import Layout, refuse_layout
@@ -98,20 +90,6 @@ def rereadable(source: Any, what: str, batch_size: int) -> Any:
     if not isinstance(stored, (Iterator, IterableDataset)):
         return source
     return DataLoader(list(batches(source, what, batch_size)), batch_size=None)  # type: ignore[arg-type]
-
-
-def shuffles(source: Any) -> bool:
-    """Tell whether a source is a loader that draws its examples in a random order.
-
-    >>> examples = [([0.0], 0), ([1.0], 1)]
-    >>> shuffles(DataLoader(examples, shuffle=True)), shuffles(DataLoader(examples)), shuffles(examples)
-    (True, False, False)
-    """
-    if not isinstance(source, DataLoader):
-        return False
-    sampler = getattr(source.batch_sampler, "sampler", source.sampler)
-    random = isinstance(sampler, (RandomSampler, SubsetRandomSampler, WeightedRandomSampler))
-    return random or getattr(sampler, "shuffle", False) is True  # as torch's DistributedSampler says it
 
 
 def split(path: Path, what: str, layout: Layout = "auto") -> tuple[Any, Any | None]:
