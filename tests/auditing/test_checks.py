@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import redense
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence
+from redense.auditing.seen import LogitsSeen
 from redense.auditing.loaders import read_twice
 from redense.auditing.page import audit_html
 from redense.auditing.result import AuditResult
@@ -248,11 +249,9 @@ def sound(seed):
 
 
 def answers_of(evidence, z):
-    from redense.auditing.checks import Answers
-
-    answers = Answers("members")
-    answers.add(torch.from_numpy(z), evidence.labels)
-    return answers.warnings()
+    seen = LogitsSeen("members")
+    seen.add(torch.from_numpy(z), evidence.labels)
+    return seen.warnings()
 
 
 def test_checks_of_answers_are_calm_on_sound_audits():
