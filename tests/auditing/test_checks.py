@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import redense
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence
-from redense.auditing.seen import LogitsSeen
 from redense.auditing.loaders import read_twice
 from redense.auditing.page import audit_html
 from redense.auditing.result import AuditResult
 from redense.auditing.saved import audit_signals_file
+from redense.auditing.seen import LogitsSeen
 from redense.signals import Signals
 
 

@@ -134,7 +134,7 @@ def _is_pair(source: Any) -> bool:
     """Tell whether a source is arrays (x, y) rather than a sequence of examples."""
     if not isinstance(source, (tuple, list)) or len(source) != 2:
         return False
-    arrays = all(hasattr(part, "shape") for part in source)
+    arrays = all(map(_has_axes, source))
     sized = all(hasattr(part, "__len__") and not isinstance(part, Mapping) for part in source)
     return arrays or (isinstance(source, tuple) and sized)
 
@@ -154,7 +154,21 @@ def _is_set(part: Any) -> bool:
         return bool(part) and (isinstance(part[0], Mapping) or (isinstance(part[0], tuple) and len(part[0]) == 2))
     if isinstance(part, (str, Path, DataLoader, Dataset, Iterator)):
         return True
-    return not hasattr(part, "shape") and hasattr(part, "__getitem__") and isinstance(part, Sized)
+    return not _has_axes(part) and hasattr(part, "__getitem__") and isinstance(part, Sized)
+
+
+def are_columns(source: Any) -> bool:
+    """Tell whether a pair is inputs and labels (x, y), for one of them is an array or a list of numbers."""
+    return _is_pair(source) and not are_parts(source) and any(map(_is_column, source))
+
+
+def _is_column(part: Any) -> bool:
+    return _has_axes(part) or (isinstance(part, list) and bool(part) and isinstance(part[0], (int, np.integer)))
+
+
+def _has_axes(part: Any) -> bool:
+    """Tell whether something is an array of some library; a data set may have a shape, but cannot become an array."""
+    return hasattr(part, "shape") and hasattr(part, "__array__")
 
 
 def _whole(columns: Any, what: str) -> list[Any]:
