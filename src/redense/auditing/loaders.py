@@ -15,7 +15,7 @@ from redense.data.order import first_places, shuffles
 from redense.seeding import chance_kept
 
 BATCHES = 2
-MOST = 64
+LOOKED_AT = 64
 """Examples that are read twice, of each batch."""
 
 
@@ -32,8 +32,8 @@ def read_twice(source: Any, what: str) -> list[str]:
     if isinstance(source, (list, np.ndarray, torch.Tensor)) or not len(source):
         return []
     with chance_kept():
-        first = Subset(source, range(min(len(source), MOST)))
-        return _contents([batches(first, what, MOST) for _ in range(2)], what)
+        first = Subset(source, range(min(len(source), LOOKED_AT)))
+        return _contents([batches(first, what, LOOKED_AT) for _ in range(2)], what)
 
 
 def _of_loader(loader: DataLoader[Any], what: str) -> list[str]:
@@ -46,7 +46,7 @@ def _of_loader(loader: DataLoader[Any], what: str) -> list[str]:
     if loader.worker_init_fn is None:  # else its data set may be readable in workers alone
         places = first_places(loader, BATCHES)
         with chance_kept(loader):
-            warnings += _contents([batches(_again(loader, places), what, MOST) for _ in range(2)], what)
+            warnings += _contents([batches(_again(loader, places), what, LOOKED_AT) for _ in range(2)], what)
     return warnings
 
 
@@ -54,7 +54,7 @@ def _again(loader: DataLoader[Any], places: list[Any]) -> DataLoader[Any]:
     """Load the same places as the loader does, in this process."""
     if loader.batch_sampler is None:
         return DataLoader(loader.dataset, sampler=places, batch_size=None, collate_fn=loader.collate_fn)
-    some = [batch[:MOST] for batch in places]
+    some = [batch[:LOOKED_AT] for batch in places]
     return DataLoader(loader.dataset, batch_sampler=some, collate_fn=loader.collate_fn)
 
 

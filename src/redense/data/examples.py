@@ -45,7 +45,7 @@ def batches(source: Any, what: str, batch_size: int) -> Iterator[tuple[Any, Labe
     >>> [(tuple(x.shape), y.tolist()) for x, y in batches(([[0.0], [1.0], [2.0]], [0, 1, 0]), "members", 2)]
     [((2, 1), [0, 1]), ((1, 1), [0])]
     """
-    source = split(Path(source), what)[0] if isinstance(source, (str, Path)) else source
+    source = parts_of_path(Path(source), what)[0] if isinstance(source, (str, Path)) else source
     total = 0
     try:
         for batch in _stored(source, what, batch_size):
@@ -92,7 +92,7 @@ def rereadable(source: Any, what: str, batch_size: int) -> Any:
     return DataLoader(list(batches(source, what, batch_size)), batch_size=None)  # type: ignore[arg-type]
 
 
-def split(path: Path, what: str, layout: Layout = "auto") -> tuple[Any, Any | None]:
+def parts_of_path(path: Path, what: str, layout: Layout = "auto") -> tuple[Any, Any | None]:
     """Open the training part of a file or folder and its test part, if there is one.
 
     `layout` is that of a file's images whose shape does not tell.

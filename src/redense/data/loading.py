@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from redense.arguments import described, validated
 from redense.data.dataset import Dataset, checked
-from redense.data.examples import NAMES, are_columns, are_parts, arrays, split
+from redense.data.examples import NAMES, are_columns, are_parts, arrays, parts_of_path
 from redense.data.folders import check_classes
 from redense.data.layout import Layout, refuse_layout
 from redense.data.named import NAMED, load_named
@@ -64,7 +64,7 @@ def load(name: str | Path, root: str | Path | None = None, layout: Layout = "aut
         raise DataError(
             f"unknown data {name!r}{did_you_mean(name, NAMED)}; expected one of {', '.join(NAMED)}, {NAMES}"
         )
-    train, test = split(path, "data", layout)
+    train, test = parts_of_path(path, "data", layout)
     classes = len(train.classes) if os.path.isdir(path) else None
     if test is not None:
         return checked(path.name, train, test, classes)
@@ -119,7 +119,7 @@ def parts(source: Any, what: str, root: str | Path | None = None, layout: Layout
         if are_parts(result):
             return _two_parts(result, f"{what} {name}", root, layout)
         return parts(result, what, root, layout)
-    return split(Path(name), what, layout)
+    return parts_of_path(Path(name), what, layout)
 
 
 def _two_parts(pair: Any, called: str, root: str | Path | None, layout: Layout) -> tuple[Any, Any]:
