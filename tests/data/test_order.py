@@ -103,6 +103,16 @@ def test_a_fixed_order_is_neither_warned_of_nor_refused(case):
     assert chance() == before
 
 
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_a_sampler_that_draws_once_loses_nothing(in_batches):
+    sampler = BatchSampler(iter(PLACES), 7, False) if in_batches else iter(PLACES)
+    loader = DataLoader(DATA, batch_sampler=sampler) if in_batches else DataLoader(DATA, 7, sampler=sampler)
+    assert not shuffles(loader)
+    assert not in_order(loader)
+    assert read_twice(loader, "members") == []
+    assert sum(len(y) for _, y in loader) == 60
+
+
 @pytest.mark.parametrize("case", sorted({*RANDOM, *FIXED} - {"a stream"}))
 def test_first_places_are_those_that_the_loader_gives_next(case):
     for loader in (made[case]() for made in (RANDOM, FIXED) if case in made):

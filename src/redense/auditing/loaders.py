@@ -43,8 +43,8 @@ def _of_loader(loader: DataLoader[Any], what: str) -> list[str]:
             f"{what}: the loader gives its examples in a random order, so that places among the most exposed and of "
             "risks are those of one reading, not of the data set; load without shuffling"
         )
-    if loader.worker_init_fn is None:  # else its data set may be readable in workers alone
-        places = first_places(loader, BATCHES)
+    places = first_places(loader, BATCHES)
+    if places and loader.worker_init_fn is None:  # else its data set may be readable in workers alone
         with chance_kept(loader):
             warnings += _contents([batches(_again(loader, places), what, LOOKED_AT) for _ in range(2)], what)
     return warnings

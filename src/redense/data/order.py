@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
@@ -34,9 +35,8 @@ def shuffles(source: Any) -> bool:
     if not isinstance(source, DataLoader):
         return False
     sampler = _sampler(source)
-    if (
-        isinstance(sampler, RANDOM) or getattr(sampler, "shuffle", False) is True
-    ):  # as torch's DistributedSampler says it
+    says_so = getattr(sampler, "shuffle", False) is True  # as torch's DistributedSampler does
+    if says_so or isinstance(sampler, RANDOM):
         return True
     with _chance_kept(source):
         return _drawn(source, 2) != _drawn(source, 2)
@@ -56,7 +56,8 @@ def in_order(loader: DataLoader[Any]) -> bool:
 def first_places(loader: DataLoader[Any], batches: int) -> list[Any]:
     """Draw the places of a loader's first batches, lists; where it makes no batches, each is that of one element.
 
-    All generators of random numbers are afterwards where they were.
+    None are drawn where the loader's sampler is an iterator, whose places come but once. All generators of random
+    numbers are afterwards where they were.
 
     >>> first_places(DataLoader([([0.0], 0)] * 5, batch_size=2), 2)
     [[0, 1], [2, 3]]
@@ -66,9 +67,11 @@ def first_places(loader: DataLoader[Any], batches: int) -> list[Any]:
 
 
 def _drawn(loader: DataLoader[Any], batches: int) -> list[Any]:
-    if loader.batch_sampler is None:
-        return list(islice(loader.sampler, batches))
-    return [list(batch) for batch in islice(loader.batch_sampler, batches)]
+    drawn: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    if any(isinstance(one, Iterator) for one in (drawn, _sampler(loader))):
+        return []
+    places = islice(drawn, batches)
+    return list(places if loader.batch_sampler is None else map(list, places))
 
 
 def _chance_kept(loader: DataLoader[Any]) -> AbstractContextManager[None]:
