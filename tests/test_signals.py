@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import mpmath
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import redense
+from redense.errors import ModelError
 from redense.models.evaluation import evaluating
 from redense.signals import Signals, read_signals
 
@@ -69,6 +72,53 @@ def test_reading_leaves_the_model_as_it_was():
     assert (first.phi == second.phi).all(), "dropout should be off"
     assert model.training
     assert (first.correct == (model[1](x).argmax(1) == y).numpy()).all()
+
+
+class Within(torch.nn.Module):
+    """Gives its logits as models of transformers do."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return SimpleNamespace(logits=self.inner(x), loss=None)
+
+
+OUTPUTS = {
+    "as .logits": (Within, 3),
+    "one logit": (lambda model: model, 1),
+    "one logit without an axis": (lambda model: torch.nn.Sequential(model, torch.nn.Flatten(0)), 1),
+}
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_every_output_that_an_audit_takes_is_read_alike(case):
+    wrapped, outputs = OUTPUTS[case]
+    linear = torch.nn.Linear(4, outputs)
+    model = wrapped(linear)
+    x, y = torch.randn(120, 4), torch.arange(120) % 2
+    with torch.no_grad():
+        logits = linear(x) if outputs > 1 else torch.cat((torch.zeros(120, 1), linear(x)), dim=1)
+    expected = Signals.of_logits(logits, y)
+    np.testing.assert_array_equal(read_signals(model, x, y).phi, expected.phi)
+    result = redense.audit(model, members=(x[:60], y[:60]), nonmembers=(x[60:], y[60:]))
+    assert result.members_accuracy == expected.correct[:60].mean()
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (), (2, 2, 2)])
+def test_what_is_no_logits_is_refused(shape):
+    with pytest.raises(ModelError, match=r"the model's output is .*; expected logits \[batch, classes\]"):
+        read_signals(Unflattened(shape), torch.zeros(5, 4), torch.zeros(5, dtype=torch.long))
+
+
+class Unflattened(torch.nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x):
+        return torch.zeros(len(x), *self.shape) if self.shape else "yes"
 
 
 def test_each_module_gets_its_own_mode_back():

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -46,3 +48,32 @@ def generator(seed: int, *path: str | int) -> torch.Generator:
     import torch
 
     return torch.Generator().manual_seed(derive(seed, *path))
+
+
+@contextmanager
+def chance_kept(*holders: Any) -> Iterator[None]:
+    """Leave the global generators, and those that the holders have as ``generator``, where they were before the body.
+
+    >>> import torch
+    >>> own = torch.Generator().manual_seed(1)
+    >>> with chance_kept(torch.utils.data.RandomSampler([1, 2], generator=own)):
+    ...     drawn = torch.rand(1, generator=own)
+    >>> torch.equal(torch.rand(1, generator=own), drawn)
+    True
+    """
+    import random
+
+    import numpy as np
+    import torch
+
+    own = [holder.generator for holder in holders if isinstance(getattr(holder, "generator", None), torch.Generator)]
+    states = [generator.get_state() for generator in own]
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+        for generator, state in zip(own, states, strict=True):
+            generator.set_state(state)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -180,6 +180,9 @@ def read_signals(model: nn.Module, x: torch.Tensor, y: torch.Tensor, queries: Se
     """Evaluate a model on stored examples x [n, ...] with labels y [n], in evaluation mode, without gradients.
 
     Each of q `queries` changes a batch of inputs before the model sees it; signals are then [n, q], without any [n].
+    The model gives logits [batch, classes] as `redense.audit` takes them: a tensor or ``.logits``, or one logit an
+    example. Raises `ModelError` when it refuses the inputs or gives something else, `DataError` for labels that are no
+    classes of it.
 
     >>> read_signals(torch.nn.Linear(2, 3), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long)).phi.shape
     (5,)
@@ -199,7 +202,7 @@ def read_in_batches(
 
     def read(batch: Batch) -> Signals:
         inputs = as_input(batch[0])
-        answers = [Signals.of_logits(_asked(model, query(inputs)), batch[1]) for query in queries or (_as_it_is,)]
+        answers = [Signals.of_logits(ask(model, query(inputs)), batch[1]) for query in queries or (_as_it_is,)]
         return Signals.stack(answers, axis=1) if queries else answers[0]
 
     batches = list(zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True))
@@ -207,16 +210,39 @@ def read_in_batches(
         return Signals.join(in_order(read, batches))
 
 
-def _asked(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+def ask(model: nn.Module, inputs: Any) -> torch.Tensor:
+    """Ask a model about a batch and return its logits [n, classes], of two classes or more.
+
+    `inputs` are what it takes: a tensor, or a mapping that goes by keyword. Its output is a tensor or holds one as
+    ``.logits``. One logit z an example, [n, 1] or [n], is that of the second of two classes: (0, z). Raises
+    `ModelError` when the model refuses the inputs or its output is no logits.
+
+    >>> ask(torch.nn.Flatten(0), torch.tensor([[1.0], [2.0]])).tolist()
+    [[0.0, 1.0], [0.0, 2.0]]
+    """
     try:
-        answer = model(inputs)
+        output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
     except Exception as error:  # a model of anybody's
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        called = f"model: got {described(inputs)}, which raised {reason}"
-        raise ModelError(f"{called}; expected inputs as in training") from error
-    if not isinstance(answer, torch.Tensor):
-        raise ModelError(f"model: it answers with {type(answer).__name__}; expected logits, a tensor [n, classes]")
-    return answer
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise ModelError(
+            f"the model raised {reason}; got {_described(inputs)} as inputs; expected such as in training"
+        ) from error
+    logits = getattr(output, "logits", output)
+    if isinstance(logits, torch.Tensor) and (logits.ndim < 2 or logits.shape[1:] == (1,)):
+        single = logits.reshape(-1, 1)
+        logits = torch.cat((torch.zeros_like(single), single), dim=1)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(
+            f"the model's output is {got}; expected logits [batch, classes], or one logit an example for two classes"
+        )
+    return logits
+
+
+def _described(inputs: Any) -> str:
+    if isinstance(inputs, Mapping):
+        return ", ".join(f"{name}: {described(value)}" for name, value in inputs.items())
+    return described(inputs) + (", [n, channels, height, width]," if getattr(inputs, "ndim", 0) == 4 else "")
 
 
 def _refuse_unlike(parts: Sequence[Signals], axes: slice) -> None:

@@ -21,14 +21,18 @@ SHIFT = 0.3583
 """Two unit normals so far apart have an AUC of 0.6."""
 
 
-def described(x, y, most=5_000, batch=500):
-    """Describe arrays as an audit does that reads them in batches; equal inputs get equal fingerprints."""
+def described(x, y):
+    return sampled(x, y).described()
+
+
+def sampled(x, y, most=5_000, batch=500):
+    """Sample arrays as an audit does that reads them in batches; equal inputs get equal fingerprints."""
     sample = Sample(most)
     for start in range(0, len(y), batch):
         part = torch.as_tensor(x[start : start + batch])
         prints = [np.random.default_rng(list(row.numpy().tobytes())).bytes(16) for row in part]
         sample.add(part, np.asarray(y[start : start + batch]), np.array(prints, dtype="S16"))
-    return sample.described()
+    return sample
 
 
 def told(first, second):
@@ -202,11 +206,20 @@ def test_few_examples_are_not_compared():
     assert (result.alike.auc, result.alike.unchecked) == (None, "there are fewer than 50 examples on a side")
 
 
+@pytest.mark.parametrize(
+    ("n", "protocol", "times"), [(49, "all", 0), (50, "all", 1), (50, "half", 0), (50, "given", 1)]
+)
+def test_sides_are_compared_where_it_matters_alone(n, protocol, times):
+    called = []
+    phi = np.random.default_rng(0).normal(size=2 * n)
+    evidence = Evidence(Signals.of_phi(phi), np.zeros(2 * n, dtype=int), np.arange(2 * n) < n, phi_only=True)
+    audit_evidence(evidence, protocol=protocol, compare=lambda: called.append(1) or [])
+    assert len(called) == times
+
+
 def test_inputs_of_different_kinds_are_not_compared():
     generator = np.random.default_rng(0)
-    assert sides_alike(described(*tabular(generator)), described(*tokens(generator))).startswith(
-        "the inputs of the two"
-    )
+    assert sides_alike(sampled(*tabular(generator)), sampled(*tokens(generator))).startswith("the inputs of the two")
 
 
 def test_equal_inputs_share_a_fold():

@@ -8,8 +8,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import redense
-from redense.auditing.asking import answer, ask
+from redense.auditing.asking import answer
 from redense.errors import DataError, ModelError
+from redense.signals import ask
 
 
 class Recurrent(nn.Module):
@@ -127,10 +128,10 @@ def test_a_scripted_model_gets_its_tokens():
     [
         (
             torch.rand(5, 8, 9),
-            r"expected input\[5, 1, 8, 9\] to have 3 channels.*inputs were torch.float32 "
-            r"\(5, 1, 8, 9\), \[n, channels, height, width\]",
+            r"expected input\[5, 1, 8, 9\] to have 3 channels.*got a tensor of torch.float32 "
+            r"\[5, 1, 8, 9\], \[n, channels, height, width\], as inputs",
         ),
-        (torch.zeros(5, 6), r"inputs were torch.float32 \(5, 6\)$"),
+        (torch.zeros(5, 6), r"got a tensor of torch.float32 \[5, 6\] as inputs; expected such as in training$"),
     ],
 )
 def test_what_a_model_refuses_in_every_reading_is_said_of_the_usual_one(stored, message):

@@ -358,7 +358,11 @@ def nan_for_seven(x):
         (lambda x: torch.zeros(len(x), 0), ModelError, "or one logit an example for two classes"),
         (lambda x: torch.zeros(len(x)), DataError, "example 2 has the label 2, and the model knows 2 classes"),
         (lambda x: "yes", ModelError, "the model's output is str"),
-        (lambda x: x @ torch.zeros(5, 3), ModelError, r"raised RuntimeError: .*inputs were torch.float32 \(60, 2\)"),
+        (
+            lambda x: x @ torch.zeros(5, 3),
+            ModelError,
+            r"raised RuntimeError: .*tensor of torch.float32 \[60, 2\] as inputs",
+        ),
         (lambda x: torch.zeros(len(x) - 1, 3), DataError, "gives 59 answers to 60 examples"),
         (lambda x: torch.zeros(len(x), 2), DataError, "example 2 has the label 2, and the model knows 2 classes"),
     ],

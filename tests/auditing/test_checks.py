@@ -20,6 +20,7 @@ from redense.auditing.loaders import read_twice
 from redense.auditing.page import audit_html
 from redense.auditing.result import AuditResult
 from redense.auditing.saved import audit_signals_file
+from redense.auditing.seen import LogitsSeen
 from redense.signals import Signals
 
 
@@ -196,7 +197,7 @@ def test_what_changes_from_reading_to_reading_is_noticed_and_chance_is_left_as_i
     after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:]
-    assert [any(word in warning for warning in warnings) for word in ("other contents", "another order")] == [
+    assert [any(word in warning for warning in warnings) for word in ("other contents", "a random order")] == [
         contents,
         order,
     ]
@@ -225,7 +226,7 @@ def test_an_augmenting_loader_is_warned_of_in_the_audit():
     x, y = audited()[1]
     result = audit(members=DataLoader(Augmented(x, y), batch_size=50, shuffle=True))
     assert any("members: the data give other contents" in warning for warning in result.warnings)
-    assert any("members: the loader gives another order" in warning for warning in result.warnings)
+    assert any("members: the loader gives its examples in a random order" in warning for warning in result.warnings)
 
 
 def test_the_hook_is_gone_and_a_norm_that_has_learnt_nothing_is_passed_over():
@@ -248,11 +249,9 @@ def sound(seed):
 
 
 def answers_of(evidence, z):
-    from redense.auditing.checks import Answers
-
-    answers = Answers("members")
-    answers.add(torch.from_numpy(z), evidence.labels)
-    return answers.warnings()
+    seen = LogitsSeen("members")
+    seen.add(torch.from_numpy(z), evidence.labels)
+    return seen.warnings()
 
 
 def test_checks_of_answers_are_calm_on_sound_audits():

@@ -77,7 +77,7 @@ def audits():
     top = np.where(members & (np.arange(2000) % 25 == 0), 9.0, np.random.default_rng(0).normal(size=2000))
     ranked = Evidence(Signals.of_phi(top), np.zeros(2000, dtype=int), members, phi_only=True)
     yield audit_evidence(ranked)
-    yield audit_evidence(ranked, sides=[Told("inputs and labels alone", 0.9, 0.01, 1e-9)])
+    yield audit_evidence(ranked, compare=lambda: [Told("inputs and labels alone", 0.9, 0.01, 1e-9)])
 
 
 def of_pages(run, alone, several):

@@ -225,7 +225,7 @@ def test_functions(name):
     ("name", "message"),
     [
         ("factories:failing_data", "raised FileNotFoundError: the disk is elsewhere"),
-        ("factories:one_dataset", "expected two data sets"),
+        ("factories:one_dataset", "expected a training and a test part: two sets"),
         ("factories:nothing", "has no function"),
         ("fashionmnist", "did you mean 'fashion-mnist'"),
     ],

@@ -554,6 +554,93 @@ def test_names_that_a_function_returns_mean_the_same_to_run_and_audit(tmp_path, 
             assert x.sum() == total, case
 
 
+class Hub:
+    """Stands for a data set of Hugging Face that is no list: it has a shape, and is no array."""
+
+    def __init__(self, x, y):
+        self.rows = [{"values": list(one), "label": int(label)} for one, label in zip(x, y, strict=True)]
+        self.shape = (len(y), 2)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, place):
+        return self.rows[place]
+
+
+TRAIN, TEST = factories.arrays()
+
+
+def by_name(make=np.asarray, first=("x", "y"), test=("x_test", "y_test")):
+    arrays = dict(zip((*first, *test), (*TRAIN, *TEST)[: len(first) + len(test)], strict=True))
+    return {name: make(array) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        by_name(),
+        by_name(torch.from_numpy),
+        by_name(list),
+        by_name(first=("x_train", "y_train")),
+        {"train": by_name(test=()), "test": dict(zip("xy", TEST, strict=True))},
+        (Hub(*TRAIN), Hub(*TEST)),
+        {"train": Hub(*TRAIN), "test": Hub(*TEST)},
+    ],
+)
+def test_parts_that_a_function_returns_are_the_same_to_run_and_audit(result, monkeypatch):
+    monkeypatch.setattr(factories, "given", lambda: result, raising=False)
+    data = redense.data.load("factories:given")
+    given_itself = sides(result, result) if "x_test" in result else ()
+    for audited in filter(None, (sides("factories:given", "factories:given"), given_itself)):
+        for (x, y), part in zip(((data.x_train, data.y_train), (data.x_test, data.y_test)), audited, strict=True):
+            found = arrays(part, "data")
+            np.testing.assert_allclose(found[0], x)
+            np.testing.assert_array_equal(found[1], y)
+    np.testing.assert_array_equal(data.x_train, TRAIN[0])
+    np.testing.assert_array_equal(data.x_test, TEST[0])
+
+
+@pytest.mark.parametrize("first", [("x", "y"), ("x_train", "y_train")])
+def test_arrays_by_name_without_a_test_part_are_split_as_those_of_a_file(first, monkeypatch, tmp_path):
+    result = by_name(first=first, test=())
+    np.savez(tmp_path / "data.npz", **result)
+    monkeypatch.setattr(factories, "given", lambda: result, raising=False)
+    data, of_file = redense.data.load("factories:given"), redense.data.load(tmp_path / "data.npz")
+    assert data.fingerprint == of_file.fingerprint
+    members, _ = sides("factories:given", TEST)
+    np.testing.assert_array_equal(arrays(members, "data")[0], TRAIN[0])
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (TRAIN, "arrays (x, y), 96 inputs and 96 labels, which are one set of examples"),
+        (list(TRAIN), "arrays (x, y), 96 inputs and 96 labels"),
+        (([[0.0], [1.0]], [0, 1]), "arrays (x, y), 2 inputs and 2 labels"),
+        (tensors(), "a TensorDataset of 12 examples, which is one set"),
+        (Hub(*TRAIN), "a Hub of 96 examples, which is one set"),
+        ({"pixels": TRAIN[0], "label": TRAIN[1]}, "a mapping with pixels, label"),
+        ({}, "a mapping with nothing"),
+        ((*TRAIN, *TEST), "a tuple of 4"),
+        (None, "None"),
+        (TRAIN[0], "an array of float32 [96, 6]"),
+    ],
+)
+def test_a_run_says_what_a_function_returned_that_is_no_two_parts_and_what_it_needs(result, said, monkeypatch):
+    monkeypatch.setattr(factories, "given", lambda: result, raising=False)
+    expected = f"data factories:given: the function returns {said}"
+    with pytest.raises(DataError, match=re.escape(expected) + ".*; expected a training and a test part: two sets"):
+        redense.data.load("factories:given")
+
+
+def test_half_a_test_part_by_name_is_refused_by_run_and_audit(monkeypatch):
+    monkeypatch.setattr(factories, "given", lambda: by_name(test=("x_test",)), raising=False)
+    for load in (redense.data.load, lambda name: sides(name, name)):
+        with pytest.raises(DataError, match="holds one of x_test and y_test; expected both or neither"):
+            load("factories:given")
+
+
 def test_a_function_that_returns_its_own_name_is_refused(monkeypatch):
     for result in ("factories:given", ("factories:given", "digits")):
         monkeypatch.setattr(factories, "given", lambda result=result: result, raising=False)

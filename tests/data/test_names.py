@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Subset
 from torchvision.datasets import ImageFolder
 
 from redense.data.names import names_of
@@ -30,5 +30,7 @@ def test_what_has_no_names_is_called_by_its_place(images):
     arrays = (np.zeros((2, 3)), np.zeros(2, dtype=int))
     assert names_of([arrays, arrays], [2, 2]) is None
     assert names_of([arrays, Subset(images, [0])], [2, 1]) == ["0", "1", os.path.join("a", "1.png")]
-    assert names_of([DataLoader(images, shuffle=True)], [3]) is None, "nobody knows the order"
+    in_batches = DataLoader(images, batch_sampler=BatchSampler(RandomSampler(images), 2, False))
+    for loader in (DataLoader(images, shuffle=True), in_batches):
+        assert names_of([loader], [3]) is None, "nobody knows the order"
     assert names_of([images], [2]) is None, "some were left out, and nobody knows which"

@@ -147,7 +147,7 @@ def test_what_ships_is_shared():
 
 def test_an_error_in_a_batch_comes_as_on_one_core():
     x, y = examples(2 * EVALUATION_BATCH, (7,))
-    with fixed_arithmetic("cpu"), pytest.raises(ModelError, match=r"got .*\[500, 7\].*expected inputs as in training"):
+    with fixed_arithmetic("cpu"), pytest.raises(ModelError, match=r"got .*\[500, 7\].*expected such as in training"):
         read_signals_on(2, build("mlp", (6,), 3), x, y)
 
 

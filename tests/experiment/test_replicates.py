@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import redense
 from redense.auditing.attacks import ATTACKS
 from redense.auditing.evidence import References
 from redense.auditing.replicates import replicate
+from redense.errors import FolderError
 from redense.experiment.audit import RunAuditor, audit_run
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import over_seeds
@@ -93,6 +95,24 @@ def test_a_second_look_makes_and_reads_nothing(out, monkeypatch):
     audit_run(out, (), data_root=None, device="cpu", console=Console(file=text, width=200), trust=Trust(all=True))
     assert (out / "replicates.json").read_text() == before
     assert "ver 8 models trained on random halves" in " ".join(text.getvalue().split())
+
+
+WITH_A_FORMAT = {"results.json", "plan.json", "audit.json", "replicates.json", "shown.json"}
+
+
+def test_no_file_of_a_newer_format_is_written_over_by_an_audit(out, tmp_path):
+    """Of all that a run and its audit write with a format."""
+    written = {path.name: json.loads(path.read_text()) for path in out.glob("*.json")}
+    assert {name for name, values in written.items() if "format" in values} == WITH_A_FORMAT
+    for name in WITH_A_FORMAT:
+        folder = tmp_path / name.removesuffix(".json")
+        folder.mkdir()
+        for path in out.glob("*.json"):
+            shutil.copy(path, folder)
+        (folder / name).write_text('{"format": 99}')
+        with pytest.raises(FolderError, match=f"{name}: got format 99; .* use the version of redense that wrote it"):
+            audit_run(folder, (), data_root=None, device="cpu", console=Console(file=io.StringIO()))
+        assert (folder / name).read_text() == '{"format": 99}'
 
 
 def test_a_damaged_file_is_made_again(out):

@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 
 from redense.metrics import accuracy_interval
 from redense.metrics.accuracy import cross_fitted_counts, wilson
-from redense.metrics.intervals import cross_fitted_accuracy, halves_of
+from redense.metrics.intervals import cross_fitted_accuracy, halves_of, wilson_limit
 
 # Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 1998, table
 # II, method 10 (score, without continuity correction)
@@ -27,6 +27,15 @@ NEWCOMBE = {
 def test_the_interval_is_newcombes(counts, expected):
     low, high = accuracy_interval(*counts, cross_fitted=False)
     assert (2 * low - 1, 2 * high - 1) == pytest.approx(expected, abs=6e-5)
+
+
+def test_limits_of_many_rates_are_those_of_each():
+    counts, z = np.arange(41), np.linspace(-3, 3, 41)
+    together = wilson_limit(counts / 40, 40, z)
+    for place, count in enumerate(counts.tolist()):
+        assert together[place] == pytest.approx(float(wilson_limit(count / 40, 40, float(z[place]))), rel=1e-14)
+    assert (together[z < 0] < counts[z < 0] / 40 + 1e-15).all()
+    assert (together[z > 0] > counts[z > 0] / 40 - 1e-15).all()
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))

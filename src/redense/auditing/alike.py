@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,9 @@ from threadpoolctl import threadpool_limits
 
 from redense.attacks.references import Array, mean_of_chosen
 from redense.auditing.evidence import Evidence
+from redense.auditing.protocols import Protocol
 from redense.auditing.result import Alike
-from redense.auditing.sample import Described
+from redense.auditing.sample import Described, Sample
 from redense.auditing.table import figure
 from redense.auditing.verdict import FEWEST, Verdict
 from redense.metrics.intervals import auc_error
@@ -41,6 +42,8 @@ FAR = 2
 """An attack's area exceeds 0.5 so many times as much as that of inputs alone, and is far above it."""
 Fit = Callable[[Array, Members], Callable[[Array], Array]]
 """(features [n, f], members [n]) -> what scores features [k, f], higher = member."""
+DRAWN = "members were drawn at random from all examples"
+NO_INPUTS = "only signals were given, no inputs"
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,26 @@ def compare_answers(evidence: Evidence) -> list[Told]:
     return [Told(told.by, told.auc, told.error, min(1.0, 2 * told.p_value))]
 
 
+Compare = Callable[[], Sequence[Told] | str]
+"""Tells the sides apart by inputs and labels alone, or says why not: it takes time, and is called where it matters."""
+
+
+def without_inputs() -> str:
+    """Say that there are no inputs to compare."""
+    return NO_INPUTS
+
+
+def how_alike(evidence: Evidence, protocol: Protocol, compare: Compare) -> Alike:
+    """Put together what tells the sides apart; a random half needs no check, and few examples allow none."""
+    if protocol == "half":
+        return Alike(unchecked=DRAWN)
+    if min(evidence.members.sum(), (~evidence.members).sum()) < FEWEST:
+        return Alike(unchecked=f"there are fewer than {FEWEST} examples on a side")
+    told = compare()
+    of_inputs, unchecked = ([], told) if isinstance(told, str) else (list(told), "")
+    return surest([*of_inputs, *compare_answers(evidence)], unchecked)
+
+
 def surest(tried: list[Told], unchecked: str = "", confidence: float = 0.95) -> Alike:
     """Take the surest of what was tried, corrected for their number."""
     if not tried:
@@ -109,10 +132,9 @@ def surest(tried: list[Told], unchecked: str = "", confidence: float = 0.95) -> 
     )
 
 
-def sides_alike(members: Described, nonmembers: Described) -> list[Told] | str:
-    """Compare two samples; return why not where one is too small or their inputs are of different kinds."""
-    if min(len(members), len(nonmembers)) < FEWEST:
-        return f"there are fewer than {FEWEST} examples on a side"
+def sides_alike(*samples: Sample) -> list[Told] | str:
+    """Compare the members' sample with the non-members'; return why not where inputs are of different kinds."""
+    members, nonmembers = (sample.described() for sample in samples)
     if members.features.shape[1] != nonmembers.features.shape[1]:
         return "the inputs of the two sides are of different kinds"
     return compare_sides(members, nonmembers)

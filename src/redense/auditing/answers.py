@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from redense.attacks.references import Included, sample_pairs
-from redense.auditing.asking import Reading, answer, ask
+from redense.auditing.asking import Reading, answer
 from redense.auditing.evidence import NoisyAnswers, refuse_unreal
-from redense.data.examples import batches, shuffles
+from redense.data.examples import batches
+from redense.data.order import shuffles
 from redense.errors import DataError
 from redense.models.evaluation import evaluating
-from redense.signals import Query, Signals
+from redense.signals import Query, Signals, ask
 
 NOISE = 0.001
 NOISY_QUERIES = 3

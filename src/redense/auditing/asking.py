@@ -1,4 +1,4 @@
-"""How a model is asked about anybody's stored examples: in its own type, in its order of axes, and what it answers."""
+"""How a model is asked about anybody's stored examples: in its own type, in its order of axes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import nn
 from redense.data.batches import as_input
 from redense.data.layout import images, is_grey, one_channel
 from redense.errors import ModelError
+from redense.signals import ask
 
 Axes = Callable[[torch.Tensor], torch.Tensor]
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
@@ -101,31 +102,6 @@ def answer(
     return odd[0]  # so many answers to so many examples: for the caller to say
 
 
-def ask(model: nn.Module, inputs: Any) -> torch.Tensor:
-    """Ask a model about placed inputs and return its logits [n, classes], of two classes or more.
-
-    One logit z an example, [n, 1] or [n], is that of the second of two classes: (0, z). Raises `ModelError` when the
-    model refuses the inputs or its answer is no logits.
-    """
-    try:
-        output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
-    except Exception as error:
-        raise ModelError(
-            f"the model raised {type(error).__name__}: {' '.join(str(error).split())[:300]}; its inputs were "
-            f"{_described(inputs)}"
-        ) from error
-    logits = getattr(output, "logits", output)
-    if isinstance(logits, torch.Tensor) and (logits.ndim < 2 or logits.shape[1:] == (1,)):
-        single = logits.reshape(-1, 1)
-        logits = torch.cat((torch.zeros_like(single), single), dim=1)
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(
-            f"the model's output is {got}; expected logits [batch, classes], or one logit an example for two classes"
-        )
-    return logits
-
-
 def _possible(model: nn.Module, inputs: Any, device: torch.device | str) -> Iterator[Reading]:
     """Yield the readings of a batch that differ from one another, the usual one first."""
     usual = Reading(device, _dtype(model), keyword=_keyword(model, inputs))
@@ -197,13 +173,6 @@ def _accepts(model: nn.Module, inputs: Mapping[str, Any]) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _described(inputs: Any) -> str:
-    if isinstance(inputs, Mapping):
-        return ", ".join(f"{name} {value.dtype} {tuple(value.shape)}" for name, value in inputs.items())
-    order = ", [n, channels, height, width]" if inputs.ndim == 4 else ""
-    return f"{inputs.dtype} {tuple(inputs.shape)}{order}"
 
 
 def _dtype(model: nn.Module) -> torch.dtype:

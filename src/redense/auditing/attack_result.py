@@ -123,24 +123,41 @@ def judged(
     `guesses` bool [n] are an attack's own; without them either half of the examples is judged by the best threshold of
     the other, where both have members and non-members.
     """
-    curve = halves.whole
-    if guesses is not None:
-        found, accused = int(guesses[members].sum()), int(guesses[~members].sum())
-        accuracy = (found / curve.members + 1 - accused / curve.nonmembers) / 2
-    elif halves.comparable:
-        found, accused = cross_fitted_counts(halves)
-        accuracy = cross_fitted_accuracy(halves)
-    else:
+    if guesses is None and not halves.comparable:
         return 0.5, (0.0, 1.0)
-    return accuracy, accuracy_interval(found, curve.members, accused, curve.nonmembers, confidence)
+    found, accused = cross_fitted_counts(halves) if guesses is None else _counts(guesses, members)
+    interval = accuracy_interval(found, halves.whole.members, accused, halves.whole.nonmembers, confidence)
+    return judged_accuracy(halves, members, guesses), interval
+
+
+def judged_accuracy(halves: Halves, members: Members, guesses: Members | None) -> float:
+    """Return the balanced accuracy that `judged` gives an interval."""
+    if guesses is None:
+        return cross_fitted_accuracy(halves)
+    found, accused = _counts(guesses, members)
+    return (found / halves.whole.members + 1 - accused / halves.whole.nonmembers) / 2
+
+
+def _counts(guesses: Members, members: Members) -> tuple[int, int]:
+    """Return how many members and how many non-members are guessed to be members."""
+    return int(guesses[members].sum()), int(guesses[~members].sum())
 
 
 def rate_at(curve: Roc, fpr: float, confidence: float = 0.95) -> RateAt:
     """Return the true-positive rate at a false-positive rate, or a refusal where there are too few non-members."""
-    needed = int(np.ceil(FEWEST_FALSE_POSITIVES / fpr * (1 - 1e-12)))
+    needed = nonmembers_needed(fpr)
     if curve.nonmembers < needed:
         return RateAt(fpr, None, f"needs {needed:,} non-members, got {curve.nonmembers:,}")
     return RateAt(fpr, point_at_fpr(curve, fpr, confidence), None)
+
+
+def nonmembers_needed(fpr: float) -> int:
+    """Return from how many non-members a false-positive rate is shown: `FEWEST_FALSE_POSITIVES` of them exceed it.
+
+    >>> nonmembers_needed(0.1), nonmembers_needed(0.001)
+    (100, 10000)
+    """
+    return int(np.ceil(FEWEST_FALSE_POSITIVES / fpr * (1 - 1e-12)))
 
 
 def top_p_value(curve: Roc) -> float:

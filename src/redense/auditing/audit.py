@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,31 +14,19 @@ from torch import nn
 
 from redense.arguments import validated
 from redense.attacks.references import Array
-from redense.attacks.threshold import Labels
-from redense.auditing.alike import Told, compare_answers, not_comparable, sides_alike, surest, warned
+from redense.auditing.alike import Compare, how_alike, not_comparable, sides_alike, warned, without_inputs
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
-from redense.auditing.asking import the_first
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
 from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
-from redense.auditing.checks import (
-    Answers,
-    accuracies,
-    check_coins,
-    first_norm,
-    of_accuracy,
-    of_signs,
-    repeated,
-    telling_counts,
-)
+from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, repeated, telling_counts
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import Protocol
-from redense.auditing.result import Alike, AuditResult
-from redense.auditing.sample import Sample
+from redense.auditing.result import AuditResult
+from redense.auditing.seen import SideSeen, first_norm
 from redense.auditing.settings import AuditSettings
 from redense.auditing.standing_out import by_class, exposed
-from redense.auditing.verdict import FEWEST, judge, why_unnamed
-from redense.data.dataset import check_types
+from redense.auditing.verdict import judge, why_unnamed
 from redense.data.layout import Layout
 from redense.data.loading import sides
 from redense.data.names import classes_of, names_of
@@ -46,11 +34,8 @@ from redense.errors import DataError, RecipeError
 from redense.metrics.epsilon import one_run_epsilon_of_scores
 from redense.metrics.intervals import auc_interval_of, split_halves
 from redense.metrics.paired import shares_below
-from redense.metrics.roc import Roc
+from redense.metrics.roc import Members, Roc
 from redense.signals import Query, Signals
-
-NO_INPUTS = "only signals were given, no inputs"
-DRAWN = "members were drawn at random from all examples"
 
 
 @validated(DataError)
@@ -107,10 +92,12 @@ def audit(
     """
     families = AuditSettings(**settings).families
     _check_device(device)
-    members, nonmembers = sides(members, nonmembers, layout=layout)
+    both = sides(members, nonmembers, layout=layout)
+    named = tuple(zip(both, ("members", "nonmembers"), strict=True))
     if references:
-        refuse_shuffled(members, "members")
-        refuse_shuffled(nonmembers, "nonmembers")
+        for side, what in named:
+            refuse_shuffled(side, what)
+    warnings = [warning for side, what in named for warning in read_twice(side, what)]
     ask = partial(
         read_examples,
         (model, *references),
@@ -119,15 +106,14 @@ def audit(
         batch_size=batch_size,
         device=device,
     )
-    watched = [first := Side("members"), Side("nonmembers", first)]
-    warnings = [*read_twice(members, "members"), *read_twice(nonmembers, "nonmembers")]
-    with first_norm(model) as norms:
-        read = [ask(members, "members", watch=watched[0])]
-    read.append(ask(nonmembers, "nonmembers", watch=watched[1]))
+    seen = [first := SideSeen("members"), SideSeen("nonmembers", first)]
+    with first_norm(model) as norms:  # members alone: it has learnt from them
+        read = [ask(both[0], "members", watch=seen[0])]
+    read.append(ask(both[1], "nonmembers", watch=seen[1]))
     examples = Examples.join(read)
     is_member = np.arange(len(examples.labels)) < len(read[0].labels)
     warnings += repeated(examples.digests, is_member)
-    warnings += [warning for side in watched for warning in side.answers.warnings()]
+    warnings += [warning for side in seen for warning in side.logits.warnings()]
     warnings += [warning for norm in norms for warning in norm.warnings()]
     evidence = Evidence(
         target=examples.signals[0],
@@ -136,12 +122,11 @@ def audit(
         references=_references(examples, included),
         augmented=examples.augmented,
         noisy=examples.noisy[0] if examples.noisy else None,
-        names=names if names is not None else names_of((members, nonmembers), [len(one.labels) for one in read]),
-        classes=classes_of(members),
+        names=names if names is not None else names_of(both, [len(one.labels) for one in read]),
+        classes=classes_of(both[0]),
     )
-    return audit_evidence(
-        evidence, warnings=warnings, sides=sides_alike(*(side.sample.described() for side in watched)), **settings
-    )
+    compare = partial(sides_alike, *(side.sample for side in seen))
+    return audit_evidence(evidence, warnings=warnings, compare=compare, **settings)
 
 
 @validated(DataError)
@@ -151,7 +136,7 @@ def audit_evidence(
     protocol: Protocol = "given",
     warnings: Sequence[str] = (),
     learnt: Learnt | None = None,
-    sides: Sequence[Told] | str = NO_INPUTS,
+    compare: Compare = without_inputs,
     **settings: Any,
 ) -> AuditResult:
     """Audit from signals alone: no model is needed. `settings` are as in `audit`.
@@ -159,7 +144,7 @@ def audit_evidence(
     `protocol` says how members were chosen, `warnings` are sentences that the result repeats.
 
     `learnt` keeps what attacks learn from the reference models, for audits of other targets with the same ones.
-    `sides` is how well inputs and labels alone tell members from non-members, or why that was not looked at.
+    `compare` is called for how well inputs and labels alone tell members from non-members, or why that is not known.
 
     Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models and
     when the numbers of members and non-members contradict `randomized`.
@@ -170,50 +155,38 @@ def audit_evidence(
     >>> audit_evidence(evidence).verdict.kind
     'leak'
     """
-    chosen = AuditSettings(**settings)
-    confidence, members = chosen.confidence, evidence.members
+    chosen, members = AuditSettings(**settings), evidence.members
+    counts = int(members.sum()), int((~members).sum())
     if chosen.randomized:
-        check_coins(int(members.sum()), int((~members).sum()))
-    learnt = learnt or Learnt(evidence.references, evidence.labels)
-    if learnt.references is not evidence.references:
-        raise DataError("learnt: got what was learnt from other reference models; expected those of the evidence")
-    found, curves, scores = _made(evidence, learnt, chosen)
-    if not found:
-        raise RecipeError(
-            f"attacks: none of {', '.join(chosen.families)} can be made with what is given; add "
-            f"{' or '.join(PLAIN_FAMILIES)}, or reference models"
-        )
-    alike = _alike(sides, evidence, protocol)
-    together = 1 - (1 - confidence) / len(curves)
-    # they only say whether an attack does far better than inputs alone, where these tell the sides apart
-    lower_ends = [auc_interval_of(curve, together)[0] for curve in curves.values()] if alike.told_apart else []
-    unlike = not_comparable(alike, lower_ends)
-    primary = next((name for name in PRIMARY if name in scores), found[-1].attack)
-    risks = shares_below(scores[primary], members)
-    telling = telling_counts(evidence)
-    if chosen.randomized and not telling and unlike is None:
-        # of the primary attack alone: it was chosen beforehand, and its scores do not know who is a member
-        epsilon = one_run_epsilon_of_scores(scores[primary], members, delta=chosen.delta, confidence=confidence)
-        found = [replace(one, epsilon=epsilon) if one.attack == primary else one for one in found]
-    verdict = unlike or judge(found, members.sum(), (~members).sum(), confidence)
-    unnamed = why_unnamed(verdict, next(one for one in found if one.attack == primary), confidence)
+        check_coins(*counts)
+    made = _make(evidence, learnt or Learnt(evidence.references, evidence.labels), chosen)
+    alike = how_alike(evidence, protocol, compare)
+    lower_ends = _lower_ends(made, chosen.confidence) if alike.told_apart else []
+    unlike, telling = not_comparable(alike, lower_ends), telling_counts(evidence)
+    proves = chosen.randomized and not telling and unlike is None
+    attacks = _with_epsilon(made, members, chosen) if proves else made.attacks
+    verdict = unlike or judge(attacks, *counts, chosen.confidence)
+    primary = next(one for one in attacks if one.attack == made.primary)
+    unnamed = why_unnamed(verdict, primary, chosen.confidence)
+    scores = made.scores[made.primary]
+    risks = shares_below(scores, members)
     inside, outside = accuracies(evidence)
     return AuditResult(
         protocol=protocol,
-        members=int(members.sum()),
-        nonmembers=int((~members).sum()),
+        members=counts[0],
+        nonmembers=counts[1],
         references=len(evidence.references.included) if evidence.references else 0,
-        confidence=confidence,
+        confidence=chosen.confidence,
         delta=chosen.delta,
-        attacks=tuple(found),
-        primary=primary,
+        attacks=attacks,
+        primary=made.primary,
         verdict=verdict,
-        exposed=() if unnamed else exposed(scores[primary], risks, evidence),
-        classes=by_class(scores[primary], evidence, confidence),
+        exposed=() if unnamed else exposed(scores, risks, evidence),
+        classes=by_class(scores, evidence, chosen.confidence),
         warnings=(
             *warnings,
             *of_accuracy(evidence),
-            *of_signs(curves),
+            *of_signs(made.curves),
             *warned(alike, lower_ends),
             *telling,
             *left_out(chosen.families, evidence),
@@ -221,7 +194,7 @@ def audit_evidence(
         members_accuracy=inside,
         nonmembers_accuracy=outside,
         alike=alike,
-        curves={name: thinned(curve) for name, curve in curves.items()},
+        curves={name: thinned(curve) for name, curve in made.curves.items()},
         risks=risks,
         class_names=evidence.classes,
     )
@@ -238,10 +211,25 @@ def _check_device(device: str | None) -> None:
         ) from None
 
 
-def _made(
-    evidence: Evidence, learnt: Learnt, settings: AuditSettings
-) -> tuple[list[AttackResult], dict[str, Roc], dict[str, Array]]:
-    """Make all attacks that can be made; return their figures and, by name, their ROC curves and scores [n]."""
+@dataclass(frozen=True)
+class _Made:
+    """All attacks that could be made: their figures, in the table's order, and by name their ROC curves and scores
+    [n]."""
+
+    attacks: tuple[AttackResult, ...]
+    curves: Mapping[str, Roc]
+    scores: Mapping[str, Array]
+
+    @property
+    def primary(self) -> str:
+        """The attack that decides who is exposed: the first of those chosen beforehand, else the last made."""
+        return next((name for name in PRIMARY if name in self.scores), self.attacks[-1].attack)
+
+
+def _make(evidence: Evidence, learnt: Learnt, settings: AuditSettings) -> _Made:
+    """Make all attacks that can be made; refuse what was learnt from others, and settings by which there are none."""
+    if learnt.references is not evidence.references:
+        raise DataError("learnt: got what was learnt from other reference models; expected those of the evidence")
     found: list[AttackResult] = []
     curves: dict[str, Roc] = {}
     scores: dict[str, Array] = {}
@@ -258,38 +246,29 @@ def _made(
             confidence=settings.confidence,
         )
         found.append(result)
-    return found, curves, scores
+    if not found:
+        raise RecipeError(
+            f"attacks: none of {', '.join(settings.families)} can be made with what is given; add "
+            f"{' or '.join(PLAIN_FAMILIES)}, or reference models"
+        )
+    return _Made(tuple(found), curves, scores)
 
 
-class Side:
-    """What is noticed of one side's batches as they pass."""
+def _lower_ends(made: _Made, confidence: float) -> list[float]:
+    """Return the lower ends of the attacks' AUCs, which hold together.
 
-    def __init__(self, what: str, other: Side | None = None) -> None:
-        self.what, self.other = what, other
-        self.stored: torch.dtype | None = None
-        self.sample = Sample()
-        self.answers = Answers(what)
-
-    def __call__(
-        self, inputs: Any, placed: Any, labels: Labels, digests: npt.NDArray[np.bytes_], logits: torch.Tensor
-    ) -> None:
-        """Take note of a batch; raise `DataError` where bytes are on one side alone."""
-        if self.stored is None and not (isinstance(inputs, Mapping) and len(inputs) > 1):  # those are not scaled
-            self.stored = the_first(inputs).dtype
-            if self.other is not None and self.other.stored is not None:
-                check_types(self.other.stored, self.stored, (f"{self.other.what}'", f"{self.what}'"))
-        self.sample.add(placed, labels, digests)
-        self.answers.add(logits, labels)
+    They only say whether an attack does far better than inputs alone, where these tell the sides apart.
+    """
+    together = 1 - (1 - confidence) / len(made.curves)
+    return [auc_interval_of(curve, together)[0] for curve in made.curves.values()]
 
 
-def _alike(sides: Sequence[Told] | str, evidence: Evidence, protocol: Protocol) -> Alike:
-    """Put together what tells the sides apart; a random half needs no check."""
-    if protocol == "half":
-        return Alike(unchecked=DRAWN)
-    if min(evidence.members.sum(), (~evidence.members).sum()) < FEWEST:
-        return Alike(unchecked=f"there are fewer than {FEWEST} examples on a side")
-    of_inputs, unchecked = ([], sides) if isinstance(sides, str) else (list(sides), "")
-    return surest([*of_inputs, *compare_answers(evidence)], unchecked)
+def _with_epsilon(made: _Made, members: Members, settings: AuditSettings) -> tuple[AttackResult, ...]:
+    """Add what the primary attack proves, and no other: it was chosen beforehand, and does not know who is a member."""
+    proven = one_run_epsilon_of_scores(
+        made.scores[made.primary], members, delta=settings.delta, confidence=settings.confidence
+    )
+    return tuple(replace(one, epsilon=proven) if one.attack == made.primary else one for one in made.attacks)
 
 
 def _references(examples: Examples, included: npt.ArrayLike | None) -> References | None:

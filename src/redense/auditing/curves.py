@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LONG = 1.3
 """A factor from which on a part of a curve is drawn with points between: straight in rates is bent on log axes."""
 BETWEEN = 6
-MOST = 6
+MOST_CURVES = 6
 """Curves that a picture has room for."""
 
 
@@ -24,9 +24,9 @@ def pictured(attacks: Iterable[str], strongest: str | None) -> list[str]:
     """Choose the attacks whose curves there is room for, the strongest among them."""
     known = list(attacks)
     names = [name for name in PICTURED if name in known] or known
-    if strongest is None or strongest in names[:MOST]:
-        return names[:MOST]
-    return [*names[: MOST - 1], strongest]
+    if strongest is None or strongest in names[:MOST_CURVES]:
+        return names[:MOST_CURVES]
+    return [*names[: MOST_CURVES - 1], strongest]
 
 
 def roc_chart(key: str, title: str, results: Sequence[tuple[str, AuditResult]], choice: str = "audit") -> Chart:

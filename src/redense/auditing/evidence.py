@@ -28,11 +28,11 @@ class NoisyAnswers:
     `probabilities` are those without noise, `sensitivities` how much they change per unit of noise, 0 or more.
     """
 
-    probabilities: Annotated[Array, Numbers("[n, classes]")]
-    sensitivities: Annotated[Array, Numbers("[n, classes]")]
+    probabilities: Annotated[Array, Numbers("[n, classes]", (2,))]
+    sensitivities: Annotated[Array, Numbers("[n, classes]", (2,))]
 
     def __post_init__(self) -> None:
-        if self.probabilities.ndim != 2 or self.sensitivities.shape != self.probabilities.shape:
+        if self.sensitivities.shape != self.probabilities.shape:
             raise DataError(
                 f"noisy: got probabilities {self.probabilities.shape} and sensitivities {self.sensitivities.shape}; "
                 "expected [examples, classes] for both"
@@ -89,8 +89,6 @@ class References:
                 f"references: got membership {self.included.shape} and signals {self.signals.phi.shape}; "
                 "expected [models, examples] for both"
             )
-        if self.included.dtype != np.bool_:
-            raise DataError(f"included: got {self.included.dtype}; expected bool, True = trained on the example")
 
     @property
     def teach(self) -> bool:
@@ -137,8 +135,6 @@ class Evidence:
         for name, values in (("labels", self.labels), ("members", self.members)):
             if values.shape != (n,):
                 raise DataError(f"{name}: got {values.shape}; expected ({n},), one for each example")
-        if self.members.dtype != np.bool_:
-            raise DataError(f"members: got {self.members.dtype}; expected bool, True = member")
         if not self.members.any() or self.members.all():
             side = "non-members" if self.members.all() else "members"
             raise DataError(f"got no {side}; expected some of both: an audit compares the two")

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import (
-    DataLoader,
-    IterableDataset,
-    RandomSampler,
-    Subset,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
+from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from redense.auditing.answers import digests
 from redense.data.examples import batches
+from redense.data.order import first_places, shuffles
+from redense.seeding import chance_kept
 
 BATCHES = 2
-MOST = 64
+LOOKED_AT = 64
 """Examples that are read twice, of each batch."""
-SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
 def read_twice(source: Any, what: str) -> list[str]:
@@ -40,23 +31,22 @@ def read_twice(source: Any, what: str) -> list[str]:
         return []
     if isinstance(source, (list, np.ndarray, torch.Tensor)) or not len(source):
         return []
-    with _chance_kept():
-        first = Subset(source, range(min(len(source), MOST)))
-        return _contents([batches(first, what, MOST) for _ in range(2)], what)
+    with chance_kept():
+        first = Subset(source, range(min(len(source), LOOKED_AT)))
+        return _contents([batches(first, what, LOOKED_AT) for _ in range(2)], what)
 
 
 def _of_loader(loader: DataLoader[Any], what: str) -> list[str]:
-    sampler: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
-    with _chance_kept(loader, loader.sampler):
-        first, second = (list(islice(sampler, BATCHES)) for _ in range(2))
-        warnings = []
-        if first != second or isinstance(loader.sampler, SHUFFLING):
-            warnings.append(
-                f"{what}: the loader gives another order each time it is read, so that places among the most exposed "
-                "and of risks are those of one reading; load without shuffling"
-            )
-        if loader.worker_init_fn is None:  # else its data set may be readable in workers alone
-            warnings += _contents([batches(_again(loader, first), what, MOST) for _ in range(2)], what)
+    warnings = []
+    if shuffles(loader):
+        warnings.append(
+            f"{what}: the loader gives its examples in a random order, so that places among the most exposed and of "
+            "risks are those of one reading, not of the data set; load without shuffling"
+        )
+    places = first_places(loader, BATCHES)
+    if places and loader.worker_init_fn is None:  # else its data set may be readable in workers alone
+        with chance_kept(loader):
+            warnings += _contents([batches(_again(loader, places), what, LOOKED_AT) for _ in range(2)], what)
     return warnings
 
 
@@ -64,7 +54,7 @@ def _again(loader: DataLoader[Any], places: list[Any]) -> DataLoader[Any]:
     """Load the same places as the loader does, in this process."""
     if loader.batch_sampler is None:
         return DataLoader(loader.dataset, sampler=places, batch_size=None, collate_fn=loader.collate_fn)
-    some = [list(batch)[:MOST] for batch in places]
+    some = [batch[:LOOKED_AT] for batch in places]
     return DataLoader(loader.dataset, batch_sampler=some, collate_fn=loader.collate_fn)
 
 
@@ -76,19 +66,3 @@ def _contents(readings: list[Iterator[tuple[Any, Any]]], what: str) -> list[str]
         f"{what}: the data give other contents each time they are read, as random augmentation does: the model is "
         "asked about other inputs than it was trained on; give them without augmentation"
     ]
-
-
-@contextmanager
-def _chance_kept(*holders: Any) -> Iterator[None]:
-    """Leave the global generators, and those that the holders have, where they were."""
-    own = [holder.generator for holder in holders if isinstance(getattr(holder, "generator", None), torch.Generator)]
-    states = [generator.get_state() for generator in own]
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
-        for generator, state in zip(own, states, strict=True):
-            generator.set_state(state)

@@ -15,14 +15,13 @@ import numpy.typing as npt
 
 from redense.attacks.references import Array, complementary_pairs
 from redense.attacks.threshold import Labels
-from redense.auditing.attack_result import FEWEST_FALSE_POSITIVES, FPRS
+from redense.auditing.attack_result import FPRS, judged_accuracy, nonmembers_needed
 from redense.auditing.attacks import Attack, possible_attacks
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.settings import AuditSettings
 from redense.errors import DataError
-from redense.metrics.intervals import cross_fitted_accuracy, halves_of
+from redense.metrics.intervals import halves_of
 from redense.metrics.jackknife import FEWEST_PAIRS
-from redense.metrics.roc import allowed_at
 
 SETTINGS = AuditSettings()
 Figures = Mapping[str, Array]
@@ -107,21 +106,10 @@ def _figures(attack: Attack, evidence: Evidence) -> dict[str, float]:
     scores = attack.scores(evidence, None, SETTINGS)
     halves = halves_of(scores, evidence.members)
     curve = halves.whole
-    accuracy = cross_fitted_accuracy(halves)
-    if attack.decides(evidence):
-        guesses = scores >= 0
-        accuracy = float(guesses[evidence.members].mean() + 1 - guesses[~evidence.members].mean()) / 2
-    rates = {f"tpr_at_{fpr:g}": float(curve.tpr[curve.index_at_fpr(fpr)]) for fpr in shown_rates(curve.nonmembers)}
+    accuracy = judged_accuracy(halves, evidence.members, scores >= 0 if attack.decides(evidence) else None)
+    shown = [fpr for fpr in FPRS if curve.nonmembers >= nonmembers_needed(fpr)]
+    rates = {f"tpr_at_{fpr:g}": float(curve.tpr[curve.index_at_fpr(fpr)]) for fpr in shown}
     return {"auc": curve.auc, "accuracy": accuracy, **rates}
-
-
-def shown_rates(nonmembers: int) -> list[float]:
-    """Return the false-positive rates at which so many non-members let a true-positive rate be told, highest first.
-
-    >>> shown_rates(2_500)
-    [0.1, 0.01]
-    """
-    return [fpr for fpr in FPRS if allowed_at(fpr, nonmembers) >= FEWEST_FALSE_POSITIVES]
 
 
 def _by_name(cells: list[dict[str, float]]) -> dict[str, Array]:

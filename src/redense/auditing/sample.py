@@ -12,7 +12,7 @@ import torch
 
 from redense.data.batches import scaled
 
-MOST = 5_000
+MOST_EXAMPLES = 5_000
 """Examples a side that are kept."""
 MOST_VALUES = 1_024
 """Numbers that are kept of one input; of longer ones the means of as many stretches."""
@@ -59,7 +59,7 @@ class Sample:
     (3, (3, 1))
     """
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MOST_EXAMPLES) -> None:
         self.most = most
         self._generator = np.random.default_rng(0)
         self._bound = np.inf

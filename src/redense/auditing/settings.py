@@ -10,7 +10,7 @@ from typing import Annotated, get_args
 
 from typing_extensions import Doc
 
-from redense.arguments import validated
+from redense.arguments import Confidence, Delta, validated
 from redense.auditing.attacks import FAMILIES
 from redense.errors import RecipeError
 from redense.text import did_you_mean
@@ -37,9 +37,9 @@ class AuditSettings:
     """
 
     attacks: Families = ()
-    confidence: float = 0.95
+    confidence: Confidence = 0.95
     """Of all intervals."""
-    delta: float = 0.0
+    delta: Delta = 0.0
     """Delta of the differential privacy that an epsilon is about."""
     randomized: bool = False
     """An independent fair coin put each of all these examples into the training data or not: then the audit's primary
@@ -55,10 +55,6 @@ class AuditSettings:
                 raise RecipeError(
                     f"attacks: got {name!r}{did_you_mean(name, FAMILIES)}; expected some of {', '.join(FAMILIES)}"
                 )
-        if not 0 < self.confidence < 1:
-            raise RecipeError(f"confidence: got {self.confidence:g}; expected a share between 0 and 1, such as 0.95")
-        if not 0 <= self.delta < 1:
-            raise RecipeError(f"delta: got {self.delta:g}; expected a probability from 0 to below 1")
         if self.variance != SHRUNK:  # the attacks' module is heavy, and the default needs no check
             from redense.attacks.lira import Variance
 

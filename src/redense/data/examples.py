@@ -12,15 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-    default_collate,
-)
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from redense.data.folders import split_folder
 from redense.data.layout import Layout, refuse_layout
@@ -53,7 +45,7 @@ def batches(source: Any, what: str, batch_size: int) -> Iterator[tuple[Any, Labe
     >>> [(tuple(x.shape), y.tolist()) for x, y in batches(([[0.0], [1.0], [2.0]], [0, 1, 0]), "members", 2)]
     [((2, 1), [0, 1]), ((1, 1), [0])]
     """
-    source = split(Path(source), what)[0] if isinstance(source, (str, Path)) else source
+    source = parts_of_path(Path(source), what)[0] if isinstance(source, (str, Path)) else source
     total = 0
     try:
         for batch in _stored(source, what, batch_size):
@@ -100,21 +92,7 @@ def rereadable(source: Any, what: str, batch_size: int) -> Any:
     return DataLoader(list(batches(source, what, batch_size)), batch_size=None)  # type: ignore[arg-type]
 
 
-def shuffles(source: Any) -> bool:
-    """Tell whether a source is a loader that draws its examples in a random order.
-
-    >>> examples = [([0.0], 0), ([1.0], 1)]
-    >>> shuffles(DataLoader(examples, shuffle=True)), shuffles(DataLoader(examples)), shuffles(examples)
-    (True, False, False)
-    """
-    if not isinstance(source, DataLoader):
-        return False
-    sampler = getattr(source.batch_sampler, "sampler", source.sampler)
-    random = isinstance(sampler, (RandomSampler, SubsetRandomSampler, WeightedRandomSampler))
-    return random or getattr(sampler, "shuffle", False) is True  # as torch's DistributedSampler says it
-
-
-def split(path: Path, what: str, layout: Layout = "auto") -> tuple[Any, Any | None]:
+def parts_of_path(path: Path, what: str, layout: Layout = "auto") -> tuple[Any, Any | None]:
     """Open the training part of a file or folder and its test part, if there is one.
 
     `layout` is that of a file's images whose shape does not tell.
@@ -156,7 +134,7 @@ def _is_pair(source: Any) -> bool:
     """Tell whether a source is arrays (x, y) rather than a sequence of examples."""
     if not isinstance(source, (tuple, list)) or len(source) != 2:
         return False
-    arrays = all(hasattr(part, "shape") for part in source)
+    arrays = all(map(_has_axes, source))
     sized = all(hasattr(part, "__len__") and not isinstance(part, Mapping) for part in source)
     return arrays or (isinstance(source, tuple) and sized)
 
@@ -176,7 +154,21 @@ def _is_set(part: Any) -> bool:
         return bool(part) and (isinstance(part[0], Mapping) or (isinstance(part[0], tuple) and len(part[0]) == 2))
     if isinstance(part, (str, Path, DataLoader, Dataset, Iterator)):
         return True
-    return not hasattr(part, "shape") and hasattr(part, "__getitem__") and isinstance(part, Sized)
+    return not _has_axes(part) and hasattr(part, "__getitem__") and isinstance(part, Sized)
+
+
+def are_columns(source: Any) -> bool:
+    """Tell whether a pair is inputs and labels (x, y), for one of them is an array or a list of numbers."""
+    return _is_pair(source) and not are_parts(source) and any(map(_is_column, source))
+
+
+def _is_column(part: Any) -> bool:
+    return _has_axes(part) or (isinstance(part, list) and bool(part) and isinstance(part[0], (int, np.integer)))
+
+
+def _has_axes(part: Any) -> bool:
+    """Tell whether something is an array of some library; a data set may have a shape, but cannot become an array."""
+    return hasattr(part, "shape") and hasattr(part, "__array__")
 
 
 def _whole(columns: Any, what: str) -> list[Any]:

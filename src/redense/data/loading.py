@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from redense.arguments import described, validated
 from redense.data.dataset import Dataset, checked
-from redense.data.examples import NAMES, are_parts, arrays, split
+from redense.data.examples import NAMES, are_columns, are_parts, arrays, parts_of_path
 from redense.data.folders import check_classes
 from redense.data.layout import Layout, refuse_layout
 from redense.data.named import NAMED, load_named
 from redense.data.names import classes_of
+from redense.data.npz import KERAS, TEST, USUAL, parts_by_name
 from redense.errors import DataError
 from redense.text import did_you_mean
 from redense.user_code import call, is_object_name, load_object
@@ -34,14 +35,15 @@ def load(name: str | Path, root: str | Path | None = None, layout: Layout = "aut
         name: a named data set (`redense data` lists them); FILE.npz with arrays ``x, y`` and, if there are any,
             ``x_test, y_test``, or Keras's ``x_train, y_train, x_test, y_test``; a folder of class folders of images,
             or of two such folders ``train`` and ``test``; or ``package.module:function``, which returns two sets of
-            examples (train, test), or a mapping with these two, each as in `redense.audit`, or a name of these. Where
-            the second names data with a test part, it is that part.
+            examples (train, test), or a mapping with these two, each as in `redense.audit`, a mapping of arrays that
+            are called as in an NPZ file, or a name of these. Where the second names data with a test part, it is that
+            part.
         root: a folder in which to look for named data first, and to which they are downloaded.
         layout: ``channels-first`` or ``channels-last``, of images in an NPZ file whose shape does not tell. It tells
             where only the last of four dimensions is 1, 3 or 4, or only the second.
 
-    Files and folders without a test part give a random fifth of their examples (fixed seed) to the test. Raises
-    `DataError` when there are no such data, or they are damaged or do not fit each other.
+    Files, folders and mappings of arrays without a test part give a random fifth of their examples (fixed seed) to the
+    test. Raises `DataError` when there are no such data, or they are damaged or do not fit each other.
 
     >>> import redense
     >>> digits = redense.data.load("digits")
@@ -56,13 +58,13 @@ def load(name: str | Path, root: str | Path | None = None, layout: Layout = "aut
         result = _returned(name, "data")
         if isinstance(result, (str, Path)):
             return load(result, root, layout)
-        return checked(name, *_two(result, name, root, layout))
+        return _of_function(result, name, root, layout)
     path = Path(name)
     if path.suffix != ".npz" and not os.path.exists(path):
         raise DataError(
             f"unknown data {name!r}{did_you_mean(name, NAMED)}; expected one of {', '.join(NAMED)}, {NAMES}"
         )
-    train, test = split(path, "data", layout)
+    train, test = parts_of_path(path, "data", layout)
     classes = len(train.classes) if os.path.isdir(path) else None
     if test is not None:
         return checked(path.name, train, test, classes)
@@ -99,13 +101,14 @@ def parts(source: Any, what: str, root: str | Path | None = None, layout: Layout
 
     It names a data set of redense, looked for in the folder `root` first, FILE.npz, a folder of class folders, or a
     function ``package.module:function``, which is called without arguments and returns examples, a name of these, or a
-    training and a test part, opened as `sides` does. A source that is no name is returned as it is.
+    training and a test part, opened as `sides` does. A mapping whose arrays are called as in an NPZ file has their
+    parts; any other source that is no name is returned as it is.
     """
     if isinstance(source, type):
         raise DataError(f"{what}: got {described(source)}; expected examples, or a name of some")
     if not isinstance(source, (str, Path)):
         refuse_layout(layout, what)
-        return source, None
+        return _of_mapping(source, what) if _is_named_as_in_files(source) else (source, None)
     name = str(source)
     if name in NAMED:
         refuse_layout(layout, f"{what} {name}")
@@ -116,7 +119,7 @@ def parts(source: Any, what: str, root: str | Path | None = None, layout: Layout
         if are_parts(result):
             return _two_parts(result, f"{what} {name}", root, layout)
         return parts(result, what, root, layout)
-    return split(Path(name), what, layout)
+    return parts_of_path(Path(name), what, layout)
 
 
 def _two_parts(pair: Any, called: str, root: str | Path | None, layout: Layout) -> tuple[Any, Any]:
@@ -135,11 +138,46 @@ def _returned(name: str, what: str) -> Any:
     return result
 
 
-def _two(result: Any, name: str, root: str | Path | None, layout: Layout) -> tuple[Any, Any]:
-    """Open the training and the test part that a function returned."""
-    if not (isinstance(result, (tuple, list)) and len(result) == 2):
-        raise DataError(f"data {name}: got {type(result).__name__}; expected two data sets (train, test)")
-    return _two_parts(result, f"data {name}", root, layout)
+def _is_named_as_in_files(source: Any) -> bool:
+    """Tell whether a source is a mapping whose arrays all have names of an NPZ file; x and y alone are any examples."""
+    names = set(source) if isinstance(source, Mapping) else set()
+    return not names <= set(USUAL) and names <= {*USUAL, *KERAS, *TEST}
+
+
+def _of_mapping(arrays: Mapping[str, Any], what: str) -> tuple[Any, Any | None]:
+    training, *test = ((arrays[x], arrays[y]) for x, y in parts_by_name(arrays, what))
+    return training, test[0] if test else None
+
+
+def _of_function(result: Any, name: str, root: str | Path | None, layout: Layout) -> Dataset:
+    """Make a data set of the training and the test part that a function returned."""
+    called = f"data {name}"
+    if isinstance(result, Mapping) and result and set(result) <= {*USUAL, *KERAS, *TEST}:
+        refuse_layout(layout, called)
+        training, test = _of_mapping(result, called)
+        if test is None:
+            training, test = _parted(*arrays(training, called))
+        return checked(name, training, test)
+    if not (isinstance(result, (tuple, list)) and len(result) == 2) or are_columns(result):
+        raise DataError(
+            f"{called}: the function returns {_kind(result)}; expected a training and a test part: two sets of "
+            "examples (train, test), such as ((x, y), (x_test, y_test)), or a mapping of arrays x, y, x_test and "
+            "y_test; of one of x and y alone a fifth becomes the test part"
+        )
+    return checked(name, *_two_parts(result, called, root, layout))
+
+
+def _kind(result: Any) -> str:
+    """Say what a function returned that is no training and test part."""
+    if are_columns(result):
+        x, y = result
+        return f"arrays (x, y), {len(x):,} inputs and {len(y):,} labels, which are one set of examples"
+    if isinstance(result, Mapping):
+        return f"a mapping with {', '.join(map(str, result)) or 'nothing'}"
+    if isinstance(result, (tuple, list)):
+        return f"a {type(result).__name__} of {len(result):,}"
+    many = f" of {len(result):,} examples" if isinstance(result, Sized) and not hasattr(result, "__array__") else ""
+    return f"a {type(result).__name__}{many}, which is one set" if many else described(result)
 
 
 def _parted(x: npt.NDArray[Any], y: npt.NDArray[np.int64]) -> tuple[Any, Any]:

@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch.utils.data import DataLoader, SequentialSampler, Subset
+from torch.utils.data import DataLoader, Subset
+
+from redense.data.order import in_order
 
 LABELS = ("labels", "label", "y", "target")
 """Names under which a mapping holds the classes of its examples."""
@@ -54,7 +56,7 @@ def classes_of(source: Any) -> tuple[str, ...]:
 
 def _names(source: Any) -> list[str] | None:
     if isinstance(source, DataLoader):
-        return _names(source.dataset) if isinstance(source.sampler, SequentialSampler) else None
+        return _names(source.dataset) if in_order(source) else None
     if isinstance(source, Subset):
         names = _names(source.dataset)
         return names and [names[index] for index in source.indices]

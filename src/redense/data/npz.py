@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +16,8 @@ from redense.files.reading import open_plain
 
 SMALL, SWELLING = 2**30, 200
 """An archive may take up to 1 GiB in memory, or so many times its size on disk."""
+USUAL, KERAS, TEST = ("x", "y"), ("x_train", "y_train"), ("x_test", "y_test")
+"""Names of inputs and labels: of a training part, of one as Keras calls it, of a test part."""
 Array = npt.NDArray[Any]
 Pair = tuple[Array, Array]
 
@@ -63,22 +66,30 @@ def split_npz(path: Path, what: str, layout: Layout = "auto") -> tuple[Pair, Pai
     [n, h, w, c] become [n, c, h, w]; `layout` is that of images whose shape does not tell.
     """
     arrays = read_npz(path, what)
-    x, y = ("x_train", "y_train") if "x" not in arrays and "x_train" in arrays else ("x", "y")
-    if x not in arrays or y not in arrays:
-        raise DataError(
-            f"{what} {path}: holds {held(arrays)}; expected arrays x and y, or x_train and y_train, "
-            "and of a test part x_test and y_test"
-        )
-    if ("x_test" in arrays) != ("y_test" in arrays):
-        raise DataError(f"{what} {path}: holds one of x_test and y_test; expected both or neither")
+    found = parts_by_name(arrays, f"{what} {path}")
     training, *test = (
-        (images_of_file(arrays[inputs], f"{what} {path}: {inputs}", layout), arrays[labels])
-        for inputs, labels in ((x, y), ("x_test", "y_test"))
-        if inputs in arrays
+        (images_of_file(arrays[inputs], f"{what} {path}: {inputs}", layout), arrays[labels]) for inputs, labels in found
     )
     return training, test[0] if test else None
 
 
-def held(arrays: dict[str, Array]) -> str:
+def parts_by_name(arrays: Mapping[str, Any], what: str) -> list[tuple[str, str]]:
+    """Return the names of inputs and labels of the training part and, if there is one, of the test part.
+
+    >>> parts_by_name({"x": 0, "y": 0, "x_test": 0, "y_test": 0}, "data")
+    [('x', 'y'), ('x_test', 'y_test')]
+    """
+    training = KERAS if "x" not in arrays and "x_train" in arrays else USUAL
+    if not set(training) <= set(arrays):
+        raise DataError(
+            f"{what}: holds {held(arrays)}; expected arrays x and y, or x_train and y_train, and of a test part "
+            "x_test and y_test"
+        )
+    if len(set(TEST) & set(arrays)) == 1:
+        raise DataError(f"{what}: holds one of x_test and y_test; expected both or neither")
+    return [training, TEST] if TEST[0] in arrays else [training]
+
+
+def held(arrays: Mapping[str, Any]) -> str:
     """Name the arrays of a file, for a message."""
     return ", ".join(arrays) or "nothing"

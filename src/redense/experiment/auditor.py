@@ -19,7 +19,7 @@ from redense.attacks.references import Array
 from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
 from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
-from redense.auditing.audit import DRAWN, audit_evidence
+from redense.auditing.audit import audit_evidence
 from redense.auditing.checks import repeated
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.protocols import OF_RUNS, Protocol
@@ -92,7 +92,7 @@ class RunAuditor:
             (samples[1], self.data.x_test, slice(first, None)),
         ):
             sample.add(x, self.labels[part], self.digests[part])
-        return sides_alike(*(sample.described() for sample in samples))
+        return sides_alike(*samples)
 
     def check(self) -> None:
         """Raise `DataError` for halves without members or test examples, and targets whose sides overlap too much.
@@ -232,7 +232,7 @@ class RunAuditor:
             randomized=protocol == "half",  # a target's member set throws a fair coin for each example
             warnings=repeated(self.digests, members),
             learnt=shared.learnt,
-            sides=self.sides if protocol == "all" else DRAWN,
+            compare=lambda: self.sides,
         )
         assert result.risks is not None
         folder = self.store.root / "audit"

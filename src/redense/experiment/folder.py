@@ -18,6 +18,8 @@ from redense.errors import FolderError
 from redense.experiment import audit_rows
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
+from redense.experiment.replicates_file import FILE as REPLICATES_FILE
+from redense.experiment.replicates_file import WRITTEN as REPLICATES
 from redense.experiment.results import FILE as RESULTS_FILE
 from redense.experiment.results import WRITTEN as RESULTS
 from redense.experiment.shown import FILE as SHOWN_FILE
@@ -122,6 +124,7 @@ def refuse_newer(path: Path) -> None:
         (_PLAN, PLAN_FILE),
         (audit_rows.written(path), audit_rows.FILE),
         (SHOWN, SHOWN_FILE),
+        (REPLICATES, REPLICATES_FILE),
     ):
         written.refuse_newer(path / name)
 

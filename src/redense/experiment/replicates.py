@@ -23,6 +23,7 @@ from redense.auditing.evidence import References
 from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.comparison import Comparison, PValue
+from redense.experiment.replicates_file import FILE, FORMAT
 from redense.files.kept import read_kept, write_kept
 from redense.files.writing import make_folder, write_whole
 from redense.methods import Method
@@ -31,7 +32,6 @@ from redense.metrics.paired import OF_SHARES, SHARE
 from redense.phases import Phase
 from redense.text import csv_text, percent
 
-FORMAT = 1
 RATES = {f"tpr_at_{fpr:g}": fpr for fpr in FPRS}
 """The false-positive rates of figures that are true-positive rates, highest first."""
 
@@ -148,7 +148,7 @@ def write_replicates(replicates: Sequence[PhaseReplicates], folder: Path) -> Non
         for one in replicates
         for figure in one.left_out
     ]
-    write_whole(folder / "replicates.json", json.dumps({"format": FORMAT, "means": means}) + "\n", inside=folder)
+    write_whole(folder / FILE, json.dumps({"format": FORMAT, "means": means}) + "\n", inside=folder)
 
 
 def _of_one_phase(found: ReplicatedMean) -> dict[str, Any]:

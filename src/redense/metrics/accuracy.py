@@ -8,7 +8,7 @@ from scipy.special import ndtri
 
 from redense.arguments import Confidence, Count, validated
 from redense.errors import ArgumentError
-from redense.metrics.intervals import check_confidence, halves_of
+from redense.metrics.intervals import halves_of, wilson_limit
 from redense.metrics.roc import Halves, IsMember, Scores, checked
 
 CROSS_FITTED = 1.08
@@ -44,7 +44,6 @@ def accuracy_interval(
     >>> [round(2 * end - 1, 4) for end in accuracy_interval(56, 70, 48, 80, cross_fitted=False)]
     [0.0524, 0.3339]
     """
-    check_confidence(confidence)
     z = float(ndtri(0.5 + confidence / 2)) * (CROSS_FITTED if cross_fitted else 1.0)
     (tpr, tpr_low, tpr_high), (fpr, fpr_low, fpr_high) = (
         wilson(true_positives, members, z),
@@ -58,9 +57,7 @@ def accuracy_interval(
 
 
 def wilson(k: int, n: int, z: float) -> tuple[float, float, float]:
-    """Return k / n and Wilson's limits for the rate at z standard errors, in [0, 1].
-
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """Return k / n and the two limits of `wilson_limit` at z standard errors, in [0, 1].
 
     >>> [round(value, 4) for value in wilson(81, 263, 1.959964)]
     [0.308, 0.2553, 0.3662]
@@ -68,9 +65,8 @@ def wilson(k: int, n: int, z: float) -> tuple[float, float, float]:
     if not 0 <= k <= n or n < 1:
         raise ArgumentError(f"got {k} of {n}; expected 0 to n of at least 1")
     rate = k / n
-    middle, reach = rate + z * z / (2 * n), z * math.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
-    scale = 1 + z * z / n
-    return rate, min(rate, max(0.0, (middle - reach) / scale)), max(rate, min(1.0, (middle + reach) / scale))
+    low, high = float(wilson_limit(rate, n, -z)), float(wilson_limit(rate, n, z))
+    return rate, min(rate, max(0.0, low)), max(rate, min(1.0, high))
 
 
 def cross_fitted_counts(halves: Halves) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from scipy.special import bdtrc, expit, ndtri
 
 from redense.arguments import Confidence, Count, Delta, validated
 from redense.errors import ArgumentError
-from redense.metrics.intervals import check_confidence, clopper_pearson, halves_of
+from redense.metrics.intervals import clopper_pearson, halves_of, wilson_limit
 from redense.metrics.roc import Array, Counts, IsMember, Roc, Scores, checked, roc
 
 CANDIDATES = 32
@@ -61,7 +61,6 @@ def epsilon_lower_bound(
     >>> round(epsilon_lower_bound(500, 500, 0, 500, confidence=0.99), 2)
     4.54
     """
-    _check(delta, confidence)
     low, _ = clopper_pearson(true_positives, members, confidence)
     _, high = clopper_pearson(false_positives, nonmembers, confidence)
     return max(0.0, math.log((low - delta) / high)) if low > delta else 0.0
@@ -94,7 +93,6 @@ def ratio_lower_bound(
     if method == "clopper-pearson":
         low, _ = clopper_pearson(true_positives, members, confidence)
         return low / clopper_pearson(false_positives, nonmembers, confidence)[1]
-    check_confidence(confidence)
     if true_positives > members or false_positives > nonmembers:
         raise ArgumentError(f"got {true_positives} of {members} and {false_positives} of {nonmembers}; expected 1 to n")
     if min(true_positives, false_positives) < 1:
@@ -118,7 +116,6 @@ def epsilon_of_held_out_threshold(
     >>> epsilon_of_held_out_threshold(scores, scores >= 1000) > 4
     True
     """
-    _check(delta, confidence)
     halves = halves_of(*checked(scores, members))
     if not halves.comparable:
         return 0.0
@@ -143,7 +140,6 @@ def epsilon_of_best_threshold(
     >>> epsilon_of_best_threshold(scores, scores >= 1000) > 4
     True
     """
-    _check(delta, confidence)
     curve = roc(scores, members)
     places = _candidates(curve, CANDIDATES, least=10)
     each = 1 - (1 - confidence) / CANDIDATES
@@ -167,16 +163,10 @@ def _places(curve: Roc, wanted: Array) -> Counts:
 def _rough_epsilon(curve: Roc, places: Counts, delta: float, confidence: float) -> Array:
     """Approximate `epsilon_lower_bound` at points of a curve by Wilson's intervals, to choose among them."""
     z = float(ndtri(0.5 + confidence / 2))
-    ends = []
-    for counts, n, sign in (
-        (curve.true_positives, curve.members, -1),
-        (curve.false_positives, curve.nonmembers, 1),
-    ):
-        rate = counts[places] / n
-        middle, reach = rate + z * z / (2 * n), z * np.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
-        ends.append((middle + sign * reach) / (1 + z * z / n))
+    low = wilson_limit(curve.true_positives[places] / curve.members, curve.members, -z)
+    high = wilson_limit(curve.false_positives[places] / curve.nonmembers, curve.nonmembers, z)
     tiny = np.finfo(np.float64).tiny
-    return np.asarray(np.log(np.maximum(ends[0] - delta, tiny)) - np.log(ends[1]))
+    return np.asarray(np.log(np.maximum(low - delta, tiny)) - np.log(high))
 
 
 def _epsilon_at(curve: Roc, index: int, delta: float, confidence: float) -> float:
@@ -209,7 +199,6 @@ def one_run_epsilon(
         raise ArgumentError(
             f"got {correct} right of {guesses} guesses about {canaries} canaries; expected no more of each"
         )
-    _check(delta, confidence)
     if delta and correct > MOST_WITH_DELTA:
         raise ArgumentError(f"correct: got {correct:,} with a delta; expected at most {MOST_WITH_DELTA:,}, or delta=0")
     allowed = 1 - confidence
@@ -257,7 +246,6 @@ def one_run_epsilon_of_scores(
     >>> one_run_epsilon_of_scores(np.arange(1000.0), np.arange(1000) >= 500) > 4
     True
     """
-    _check(delta, confidence)
     curve = roc(scores, included)
     each = 1 - (1 - confidence) / GUESSES
     canaries, best = curve.members + curve.nonmembers, 0.0
@@ -268,9 +256,3 @@ def one_run_epsilon_of_scores(
         if one_run_p_value(guesses, right, canaries, best, 0.0) <= 1 - each:
             best = max(best, one_run_epsilon(guesses, right, canaries, delta=delta, confidence=each))
     return best
-
-
-def _check(delta: float, confidence: float) -> None:
-    if not 0 <= delta < 1:
-        raise ArgumentError(f"delta: got {delta}; expected a probability from 0 to below 1")
-    check_confidence(confidence)

@@ -32,11 +32,23 @@ def clopper_pearson(k: Count, n: Count, confidence: Confidence = 0.95) -> tuple[
     """
     if not 0 <= k <= n or n < 1:
         raise ArgumentError(f"got {k} of {n}; expected 0 to n of at least 1")
-    check_confidence(confidence)
     tail = (1 - confidence) / 2
     low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
     high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
     return low, high
+
+
+def wilson_limit(rate: float | Array, n: int, z: float | Array) -> Array:
+    """Return Wilson's limit for a rate that was seen in n, z standard errors above it, or below where z is negative.
+
+    Elementwise for arrays; up to rounding in [0, 1].
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+
+    >>> [round(float(wilson_limit(81 / 263, 263, z)), 4) for z in (-1.959964, 1.959964)]
+    [0.2553, 0.3662]
+    """
+    reach = z * np.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
+    return np.asarray((rate + z * z / (2 * n) + reach) / (1 + z * z / n))
 
 
 @validated()

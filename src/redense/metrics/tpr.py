@@ -11,7 +11,7 @@ from scipy.special import bdtr, bdtrc, betaincinv, ndtr, ndtri
 
 from redense.arguments import Confidence, Rate, validated
 from redense.errors import ArgumentError
-from redense.metrics.intervals import OperatingPoint, check_confidence, operating_point
+from redense.metrics.intervals import OperatingPoint, check_confidence, operating_point, wilson_limit
 from redense.metrics.roc import Array, Counts, IsMember, Roc, Scores, roc
 
 
@@ -118,10 +118,7 @@ def _end(curve: Roc, passed: Counts, left: Array, sign: int) -> float:
     places = np.searchsorted(curve.false_positives, passed, side="right") - 1
     found = np.where(passed >= 0, curve.true_positives[places], 0)
     n = curve.members
-    rates = found / n
-    reach = left * np.sqrt(rates * (1 - rates) / n + (left / (2 * n)) ** 2)
-    wilson = (rates + left**2 / (2 * n) + sign * reach) / (1 + left**2 / n)
-    farthest = int(np.argmax(sign * wilson))
+    farthest = int(np.argmax(sign * wilson_limit(found / n, n, sign * left)))
     return jeffreys_limit(int(found[farthest]), n, sign * float(left[farthest]))
 
 
