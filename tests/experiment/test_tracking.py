@@ -37,7 +37,7 @@ def test_trackers_are_told_all_of_a_run_and_nothing_of_an_example(audited_run, a
     folder = shutil.copytree(audited_run[0], tmp_path / "run")
     told = []
     listen(monkeypatch, lambda record, _: told.append((record, record.report.read_text())))
-    redense.experiment.page.write_report([folder], show_examples=True)
+    redense.experiment.write_report.write_report([folder], show_examples=True)
     redense.run(audited_recipe, folder, workers=0, track=["mlflow"])
     ((record, page),) = told
     assert record.parameters == json.loads((folder / "results.json").read_text())["recipe"]

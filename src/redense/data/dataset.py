@@ -97,6 +97,11 @@ class Dataset:
             **{name: array for name, array in validation.items() if array is not None},
         }
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the arrays take together."""
+        return sum(array.nbytes for array in self.arrays.values())
+
     @validated(DataError)
     def parted(self, share: Sparsity) -> Dataset:
         """Take a share of the training examples out for validation: at random, but always the same of the same data.

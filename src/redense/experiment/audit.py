@@ -20,7 +20,6 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.display import counted
 from redense.experiment.folder import Trust, check_targets, read_plan, read_recipe, refuse_newer
 from redense.experiment.measure import measure
-from redense.experiment.page import write_report
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases, write_replicates
 from redense.experiment.report.audits import audit_summary, audit_traces
@@ -28,6 +27,7 @@ from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
 from redense.experiment.show import show_comparisons
 from redense.experiment.write import write_results
+from redense.experiment.write_report import write_report
 from redense.files.writing import write_png, write_whole
 from redense.terminal import prose
 

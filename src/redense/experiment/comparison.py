@@ -130,7 +130,7 @@ class Comparison:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Comparison:
-        """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
+        """Undo `to_mapping`, also after a passage through JSON; raise `Unread` for anything else."""
         return fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
 
 

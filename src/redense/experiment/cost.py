@@ -19,7 +19,6 @@ from redense.experiment.engines.choose import Choice
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.memory import PROCESS_BYTES, state_bytes, training_bytes
 from redense.experiment.plan import Job
-from redense.experiment.resources import IN_PROCESSES
 from redense.experiment.trainer import make_optimizer, train_epoch, trainable
 from redense.models.registry import placed
 from redense.signals import read_signals
@@ -41,10 +40,9 @@ def disk_bytes(jobs: Sequence[Job], model: torch.nn.Module, dataset: Dataset, wo
 
 def memory_bytes(model: torch.nn.Module, dataset: Dataset, choice: Choice, batch_size: int) -> int:
     """Estimate the memory of a run: the data once here and once shared, and what training takes in each worker."""
-    data = sum(array.nbytes for array in dataset.arrays.values())
     training = training_bytes(model, dataset.input_shape, batch_size)
-    workers = choice.workers if choice.name in IN_PROCESSES else 0
-    return int(2 * data + (1 + workers) * PROCESS_BYTES + max(1, workers) * training)
+    workers = choice.workers if choice.kind.in_processes else 0
+    return int(2 * dataset.nbytes + (1 + workers) * PROCESS_BYTES + max(1, workers) * training)
 
 
 def epoch_seconds(job: Job, model: torch.nn.Module, dataset: Dataset, device: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class Prepared:
 
     def left(self, store: Store) -> list[Job]:
         """List the jobs that have no checkpoint yet (whether those that have are whole, the engine finds out)."""
-        return [job for job in self.jobs if not os.path.isdir(store.finished_folder(job.key))]
+        return [job for job in self.jobs if not store.is_finished(job.key)]
 
     def needed_bytes(self, store: Store) -> int:
         """Bound the disk space that the jobs that are left will take."""

@@ -79,7 +79,7 @@ def run(
     if allowed.may_fork:
         fork_server.start()  # it gets ready while the data are read
     prepared = prepare(recipe, data_root, allowed)
-    if prepared.choice.name != "local":
+    if not prepared.choice.kind.forks:
         fork_server.stop()
     if recipe.audit:
         from redense.experiment.audit import check_audit
@@ -87,7 +87,7 @@ def run(
         check_audit(prepared)
     locked = prepared.choice.resources.lock
     with open_folder(out, recipe, prepared.needed_bytes(Store(out)), locked) as folder:
-        if prepared.choice.name != "ray" and not prepared.choice.resources.mixed:  # a cluster's machines are its own
+        if prepared.choice.kind.own_machine and not prepared.choice.resources.mixed:  # a cluster's machines are its own
             refuse_mixed(prepared.jobs, folder.store, prepared.choice.device)
         show_data(prepared, console)
         show_precision(prepared, console)

@@ -11,7 +11,6 @@ from redense.experiment.cgroups import cpu_quota, memory_left
 from redense.experiment.engines.choose import usable_cores
 from redense.experiment.found import Found
 from redense.experiment.memory import available_bytes
-from redense.experiment.page import FILE as REPORT
 from redense.experiment.precision import why_slow
 from redense.experiment.prepare import Prepared
 from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
@@ -19,6 +18,7 @@ from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.layers import kept_table, layer_table
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
+from redense.experiment.write_report import FILE as REPORT
 from redense.phases import NAMES, Phase
 from redense.sparsity.masks import Masks
 from redense.terminal import prose

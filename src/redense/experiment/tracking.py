@@ -15,9 +15,9 @@ from rich.console import Console
 
 from redense.errors import RecipeError
 from redense.experiment.found import Found, find
-from redense.experiment.page import FILE as REPORT
-from redense.experiment.page import write_report
 from redense.experiment.resources import TrackerName
+from redense.experiment.write_report import FILE as REPORT
+from redense.experiment.write_report import write_report
 from redense.phases import Phase
 from redense.terminal import prose
 
