@@ -61,8 +61,10 @@ def test_a_tracker_that_fails_never_stops_a_run(error, recipe, folder, monkeypat
         raise error
 
     listen(monkeypatch, fail)
-    with pytest.warns(UserWarning, match=rf"track: mlflow raised {type(error).__name__}: .*; the run is complete"):
+    expected = rf"track: mlflow raised {type(error).__name__}: .*; the run is complete"
+    with pytest.warns(UserWarning, match=expected) as warned:
         results = redense.run(recipe, folder, workers=0, track=("mlflow",))
+    assert [one.filename for one in warned] == [__file__], "it is about who called"
     assert results == redense.Results.load(folder)
 
 

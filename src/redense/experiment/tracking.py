@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,7 +18,7 @@ from redense.experiment.resources import TrackerName
 from redense.experiment.write_report import FILE as REPORT
 from redense.experiment.write_report import write_report
 from redense.phases import Phase
-from redense.terminal import prose
+from redense.terminal import prose, warn
 
 PROJECT = "redense"
 """What experiments and projects are called where the user has not set another."""
@@ -68,11 +67,7 @@ def track(names: Sequence[TrackerName], folder: Path, console: Console) -> None:
                 TRACKERS[name].tell(record_of(find(folder), report), folder)
         except (Exception, SystemExit) as error:
             reason = " ".join(str(error).split())[:300]
-            failed = f"track: {name} raised {type(error).__name__}: {reason}; the run is complete without it"
-            if console.quiet:
-                warnings.warn(failed, stacklevel=3)
-            else:
-                console.print(prose(f"Warning: {failed}."))
+            warn(f"track: {name} raised {type(error).__name__}: {reason}; the run is complete without it", console)
         else:
             console.print(prose(f"Told {name} of the run."))
 
