@@ -117,7 +117,7 @@ def _replicate(auditor: RunAuditor, console: Console, watched: Console) -> list[
 
 
 def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:
-    shown = prepared.recipe.chosen_method.shown(job.phase for job in prepared.jobs)
+    shown = prepared.shown
     jobs = [job for job in prepared.jobs if job.phase in shown]
     protocols = prepared.recipe.audited_protocols
     return RunAuditor(prepared.model_name, prepared.dataset, store, jobs, attacks, prepared.choice.device, protocols)

@@ -100,6 +100,14 @@ def by_protocol(rows: Iterable[AuditRow]) -> dict[Protocol, list[AuditRow]]:
     return found
 
 
+def by_phase(rows: Iterable[AuditRow]) -> dict[Phase, list[AuditRow]]:
+    """Gather rows by phase, in the order in which phases come."""
+    found: dict[Phase, list[AuditRow]] = {}
+    for row in rows:
+        found.setdefault(row.phase, []).append(row)
+    return found
+
+
 def attack_names(rows: Iterable[AuditRow]) -> list[str]:
     """Name the attacks that any row has, in the order of tables: phases differ where reference models are missing."""
     made = {one.attack for row in rows for one in row.result.attacks}

@@ -13,6 +13,7 @@ from redense.errors import RecipeError
 from redense.experiment.precision import logits_in
 from redense.experiment.prepare import Prepared
 from redense.models.registry import build
+from redense.text import one_line
 
 
 def check_last_batches(prepared: Prepared) -> None:
@@ -56,13 +57,13 @@ def _leave_one(sizes: Iterable[int], batch_size: int) -> bool:
 
 
 def _why_not_trained(prepared: Prepared, examples: int) -> str | None:
-    """Say why the recipe's model has no loss on so many blank examples in training, or return None where it has one."""
+    """Say why the recipe's model, in training, has no loss on so many examples, or return None where it has one."""
     dataset, name = prepared.dataset, prepared.model_name
     model = build(name, dataset.input_shape, dataset.num_classes).train()
+    x, y = (torch.from_numpy(array[[0] * examples]) for array in (dataset.x_train, dataset.y_train))
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            logits = logits_in(prepared.recipe.precision, model, as_input(torch.zeros(examples, *dataset.input_shape)))
-            nn.functional.cross_entropy(logits, torch.zeros(examples, dtype=torch.int64))
+            nn.functional.cross_entropy(logits_in(prepared.recipe.precision, model, as_input(x)), y)
     except Exception as error:  # a model of anybody's
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return f"{type(error).__name__}: {one_line(error)}"
     return None

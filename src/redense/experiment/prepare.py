@@ -19,6 +19,7 @@ from redense.experiment.precision import check_precision
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.models.registry import architecture, build, check_fit, resolve
+from redense.phases import Phase
 from redense.sparsity.masks import check_selection
 from redense.sparsity.select import prunable
 
@@ -36,6 +37,11 @@ class Prepared:
     fingerprints: Fingerprints
     jobs: tuple[Job, ...]
     choice: Choice
+
+    @property
+    def shown(self) -> list[Phase]:
+        """The phases of the plan that tables show and audits are made of."""
+        return self.recipe.chosen_method.shown(job.phase for job in self.jobs)
 
     def left(self, store: Store) -> list[Job]:
         """List the jobs that have no checkpoint yet (whether those that have are whole, the engine finds out)."""

@@ -19,6 +19,7 @@ from redense.experiment.write_report import FILE as REPORT
 from redense.experiment.write_report import write_report
 from redense.phases import Phase
 from redense.terminal import prose, warn
+from redense.text import one_line
 
 PROJECT = "redense"
 """What experiments and projects are called where the user has not set another."""
@@ -66,7 +67,7 @@ def track(names: Sequence[TrackerName], folder: Path, console: Console) -> None:
                 report = write_report([folder], Path(place) / REPORT)
                 TRACKERS[name].tell(record_of(find(folder), report), folder)
         except (Exception, SystemExit) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)[:300]
             warn(f"track: {name} raised {type(error).__name__}: {reason}; the run is complete without it", console)
         else:
             console.print(prose(f"Told {name} of the run."))

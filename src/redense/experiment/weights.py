@@ -68,7 +68,9 @@ def _weights(results: Results, store: Store) -> tuple[Weights, ...]:
     """Follow each tensor that any phase prunes, and all of them together, through the phases of the first seed."""
     keys = {row.phase: row.checkpoint for row in results.rows if row.seed == results.recipe.seeds[0]}
     names = _pruned_names(keys, store)
-    parts = {TOGETHER: names, **{name: [name] for name in names[:MOST_TENSORS]}} if names else {}
+    if not names:
+        return ()
+    parts = {TOGETHER: names, **{name: [name] for name in names[:MOST_TENSORS]}}
     reach: dict[str, float] = {}
     states: dict[str, list[State]] = {name: [] for name in parts}
     sizes: dict[str, int] = {}

@@ -30,6 +30,7 @@ from redense.experiment.engines.transfer import Storage
 from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.experiment.phase_training import train_phase
 from redense.experiment.plan import Job, critical_path
+from redense.text import one_line
 
 RETRIES = 3
 """How often Ray starts a job again whose machine or process died."""
@@ -223,7 +224,7 @@ def _connected(address: str | None) -> Iterator[None]:
                 **settings,
             )
         except Exception as error:  # Ray has no kind of its own for a cluster that does not answer
-            reason = " ".join(str(error).split()).partition(". ")[0]
+            reason = one_line(error).partition(". ")[0]
             raise RedenseError(
                 f"ray_address: {address or 'none'}: no cluster answers ({type(error).__name__}: {reason}); start one "
                 "with `ray start --head`, name another, or leave the Ray settings out"
