@@ -99,7 +99,11 @@ class Dataset:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes the arrays take together."""
+        """How many bytes the arrays take together.
+
+        >>> checked("toy", ([[0.0], [1.0]], [0, 1]), ([[0.5]], [1])).nbytes
+        36
+        """
         return sum(array.nbytes for array in self.arrays.values())
 
     @validated(DataError)
