@@ -82,7 +82,7 @@ def audit_prepared(
             rows.append(row)
             step(row.name)
     rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
-    write_rows(rows, auditor.train_places, store.root)
+    write_rows(rows, prepared.dataset.original_places, store.root)
     titled = [(row.name, row.result) for row in rows]
     page = audit_html(titled, f"Privacy audit of {prepared.recipe.data}")
     write_whole(store.root / "audit.html", page, inside=store.root)

@@ -141,15 +141,9 @@ class RunAuditor:
     @cached_property
     def names(self) -> list[str]:
         """What reports call the examples: train 0, train 1, ..., test 0, ..."""
-        return [f"train {place}" for place in self.train_places] + [
+        return [f"train {place}" for place in self.dataset.original_places] + [
             f"test {place}" for place in range(len(self.dataset.y_test))
         ]
-
-    @property
-    def train_places(self) -> Any:
-        """Where the training examples stood among all, before some were taken out for validation, int64 [n]."""
-        places = self.dataset.train_places
-        return np.arange(len(self.dataset.y_train)) if places is None else places
 
     @cached_property
     def data(self) -> TensorData:
