@@ -81,3 +81,10 @@ def test_batch_norm_over_the_places_of_an_image_needs_no_second_example():
     prepared = prepare(recipe)
     assert len(prepared.dataset.y_train) == 1 + 3 * recipe.batch_size
     check_last_batches(prepared)
+
+
+def test_a_training_set_of_one_example_is_helped_by_no_batch_size():
+    prepared = prepare(RECIPE)
+    dataset = replace(prepared.dataset, x_train=prepared.dataset.x_train[:1], y_train=prepared.dataset.y_train[:1])
+    with pytest.raises(RecipeError, match=r"one of the 1 training examples .*; expected more training examples$"):
+        check_last_batches(replace(prepared, dataset=dataset))

@@ -71,7 +71,7 @@ def run(
     out = Path(out)
     watched = console or progress_console(progress)
     console = console or Console(quiet=True)
-    prepared = _prepare(recipe, data_root, Resources(**resources))
+    prepared = _ready(recipe, data_root, Resources(**resources))
     choice = prepared.choice
     with open_folder(out, recipe, prepared.needed_bytes(Store(out)), choice.resources.lock) as folder:
         store = folder.store
@@ -129,14 +129,14 @@ def dry_run(
     show_engine(prepared, console)
 
 
-def _prepare(recipe: Recipe, data_root: str | Path | None, resources: Resources) -> Prepared:
-    """Prepare a run and check it; the server of worker processes, if there may be some, gets ready meanwhile."""
+def _ready(recipe: Recipe, data_root: str | Path | None, resources: Resources) -> Prepared:
+    """Prepare a run and check all that can be checked before its folder is opened."""
     if resources.track:
         from redense.experiment.tracking import check_trackers
 
         check_trackers(resources.track)
     if resources.may_fork:
-        fork_server.start()
+        fork_server.start()  # it gets ready while the data are read
     prepared = prepare(recipe, data_root, resources)
     if not prepared.choice.kind.forks:
         fork_server.stop()
