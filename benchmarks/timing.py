@@ -12,12 +12,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 import redense
+from redense.experiment.determinism import processor
 
 T = TypeVar("T")
 Ways = Mapping[str, Callable[[], object]]
@@ -95,14 +95,9 @@ def show(title: str, times: Mapping[str, Sequence[float]]) -> None:
 
 def machine() -> str:
     """Say in one line what the figures below it were measured on, and when."""
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        names = (line.split(":", 1)[1].strip() for line in information.read_text().splitlines() if "model name" in line)
-        processor = next(names, processor)
     parts = [
         datetime.date.today().isoformat(),
-        f"{os.cpu_count()} cores of {processor}",
+        f"{os.cpu_count()} cores of {processor() or platform.machine()}",
         f"load {os.getloadavg()[0]:.1f}",
         *([torch.cuda.get_device_name()] if torch.cuda.is_available() else []),
         f"torch {torch.__version__}",

@@ -26,6 +26,17 @@ def small(input_shape, num_classes):
     )
 
 
+def convolution(input_shape, num_classes):
+    """For images: batch norm over all places of all of them."""
+    channels, height, width = input_shape
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(channels, 2, 3),
+        torch.nn.BatchNorm2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(2 * (height - 2) * (width - 2), num_classes),
+    )
+
+
 def tells_its_cores(input_shape, num_classes):
     """`small`, in a process that writes down on how many cores it evaluates, each time, and may die there."""
     told = os.environ.get("REDENSE_TEST_CORES")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redense.files.reading import Unfit
+from redense.files.reading import Unread
 from redense.methods import CONTROLS, dsd
 from redense.phases import Phase, running, total
 
@@ -50,5 +50,5 @@ def test_a_phase_survives_a_flat_row():
 )
 def test_a_phase_that_cannot_be_is_not_read(wrong):
     row = dsd(0.5, (2, 1, 1))[1].to_columns()
-    with pytest.raises(Unfit):
+    with pytest.raises(Unread):
         Phase.from_columns({**row, **wrong})

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from redense.arguments import Count, Must, NotNegative, Sparsity, called, validated
 from redense.errors import RecipeError
-from redense.files.reading import Unfit, field, fields, mapping
+from redense.files.reading import Unread, field, fields, mapping
 from redense.text import did_you_mean, percent
 
 __all__ = ["Phase", "dense", "sparse"]
@@ -122,14 +122,14 @@ class Phase:
     def from_columns(cls, row: Mapping[str, Any]) -> tuple[Phase, dict[str, Any]]:
         """Part a flat row into its phase, as `to_columns` wrote it, and the other columns.
 
-        Raises `redense.files.reading.Unfit`.
+        Raises `redense.files.reading.Unread`.
         """
         mapping(row)
         given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
         try:
             phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
         except RecipeError as error:
-            raise Unfit(str(error)) from None
+            raise Unread(str(error)) from None
         return phase, {name: value for name, value in row.items() if name not in (*COLUMNS, *FURTHER)}
 
 

@@ -8,9 +8,13 @@ many, such as phases, go on below.
 from __future__ import annotations
 
 import io
+import sys
 import textwrap
+import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
@@ -24,6 +28,16 @@ GAP = 2
 """Blank columns between those of a table."""
 WORD = 14
 """Letters beyond which a word may be broken, where that is allowed."""
+
+
+def warn(message: str, console: Console) -> None:
+    """Print a warning; where the console is quiet, and nobody would see it, warn whoever called redense."""
+    if not console.quiet:
+        console.print(prose(f"Warning: {message}."))
+        return
+    frames = traceback.walk_stack(sys._getframe())
+    ours = sum(1 for _ in takewhile(lambda each: each[0].f_globals["__name__"].startswith("redense."), frames))
+    warnings.warn(message, stacklevel=ours + 1)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,15 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.10g}%"
 
 
+def one_line(error: object) -> str:
+    """Return what an error says, or any text, in one line.
+
+    >>> one_line(ValueError("no luck,\\n  at all"))
+    'no luck, at all'
+    """
+    return " ".join(str(error).split())
+
+
 def p_text(p: float) -> str:
     """Write a p-value as journals do.
 

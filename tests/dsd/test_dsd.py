@@ -3,6 +3,7 @@ import io
 
 import pytest
 import torch
+from dsd.steps import state_of, train_step, zeros
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn, optim
@@ -14,13 +15,6 @@ from redense.sparsity.parameters import named
 from redense.sparsity.zeros import fraction_of_zeros
 
 
-def train_step(model, optimizer, number):
-    x = torch.randn(8, 10, generator=torch.Generator().manual_seed(number))
-    optimizer.zero_grad()
-    model(x).square().mean().backward()
-    optimizer.step()
-
-
 def linear(seed=0, **options):
     torch.manual_seed(seed)
     model = nn.Linear(10, 2)
@@ -28,10 +22,6 @@ def linear(seed=0, **options):
     if "steps" not in options:
         options = {"epochs": (1, 1, 1), **options}
     return model, optimizer, DSD(model, optimizer, sparsity=0.5, **options)
-
-
-def zeros(model):
-    return int((model.weight == 0).sum())
 
 
 @pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW, optim.Adagrad, optim.Rprop])
@@ -202,14 +192,6 @@ def test_explicit_sparsities_rise_in_proportion():
             counts.append(tuple(int((~mask).sum()) for mask in dsd.masks.values()))
         optimizer.step()
     assert counts == [(0, 0), (35, 70), (40, 80), (40, 80)]
-
-
-def state_of(model, optimizer, dsd):
-    """All three states, through a file that holds no code, as users keep them."""
-    file = io.BytesIO()
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "dsd": dsd.state_dict()}, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
 
 
 @settings(max_examples=12)

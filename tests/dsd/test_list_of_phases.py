@@ -1,11 +1,11 @@
 """DSD over any list of phases: what runs when, at which rate, and what holds after the end."""
 
 import copy
-import io
 import json
 
 import pytest
 import torch
+from dsd.steps import state_of, train_step, zeros
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn, optim
@@ -16,13 +16,6 @@ from redense import phases as P
 from redense.methods import acdc, dsd, prune, spdf
 
 PARTS = (P.dense(2), P.sparse(3, 0.5, (1.0, 0.2)), P.dense(2, rate=0.1), P.sparse(3, 0.9, masks="gradual"))
-
-
-def train_step(model, optimizer, number):
-    x = torch.randn(8, 10, generator=torch.Generator().manual_seed(number))
-    optimizer.zero_grad()
-    model(x).square().mean().backward()
-    optimizer.step()
 
 
 def linear(phases=PARTS, seed=0, **options):
@@ -108,13 +101,6 @@ def test_a_moving_rate_multiplies_the_schedulers_unseen(unit):
     assert moved == pytest.approx([1.0, 0.3, 0.25], rel=1e-5)
 
 
-def state_of(model, optimizer, dsd):
-    file = io.BytesIO()
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "dsd": dsd.state_dict()}, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
-
-
 @settings(max_examples=20)
 @given(stop=st.integers(0, 13), unit=st.sampled_from(["epochs", "steps"]), moments=st.sampled_from(["reset", "keep"]))
 def test_resuming_anywhere_also_after_the_end_gives_the_same_bits(stop, unit, moments):
@@ -180,10 +166,6 @@ def test_what_is_called_at_the_end_of_a_phase_sees_both_models_of_acdc():
     trained(model, optimizer, dsd)
     assert ended == [(p.kind, 10 if p.kind == "sparse" else 0) for p in parts]
     assert zeros(model) == 10
-
-
-def zeros(model):
-    return int((model.weight == 0).sum())
 
 
 @pytest.mark.parametrize("phases", [spdf(0.5, 8), prune(0.5, 10), prune(0.5, 4, gradual=False)])

@@ -23,13 +23,13 @@ from redense.experiment.audit import RunAuditor, audit_run
 from redense.experiment.audit_comparison import compare_audits
 from redense.experiment.audit_rows import read_rows, write_rows
 from redense.experiment.checkpoints import Store
-from redense.experiment.page import write_report
 from redense.experiment.plan import identities
 from redense.experiment.prepare import prepare
 from redense.experiment.report.audits import audit_summary
 from redense.experiment.report.charts import rate_chart
 from redense.experiment.resources import Resources
 from redense.experiment.results import Results
+from redense.experiment.write_report import write_report
 from redense.methods import METHODS
 from redense.metrics import auc, roc
 from redense.metrics.paired import holm

@@ -13,7 +13,6 @@ from rich.console import Console
 from redense.errors import FolderError
 from redense.experiment.audit_rows import attack_names, read_rows
 from redense.experiment.found import find
-from redense.experiment.page import write_report
 from redense.experiment.recipe import Recipe
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.audits import audit_summary
@@ -21,6 +20,7 @@ from redense.experiment.report.charts import rate_chart
 from redense.experiment.results import Results
 from redense.experiment.run import run
 from redense.experiment.standing import standing_audits
+from redense.experiment.write_report import write_report
 
 
 def repeated(folder, tmp_path, recipe, **changes):

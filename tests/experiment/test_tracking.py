@@ -37,7 +37,7 @@ def test_trackers_are_told_all_of_a_run_and_nothing_of_an_example(audited_run, a
     folder = shutil.copytree(audited_run[0], tmp_path / "run")
     told = []
     listen(monkeypatch, lambda record, _: told.append((record, record.report.read_text())))
-    redense.experiment.page.write_report([folder], show_examples=True)
+    redense.experiment.write_report.write_report([folder], show_examples=True)
     redense.run(audited_recipe, folder, workers=0, track=["mlflow"])
     ((record, page),) = told
     assert record.parameters == json.loads((folder / "results.json").read_text())["recipe"]
@@ -61,8 +61,10 @@ def test_a_tracker_that_fails_never_stops_a_run(error, recipe, folder, monkeypat
         raise error
 
     listen(monkeypatch, fail)
-    with pytest.warns(UserWarning, match=rf"track: mlflow raised {type(error).__name__}: .*; the run is complete"):
+    expected = rf"track: mlflow raised {type(error).__name__}: .*; the run is complete"
+    with pytest.warns(UserWarning, match=expected) as warned:
         results = redense.run(recipe, folder, workers=0, track=("mlflow",))
+    assert [one.filename for one in warned] == [__file__], "it is about who called"
     assert results == redense.Results.load(folder)
 
 

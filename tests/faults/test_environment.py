@@ -20,9 +20,9 @@ from redense.experiment.checkpoints import Progress, Store
 from redense.experiment.engines.local import LocalEngine, _cause_of_death
 from redense.experiment.export import export
 from redense.experiment.folder import FOLDERS, Trust, check_targets
-from redense.experiment.page import write_report
 from redense.experiment.prepare import prepare
 from redense.experiment.run import dry_run, run
+from redense.experiment.write_report import write_report
 from redense.files.writing import write_whole
 
 

@@ -1,4 +1,6 @@
-from redense.files.kept import read_kept, write_kept
+import hashlib
+
+from redense.files.kept import key_of, read_kept, write_kept
 
 VALUES = {"a": [1.5, None, "x", float("inf")], "b": {"c": True}}
 
@@ -22,3 +24,9 @@ def test_odd_files_are_nothing_kept(tmp_path):
     for number, text in enumerate(["", "7", "[]", "{}", '{"checksum": 1}', "[" * 100_000, "null"]):
         (tmp_path / str(number)).write_text(text)
         assert read_kept(tmp_path / str(number), "key") is None
+
+
+def test_keys_are_half_of_the_sha_256_of_sorted_json():
+    """Folders hold what lies under these keys; written out, so that nobody changes them unseen."""
+    assert key_of({"b": [1, None], "a": "x"}) == hashlib.sha256(b'{"a": "x", "b": [1, null]}').hexdigest()[:32]
+    assert key_of(["replicates", 1, ["k"]]) == hashlib.sha256(b'["replicates", 1, ["k"]]').hexdigest()[:32]

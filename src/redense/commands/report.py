@@ -42,7 +42,7 @@ class Report:
 
     def execute(self) -> None:
         """Write the report and say where it is."""
-        from redense.experiment.page import write_report
+        from redense.experiment.write_report import write_report
 
         path = write_report(self.runs, self.out, self.show_examples)
         print(f"Written: {path}, {path.stat().st_size:,} bytes")

@@ -53,6 +53,20 @@ class Dataset:
         return self.x_train.shape[1:]
 
     @property
+    def nbytes(self) -> int:
+        """How many bytes the arrays take together.
+
+        >>> checked("toy", ([[0.0], [1.0]], [0, 1]), ([[0.5]], [1])).nbytes
+        36
+        """
+        return sum(array.nbytes for array in self.arrays.values())
+
+    @property
+    def original_places(self) -> npt.NDArray[np.int64]:
+        """Where the training examples stood before any were taken out for validation, int64 [n]."""
+        return np.arange(len(self.y_train)) if self.train_places is None else self.train_places
+
+    @property
     def warning(self) -> str:
         """What should be known before training starts, or nothing.
 

@@ -20,7 +20,6 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.display import counted
 from redense.experiment.folder import Trust, check_targets, read_plan, read_recipe, refuse_newer
 from redense.experiment.measure import measure
-from redense.experiment.page import write_report
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases, write_replicates
 from redense.experiment.report.audits import audit_summary, audit_traces
@@ -28,6 +27,7 @@ from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
 from redense.experiment.show import show_comparisons
 from redense.experiment.write import write_results
+from redense.experiment.write_report import write_report
 from redense.files.writing import write_png, write_whole
 from redense.terminal import prose
 
@@ -82,7 +82,7 @@ def audit_prepared(
             rows.append(row)
             step(row.name)
     rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
-    write_rows(rows, auditor.train_places, store.root)
+    write_rows(rows, prepared.dataset.original_places, store.root)
     titled = [(row.name, row.result) for row in rows]
     page = audit_html(titled, f"Privacy audit of {prepared.recipe.data}")
     write_whole(store.root / "audit.html", page, inside=store.root)
@@ -117,7 +117,7 @@ def _replicate(auditor: RunAuditor, console: Console, watched: Console) -> list[
 
 
 def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:
-    shown = prepared.recipe.chosen_method.shown(job.phase for job in prepared.jobs)
+    shown = prepared.shown
     jobs = [job for job in prepared.jobs if job.phase in shown]
     protocols = prepared.recipe.audited_protocols
     return RunAuditor(prepared.model_name, prepared.dataset, store, jobs, attacks, prepared.choice.device, protocols)

@@ -17,7 +17,7 @@ from redense.auditing.attacks import ATTACKS
 from redense.auditing.protocols import Protocol
 from redense.auditing.result import AuditResult, flat_attack
 from redense.experiment.equal_accuracy import Trace
-from redense.files.reading import Unfit, Written, build, field, fields, mapping
+from redense.files.reading import Unread, Written, build, field, fields, mapping
 from redense.files.writing import write_whole
 from redense.methods.controls import check_control
 from redense.metrics.roc import Array, Members
@@ -81,14 +81,14 @@ class AuditRow:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> AuditRow:
-        """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
+        """Undo `to_mapping`, also after a passage through JSON; raise `Unread` for anything else."""
         trace = fields(Trace, {"points": field(mapping(values), "history"), "held_out": field(values, "held_out")})
         phase, others = Phase.from_columns(values)
         check_control(phase)
         own = {name: value for name, value in others.items() if name not in ("history", "held_out")}
         row = fields(cls, own, phase=phase, trace=trace)
         if row.attack(row.result.primary) is None or row.result.primary not in row.result.curves:
-            raise Unfit(f"result: got no attack and curve {row.result.primary!r}, its primary; expected both")
+            raise Unread(f"result: got no attack and curve {row.result.primary!r}, its primary; expected both")
         return row
 
 
@@ -97,6 +97,14 @@ def by_protocol(rows: Iterable[AuditRow]) -> dict[Protocol, list[AuditRow]]:
     found: dict[Protocol, list[AuditRow]] = {}
     for row in rows:
         found.setdefault(row.protocol, []).append(row)
+    return found
+
+
+def by_phase(rows: Iterable[AuditRow]) -> dict[Phase, list[AuditRow]]:
+    """Gather rows by phase, in the order in which phases come."""
+    found: dict[Phase, list[AuditRow]] = {}
+    for row in rows:
+        found.setdefault(row.phase, []).append(row)
     return found
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,7 +32,7 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
-from redense.files.kept import read_kept, write_kept
+from redense.files.kept import key_of, read_kept, write_kept
 from redense.files.reading import plain_bytes
 from redense.files.writing import make_folder, write_whole
 from redense.metrics.roc import Members
@@ -128,7 +126,7 @@ class RunAuditor:
     @cached_property
     def finished(self) -> list[Job]:
         """The jobs that have a checkpoint."""
-        return [job for job in self.jobs if os.path.isdir(self.store.finished_folder(job.key))]
+        return [job for job in self.jobs if self.store.is_finished(job.key)]
 
     @property
     def phases(self) -> list[Phase]:
@@ -143,15 +141,9 @@ class RunAuditor:
     @cached_property
     def names(self) -> list[str]:
         """What reports call the examples: train 0, train 1, ..., test 0, ..."""
-        return [f"train {place}" for place in self.train_places] + [
+        return [f"train {place}" for place in self.dataset.original_places] + [
             f"test {place}" for place in range(len(self.dataset.y_test))
         ]
-
-    @property
-    def train_places(self) -> Any:
-        """Where the training examples stood among all, before some were taken out for validation, int64 [n]."""
-        places = self.dataset.train_places
-        return np.arange(len(self.dataset.y_train)) if places is None else places
 
     @cached_property
     def data(self) -> TensorData:
@@ -209,7 +201,7 @@ class RunAuditor:
 
     def _key(self, job: Job, references: Sequence[Job]) -> str:
         determinants = [FORMAT, job.key, [reference.key for reference in references], self.attack_names]
-        return hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
+        return key_of(determinants)
 
     def _kept(self, key: str) -> tuple[AuditResult, Array] | None:
         folder = self.store.root / "audit"

@@ -32,7 +32,7 @@ from redense.experiment.whole_folders import (
     whole_folder,
     write_folder,
 )
-from redense.files.reading import Unfit, build
+from redense.files.reading import Unread, build
 from redense.files.reading import field as value_of
 from redense.files.writing import TEMPORARY, check_inside, make_folder
 from redense.signals import Signals
@@ -150,6 +150,10 @@ class Store:
         """Return what a finished job's model says about the training, then the test examples, without the model."""
         return self._guarded(self.finished_folder(key), partial(_read_signals, key))
 
+    def is_finished(self, key: str) -> bool:
+        """Tell whether a job's checkpoint is there, whole or damaged: nothing is read."""
+        return os.path.isdir(self.finished_folder(key))
+
     def has(self, key: str) -> bool:
         """Tell whether `load` will give a result; every checksum is compared."""
         return self.load(key) is not None
@@ -198,7 +202,7 @@ class Store:
             for unfinished in self.root.glob(f"{place}{TEMPORARY}*"):
                 remove(unfinished)
         for begun in self.root.glob("progress/*"):
-            if _KEY.fullmatch(begun.name) and os.path.isdir(self.finished_folder(begun.name)):
+            if _KEY.fullmatch(begun.name) and self.is_finished(begun.name):
                 remove(begun)
 
     def finished_folder(self, key: str) -> Path:
@@ -323,7 +327,7 @@ def _checked(kind: Any, index: Mapping[str, Any], name: str, folder: Path) -> An
     """Return a value of an index as the type that it must have; raise `Damaged` for another."""
     try:
         return build(kind, value_of(index, name), name)
-    except Unfit as error:
+    except Unread as error:
         raise Damaged(f"{folder / INDEX}: {error}") from None
 
 

@@ -98,6 +98,11 @@ class Comparison:
         return None if self.t is None or not self.claimed else self.t.holm
 
     @property
+    def p_shown(self) -> float | None:
+        """The corrected p-value that stands beside the difference: `p`, and of two networks McNemar's."""
+        return self.p if self.claimed or self.mcnemar is None else self.mcnemar.holm
+
+    @property
     def shown(self) -> bool:
         """Whether the test that decides shows a difference between phases."""
         return self.p is not None and self.p < SIGNIFICANT
@@ -130,7 +135,7 @@ class Comparison:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Comparison:
-        """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
+        """Undo `to_mapping`, also after a passage through JSON; raise `Unread` for anything else."""
         return fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
 
 

@@ -19,7 +19,6 @@ from redense.experiment.engines.choose import Choice
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.memory import PROCESS_BYTES, state_bytes, training_bytes
 from redense.experiment.plan import Job
-from redense.experiment.resources import IN_PROCESSES
 from redense.experiment.trainer import make_optimizer, train_epoch, trainable
 from redense.models.registry import placed
 from redense.signals import read_signals
@@ -31,20 +30,19 @@ TIMED_STEPS = 10
 TIMED_EXAMPLES = 1000
 
 
-def disk_bytes(jobs: Sequence[Job], model: torch.nn.Module, dataset: Dataset, workers: int) -> int:
+def disk_bytes(jobs: Sequence[Job], model: torch.nn.Module, dataset: Dataset, processes: int) -> int:
     """Bound the bytes that a run's checkpoints take, with what is in progress (model and two moments, twice)."""
     weights = state_bytes(model)
     signals = BYTES_PER_SIGNAL * (len(dataset.y_train) + len(dataset.y_test))
     finished = len(jobs) * (weights + weights // 32 + signals)
-    return finished + 2 * 3 * weights * max(1, workers)
+    return finished + 2 * 3 * weights * processes
 
 
 def memory_bytes(model: torch.nn.Module, dataset: Dataset, choice: Choice, batch_size: int) -> int:
     """Estimate the memory of a run: the data once here and once shared, and what training takes in each worker."""
-    data = sum(array.nbytes for array in dataset.arrays.values())
     training = training_bytes(model, dataset.input_shape, batch_size)
-    workers = choice.workers if choice.name in IN_PROCESSES else 0
-    return int(2 * data + (1 + workers) * PROCESS_BYTES + max(1, workers) * training)
+    workers = choice.processes if choice.kind.in_processes else 0
+    return int(2 * dataset.nbytes + (1 + workers) * PROCESS_BYTES + choice.processes * training)
 
 
 def epoch_seconds(job: Job, model: torch.nn.Module, dataset: Dataset, device: str) -> float:
@@ -68,16 +66,16 @@ def epoch_seconds(job: Job, model: torch.nn.Module, dataset: Dataset, device: st
     return steps * statistics.median(timings[3:]) + evaluation
 
 
-def makespan(jobs: Sequence[Job], workers: int) -> int:
-    """Return the epochs that the busiest worker trains when jobs are scheduled as the engines do it.
+def makespan(jobs: Sequence[Job], processes: int) -> int:
+    """Return the epochs that the busiest process trains when jobs are scheduled as the engines do it.
 
-    >>> makespan([], workers=2)
+    >>> makespan([], processes=2)
     0
     """
     queue, now = JobQueue(jobs), 0
     running: list[tuple[int, Job]] = []
     while True:
-        while len(running) < max(1, workers) and (job := queue.next()) is not None:
+        while len(running) < processes and (job := queue.next()) is not None:
             running.append((now + job.epochs, job))
         if not running:
             return now

@@ -61,7 +61,7 @@ def kernels(device: str | torch.device) -> dict[str, str]:
 
 @cache
 def processor() -> str:
-    """Return the name of the processor, as its maker calls it where the system tells."""
+    """Return the name of the processor, as its maker calls it where the system tells; "" where nobody tells."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")

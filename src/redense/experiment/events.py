@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 
+from redense.errors import RedenseError
 from redense.experiment.checkpoints import Epoch
 from redense.experiment.plan import Job
 
@@ -45,6 +47,19 @@ class Failed:
 
     job: Job
     reason: str
+
+    @classmethod
+    def without_start(cls, job: Job, cause: str) -> Failed:
+        """Say of a job that it is not trained; `cause` names the one, before it in its chain, that failed."""
+        return cls(job, f"{job.name}: not trained, because {cause} failed")
+
+    @classmethod
+    def raised(cls, job: Job, error: Exception) -> Failed:
+        """Say of a job what its training raised; what is no error of redense's own is printed with its traceback."""
+        if isinstance(error, RedenseError):
+            return cls(job, str(error))
+        traceback.print_exception(error)
+        return cls(job, f"{job.name}: {type(error).__name__}: {error}")
 
 
 Event = Started | EpochDone | Finished | Retried | Failed

@@ -35,7 +35,7 @@ RECIPE_FILE = "recipe.json"
 PLAN_FILE = "plan.json"
 PLAN_FORMAT = 1
 LOCK_FILE = "lock"
-WRITTEN = (LOCK_FILE, ".json", ".csv", ".png", ".html", ".log", ".safetensors", ".onnx")
+ENDINGS = (LOCK_FILE, ".json", ".csv", ".png", ".html", ".log", ".safetensors", ".onnx")
 """How names of files end that are written into a run's folder."""
 FOLDERS = ("audit", "checkpoints", "damaged", "progress")
 """Folders that are made there."""
@@ -113,7 +113,7 @@ def check_targets(path: Path) -> None:
     A folder may come from somebody else: what is written into it must not end up in a file elsewhere.
     """
     for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
-        if name.endswith(WRITTEN) or name in FOLDERS:
+        if name.endswith(ENDINGS) or name in FOLDERS:
             check_inside(path, path / name)
 
 

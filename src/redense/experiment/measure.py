@@ -25,7 +25,7 @@ def measure(prepared: Prepared, store: Store) -> tuple[Results, dict[Phase, Mask
     Returns the rows and the comparisons that they allow, and the masks of the first seed's sparse phases, as far as
     these are shown.
     """
-    shown = prepared.recipe.chosen_method.shown(job.phase for job in prepared.jobs)
+    shown = prepared.shown
     names = list(prunable(prepared.model, prepared.recipe.exclude))
     rows: list[Row] = []
     masks: dict[Phase, Masks] = {}

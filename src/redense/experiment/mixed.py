@@ -6,7 +6,6 @@ made. Every checkpoint records that.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ NOT_SAME = "the same recipe under one of them gives other bits"
 def refuse_mixed(jobs: Sequence[Job], store: Store, device: str) -> None:
     """Raise `FolderError` where jobs are left to train and what is there was trained under other arithmetic."""
     found = recorded(jobs, store)
-    if found and any(not os.path.isdir(store.finished_folder(job.key)) for job in jobs):
+    if found and not all(store.is_finished(job.key) for job in jobs):
         differing = differences([*found, kernels(device)])
         if differing:
             raise FolderError(

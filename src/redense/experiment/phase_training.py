@@ -21,9 +21,9 @@ from redense.experiment.determinism import kernels
 from redense.experiment.events import EpochDone, Failed, Finished
 from redense.experiment.plan import Job
 from redense.experiment.trainer import (
-    Answers,
     MakeTrainer,
     PlainTrainer,
+    SignalPair,
     Start,
     Trainer,
     first_eligible,
@@ -96,7 +96,7 @@ class _InTraining:
         return kept and best_epoch(self.history, first_eligible(self.job)) == epoch
 
     def after_epoch(
-        self, epoch: int, loss: float, answers: Answers, validation: float | None, seconds: float
+        self, epoch: int, loss: float, answers: SignalPair, validation: float | None, seconds: float
     ) -> EpochDone | Failed:
         """Check and record an epoch (from 1)."""
         if not math.isfinite(loss):
@@ -112,7 +112,7 @@ class _InTraining:
         return EpochDone(self.job, self.history[-1])
 
     def finish(
-        self, state: Tensors, masks: Tensors, answers: Answers, store: Store, device: torch.device
+        self, state: Tensors, masks: Tensors, answers: SignalPair, store: Store, device: torch.device
     ) -> Finished | Failed:
         """Check what the model says about all training and test examples, and store its checkpoint."""
         if _has_nan(answers):
@@ -126,7 +126,7 @@ class _InTraining:
         return Failed(self.job, f"{self.job.name}: the trained model gives NaN; lower the rate")
 
 
-def _has_nan(answers: Answers) -> bool:
+def _has_nan(answers: SignalPair) -> bool:
     return any(np.isnan(signals.phi).any() for signals in answers)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from redense.data.members import MemberSet
 from redense.experiment.recipe import OptimizerName, Precision, Recipe
+from redense.files.kept import key_of
 from redense.files.reading import fields
 from redense.phases import MaskChoice, Phase
 from redense.seeding import derive
@@ -97,7 +96,7 @@ class Job:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Job:
-        """Undo `to_mapping`, also after a passage through JSON; raise `redense.files.reading.Unfit` for others."""
+        """Undo `to_mapping`, also after a passage through JSON; raise `redense.files.reading.Unread` for others."""
         return fields(cls, values)
 
 
@@ -217,5 +216,5 @@ def _job(
         determinants["lr_end"] = recipe.lr * phase.rate_end
     if phase.keeps is not None:
         determinants["keeps"] = phase.keeps
-    digest = hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
-    return Job(digest[:32], parent, identity.seed, position, phase, training, pruning, identity.member_set, picks)
+    key = key_of(determinants)
+    return Job(key, parent, identity.seed, position, phase, training, pruning, identity.member_set, picks)

@@ -15,6 +15,7 @@ from torch import nn
 from redense.errors import ModelError
 from redense.experiment.recipe import Precision
 from redense.models.evaluation import evaluating
+from redense.text import one_line
 
 UNITS = ("avx512_bf16", "amx_bf16", "bf16")
 """What PyTorch calls units of processors that multiply bfloat16: two of x86, one of ARM."""
@@ -47,7 +48,7 @@ def check_precision(precision: Precision, name: str, model: nn.Module, input_sha
         with evaluating(model):
             logits_in(precision, model, torch.zeros(2, *input_shape))
     except Exception as error:  # a model of anybody's
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise ModelError(f"precision: got {precision}, in which model {name} raised {reason}; use fp32") from error
 
 

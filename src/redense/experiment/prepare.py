@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from redense.experiment.precision import check_precision
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.models.registry import architecture, build, check_fit, resolve
+from redense.phases import Phase
 from redense.sparsity.masks import check_selection
 from redense.sparsity.select import prunable
 
@@ -38,9 +38,14 @@ class Prepared:
     jobs: tuple[Job, ...]
     choice: Choice
 
+    @property
+    def shown(self) -> list[Phase]:
+        """The phases of the plan that tables show and audits are made of."""
+        return self.recipe.chosen_method.shown(job.phase for job in self.jobs)
+
     def left(self, store: Store) -> list[Job]:
         """List the jobs that have no checkpoint yet (whether those that have are whole, the engine finds out)."""
-        return [job for job in self.jobs if not os.path.isdir(store.finished_folder(job.key))]
+        return [job for job in self.jobs if not store.is_finished(job.key)]
 
     def needed_bytes(self, store: Store) -> int:
         """Bound the disk space that the jobs that are left will take."""

@@ -251,7 +251,7 @@ class Recipe:
 
     @classmethod
     def from_written(cls, settings: Any) -> Recipe:
-        """Undo `to_mapping`; raise `Unfit` unless every setting is there, `RecipeError` for wrong ones.
+        """Undo `to_mapping`; raise `Unread` unless every setting is there, `RecipeError` for wrong ones.
 
         A setting that comes to be after folders were written without it must be let off here.
         """

@@ -7,7 +7,6 @@ the next training would find the same.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from redense.auditing.replicates import Figures, replicable, replicate, replicat
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.comparison import Comparison, PValue
 from redense.experiment.replicates_file import FILE, FORMAT
-from redense.files.kept import read_kept, write_kept
+from redense.files.kept import key_of, read_kept, write_kept
 from redense.files.writing import make_folder, write_whole
 from redense.methods import Method
 from redense.metrics.jackknife import DESCRIBED_FROM, ReplicatedMean, pair_jackknife
@@ -81,7 +80,7 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
         if len(shared.references) < DESCRIBED_FROM:
             continue
         determinants = ["replicates", FORMAT, [job.key for job in shared.references], auditor.attack_names]
-        key = hashlib.sha256(json.dumps(determinants).encode()).hexdigest()[:32]
+        key = key_of(determinants)
         path = auditor.store.root / "audit" / f"replicates-{key}.json"
         found = read_kept(path, key)
         if found is None:

@@ -7,10 +7,8 @@ from typing import Literal
 
 from redense.arguments import validated
 from redense.errors import RecipeError
+from redense.experiment.engines.kinds import ENGINES, EngineKind, EngineName
 
-EngineName = Literal["auto", "inline", "local", "vectorized", "ray"]
-IN_PROCESSES: tuple[EngineName, ...] = ("local", "ray")
-"""Engines that train every job in a process of its own, on the CPU."""
 TrackerName = Literal["mlflow", "tensorboard", "wandb"]
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -51,7 +49,18 @@ class Resources:
     @property
     def may_fork(self) -> bool:
         """Whether worker processes on this machine may train the run, before anything is known of it."""
-        return self.engine in ("auto", "local") and self.device != "cuda" and self.workers != 0
+        forks = self.asked is None or self.asked.forks
+        return forks and self.device != "cuda" and self.workers != 0
+
+    @property
+    def asked(self) -> EngineKind | None:
+        """The engine that is asked for, None where it is to be chosen."""
+        return ENGINES.get(self.engine)
+
+    @property
+    def trains_in_processes(self) -> bool:
+        """Whether an engine is asked for that trains every job in a process of its own, on the CPU."""
+        return self.asked is not None and self.asked.in_processes
 
     def __post_init__(self) -> None:
         if self.device == "cuda":
@@ -59,13 +68,13 @@ class Resources:
 
             if not torch.cuda.is_available():
                 raise RecipeError("device: got cuda, but PyTorch finds no CUDA device here; use --device cpu")
-        if self.device == "cuda" and self.engine in IN_PROCESSES:
+        if self.device == "cuda" and self.trains_in_processes:
             raise RecipeError(f"engine: got {self.engine}, which trains on the CPU, with device cuda; drop one of them")
         if self.workers is not None and self.workers < 0:
             raise RecipeError(f"workers: got {self.workers}; expected 0 (this process) or more")
-        if self.workers == 0 and self.engine == "local":
-            raise RecipeError("workers: got 0 with engine local, which needs 1 or more; use --engine inline")
+        if self.workers == 0 and self.asked is not None and self.asked.forks:
+            raise RecipeError(f"workers: got 0 with engine {self.engine}, which needs 1 or more; use --engine inline")
         if self.time_limit is not None and not self.time_limit > 0:
             raise RecipeError(f"time_limit: got {self.time_limit:g}; expected seconds above 0")
-        if (self.ray_address or self.ray_storage) and self.engine not in ("auto", "ray"):
+        if (self.ray_address or self.ray_storage) and self.asked is not None and self.asked.own_machine:
             raise RecipeError(f"engine: got {self.engine} with a Ray cluster's settings; use --engine ray or drop them")

@@ -16,7 +16,7 @@ from redense.experiment.comparison import TESTED, Comparison, compare_phases, co
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
 from redense.experiment.recipe import Recipe
-from redense.files.reading import Unfit, Written, field, fields, mapping
+from redense.files.reading import Unread, Written, field, fields, mapping
 from redense.methods.controls import check_control
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.roc import Members
@@ -87,7 +87,7 @@ class Row:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Row:
-        """Undo `to_mapping`, also after a passage through JSON; raise `Unfit` for anything else."""
+        """Undo `to_mapping`, also after a passage through JSON; raise `Unread` for anything else."""
         phase, own = Phase.from_columns(mapping(values))
         check_control(phase)
         return fields(cls, own, phase=phase)
@@ -220,13 +220,13 @@ class Results:
         return results
 
     def _check_rows(self) -> None:
-        """Raise `Unfit` for rows of seeds or sparsities that the recipe does not have, and for rows of no examples."""
+        """Raise `Unread` for rows of seeds or sparsities that the recipe does not have, and for rows of no examples."""
         sparsities = {phase.sparsity for phases in self.recipe.lineages() for phase in phases} | {None}
         for place, row in enumerate(self.rows):
             if row.seed not in self.recipe.seeds or row.phase.sparsity not in sparsities:
-                raise Unfit(f"rows: {place}: got {row.phase.label}, seed {row.seed}; expected a phase of the recipe")
+                raise Unread(f"rows: {place}: got {row.phase.label}, seed {row.seed}; expected a phase of the recipe")
         if self.rows and min(self.members, self.nonmembers) < 1:
-            raise Unfit(f"members, nonmembers: got {self.members} and {self.nonmembers}; expected at least 1 of each")
+            raise Unread(f"members, nonmembers: got {self.members} and {self.nonmembers}; expected at least 1 of each")
 
     def to_csv(self) -> str:
         """Write the rows as CSV, without their histories; the interval takes two columns."""

@@ -16,8 +16,9 @@ from redense.experiment.display import progress_console
 from redense.experiment.engines import fork_server
 from redense.experiment.folder import check_folder, open_folder, write_plan
 from redense.experiment.found import find
+from redense.experiment.last_batches import check_last_batches
 from redense.experiment.measure import measure
-from redense.experiment.mixed import mixed_notes, refuse_mixed
+from redense.experiment.mixed import refuse_mixed
 from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
@@ -25,11 +26,10 @@ from redense.experiment.results import Results
 from redense.experiment.show import (
     show_comparisons,
     show_conclusion,
-    show_data,
     show_engine,
     show_machine,
-    show_network,
-    show_precision,
+    show_notes,
+    show_prepared,
     show_results,
 )
 from redense.experiment.standing import standing_comparisons
@@ -71,55 +71,41 @@ def run(
     out = Path(out)
     watched = console or progress_console(progress)
     console = console or Console(quiet=True)
-    allowed = Resources(**resources)
-    if allowed.track:
-        from redense.experiment.tracking import check_trackers
-
-        check_trackers(allowed.track)
-    if allowed.may_fork:
-        fork_server.start()  # it gets ready while the data are read
-    prepared = prepare(recipe, data_root, allowed)
-    if prepared.choice.name != "local":
-        fork_server.stop()
-    if recipe.audit:
-        from redense.experiment.audit import check_audit
-
-        check_audit(prepared)
-    locked = prepared.choice.resources.lock
-    with open_folder(out, recipe, prepared.needed_bytes(Store(out)), locked) as folder:
-        if prepared.choice.name != "ray" and not prepared.choice.resources.mixed:  # a cluster's machines are its own
-            refuse_mixed(prepared.jobs, folder.store, prepared.choice.device)
-        show_data(prepared, console)
-        show_precision(prepared, console)
-        show_network(prepared, console)
+    prepared = _ready(recipe, data_root, Resources(**resources))
+    choice = prepared.choice
+    with open_folder(out, recipe, prepared.needed_bytes(Store(out)), choice.resources.lock) as folder:
+        store = folder.store
+        if choice.kind.own_machine and not choice.resources.mixed:  # a cluster's machines are its own
+            refuse_mixed(prepared.jobs, store, choice.device)
+        show_prepared(prepared, console)
         show_engine(prepared, console)
-        outcome = train(prepared, prepared.choice.engine([folder.lock]), folder.store, watched)
-        folder.store.discard_unfinished_writes()
-        for note in (*folder.store.set_aside, *mixed_notes(prepared.jobs, folder.store)):
-            console.print(note, highlight=False, markup=False, soft_wrap=True)
-        results, masks = measure(prepared, folder.store)
+
+        outcome = train(prepared, choice.engine([folder.lock]), store, watched)
+        show_notes(prepared, store, console)
+
+        results, masks = measure(prepared, store)
         results = results.joined(_audits(out, results))
         written = write_results(results, out)
         if results.rows:  # or what another engine trained here would be forgotten
             write_plan(out, prepared.fingerprints)
         _refuse_interrupted(outcome, prepared, results)
+
         if results.rows:
             written += write_pictures(results, out)
             show_results(prepared, results, masks, console)
-        if recipe.audit and results.rows and not outcome.failures:
-            from redense.experiment.audit import audit_prepared
+            if recipe.audit and not outcome.failures:
+                from redense.experiment.audit import audit_prepared
 
-            audit_prepared(prepared, folder.store, console, watched=watched)
-            results = Results.load(out)
-        elif results.rows:  # an audit adds claims, and then shows all
-            show_comparisons(results, console)
-        if results.rows:
-            written += write_page(results, folder.store)
+                audit_prepared(prepared, store, console, watched=watched)
+                results = Results.load(out)
+            else:  # an audit adds claims, and then shows all
+                show_comparisons(results, console)
+            written += write_page(results, store)
         _refuse_failures(outcome, prepared)
-        if allowed.track:
+        if choice.resources.track:
             from redense.experiment.tracking import track
 
-            track(allowed.track, out, console)
+            track(choice.resources.track, out, console)
         show_conclusion(find(out), written, console)
     return results
 
@@ -134,18 +120,37 @@ def dry_run(
 ) -> None:
     """Print what `run` would do and what it would cost; nothing is trained or written."""
     prepared = prepare(recipe, data_root, resources)
+    _check(prepared)
     store = Store(Path(out))
-    if recipe.audit:
-        from redense.experiment.audit import check_audit
-
-        check_audit(prepared)
     check_folder(store.root, recipe, prepared.needed_bytes(store))
-    show_data(prepared, console)
-    show_precision(prepared, console)
-    show_network(prepared, console)
+    show_prepared(prepared, console)
     console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
     show_machine(console)
     show_engine(prepared, console)
+
+
+def _ready(recipe: Recipe, data_root: str | Path | None, resources: Resources) -> Prepared:
+    """Prepare a run and check all that can be checked before its folder is opened."""
+    if resources.track:
+        from redense.experiment.tracking import check_trackers
+
+        check_trackers(resources.track)
+    if resources.may_fork:
+        fork_server.start()  # it gets ready while the data are read
+    prepared = prepare(recipe, data_root, resources)
+    if not prepared.choice.kind.forks:
+        fork_server.stop()
+    _check(prepared)
+    return prepared
+
+
+def _check(prepared: Prepared) -> None:
+    """Raise for what training or an audit would only meet on its way."""
+    if prepared.recipe.audit:
+        from redense.experiment.audit import check_audit
+
+        check_audit(prepared)
+    check_last_batches(prepared)
 
 
 def _audits(folder: Path, results: Results) -> list[Comparison]:

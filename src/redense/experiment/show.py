@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
 from redense.experiment.cgroups import cpu_quota, memory_left
+from redense.experiment.checkpoints import Store
 from redense.experiment.engines.choose import usable_cores
 from redense.experiment.found import Found
 from redense.experiment.memory import available_bytes
-from redense.experiment.page import FILE as REPORT
+from redense.experiment.mixed import mixed_notes
 from redense.experiment.precision import why_slow
 from redense.experiment.prepare import Prepared
 from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
@@ -19,28 +19,21 @@ from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.layers import kept_table, layer_table
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
+from redense.experiment.write_report import FILE as REPORT
 from redense.phases import NAMES, Phase
 from redense.sparsity.masks import Masks
-from redense.terminal import prose
+from redense.terminal import prose, warn
 
 
-def show_data(prepared: Prepared, console: Console) -> None:
-    """Print what should be known of the data before training starts; where nobody would see it, warn."""
-    if prepared.dataset.warning:
-        _warn(prepared.dataset.warning, console)
-
-
-def show_precision(prepared: Prepared, console: Console) -> None:
-    """Warn where the recipe's precision is slow on what this process knows of the devices that train."""
+def show_prepared(prepared: Prepared, console: Console) -> None:
+    """Print what should be known of data and precision before training starts, and the network, layer by layer."""
     choice, precision = prepared.choice, prepared.recipe.precision
-    elsewhere = choice.resources.ray_address is not None
+    elsewhere = choice.resources.ray_address is not None  # nothing is known here of the devices there
     reason = None if precision == "fp32" or elsewhere else why_slow(choice.device)
-    if reason:
-        _warn(f"{reason}: precision {precision} is slower here than fp32", console)
-
-
-def show_network(prepared: Prepared, console: Console) -> None:
-    """Print the network, layer by layer."""
+    slow = f"{reason}: precision {precision} is slower here than fp32" if reason else ""
+    for warning in filter(None, (prepared.dataset.warning, slow)):
+        warn(warning, console)
+        console.print()
     console.print(layer_table(prepared.model, prepared.dataset.input_shape, prepared.model_name))
 
 
@@ -60,6 +53,12 @@ def show_machine(console: Console) -> None:
     free = f"{available_bytes() / 1e9:.1f} GB of memory free"
     line = f"Machine: {usable} of {cores} cores ({of_cores}), {free} ({of_memory})"
     console.print(line, highlight=False, soft_wrap=True)
+
+
+def show_notes(prepared: Prepared, store: Store, console: Console) -> None:
+    """Print what was found damaged, and phases that were trained under different arithmetic."""
+    for note in (*store.set_aside, *mixed_notes(prepared.jobs, store)):
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Masks], console: Console) -> None:
@@ -89,10 +88,3 @@ def show_conclusion(found: Found, written: Sequence[str], console: Console) -> N
     if found.audits_left_out:
         console.print(prose(found.audits_left_out), "", sep="\n")
     console.print(prose(f"The report: {found.folder / REPORT}"))
-
-
-def _warn(message: str, console: Console) -> None:
-    if console.quiet:
-        warnings.warn(message, stacklevel=5)  # who called `redense.run`
-    else:
-        console.print(prose(f"Warning: {message}."), "", sep="\n")

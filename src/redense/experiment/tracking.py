@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,11 +14,12 @@ from rich.console import Console
 
 from redense.errors import RecipeError
 from redense.experiment.found import Found, find
-from redense.experiment.page import FILE as REPORT
-from redense.experiment.page import write_report
 from redense.experiment.resources import TrackerName
+from redense.experiment.write_report import FILE as REPORT
+from redense.experiment.write_report import write_report
 from redense.phases import Phase
-from redense.terminal import prose
+from redense.terminal import prose, warn
+from redense.text import one_line
 
 PROJECT = "redense"
 """What experiments and projects are called where the user has not set another."""
@@ -67,12 +67,8 @@ def track(names: Sequence[TrackerName], folder: Path, console: Console) -> None:
                 report = write_report([folder], Path(place) / REPORT)
                 TRACKERS[name].tell(record_of(find(folder), report), folder)
         except (Exception, SystemExit) as error:
-            reason = " ".join(str(error).split())[:300]
-            failed = f"track: {name} raised {type(error).__name__}: {reason}; the run is complete without it"
-            if console.quiet:
-                warnings.warn(failed, stacklevel=3)
-            else:
-                console.print(prose(f"Warning: {failed}."))
+            reason = one_line(error)[:300]
+            warn(f"track: {name} raised {type(error).__name__}: {reason}; the run is complete without it", console)
         else:
             console.print(prose(f"Told {name} of the run."))
 

@@ -24,10 +24,12 @@ class Outcome:
 def train(prepared: Prepared, engine: Engine, store: Store, console: Console) -> Outcome:
     """Have the engine carry out the jobs, and show them."""
     failures: list[Failed] = []
+    interrupted = False
     try:
         for event in watch(engine.run(prepared.jobs, prepared.dataset, store), prepared.jobs, store, console):
             if isinstance(event, Failed):
                 failures.append(event)
     except KeyboardInterrupt:
-        return Outcome(tuple(failures), interrupted=True)
-    return Outcome(tuple(failures), interrupted=False)
+        interrupted = True
+    store.discard_unfinished_writes()  # of workers that were killed
+    return Outcome(tuple(failures), interrupted)

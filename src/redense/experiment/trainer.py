@@ -24,7 +24,7 @@ from redense.sparsity.masks import choose_masks
 from redense.sparsity.saliency import magnitude, random
 from redense.sparsity.schedules import gradual, in_force
 
-Answers = tuple[Signals, Signals]
+SignalPair = tuple[Signals, Signals]
 """What a model says about two sets of examples."""
 
 
@@ -53,7 +53,7 @@ class Trainer(Protocol):
         """Train an epoch (from 0); return every model's mean loss [K], NaN or infinite where training diverged."""
         ...
 
-    def monitor(self) -> Iterable[Answers]:
+    def monitor(self) -> Iterable[SignalPair]:
         """Ask every model about its `monitored_members` and its held-out examples."""
         ...
 
@@ -61,7 +61,7 @@ class Trainer(Protocol):
         """Return every model's accuracy on the validation examples; only of data that have some."""
         ...
 
-    def everything(self) -> Iterable[Answers]:
+    def everything(self) -> Iterable[SignalPair]:
         """Ask every model about all training and all test examples."""
         ...
 
@@ -108,7 +108,7 @@ class PlainTrainer:
         with masked(self.model, self.optimizer, self.masks) if self.masks else nullcontext():
             return [train_epoch(self.model, self.optimizer, x, y, order, training.batch_size, training.precision)]
 
-    def monitor(self) -> list[Answers]:
+    def monitor(self) -> list[SignalPair]:
         """Ask the model about some members and its held-out examples."""
         examples = self.examples
         some = monitored_members(self.job, len(examples.y), len(examples.y_held_out))
@@ -123,7 +123,7 @@ class PlainTrainer:
         assert y is not None
         return [float(self.read(self.model, x, y).correct.mean())]
 
-    def everything(self) -> list[Answers]:
+    def everything(self) -> list[SignalPair]:
         """Ask the model about all training and all test examples, but for those it has just been asked about."""
         data = self.data
         of_train = self.read(self.model, data.x_train, data.y_train)

@@ -13,9 +13,10 @@ import torch
 
 from redense import __version__
 from redense.experiment.checkpoints import Checkpoint, Store
+from redense.experiment.determinism import processor
 from redense.experiment.results import Results
 from redense.experiment.shown import Environment, Moment, Shown, State, Weights
-from redense.files.reading import Unfit, fields
+from redense.files.reading import Unread, fields
 from redense.phases import Phase
 
 BINS = 81
@@ -49,27 +50,17 @@ def machine() -> dict[str, str]:
     versions = {name: version(name) for name in LIBRARIES}
     return {
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
-        "processor": _processor(),
+        "processor": processor() or platform.machine(),
         "Python": platform.python_version(),
         "redense": __version__,
         **versions,
     }
 
 
-def _processor() -> str:
-    """Name the processor as Linux does; elsewhere, what the platform says."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        named = []
-    return named[0] if named else platform.processor() or platform.machine()
-
-
 def _environment(store: Store, key: str) -> Environment | None:
     try:
         return fields(Environment, {name: value for name, value in store.environment(key).items() if name != "seconds"})
-    except Unfit:
+    except Unread:
         return None  # no checksum covers it; a report that lacks it says so
 
 
@@ -77,7 +68,9 @@ def _weights(results: Results, store: Store) -> tuple[Weights, ...]:
     """Follow each tensor that any phase prunes, and all of them together, through the phases of the first seed."""
     keys = {row.phase: row.checkpoint for row in results.rows if row.seed == results.recipe.seeds[0]}
     names = _pruned_names(keys, store)
-    parts = {TOGETHER: names, **{name: [name] for name in names[:MOST_TENSORS]}} if names else {}
+    if not names:
+        return ()
+    parts = {TOGETHER: names, **{name: [name] for name in names[:MOST_TENSORS]}}
     reach: dict[str, float] = {}
     states: dict[str, list[State]] = {name: [] for name in parts}
     sizes: dict[str, int] = {}

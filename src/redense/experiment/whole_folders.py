@@ -24,6 +24,7 @@ from safetensors.torch import save as save_safetensors
 from redense.errors import FolderError
 from redense.files.reading import JSON_LIMIT, plain_bytes
 from redense.files.writing import temporary_beside, why, write_synced
+from redense.text import one_line
 
 Tensors = dict[str, torch.Tensor]
 
@@ -136,7 +137,7 @@ def _unread(path: Path, error: Exception) -> Exception:
     """Return the error for what cannot be read: `Damaged`, unless it is the system that refuses, now and to us."""
     if isinstance(error, OSError) and error.errno in REFUSALS:
         return FolderError(f"{path}: cannot be read {why(error)}")
-    reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+    reason = error.strerror if isinstance(error, OSError) else one_line(error)
     return Damaged(f"{path} cannot be read ({reason})")
 
 

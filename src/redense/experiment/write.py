@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from redense.experiment.checkpoints import Store
-from redense.experiment.page import write_report
 from redense.experiment.report.figures import table_figure
 from redense.experiment.report.traces import results_traces
 from redense.experiment.results import FILE, Results
 from redense.experiment.shown import write_shown
 from redense.experiment.weights import shown_of
+from redense.experiment.write_report import write_report
 from redense.files.writing import write_png, write_whole
 
 

@@ -12,6 +12,15 @@ from redense.files.reading import JSON_LIMIT, plain_bytes
 from redense.files.writing import write_whole
 
 
+def key_of(determinants: Any) -> str:
+    """Return the key of what depends on JSON values alone, whatever the order of names in mappings.
+
+    >>> key_of({"seed": 0, "epochs": 2}) == key_of({"epochs": 2, "seed": 0}) != key_of({"seed": 1, "epochs": 2})
+    True
+    """
+    return hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()[:32]
+
+
 def write_kept(path: Path, key: str, values: Mapping[str, Any], *, inside: Path | None = None) -> None:
     """Keep JSON values under a key, with their checksum; `inside` as for `write_whole`."""
     body = {"key": key, **values}

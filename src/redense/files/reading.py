@@ -23,7 +23,7 @@ JSON_LIMIT = 2**28
 NEWER = "use the version of redense that wrote it, or a newer one"
 
 
-class Unfit(ArgumentError):
+class Unread(ArgumentError):
     """A value that is not what its place asks for; the message says where, what was got and what is expected."""
 
 
@@ -70,7 +70,7 @@ class Written:
         """Take JSON and `make` of its values, without the format, what it holds; `source` is named in errors.
 
         Raises `error` for what is no JSON, nested too deep, no mapping or of another format, and where `make` raises
-        `Unfit` or a `RedenseError`.
+        `Unread` or a `RedenseError`.
         """
         return self.take(self.values(text, source), source, make)
 
@@ -90,7 +90,7 @@ class Written:
             if self.format is not None:
                 self._check_format(plain, source)
             return make(plain)
-        except (Unfit, RedenseError) as error:
+        except (Unread, RedenseError) as error:
             if isinstance(error, _OtherFormat):
                 raise self.error(str(error)) from None
             raise self._unreadable(source, error) from None
@@ -98,7 +98,7 @@ class Written:
     def _check_format(self, values: dict[str, Any], source: str) -> None:
         """Take the format out of the values; raise when it is another."""
         if "format" not in values:
-            raise Unfit("format is missing")
+            raise Unread("format is missing")
         found = build(int, values.pop("format"), "format")
         if found != self.format:
             advice = NEWER if found > (self.format or 0) else self.remedy
@@ -147,33 +147,33 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-class _OtherFormat(Unfit):
+class _OtherFormat(Unread):
     """A format that this version does not read."""
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """Return a mapping with names for keys; raise `Unfit` for anything else."""
+    """Return a mapping with names for keys; raise `Unread` for anything else."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise _unfit(value, "a mapping")
+        raise _unread(value, "a mapping")
     return value
 
 
 def field(values: Mapping[str, Any], name: str) -> Any:
-    """Return one of the values; raise `Unfit` where it is missing."""
+    """Return one of the values; raise `Unread` where it is missing."""
     if name not in values:
-        raise Unfit(f"{name} is missing")
+        raise Unread(f"{name} is missing")
     return values[name]
 
 
 def fields(kind: type[T], values: Any, **made: Any) -> T:
     """Make a dataclass of a mapping of its fields, those `made` already left out; fields with a default may be missing.
 
-    Raises `Unfit` for missing and unknown fields and values of another type than the field's.
+    Raises `Unread` for missing and unknown fields and values of another type than the field's.
 
     >>> fields(Written, {"what": "a plan", "format": 1, "remedy": 7})
     Traceback (most recent call last):
     ...
-    redense.files.reading.Unfit: remedy: got 7; expected a string
+    redense.files.reading.Unread: remedy: got 7; expected a string
     """
     given = mapping(values)
     of_kind: Any = kind
@@ -181,7 +181,7 @@ def fields(kind: type[T], values: Any, **made: Any) -> T:
     expected = {one.name: one for one in dataclasses.fields(of_kind) if one.init and one.name not in made}
     for name in given:
         if name not in expected:
-            raise Unfit(f"{reprlib.repr(name)} is not known")
+            raise Unread(f"{reprlib.repr(name)} is not known")
     for name, one in expected.items():
         if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
             field(given, name)
@@ -189,7 +189,7 @@ def fields(kind: type[T], values: Any, **made: Any) -> T:
 
 
 def build(kind: Any, value: Any, where: str = "") -> Any:
-    """Return a value of JSON as the type that an annotation names; raise `Unfit`, which says `where`, if it is not one.
+    """Return a value of JSON as the type that an annotation names; raise `Unread`, which says `where`, for another.
 
     Types are those of frozen dataclasses: bool, int, float, str, None, literals, tuples and lists (lists in JSON),
     dictionaries, unions of these with None, and dataclasses; one with `from_mapping` is read by that.
@@ -199,8 +199,8 @@ def build(kind: Any, value: Any, where: str = "") -> Any:
     """
     try:
         return _build(kind, value)
-    except Unfit as error:
-        raise Unfit(f"{where}: {error}" if where else str(error)) from None
+    except Unread as error:
+        raise Unread(f"{where}: {error}" if where else str(error)) from None
 
 
 def _build(kind: Any, value: Any) -> Any:
@@ -209,7 +209,7 @@ def _build(kind: Any, value: Any) -> Any:
         return _plain(kind, value)
     if origin is Literal:
         if not isinstance(value, str) or value not in arguments:
-            raise _unfit(value, f"one of {', '.join(map(str, arguments))}")
+            raise _unread(value, f"one of {', '.join(map(str, arguments))}")
         return value
     if origin in (Union, types.UnionType):
         (other,) = (each for each in arguments if each is not types.NoneType)
@@ -228,26 +228,26 @@ def _plain(kind: type, value: Any) -> Any:
         try:
             return float(value)
         except OverflowError:
-            raise _unfit(value, _PLAIN[kind]) from None
+            raise _unread(value, _PLAIN[kind]) from None
     if type(value) is not kind:
-        raise _unfit(value, _PLAIN[kind])
+        raise _unread(value, _PLAIN[kind])
     return value
 
 
 def _elements(origin: type, arguments: tuple[Any, ...], value: Any) -> list[Any]:
     """Build the elements of a list in JSON; a tuple has one type for each, or one and an ellipsis for all."""
     if not isinstance(value, list | tuple):
-        raise _unfit(value, "a list")
+        raise _unread(value, "a list")
     if origin is list or arguments[1:] == (Ellipsis,):
         arguments = arguments[:1] * len(value)
     if len(value) != len(arguments):
-        raise _unfit(value, f"a list of {len(arguments)}")
+        raise _unread(value, f"a list of {len(arguments)}")
     places = enumerate(zip(arguments, value, strict=True))
     return [build(kind, element, str(index)) for index, (kind, element) in places]
 
 
-def _unfit(value: Any, expected: str) -> Unfit:
-    return Unfit(f"got {' '.join(reprlib.repr(value).split())}; expected {expected}")
+def _unread(value: Any, expected: str) -> Unread:
+    return Unread(f"got {' '.join(reprlib.repr(value).split())}; expected {expected}")
 
 
 @cache  # resolving annotations costs more than all else

@@ -5,12 +5,13 @@ import torch
 
 import redense.experiment.engines.choose
 from redense.errors import RecipeError
-from redense.experiment.engines.choose import ENGINES, choose
+from redense.experiment.engines.choose import choose
 from redense.experiment.engines.inline import InlineEngine
+from redense.experiment.engines.kinds import ENGINES, EngineName
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.engines.vectorized import VectorizedEngine
 from redense.experiment.prepare import prepare
-from redense.experiment.resources import EngineName, Resources
+from redense.experiment.resources import Resources
 
 
 @pytest.fixture

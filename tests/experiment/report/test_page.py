@@ -23,13 +23,13 @@ from redense.errors import DataError, FolderError
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison, PValue
 from redense.experiment.found import Found, find
-from redense.experiment.page import write_report
 from redense.experiment.recipe import Recipe, load_recipe
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.page import report_html
 from redense.experiment.report.provenance import command
 from redense.experiment.results import Results, Row
 from redense.experiment.shown import read_shown
+from redense.experiment.write_report import write_report
 from redense.methods import METHODS
 from redense.phases import Phase, dense, sparse
 
@@ -122,7 +122,7 @@ def test_a_page_is_small_names_no_address_and_holds_no_example(audited, npz):
 
 def test_a_finished_folder_is_drawn_without_torch_and_scikit_learn(audited, tmp_path):
     script = (
-        "import sys; from redense.experiment.page import write_report; from pathlib import Path; "
+        "import sys; from redense.experiment.write_report import write_report; from pathlib import Path; "
         f"write_report([Path({str(audited)!r})], Path({str(tmp_path / 'report.html')!r})); "
         "assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -12,11 +13,14 @@ from torch import nn
 from redense.data.dataset import Dataset
 from redense.errors import RecipeError
 from redense.experiment.cgroups import cpu_quota
-from redense.experiment.engines.base import Engine
+from redense.experiment.engines.kinds import ENGINES, EngineKind, EngineName
 from redense.experiment.engines.stacked import why_not_stacked
 from redense.experiment.memory import PROCESS_BYTES, available_bytes, training_bytes
 from redense.experiment.recipe import Precision
-from redense.experiment.resources import IN_PROCESSES, EngineName, Resources
+
+if TYPE_CHECKING:  # which itself knows the table of engines
+    from redense.experiment.engines.base import Engine
+    from redense.experiment.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -30,61 +34,23 @@ class Choice:
     resources: Resources
 
     @property
+    def kind(self) -> EngineKind:
+        """The engine's line of the table."""
+        return ENGINES[self.name]
+
+    @property
     def arithmetic(self) -> str:
         """The kind of arithmetic, part of all keys: processes, their number and Ray change no bit, stacks do."""
-        return ENGINES[self.name].arithmetic.format(device=self.device)
+        return self.kind.arithmetic.format(device=self.device)
 
     @property
     def processes(self) -> int:
         """How many jobs are trained at the same time, each by itself."""
-        return max(1, self.workers) if self.name in IN_PROCESSES else 1
+        return max(1, self.workers) if self.kind.in_processes else 1
 
     def engine(self, keep_open: Sequence[int] = ()) -> Engine:
         """Make the engine; its worker processes keep the descriptors `keep_open` open."""
-        return ENGINES[self.name].make(self, keep_open)
-
-
-def _inline(choice: Choice, _keep_open: Sequence[int]) -> Engine:
-    from redense.experiment.engines.inline import InlineEngine
-
-    return InlineEngine(choice.device)
-
-
-def _local(choice: Choice, keep_open: Sequence[int]) -> Engine:
-    from redense.experiment.engines.local import LocalEngine
-
-    return LocalEngine(choice.workers, keep_open, choice.resources.time_limit)
-
-
-def _vectorized(choice: Choice, _keep_open: Sequence[int]) -> Engine:
-    from redense.experiment.engines.vectorized import VectorizedEngine
-
-    return VectorizedEngine(choice.device, threads=choice.workers)
-
-
-def _ray(choice: Choice, _keep_open: Sequence[int]) -> Engine:
-    from redense.experiment.engines.ray import RayEngine
-
-    return RayEngine(choice.resources.ray_address, choice.resources.ray_storage)
-
-
-@dataclass(frozen=True)
-class EngineKind:
-    """How an engine is made, which imports it only where it is wanted, and what its arithmetic is called in keys.
-
-    Engines that give the same bits on a device have the same arithmetic.
-    """
-
-    make: Callable[[Choice, Sequence[int]], Engine]
-    arithmetic: str = "{device}"
-
-
-ENGINES: dict[EngineName, EngineKind] = {
-    "inline": EngineKind(_inline),
-    "local": EngineKind(_local),
-    "vectorized": EngineKind(_vectorized, "stacked-{device}"),
-    "ray": EngineKind(_ray),
-}
+        return self.kind.make(self, keep_open)
 
 
 def choose(
@@ -101,15 +67,17 @@ def choose(
     """
     device = resources.device
     if device == "auto":
-        on_cpu = resources.engine in IN_PROCESSES or resources.ray_address is not None
+        on_cpu = resources.trains_in_processes or resources.ray_address is not None
         device = "cuda" if torch.cuda.is_available() and not on_cpu else "cpu"
     name, reason = _name(resources, device, model, dataset.input_shape, models, precision)
     workers, limit = _workers(resources, model, dataset, batch_size)
-    if name == "local":
+    kind = ENGINES[name]
+    if kind.forks:
         reason = f"{reason}{limit}"
-    if resources.time_limit is not None and name != "local":
-        raise RecipeError(f"time_limit: the engine is {name} here; only local, which has worker processes, keeps one")
-    return Choice(name, device, 0 if name == "inline" else workers, reason, resources)
+    elif resources.time_limit is not None:
+        keep = " or ".join(other for other in ENGINES if ENGINES[other].forks)
+        raise RecipeError(f"time_limit: the engine is {name} here; only {keep}, which has worker processes, keeps one")
+    return Choice(name, device, 0 if kind.one_thread else workers, reason, resources)
 
 
 def _name(
@@ -141,7 +109,7 @@ def _workers(resources: Resources, model: nn.Module, dataset: Dataset, batch_siz
     """Return the number of worker processes and what limits it."""
     cores, all_of_them = usable_cores()
     each = PROCESS_BYTES + training_bytes(model, dataset.input_shape, batch_size)
-    free = available_bytes() - sum(array.nbytes for array in dataset.arrays.values())
+    free = available_bytes() - dataset.nbytes
     fitting = max(1, int(free / each))
     sizes = f"{free / 1e9:.1f} GB are free, a worker takes about {each / 1e9:.1f} GB"
     if resources.workers is not None:

@@ -45,8 +45,7 @@ class JobQueue:
     def fail(self, job: Job, reason: str) -> list[Failed]:
         """Drop a failed job's descendants and return what has failed: the job, then they."""
         orphans = self._drop_descendants(job)
-        consequence = f"not trained, because {job.name} failed"
-        return [Failed(job, reason), *(Failed(orphan, f"{orphan.name}: {consequence}") for orphan in orphans)]
+        return [Failed(job, reason), *(Failed.without_start(orphan, job.name) for orphan in orphans)]
 
     def take(self, event: EpochDone | Finished | Failed) -> list[Event]:
         """Take note of what a job's training reports, and return what there is to report of it and its descendants."""

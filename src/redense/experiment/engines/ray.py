@@ -14,7 +14,6 @@ import os
 import secrets
 import sys
 import tempfile
-import traceback
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -31,6 +30,7 @@ from redense.experiment.engines.transfer import Storage
 from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.experiment.phase_training import train_phase
 from redense.experiment.plan import Job, critical_path
+from redense.text import one_line
 
 RETRIES = 3
 """How often Ray starts a job again whose machine or process died."""
@@ -114,7 +114,7 @@ class RayEngine:
             cause = broken.get(job.parent or "")
             broken[job.key] = cause or job.name
             if cause is not None:
-                return Failed(job, f"{job.name}: not trained, because {cause} failed")
+                return Failed.without_start(job, cause)
             return Failed(job, f"{job.name}: {type(error).__name__}, {RETRIES + 1} times")
         store.set_aside.extend(outcome["set_aside"])
         if outcome["failed"] is not None:
@@ -148,8 +148,8 @@ def _train(
     """Carry out one job, in a process of a cluster."""
     job = Job.from_mapping(values)
     if parent is not None and parent["failed"] is not None:
-        reason = f"{job.name}: not trained, because {parent['failed']} failed"
-        return {"failed": parent["failed"], "reason": reason, "set_aside": []}
+        failed = Failed.without_start(job, parent["failed"])
+        return {"failed": parent["failed"], "reason": failed.reason, "set_aside": []}
     mailbox.put({"key": job.key, "event": "started"})
     with tempfile.TemporaryDirectory(prefix="redense-") as scratch:
         store = Store(Path(root or scratch))
@@ -171,11 +171,8 @@ def _train(
                             mailbox.put({"key": job.key, "event": "epoch", **dataclasses.asdict(event.epoch)})
             if shared:
                 shared.push(store, job.key)
-        except RedenseError as error:
-            return {**outcome, "failed": job.name, "reason": str(error)}
         except Exception as error:
-            traceback.print_exc()
-            return {**outcome, "failed": job.name, "reason": f"{job.name}: {type(error).__name__}: {error}"}
+            return {**outcome, "failed": job.name, "reason": Failed.raised(job, error).reason}
         return outcome
 
 
@@ -227,7 +224,7 @@ def _connected(address: str | None) -> Iterator[None]:
                 **settings,
             )
         except Exception as error:  # Ray has no kind of its own for a cluster that does not answer
-            reason = " ".join(str(error).split()).partition(". ")[0]
+            reason = one_line(error).partition(". ")[0]
             raise RedenseError(
                 f"ray_address: {address or 'none'}: no cluster answers ({type(error).__name__}: {reason}); start one "
                 "with `ray start --head`, name another, or leave the Ray settings out"

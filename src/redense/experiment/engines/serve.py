@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import traceback
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from redense.data.batches import TensorData
-from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.shared import attach
@@ -49,8 +47,5 @@ def _carry_out(job: Job, data: TensorData, store: Store, make_trainer: MakeTrain
                     send("finished", set_aside=store.set_aside)
                 case Failed(_, reason):
                     send("failed", reason=reason)
-    except RedenseError as error:
-        send("failed", reason=str(error))
     except Exception as error:
-        traceback.print_exc()
-        send("failed", reason=f"{job.name}: {type(error).__name__}: {error}")
+        send("failed", reason=Failed.raised(job, error).reason)

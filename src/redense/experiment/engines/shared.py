@@ -34,9 +34,8 @@ class SharedDataset:
         try:
             return cls._write(dataset)
         except OSError as error:
-            size = sum(array.nbytes for array in dataset.arrays.values())
             raise FolderError(
-                f"the data ({size / 1e6:.0f} MB) do not fit into {tempfile.gettempdir()} ({error.strerror}); "
+                f"the data ({dataset.nbytes / 1e6:.0f} MB) do not fit into {tempfile.gettempdir()} ({error.strerror}); "
                 "set TMPDIR to a folder with more room, or use --workers 0"
             ) from None
 

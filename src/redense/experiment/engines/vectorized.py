@@ -24,7 +24,7 @@ from redense.experiment.events import Event, Failed, Finished, Retried, Started
 from redense.experiment.memory import available_bytes, training_bytes
 from redense.experiment.phase_training import starting_model, train_phase
 from redense.experiment.plan import Job
-from redense.experiment.trainer import Answers, Start, is_gradual, masks_at, monitored_members, order_of
+from redense.experiment.trainer import SignalPair, Start, is_gradual, masks_at, monitored_members, order_of
 from redense.experiment.whole_folders import Tensors
 from redense.signals import Signals
 
@@ -120,7 +120,7 @@ class StackTrainer:
         orders = [members[order_of(job, epoch, len(members))] for job, (members, _) in pairs]
         return self.stack.train_epoch(orders, self.jobs[0].training.batch_size)
 
-    def monitor(self) -> Iterator[Answers]:
+    def monitor(self) -> Iterator[SignalPair]:
         """Ask every model about some of its members and its held-out examples."""
         pairs = zip(self.jobs, self.examples, strict=True)
         return self._answers(
@@ -134,7 +134,7 @@ class StackTrainer:
         asked = self.stack.logits([validation] * len(self.jobs))
         return [float(Signals.of_logits(logits, labels).correct.mean()) for logits in asked]
 
-    def everything(self) -> Iterator[Answers]:
+    def everything(self) -> Iterator[SignalPair]:
         """Ask every model about all training and all test examples."""
         train, test = torch.arange(sum(self.sizes)).split(self.sizes)
         return self._answers([(train, test)] * len(self.jobs))
@@ -153,7 +153,7 @@ class StackTrainer:
         if is_gradual(self.jobs[place]):
             self.masks[place] = masks_at(self.jobs[place], self.stack.model(place), self.jobs[place].phase.epochs - 1)
 
-    def _answers(self, asked: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[Answers]:
+    def _answers(self, asked: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[SignalPair]:
         """Ask every model about its two sets of examples, in one evaluation."""
         for (first, second), logits in zip(asked, self.stack.logits([torch.cat(sets) for sets in asked]), strict=True):
             labels = self.y[torch.cat((first, second)).to(self.y.device)]

@@ -13,12 +13,11 @@ from rich.text import Text
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import MARK, held_back, note
-from redense.experiment.audit_rows import AuditRow, attack_names, by_protocol
+from redense.experiment.audit_rows import AuditRow, attack_names, by_phase, by_protocol
 from redense.experiment.report.protocols import lowest_rate
 from redense.experiment.report.seeds import spread_text
 from redense.experiment.report.traces import traces_figure
 from redense.metrics.spread import Spread
-from redense.phases import Phase
 from redense.terminal import Continued, below, heading, prose, table_of
 from redense.text import from_to, interval_text
 
@@ -111,17 +110,15 @@ def _table(
     rows: Sequence[AuditRow], title: str, reading: Reading, factor: float, digits: int, models: OfModels
 ) -> Continued:
     """Draw attacks down and phases across, an interval below its figure; phases that have no room go on below."""
-    phases = list(dict.fromkeys(row.phase for row in rows))
-    groups = [[row for row in rows if row.phase == phase] for phase in phases]
+    groups = by_phase(rows)
 
     def draw(start: int, end: int) -> Table:
-        return _phases(phases[start:end], groups[start:end], title, reading, factor, digits, models)
+        return _phases([*groups.values()][start:end], title, reading, factor, digits, models)
 
-    return Continued(len(phases), draw)
+    return Continued(len(groups), draw)
 
 
 def _phases(
-    phases: Sequence[Phase],
     groups: Sequence[Sequence[AuditRow]],
     title: str,
     reading: Reading,
@@ -136,8 +133,8 @@ def _phases(
         ]
         for name in attack_names(row for group in groups for row in group)
     }
-    columns = zip(phases, zip(*lines.values(), strict=True), strict=True)
-    table = table_of(title, *(heading(phase.label, cells) for phase, cells in columns), text=[title])
+    columns = zip(groups, zip(*lines.values(), strict=True), strict=True)
+    table = table_of(title, *(heading(group[0].phase.label, cells) for group, cells in columns), text=[title])
     for attack, cells in lines.items():
         table.add_row(attack, *map(Text, cells))
     for name, read in models.items():

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from redense.experiment.audit_rows import by_protocol
+from redense.experiment import equal_accuracy
+from redense.experiment.audit_rows import by_phase, by_protocol
 from redense.experiment.report.looks import LOOKS, drawn, in_view, look
 from redense.experiment.report.protocols import lowest_rate, primaries
 from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, test_estimate
@@ -67,9 +68,7 @@ def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
             lowest = lowest_rate(rows)
             if lowest is None:
                 continue
-            points = {
-                phase: _rates([row for row in rows if row.phase == phase], primary, lowest) for phase in _phases(rows)
-            }
+            points = {phase: _rates(of_phase, primary, lowest) for phase, of_phase in by_phase(rows).items()}
             title = f"protocol {protocol}: {primary} at {percent(lowest)} FPR"
             views.append(against_sparsity(results, points, 100 * lowest, title, "guessing"))
     if not views:
@@ -178,14 +177,12 @@ def leakage_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
 
 
 def _leakage_views(results: Results, traces: Sequence[tuple[Phase, Trace]], what: str) -> list[View]:
-    from redense.experiment.equal_accuracy import mean_points
-
-    by_phase: dict[Phase, list[Trace]] = {}
-    for phase, trace in traces:
-        by_phase.setdefault(phase, []).append(trace)
+    seeds = equal_accuracy.by_phase(traces)
     views = []
     for sparsity in results.recipe.sparsities:
-        means = {phase: 100 * mean_points(found) for phase, found in by_phase.items() if phase.is_at(sparsity)}
+        means = {
+            phase: 100 * equal_accuracy.mean_points(found) for phase, found in seeds.items() if phase.is_at(sparsity)
+        }
         if means:
             series = tuple(_leakage(phase, mean) for phase, mean in means.items())
             views.append(View(f"sparsity {percent(sparsity)}{what}", series, ends=_ends(means)))
@@ -215,10 +212,6 @@ def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
     whole = [curve for curve in curves if curve]
     shortest = min(map(len, whole), default=0)
     return [float(value) for value in np.mean([curve[:shortest] for curve in whole], axis=0)] if whole else []
-
-
-def _phases(rows: Sequence[AuditRow]) -> list[Phase]:
-    return list(dict.fromkeys(row.phase for row in rows))
 
 
 def _span(results: Results) -> tuple[float, float]:

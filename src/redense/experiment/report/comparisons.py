@@ -23,14 +23,12 @@ TITLES: dict[Tested, str] = {
 
 
 def comparisons_table(results: Results) -> RenderableType:
-    """Draw a table a quantity; then verdicts on the last phase against the controls."""
+    """Draw a table a quantity, of results with comparisons; then verdicts on the last phase against the controls."""
     parts: list[RenderableType] = []
     for quantity, title in TITLES.items():
         found = [comparison for comparison in results.comparisons if comparison.quantity == quantity]
         if found:
             parts += [_table(title, found), ""]
-    if not parts:
-        return Group()
     parts.append(prose(_note(results)))
     against_control = [
         comparison
@@ -55,6 +53,16 @@ def with_opponent(results: Results, comparisons: Sequence[Comparison]) -> list[C
 def audit_sentences(results: Results) -> list[str]:
     """Say how phases compare in the run's audits."""
     return [comparison.sentence for comparison in results.audits]
+
+
+def compared(comparison: Comparison) -> str:
+    """Name the phases of a comparison, as what is taken from what."""
+    return f"{comparison.second.label} - {comparison.first.label}"
+
+
+def difference(comparison: Comparison) -> str:
+    """Write the difference in percentage points, with its sign."""
+    return f"{100 * (comparison.difference or 0.0):+z.2f}"
 
 
 def _table(title: str, comparisons: list[Comparison]) -> Fitting:
@@ -83,8 +91,7 @@ def _drawn(
     """Draw a line a comparison; what is no figure may be broken over lines if that is allowed."""
     table = table_of(title, *names, "", text=[title, ""], broken=[title, ""] if broken else [])
     for comparison, cells in zip(comparisons, rows, strict=True):
-        name = f"{comparison.second.label} - {comparison.first.label}"
-        table.add_row(*(Text(cell) for cell in (name, *cells)))
+        table.add_row(*(Text(cell) for cell in (compared(comparison), *cells)))
     return table
 
 
@@ -92,17 +99,13 @@ def _claim(comparison: Comparison) -> tuple[str, str, str, str]:
     """Return the difference, its interval, and the p-values of Student's and Wilcoxon's test."""
     ends, wilcoxon = comparison.interval, comparison.wilcoxon
     interval = "-" if ends is None else f"[{100 * ends[0]:+z.2f}, {100 * ends[1]:+z.2f}]"
-    return _difference(comparison), interval, _p(comparison.p), _p(None if wilcoxon is None else wilcoxon.raw)
+    return difference(comparison), interval, _p(comparison.p), _p(None if wilcoxon is None else wilcoxon.raw)
 
 
 def _networks(comparison: Comparison) -> tuple[str, str, str, str]:
     """Return the difference, how many examples one network alone has right, and McNemar's p-value."""
-    p = None if comparison.mcnemar is None else comparison.mcnemar.holm
-    return _difference(comparison), str(comparison.only_second), str(comparison.only_first), _p(p)
-
-
-def _difference(comparison: Comparison) -> str:
-    return f"{100 * (comparison.difference or 0.0):+z.2f}"
+    only = str(comparison.only_second), str(comparison.only_first)
+    return difference(comparison), *only, _p(comparison.p_shown)
 
 
 def _note(results: Results) -> str:

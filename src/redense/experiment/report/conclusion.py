@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from redense.experiment.comparison import Comparison
 from redense.experiment.report.comparisons import with_opponent
-from redense.experiment.report.seeds import inference_interval
-from redense.metrics.spread import Spread
+from redense.experiment.report.seeds import inference_interval, mean_over_seeds
 from redense.phases import NAMES, Phase
 from redense.text import interval_text, p_text
 
@@ -42,7 +41,7 @@ def gain(results: Results) -> str:
     name = NAMES[results.recipe.final_phase.kind]
     against = results.opponent()
     found = [one for one in with_opponent(results, results.comparisons) if one.quantity == "test_accuracy"]
-    accuracy = f"{100 * _mean(best, 'test_accuracy'):.2f}%"
+    accuracy = f"{100 * mean_over_seeds(best, 'test_accuracy'):.2f}%"
     several = len(last_groups(results)) > 1
     reached = f"{_one_of('the best', best[0].phase, several)} reaches a test accuracy of {accuracy}"
     if len(results.recipe.seeds) == 1:
@@ -80,18 +79,17 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
         row = audited[0]
         says = row.result.verdict.sentence.removesuffix(".")
         return f"In the audit ({row.name}): {says[:1].lower()}{says[1:]}.{_warned(row)}{_all(audits)}"
-    interval = inference_interval(group)
+    accuracy, interval = mean_over_seeds(group, "inference_accuracy"), inference_interval(group)
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (
         f"Who sees how sure {phase.label} is of an example tells training from other examples with an accuracy of "
-        f"{100 * _mean(group, 'inference_accuracy'):.2f}%{ends}, where guessing is right in 50%; stronger attacks "
-        "exist, and an audit makes them."
+        f"{100 * accuracy:.2f}%{ends}, where guessing is right in 50%; stronger attacks exist, and an audit makes them."
     )
 
 
 def best_group(results: Results) -> tuple[Row, ...] | None:
     """Return the rows, a seed each, of the last phase at the sparsity where its mean test accuracy is highest."""
-    return max(last_groups(results), key=lambda group: _mean(group, "test_accuracy"), default=None)
+    return max(last_groups(results), key=lambda group: mean_over_seeds(group, "test_accuracy"), default=None)
 
 
 def last_groups(results: Results) -> list[tuple[Row, ...]]:
@@ -117,10 +115,6 @@ def _all(audits: Sequence[AuditRow]) -> str:
     leaks = sum(row.result.verdict.kind == "leak" for row in audits)
     many = "all" if leaks == len(audits) else leaks or "none"
     return f" Of the {len(audits)} models audited in this run {many} show{'s' * (leaks == 1)} a leak."
-
-
-def _mean(group: Sequence[Row], name: str) -> float:
-    return Spread.of(getattr(row, name) for row in group).mean
 
 
 def _above(one: Comparison) -> bool:
@@ -158,5 +152,5 @@ def _beside(results: Results) -> str:
         if results.recipe.is_beside_final(group[0].phase)
         or (group[0].phase.kind == "dense" and not results.recipe.controls)
     ]
-    named = [f"{_name(group[0].phase)} {100 * _mean(group, 'test_accuracy'):.2f}%" for group in beside]
+    named = [f"{_name(group[0].phase)} {100 * mean_over_seeds(group, 'test_accuracy'):.2f}%" for group in beside]
     return f"; {' and '.join(named)}" if named else ""

@@ -45,7 +45,7 @@ def example_pictures(run: Found, audits: Sequence[AuditRow]) -> list[dict[str, s
         )
     if len(data.input_shape) != 3:
         raise DataError(f"--show-examples: {run.recipe.data} has no images to show; leave the flag out")
-    places = range(len(data.y_train)) if data.train_places is None else data.train_places
+    places = data.original_places
     return [
         {
             "source": _data_url(data.x_train[place]),

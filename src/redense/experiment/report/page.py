@@ -10,12 +10,12 @@ from redense import __version__
 from redense.auditing.page import audit_values
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
-from redense.experiment.report.comparisons import audit_sentences, leakage_sentences
+from redense.experiment.report.comparisons import audit_sentences, compared, difference, leakage_sentences
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.provenance import command, origins, settings
-from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_interval, percent_over_seeds
-from redense.experiment.report.table import notes
+from redense.experiment.report.seeds import percent_interval
+from redense.experiment.report.table import Line, notes
 from redense.experiment.report.weight_charts import weight_charts
 from redense.page.chart import Chart
 from redense.page.render import render
@@ -95,14 +95,9 @@ def _head(several: bool) -> Cells:
 
 
 def _line(group: Sequence[Row], several: bool) -> Cells:
-    """Write a phase's figures in percent: mean ± standard deviation over seeds, or those of the only one."""
+    """Write what the table has of a phase, how many of its weights are zero, and of how many seeds it is."""
     return [
-        group[0].phase.label,
-        percent_over_seeds(group, "train_accuracy"),
-        percent_over_seeds(group, "test_accuracy"),
-        *([percent_interval(accuracy_interval(group))] * several),
-        percent_over_seeds(group, "inference_accuracy"),
-        percent_interval(inference_interval(group)),
+        *Line.of(group, several).cells(several),
         f"{100 * group[0].measured_sparsity:.1f}",
         str(len(group)),
     ]
@@ -110,18 +105,17 @@ def _line(group: Sequence[Row], several: bool) -> Cells:
 
 def _compared(one: Comparison) -> Cells:
     """Write a comparison of two phases: who, in what, by how much, and what that shows."""
-    p = one.p if one.claimed else one.mcnemar.holm if one.mcnemar else None
     says: str
     if one.claimed:
         says = one.outcome or "no difference shown"
     else:
         says = "these networks differ" if one.networks_differ else "one seed: nothing about phases"
     return [
-        f"{one.second.label} - {one.first.label}",
+        compared(one),
         one.quantity.replace("_", " "),
-        f"{100 * (one.difference or 0.0):+z.2f}",
+        difference(one),
         percent_interval(one.interval),
-        "-" if p is None else p_text(p),
+        "-" if one.p_shown is None else p_text(one.p_shown),
         says,
     ]
 

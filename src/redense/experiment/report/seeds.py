@@ -68,7 +68,12 @@ def test_estimate(group: Sequence[Row], examples: int) -> Estimate:
 
 def inference_estimate(group: Sequence[Row]) -> Estimate:
     """Return the mean over seeds of the inference accuracy, with the interval that the table has."""
-    return in_percent(statistics.fmean(row.inference_accuracy for row in group), inference_interval(group))
+    return in_percent(mean_over_seeds(group, "inference_accuracy"), inference_interval(group))
+
+
+def mean_over_seeds(group: Sequence[Row], name: str) -> float:
+    """Return the mean of a figure of a phase's rows."""
+    return statistics.fmean(getattr(row, name) for row in group)
 
 
 def in_percent(figure: float, interval: Interval | None) -> Estimate:

@@ -33,7 +33,7 @@ def results_table(results: Results, model: str) -> RenderableType:
     """
     study = published(results.recipe, model)
     several = len(results.recipe.seeds) > 1
-    lines = [_line(group, several) for group in results.shown()]
+    lines = [Line.of(group, several) for group in results.shown()]
     beside = [_study(group[0].phase, study) for group in results.shown()] if study else None
     left_out = "the published study's figures" if beside else ""
     layouts = [(_wide(lines, several, beside), "")] if beside else []
@@ -42,8 +42,8 @@ def results_table(results: Results, model: str) -> RenderableType:
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A line of the table: the phase, then figures and intervals in percent."""
+class Line:
+    """A line of the table: the phase, then figures and intervals in percent, that of the test accuracy over seeds."""
 
     phase: str
     train: str
@@ -52,17 +52,22 @@ class _Line:
     inference: str
     inference_interval: str
 
+    @classmethod
+    def of(cls, group: Sequence[Row], several: bool) -> Line:
+        """Write a phase's figures: mean ± standard deviation, or those of the only seed of a run without `several`."""
+        return cls(
+            group[0].phase.label,
+            percent_over_seeds(group, "train_accuracy"),
+            percent_over_seeds(group, "test_accuracy"),
+            percent_interval(accuracy_interval(group)) if several else "",
+            percent_over_seeds(group, "inference_accuracy"),
+            percent_interval(inference_interval(group)),
+        )
 
-def _line(group: tuple[Row, ...], several: bool) -> _Line:
-    first = group[0]
-    return _Line(
-        first.phase.label,
-        percent_over_seeds(group, "train_accuracy"),
-        percent_over_seeds(group, "test_accuracy"),
-        percent_interval(accuracy_interval(group)) if several else "",
-        percent_over_seeds(group, "inference_accuracy"),
-        percent_interval(inference_interval(group)),
-    )
+    def cells(self, several: bool) -> list[str]:
+        """Return them side by side."""
+        over_seeds = [self.test_interval] * several
+        return [self.phase, self.train, self.test, *over_seeds, self.inference, self.inference_interval]
 
 
 def _study(phase: Phase, study: Mapping[PhaseName, Accuracies]) -> list[str]:
@@ -71,19 +76,17 @@ def _study(phase: Phase, study: Mapping[PhaseName, Accuracies]) -> list[str]:
     return [f"{value:.2f}" for value in known] if known else ["-"] * 3
 
 
-def _wide(lines: Sequence[_Line], several: bool, study: Sequence[Sequence[str]] | None) -> Table:
+def _wide(lines: Sequence[Line], several: bool, study: Sequence[Sequence[str]] | None) -> Table:
     names = ["phase", "train %", "test %", *(["test, 95%"] if several else []), "inference %", "inference, 95%"]
     table = table_of(*names, *(_STUDY if study else ()), text=["phase"])
     for column in table.columns[len(names) :]:
         column.style = "dim"
     for place, line in enumerate(lines):
-        test = [line.test, line.test_interval] if several else [line.test]
-        cells = [line.phase, line.train, *test, line.inference, line.inference_interval]
-        table.add_row(*(Text(cell) for cell in (*cells, *(study[place] if study else ()))))
+        table.add_row(*(Text(cell) for cell in (*line.cells(several), *(study[place] if study else ()))))
     return table
 
 
-def _narrow(lines: Sequence[_Line]) -> Table:
+def _narrow(lines: Sequence[Line]) -> Table:
     table = table_of("phase", "train %", "test %", "inference %", text=["phase"], broken=["phase"])
     for line in lines:
         figures = [line.train, below(line.test, line.test_interval), below(line.inference, line.inference_interval)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from redense.experiment.equal_accuracy import Trace, mean_points
+from redense.experiment.equal_accuracy import Trace, by_phase, mean_points
 from redense.experiment.report.figures import style
 from redense.experiment.report.looks import in_view
 from redense.files.writing import picture
@@ -70,10 +70,8 @@ def thinned(points: Points) -> Points:
 
 def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
     """Draw each phase's mean over seeds as a line with its start, direction and end, and where every seed ends."""
-    by_phase: dict[Phase, list[Trace]] = {}
-    for phase, trace in traces:
-        by_phase.setdefault(phase, []).append(trace)
-    means = {phase: thinned(100 * mean_points(seeds)) for phase, seeds in by_phase.items()}
+    seeds = by_phase(traces)
+    means = {phase: thinned(100 * mean_points(found)) for phase, found in seeds.items()}
     for phase, mean in means.items():
         colour, line, marker = style(phase)
         axes.plot(mean[:, 0], mean[:, 1], linestyle=line, color=colour, linewidth=1.3, label=phase.series)
@@ -81,8 +79,8 @@ def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
             axes.scatter(mean[0, 0], mean[0, 1], marker=marker, s=36, facecolor="white", edgecolor=colour, zorder=3)
             _arrow(axes, mean, colour)
         axes.scatter(mean[-1, 0], mean[-1, 1], marker=marker, s=48, color=colour, zorder=4)
-        if len(by_phase[phase]) > 1:
-            x, y = 100 * np.array([seed.points[-1] for seed in by_phase[phase]]).T
+        if len(seeds[phase]) > 1:
+            x, y = 100 * np.array([seed.points[-1] for seed in seeds[phase]]).T
             axes.scatter(x, y, color=colour, s=5, alpha=0.5, linewidths=0)
     axes.set_xlabel("test accuracy, %")
     axes.set_ylabel("inference accuracy, %")
