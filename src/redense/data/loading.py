@@ -27,7 +27,9 @@ SPLIT_SEED = 0
 
 
 @validated(DataError)
-def load(name: str | Path, root: str | Path | None = None, layout: Layout = "auto") -> Dataset:
+def load(
+    name: str | Path, root: str | Path | None = None, layout: Layout = "auto", *, integers: bool = False
+) -> Dataset:
     """Load data with a training and a test part, as `redense run` does.
 
     Args:
@@ -39,6 +41,8 @@ def load(name: str | Path, root: str | Path | None = None, layout: Layout = "aut
         root: a folder in which to look for named data first, and to which they are downloaded.
         layout: ``channels-first`` or ``channels-last``, of images in an NPZ file whose shape does not tell. It tells
             where only the last of four dimensions is 1, 3 or 4, or only the second.
+        integers: whether integers stay int64, as models that begin with an embedding take them; else they become
+            float32 (bytes are uint8 either way, and are for `Dataset.as_integers` to make int64).
 
     Files and folders without a test part give a random fifth of their examples (fixed seed) to the test. Raises
     `DataError` when there are no such data, or they are damaged or do not fit each other.
@@ -55,8 +59,8 @@ def load(name: str | Path, root: str | Path | None = None, layout: Layout = "aut
     if is_object_name(name):
         result = _returned(name, "data")
         if isinstance(result, (str, Path)):
-            return load(result, root, layout)
-        return checked(name, *_two(result, name, root, layout))
+            return load(result, root, layout, integers=integers)
+        return checked(name, *_two(result, name, root, layout), integers=integers)
     path = Path(name)
     if path.suffix != ".npz" and not os.path.exists(path):
         raise DataError(
@@ -65,8 +69,8 @@ def load(name: str | Path, root: str | Path | None = None, layout: Layout = "aut
     train, test = split(path, "data", layout)
     classes = len(train.classes) if os.path.isdir(path) else None
     if test is not None:
-        return checked(path.name, train, test, classes)
-    data = checked(path.name, *_parted(*arrays(train, f"data {name}")), classes)
+        return checked(path.name, train, test, classes, integers=integers)
+    data = checked(path.name, *_parted(*arrays(train, f"data {name}")), classes, integers=integers)
     return replace(data, classes=classes_of(train))
 
 

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from redense.data.batches import TensorData
+from redense.data.batches import TensorData, examples_to_try
 from redense.data.dataset import Dataset
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.choose import Choice
@@ -42,7 +42,7 @@ def disk_bytes(jobs: Sequence[Job], model: torch.nn.Module, dataset: Dataset, wo
 def memory_bytes(model: torch.nn.Module, dataset: Dataset, choice: Choice, batch_size: int) -> int:
     """Estimate the memory of a run: the data once here and once shared, and what training takes in each worker."""
     data = sum(array.nbytes for array in dataset.arrays.values())
-    training = training_bytes(model, dataset.input_shape, batch_size)
+    training = training_bytes(model, examples_to_try(dataset), batch_size)
     workers = choice.workers if choice.name in IN_PROCESSES else 0
     return int(2 * data + (1 + workers) * PROCESS_BYTES + max(1, workers) * training)
 

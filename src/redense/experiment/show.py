@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
+from redense.data.batches import examples_to_try
 from redense.experiment.cgroups import cpu_quota, memory_left
 from redense.experiment.engines.choose import usable_cores
 from redense.experiment.found import Found
@@ -41,7 +42,7 @@ def show_precision(prepared: Prepared, console: Console) -> None:
 
 def show_network(prepared: Prepared, console: Console) -> None:
     """Print the network, layer by layer."""
-    console.print(layer_table(prepared.model, prepared.dataset.input_shape, prepared.model_name))
+    console.print(layer_table(prepared.model, examples_to_try(prepared.dataset), prepared.model_name))
 
 
 def show_engine(prepared: Prepared, console: Console) -> None:

@@ -27,8 +27,8 @@ class Layer:
     parameters: int
 
 
-def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
-    """List the layers (modules without children) in the order in which they are used for one blank example.
+def layers(model: nn.Module, examples: torch.Tensor) -> list[Layer]:
+    """List the layers (modules without children) in the order in which they are used for the first of some examples.
 
     A `torch.nn.Sequential` is followed as it is written down, also where it computes itself in a shorter way.
     """
@@ -46,22 +46,21 @@ def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
     ]
     try:
         with evaluating(model):
-            blank = torch.zeros(1, *input_shape)
             forward = partial(nn.Sequential.forward, model) if isinstance(model, nn.Sequential) else model
-            forward(blank)
+            forward(examples[:1])
     finally:
         for handle in handles:
             handle.remove()
     return list(found.values())
 
 
-def layer_table(model: nn.Module, input_shape: tuple[int, ...], title: str) -> Table:
+def layer_table(model: nn.Module, examples: torch.Tensor, title: str) -> Table:
     """Draw the layers with output shapes (height x width x channels, as in the published study) and parameters."""
     table = table_of("layer", "kind", "output", "parameters", text=["layer", "kind"], broken=["layer", "kind"])
     table.title, table.title_justify, table.show_footer = title, "left", True
     table.columns[0].footer = "total"
     table.columns[-1].footer = f"{sum(parameter.numel() for parameter in model.parameters()):,}"
-    for layer in layers(model, input_shape):
+    for layer in layers(model, examples):
         shape = layer.output_shape
         channels_last = (*shape[1:], shape[0]) if len(shape) == 3 else shape
         table.add_row(layer.name, layer.kind, "x".join(map(str, channels_last)), f"{layer.parameters:,}")
