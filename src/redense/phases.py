@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 from redense.arguments import Count, Must, NotNegative, Sparsity, called, validated
 from redense.errors import RecipeError
 from redense.files.reading import Unfit, field, fields, mapping
+from redense.sparsity.checks import MaskChoice
 from redense.text import did_you_mean, percent
 
 __all__ = ["Phase", "dense", "sparse"]
 
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
-MaskChoice = Literal["random", "gradual"]
 NAMES: dict[PhaseKind, str] = {"dense": "dense", "sparse": "sparse", "redense": "re-dense", "control": "control"}
 """Kinds of phases in a person's words."""
 

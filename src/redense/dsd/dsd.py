@@ -23,8 +23,7 @@ from redense.sparsity.masks import Masks, Selection, check_selection, choose_mas
 from redense.sparsity.moments import moves_nothing
 from redense.sparsity.optimizers import AnyOptimizer, Optimizers
 from redense.sparsity.parameters import named
-from redense.sparsity.saliency import random
-from redense.sparsity.schedules import OneShot, Schedule, gradual, on_the_way
+from redense.sparsity.schedules import OneShot, Schedule, chosen, on_the_way
 from redense.sparsity.trial import step_counters
 from redense.text import html_text
 
@@ -269,16 +268,17 @@ class DSD(Loop):
             self._drop_masks()
             self._enforcement = Enforcement(self.model, self._optimizers, masks)
 
+    def _chosen(self, phase: Phase) -> tuple[Schedule, Selection]:
+        """Say when a sparse phase chooses masks, and by what; chance differs from round to round."""
+        return chosen(phase.masks, phase.epochs, phase.round, self.schedule, self.selection)
+
     def _updates(self, phase: Phase) -> Mapping[int, float]:
         """Say when a sparse phase chooses masks, and how sparse."""
-        own: dict[str | None, Schedule] = {"random": OneShot(), "gradual": gradual(phase.epochs)}
-        schedule = own.get(phase.masks, self.schedule)
-        return schedule.updates(phase.sparsity or 0.0, phase.epochs)
+        return self._chosen(phase)[0].updates(phase.sparsity or 0.0, phase.epochs)
 
     def _selection_at(self, phase: Phase, sparsity: float) -> Selection:
-        selection = self.selection.copy()
-        if phase.masks == "random":
-            selection["saliency"] = random(phase.round)
+        """Say by what a phase chooses the masks of a sparsity, with those in force."""
+        selection = self._chosen(phase)[1]
         if sparsity == phase.sparsity and not self._enforcement:
             return selection
         return on_the_way(selection, sparsity / phase.sparsity if phase.sparsity else 1.0, self.masks)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from redense.arguments import Sparsity, called, validated
 from redense.errors import RecipeError
-from redense.phases import MaskChoice, Phase, PhaseKind, Rate, chained, cosine, dense, sparse
-from redense.sparsity.checks import check_sparsity
+from redense.phases import Phase, PhaseKind, Rate, chained, cosine, dense, sparse
+from redense.sparsity.checks import MaskChoice, check_sparsity
 
 Phases = tuple[Phase, ...]
 THREE = called("three integers (dense, sparse, re-dense), 0 or more dense, at least 1 sparse and re-dense")
@@ -31,7 +31,7 @@ def dsd(
 
     Args:
         sparsity: fraction of zeros, in [0, 1).
-        epochs: lengths of dense (0 for a model already trained), sparse and re-dense.
+        epochs: lengths of dense (0 for a model already trained), sparse and re-dense (1 or more each).
         rates: factors on the learning rate in the three, finite and above 0.
         rounds: how often sparse and re-dense are repeated, at most `MOST_ROUNDS` times.
         unit: what the lengths count, named in errors.
@@ -127,7 +127,7 @@ def prune(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0, *, gradual: b
 
     Args:
         sparsity: fraction of zeros, in [0, 1).
-        epochs: of both phases together, 5 or more. Or optimizer steps.
+        epochs: of both phases together, 5 or more, 2 if not `gradual`. Or optimizer steps.
         rate: as in `acdc`.
         gradual: from 20% to 80% of the epochs the sparsity rises along Zhu & Gupta's cubic, and the rest trains at the
             full one. Otherwise the smallest weights go at half the epochs, all at once.
