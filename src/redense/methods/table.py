@@ -20,9 +20,9 @@ class Method:
 
     `lists` makes its phases of sparsity, epochs, rates and rounds, and of the recipe's own list of phases; the phases
     decide which of `CONTROLS` fit. `contrasts` says which kind of phase is compared with which, what matters most
-    first: pairs (second, first), whose difference is second minus first. `takes` names which of `LENGTHS` it heeds. Of a
-    method that `alternates`, the last dense and the last sparse phase are what it yields: these are shown and compared,
-    with the controls beside them.
+    first: pairs (second, first), whose difference is second minus first. `takes` names which of `LENGTHS` it heeds. Of
+    a method that `alternates`, the last dense and the last sparse phase are what it yields: these are shown and
+    compared, with the controls beside them.
     """
 
     name: str
