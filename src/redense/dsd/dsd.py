@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Unpack
+from typing import Annotated, Any, Unpack
 
 import torch
 from torch import nn, optim
@@ -24,7 +24,7 @@ from redense.sparsity.moments import moves_nothing
 from redense.sparsity.optimizers import AnyOptimizer, Optimizers
 from redense.sparsity.parameters import named
 from redense.sparsity.schedules import OneShot, Schedule, chosen, on_the_way
-from redense.sparsity.trial import step_counters
+from redense.sparsity.trial import Moments, step_counters
 from redense.text import html_text
 
 FORMAT = 2
@@ -62,8 +62,8 @@ class DSD(Loop):
         rates: factors on the learning rate, as in the paper's last phase: 1, 1, 0.1.
         moments: ``reset`` clears the optimizer's state and step counters between phases, ``keep`` the moments of pruned
             weights alone.
-        schedule: `redense.schedules.OneShot` or `Cubic`, in sparse phases whose own ``masks`` do not say otherwise; so
-            with ``saliency``.
+        schedule: `redense.schedules.OneShot` or `Cubic`, in sparse phases without ``masks`` of their own; of these
+            ``random`` does without ``saliency``, too.
         on_phase_end: called with this object when a phase is over, before anything changes: to save the dense model,
             for instance. Phases in steps call it within the optimizer's step; who resumes from a state that was taken
             there iterates over `steps()` or calls `start` before training.
@@ -102,7 +102,7 @@ class DSD(Loop):
         unit: Unit = "epochs",
         rounds: int = 1,
         rates: Sequence[float] = (1.0, 1.0, 0.1),
-        moments: Literal["reset", "keep"] = "reset",
+        moments: Moments = "reset",
         schedule: Schedule | None = None,
         on_phase_end: Callable[[DSD], object] | None = None,
         verbose: bool = True,

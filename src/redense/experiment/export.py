@@ -15,7 +15,7 @@ from redense.errors import FolderError, RecipeError
 from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.export_settings import ExportSettings, file_name
 from redense.experiment.folder import Trust, check_targets
-from redense.experiment.prepare import fitted
+from redense.experiment.prepare import fitting_model
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
 from redense.files.writing import check_inside, write_whole
@@ -67,6 +67,6 @@ def export(run: str | Path, **settings: Any) -> Path:
 
 
 def _export_onnx(recipe: Recipe, seed: int, checkpoint: Checkpoint, target: Path, data_root: str | Path | None) -> None:
-    name, _, dataset = fitted(recipe.model, data.load(recipe.data, data_root, recipe.layout, integers=True))
+    name, _, dataset = fitting_model(recipe.model, data.load(recipe.data, data_root, recipe.layout, integers=True))
     model = rebuild(name, dataset.input_shape, dataset.num_classes, checkpoint.model, seed)
     export_onnx(model, examples_to_try(dataset), target)

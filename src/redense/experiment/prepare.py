@@ -64,7 +64,7 @@ def prepare(
     `arithmetic` is that of jobs already trained; by default it is the chosen engine's.
     """
     stored = data.load(recipe.data, data_root, recipe.layout, integers=True)
-    model_name, model, dataset = fitted(recipe.model, stored.parted(recipe.validation))
+    model_name, model, dataset = fitting_model(recipe.model, stored.parted(recipe.validation))
     for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
         check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
     check_precision(recipe.precision, model_name, model, examples_to_try(dataset))
@@ -86,7 +86,7 @@ def _structure(model: torch.nn.Module) -> str:
     return hashlib.sha256("\n".join([architecture(model), *weights]).encode()).hexdigest()
 
 
-def fitted(name: str, stored: Dataset) -> tuple[str, torch.nn.Module, Dataset]:
+def fitting_model(name: str, stored: Dataset) -> tuple[str, torch.nn.Module, Dataset]:
     """Build the model of a recipe for data that may hold integers, and give these the form in which it takes them.
 
     Returns the model's name, ``auto`` resolved, the model and the data, whose forms are tried as audits try them:
