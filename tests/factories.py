@@ -195,6 +195,29 @@ def table(num_classes):
     return Table(num_classes)
 
 
+class Padded(torch.nn.Module):
+    """A transformer that leaves out padding, token 0."""
+
+    def __init__(self, classes=3):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(20, 8, padding_idx=0)
+        layer = torch.nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
+        self.encoder, self.head = torch.nn.TransformerEncoder(layer, 1), torch.nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.head(self.encoder(self.embedding(x), src_key_padding_mask=x == 0).mean(1))
+
+
+def padded_tokens(num_classes):
+    return Padded(num_classes)
+
+
+def sparse_gradients(num_classes):
+    model = Tokens(num_classes)
+    model.embedding.sparse = True
+    return model
+
+
 def one_hot(num_classes):
     return OneHot(num_classes)
 

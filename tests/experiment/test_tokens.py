@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from factories import Cast, OneHot, Table, Tokens, texts
+from factories import Cast, OneHot, Padded, Table, Tokens, texts
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -28,6 +28,7 @@ from redense.experiment.events import Failed
 from redense.experiment.export import export
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Recipe
+from redense.experiment.report.layers import layers
 from redense.experiment.resources import Resources
 from redense.experiment.run import run
 
@@ -140,6 +141,20 @@ def test_a_token_without_a_place_in_the_embedding_is_found_before_training(folde
         ModelError, match=r"few_tokens: inputs of shape \(7,\), integers from 0 to 19, raised IndexError"
     ):
         prepared("factories:texts", "few_tokens")
+
+
+def test_an_embedding_with_sparse_gradients_is_refused_before_training():
+    with pytest.raises(ModelError, match="got sparse gradients of embedding; expected dense ones: make it with sparse"):
+        prepared("factories:texts", "sparse_gradients")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_layers_between_which_padding_is_left_out_have_the_shape_of_padded_texts():
+    x = torch.tensor([[1, 2, 3, 0, 0], [4, 5, 6, 7, 0]])
+    shapes = {layer.name: layer.output_shape for layer in layers(Padded(), x)}
+    assert shapes["embedding"] == (5, 8)
+    assert shapes["head"] == (3,)
+    assert {len(shape) for name, shape in shapes.items() if name.startswith("encoder")} <= {1, 2}
 
 
 @given(x=arrays(np.int64, (5, 2, 3), elements=st.integers(-9, 9)), first=st.integers(1, 4))

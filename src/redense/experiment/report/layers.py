@@ -35,9 +35,8 @@ def layers(model: nn.Module, examples: torch.Tensor) -> list[Layer]:
     found: dict[str, Layer] = {}
 
     def record(name: str, module: nn.Module, output: Any) -> None:
-        output = output[0] if isinstance(output, tuple) else output  # recurrent layers return their state, too
         parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-        found.setdefault(name, Layer(name, type(module).__name__, tuple(output.shape[1:]), parameters))
+        found.setdefault(name, Layer(name, type(module).__name__, _shape(output), parameters))
 
     handles = [
         module.register_forward_hook(lambda m, _, output, name=name: record(name, m, output))
@@ -52,6 +51,14 @@ def layers(model: nn.Module, examples: torch.Tensor) -> list[Layer]:
         for handle in handles:
             handle.remove()
     return list(found.values())
+
+
+def _shape(output: Any) -> tuple[int, ...]:
+    """Return the shape of a layer's output for an example; of anything but tensors there is none to tell."""
+    found = output[0] if isinstance(output, tuple) else output  # recurrent layers return their state, too
+    if not isinstance(found, torch.Tensor):
+        return ()
+    return tuple((found.to_padded_tensor(0.0) if found.is_nested else found).shape[1:])  # as of padded texts
 
 
 def layer_table(model: nn.Module, examples: torch.Tensor, title: str) -> Table:
