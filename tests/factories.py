@@ -231,6 +231,11 @@ def texts(n_train=96, n_test=48, dtype=np.int64):
     return (x[:n_train].astype(dtype), y[:n_train]), (x[n_train:].astype(dtype), y[n_train:])
 
 
+def one_channel(num_classes):
+    convolution = torch.nn.Conv2d(1, 2, 3)
+    return torch.nn.Sequential(convolution, torch.nn.Flatten(), torch.nn.Linear(2 * 6 * 6, num_classes))
+
+
 def arrays(n_train=96, n_test=48, features=6, classes=3, seed=0):
     """A noisy linear problem."""
     generator = np.random.default_rng(seed)
