@@ -22,6 +22,7 @@ from redense.errors import ModelError
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
+from redense.experiment.engines.shared import SharedDataset, attach
 from redense.experiment.engines.stacked import why_not_stacked
 from redense.experiment.engines.vectorized import VectorizedEngine
 from redense.experiment.events import Failed
@@ -187,6 +188,16 @@ def test_every_phase_is_trained_and_audited(trained):
     assert "label-only" not in names  # there is no way to change a text a little
 
 
+def test_worker_processes_get_the_same_integers():
+    dataset = prepared("factories:texts", "tokens").dataset
+    shared = SharedDataset.of(dataset)
+    with shared.file:
+        found = attach(shared.file.fileno(), shared.description)
+        for name, array in dataset.arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array, strict=True)
+
+
+@pytest.mark.evidence
 def test_worker_processes_give_the_same_bits(tmp_path):
     found = prepared("factories:texts", "recurrent_tokens")
     (tmp_path / "local").mkdir()
