@@ -145,6 +145,108 @@ def gru(input_shape, num_classes):
     return _Recurrent(torch.nn.GRU, input_shape[0], num_classes)
 
 
+class Tokens(torch.nn.Module):
+    """Takes integers, and no other numbers, as a text model does; `mix` is what comes after its embedding."""
+
+    def __init__(self, classes=3, vocabulary=20, mix=None):
+        super().__init__()
+        self.embedding, self.mix = torch.nn.Embedding(vocabulary, 8), mix
+        self.head = torch.nn.Linear(8, classes)
+
+    def forward(self, x):
+        found = self.embedding(x)
+        return self.head((found if self.mix is None else self.mix(found)[0]).mean(1))
+
+
+class Cast(Tokens):
+    """Takes any numbers for integers."""
+
+    def forward(self, x):
+        return super().forward(x.long())
+
+
+class Table(torch.nn.Module):
+    """Embeds the first column of a table, and normalises the others, which takes real numbers."""
+
+    def __init__(self, classes=3):
+        super().__init__()
+        self.embedding, self.norm = torch.nn.Embedding(20, 4), torch.nn.BatchNorm1d(6)
+        self.head = torch.nn.Linear(10, classes)
+
+    def forward(self, x):
+        return self.head(torch.cat((self.embedding(x[:, 0].long()), self.norm(x[:, 1:])), 1))
+
+
+class OneHot(torch.nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.head = torch.nn.Linear(20, classes)
+
+    def forward(self, x):
+        return self.head(torch.nn.functional.one_hot(x, 20).float().mean(1))
+
+
+def tokens(num_classes):
+    return Tokens(num_classes)
+
+
+def few_tokens(num_classes):
+    return Tokens(num_classes, vocabulary=10)
+
+
+def recurrent_tokens(num_classes):
+    return Tokens(num_classes, mix=torch.nn.LSTM(8, 8, batch_first=True))
+
+
+def cast_tokens(num_classes):
+    return Cast(num_classes)
+
+
+def table(num_classes):
+    return Table(num_classes)
+
+
+class Padded(torch.nn.Module):
+    """A transformer that leaves out padding, token 0."""
+
+    def __init__(self, classes=3):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(20, 8, padding_idx=0)
+        layer = torch.nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
+        self.encoder, self.head = torch.nn.TransformerEncoder(layer, 1), torch.nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.head(self.encoder(self.embedding(x), src_key_padding_mask=x == 0).mean(1))
+
+
+def padded_tokens(num_classes):
+    return Padded(num_classes)
+
+
+def sparse_gradients(num_classes):
+    model = Tokens(num_classes)
+    model.embedding.sparse = True
+    return model
+
+
+def one_hot(num_classes):
+    return OneHot(num_classes)
+
+
+def texts(n_train=96, n_test=48, dtype=np.int64):
+    """Seven tokens an example, 0 to 19, of which the first tells the class, but for some."""
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 20, (n_train + n_test, 7))
+    y = np.where(generator.random(len(x)) < 0.2, generator.integers(0, 3, len(x)), x[:, 0] % 3)
+    x[0, 1], x[1, 1] = 0, 19
+    return (x[:n_train].astype(dtype), y[:n_train]), (x[n_train:].astype(dtype), y[n_train:])
+
+
+def one_channel(num_classes):
+    convolution = torch.nn.Conv2d(1, 2, 3)
+    return torch.nn.Sequential(convolution, torch.nn.Flatten(), torch.nn.Linear(2 * 6 * 6, num_classes))
+
+
 def arrays(n_train=96, n_test=48, features=6, classes=3, seed=0):
     """A noisy linear problem."""
     generator = np.random.default_rng(seed)

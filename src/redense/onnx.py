@@ -134,7 +134,8 @@ def _outputs(
         given = ", ".join(map(described, (*args, *kwargs.values())))
         raise ModelError(
             f"ONNX: got {given}, with which {type(model).__name__} raised {type(error).__name__} "
-            f"({_first_line(error)}); expected a batch of what it takes"
+            f"({_first_line(error)}); expected a batch of what it takes as the example of "
+            "redense.export_onnx(model, example, path)"
         ) from error
     outputs = [leaf.cpu() for leaf in leaves if isinstance(leaf, torch.Tensor)]
     if not outputs:

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 from redense.arguments import Count, Must, NotNegative, Sparsity, called, validated
 from redense.errors import RecipeError
 from redense.files.reading import Unread, field, fields, mapping
+from redense.sparsity.checks import MaskChoice
 from redense.text import did_you_mean, percent
 
 __all__ = ["Phase", "dense", "sparse"]
 
 PhaseKind = Literal["dense", "sparse", "redense", "control"]
-MaskChoice = Literal["random", "gradual"]
 NAMES: dict[PhaseKind, str] = {"dense": "dense", "sparse": "sparse", "redense": "re-dense", "control": "control"}
 """Kinds of phases in a person's words."""
 
@@ -40,8 +40,9 @@ class Phase:
     as the method's). `beside` is, of a control, the phase of the method that ends after as many epochs.
 
     `rate_end`, if there is one, is where the factor falls to (or rises) from `rate` along a cosine. `masks` says how a
-    sparse phase chooses its mask: ``random`` by chance, ``gradual`` the smallest weights, little by little from none
-    (Zhu & Gupta's cubic over the first three quarters); None as `redense.DSD` is told, by default the smallest at once.
+    sparse phase chooses its mask: ``random`` by chance, ``gradual`` little by little from none (Zhu & Gupta's cubic
+    over the first three quarters), by the saliency that `redense.DSD` is told; None wholly as it is told. By default
+    the smallest weights go, at once.
 
     `keeps` says, in runs of recipes, of which epoch the weights are kept: None of the last, ``best`` of the one that is
     most accurate on validation examples.
@@ -173,7 +174,7 @@ def sparse(
         epochs: its length, 1 or more; optimizer steps where phases are counted in steps.
         sparsity: fraction of zeros, in [0, 1); None in recipes, where it is each of their `sparsities`.
         rate: as in `dense`.
-        masks: ``random`` or ``gradual`` (see `Phase`); None: as `redense.DSD` is told by `saliency` and `schedule`.
+        masks: ``random`` or ``gradual`` (see `Phase`); None: as `redense.DSD` is told by ``saliency`` and `schedule`.
 
     Raises `RecipeError` for anything else.
 

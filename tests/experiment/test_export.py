@@ -15,6 +15,8 @@ from redense.experiment.results import Results
 from redense.models.registry import build
 from redense.phases import Phase
 
+SHORT = {"sparsities": (0.5,), "epochs": (1, 1, 1)}
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -131,3 +133,15 @@ def test_the_command(run, capsys):
         main(["export", str(run), "--phase", "sparse", "--sparsity", "0.6"])
     assert end.value.code == 2
     assert capsys.readouterr().err == "redense: sparsity: got 0.6 for sparse; expected 0.5, 0.8\n"
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_onnx_of_a_model_that_took_grey_images_for_what_they_show(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8).repeat(3, axis=1)
+    np.savez(tmp_path / "grey.npz", x=x[:8], y=np.arange(8) % 2, x_test=x[8:], y_test=np.arange(4) % 2)
+    recipe = redense.Recipe(data=str(tmp_path / "grey.npz"), model="factories:one_channel", **SHORT)
+    redense.run(recipe, tmp_path / "run", workers=0)
+    path = export(tmp_path / "run", phase="dense", format="onnx", trust=True)
+    import onnxruntime
+
+    assert onnxruntime.InferenceSession(str(path)).get_inputs()[0].shape[1:] == [1, 8, 8]

@@ -138,11 +138,11 @@ def test_the_published_networks_needs():
     # first convolution, its pooling and ReLU, and so on: the sizes of the published table, float32
     # (26x26 images are all that pooling leaves room for: 24x24 and 12x12, then 10x10 and 5x5)
     outputs = 32 * (24 * 24 + 2 * 12 * 12) + 64 * (10 * 10 + 2 * 5 * 5) + 1600 + 250 + 250 + 10
-    assert training_bytes(model, (1, 28, 28), 32) == 4 * 4 * 421_576 + 500 * 4 * outputs
+    assert training_bytes(model, torch.zeros(1, 1, 28, 28), 32) == 4 * 4 * 421_576 + 500 * 4 * outputs
 
 
 def test_the_estimate_of_a_linear_layer_is_what_autograd_keeps():
     model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
-    assert training_bytes(model, (4,), 1000) == 4 * 4 * (40 + 18) + 2000 * 4 * (8 + 2)
+    assert training_bytes(model, torch.zeros(1, 4), 1000) == 4 * 4 * (40 + 18) + 2000 * 4 * (8 + 2)
     assert torch.is_grad_enabled()
     assert model.training

@@ -193,12 +193,12 @@ class Strict(nn.Linear):
 
 
 def test_a_model_that_cannot_is_refused_before_training():
-    check_precision("fp32", "mine:net", Strict(3, 2), (3,))
-    check_precision("bf16", "mine:net", nn.Linear(3, 2), (3,))
+    check_precision("fp32", "mine:net", Strict(3, 2), torch.zeros(2, 3))
+    check_precision("bf16", "mine:net", nn.Linear(3, 2), torch.zeros(2, 3))
     with pytest.raises(
         ModelError, match="precision: got bf16, in which model mine:net raised RuntimeError: .*; use fp32"
     ):
-        check_precision("bf16", "mine:net", Strict(3, 2), (3,))
+        check_precision("bf16", "mine:net", Strict(3, 2), torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from safetensors.torch import save
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from redense import RedenseError
-from redense.integrations.transformers import FILE, DSDCallback
+from redense import RedenseError, TrainingError
+from redense.integrations.transformers import FILE, DSDCallback, _read
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the framework's own
 
@@ -83,3 +84,10 @@ def test_a_checkpoint_without_the_phases(tmp_path):
     (tmp_path / "checkpoint-6" / FILE).unlink()
     with pytest.raises(RedenseError, match="dsd.safetensors is missing; expected a checkpoint"):
         fit(tmp_path, resume=str(tmp_path / "checkpoint-6"), epochs=(2, 2, 1))
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", save({"weight": torch.ones(1)}), save({}, {"dsd": "{"})])
+def test_a_checkpoint_whose_phases_cannot_be_read(content, tmp_path):
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(TrainingError, match="dsd.safetensors cannot be read .*; expected what this callback wrote"):
+        _read(tmp_path / FILE)

@@ -1,8 +1,18 @@
+import re
+from pathlib import Path
+
 import pytest
 
+import redense
 from redense.errors import RecipeError
-from redense.methods import CONTROLS, METHODS, dsd
-from redense.phases import Phase
+from redense.experiment.recipe import Recipe
+from redense.experiment.report.provenance import settings as shown_settings
+from redense.methods import CONTROLS, LENGTHS, METHODS, dsd
+from redense.phases import Phase, dense, sparse
+
+PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+FEWEST = {"acdc": {"": 20}, "spdf": {"": 4}, "prune": {"": 5, "gradual": 2}}
+"""Epochs that methods need, without and with the setting named."""
 
 DSD = METHODS["dsd"]
 
@@ -83,3 +93,38 @@ def test_labels_of_phases_are_distinct():
 def test_settings_that_make_no_phases(settings, message):
     with pytest.raises(RecipeError, match=message):
         dsd(**{"sparsity": 0.5, **settings})
+
+
+@pytest.mark.parametrize(("name", "setting"), [(name, each) for name in FEWEST for each in FEWEST[name]])
+def test_the_fewest_epochs_of_a_method_are_those_that_its_readers_are_told(name, setting):
+    lists, fewest = getattr(redense.methods, name), FEWEST[name][setting]
+    further = {setting: False} if setting else {}
+    assert all(phase.epochs >= 1 for phase in lists(0.5, fewest, **further))
+    with pytest.raises(RecipeError, match=f"epochs: got {fewest - 1}; expected {fewest} or more in all"):
+        lists(0.5, fewest - 1, **further)
+    (line,) = (line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{name}` |"))
+    for place in (line.split("|")[3], lists.__doc__):
+        assert re.search(rf"\b{fewest}{'' if setting else ' or more'}\b", place), place
+
+
+RECIPES = {name: {"method": name} for name in METHODS} | {
+    "phases": {"method": "phases", "phases": (dense(2), sparse(3, rate=(1.0, 0.1), masks="random"))}
+}
+OTHERS = {"epochs": (30, 10, 10), "rates": (0.9, 0.8, 0.3)}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_page_shows_the_lengths_that_a_method_heeds_and_no_others(name):
+    recipe = Recipe(**RECIPES[name])
+    for setting, value in OTHERS.items():
+        heeds = Recipe(**RECIPES[name], **{setting: value}).phases_at(0.5) != recipe.phases_at(0.5)
+        assert heeds == (setting in METHODS[name].takes) == (setting in dict(shown_settings(recipe)))
+    assert set(METHODS[name].takes) <= set(LENGTHS)
+
+
+def test_phases_are_shown_as_they_were_trained():
+    shown = {name: dict(shown_settings(Recipe(**settings))) for name, settings in RECIPES.items()}
+    assert shown["phases"]["phases"] == "dense 2, sparse 3 with random masks at rate 1 to 0.1"
+    assert shown["spdf"]["phases"] == "sparse 45 with random masks at rate 1 to 0.232, re-dense 15 at rate 0.232 to 0.1"
+    assert "phases" not in shown["dsd"]
+    assert shown["dsd"]["epochs"] == "20, 20, 20"

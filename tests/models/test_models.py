@@ -26,7 +26,9 @@ PUBLISHED = [
 
 def test_the_published_network_layer_for_layer():
     model = build("fmnist-cnn", (1, 28, 28), 10)
-    assert [(layer.kind, layer.output_shape, layer.parameters) for layer in layers(model, (1, 28, 28))] == PUBLISHED
+    assert [
+        (layer.kind, layer.output_shape, layer.parameters) for layer in layers(model, torch.zeros(1, 1, 28, 28))
+    ] == PUBLISHED
     assert sum(parameter.numel() for parameter in model.parameters()) == 421_576
 
 
@@ -62,14 +64,17 @@ def test_help_names_all_models():
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_fits_colour_images(name):
     model = build(name, (3, 32, 32), 7)
-    check_fit(name, model, (3, 32, 32), 7)
+    check_fit(name, model, torch.zeros(2, 3, 32, 32), 7)
     with pytest.raises(ModelError, match="an output of \\(2, 7\\); expected \\(2, 8\\)"):
-        check_fit(name, model, (3, 32, 32), 8)
+        check_fit(name, model, torch.zeros(2, 3, 32, 32), 8)
 
 
 def test_the_layers_of_a_recurrent_network():
     model = build("factories:lstm", (6,), 3)
-    assert [(layer.kind, layer.output_shape) for layer in layers(model, (6,))] == [("LSTM", (6, 8)), ("Linear", (3,))]
+    assert [(layer.kind, layer.output_shape) for layer in layers(model, torch.zeros(1, 6))] == [
+        ("LSTM", (6, 8)),
+        ("Linear", (3,)),
+    ]
 
 
 def test_models_follow_the_seed_alone():
@@ -114,10 +119,10 @@ def test_factories_get_the_arguments_that_they_take(factory):
 def test_checking_and_listing_leave_every_module_its_mode():
     model = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 3)).train()
     model[1].eval()  # a frozen layer stays frozen
-    check_fit("mine", model, (6,), 3)
-    layers(model, (6,))
+    check_fit("mine", model, torch.zeros(2, 6), 3)
+    layers(model, torch.zeros(1, 6))
     with pytest.raises(ModelError, match="raised RuntimeError"):
-        check_fit("mine", model, (5,), 3)
+        check_fit("mine", model, torch.zeros(2, 5), 3)
     assert [module.training for module in (model, *model)] == [True, True, False, True]
 
 
@@ -136,7 +141,7 @@ class Caching(torch.nn.Module):
 
 def test_what_a_model_keeps_of_an_evaluation_does_for_training():
     model = Caching()
-    check_fit("mine", model, (6,), 3)
+    check_fit("mine", model, torch.zeros(2, 6), 3)
     model(torch.randn(2, 6, requires_grad=True)).sum().backward()
     assert model.linear.weight.grad is not None
 
@@ -144,9 +149,9 @@ def test_what_a_model_keeps_of_an_evaluation_does_for_training():
 def test_outputs_that_do_not_fit_the_labels():
     model = build("factories:too_few_outputs", (6,), 3)
     with pytest.raises(ModelError, match=r"output of \(2, 2\); expected \(2, 3\)"):
-        check_fit("factories:too_few_outputs", model, (6,), 3)
+        check_fit("factories:too_few_outputs", model, torch.zeros(2, 6), 3)
 
 
 def test_inputs_that_do_not_fit_the_model():
     with pytest.raises(ModelError, match="inputs of shape .5,. raised RuntimeError"):
-        check_fit("mlp", build("mlp", (6,), 3), (5,), 3)
+        check_fit("mlp", build("mlp", (6,), 3), torch.zeros(2, 5), 3)

@@ -14,10 +14,10 @@ from torch import nn
 from redense.data.batches import as_input
 from redense.data.layout import images, is_grey, one_channel
 from redense.errors import ModelError
+from redense.models.integers import begins_with_embedding
 from redense.signals import ask
 
 Axes = Callable[[torch.Tensor], torch.Tensor]
-EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 @dataclass(frozen=True)
@@ -111,15 +111,15 @@ def _possible(model: nn.Module, inputs: Any, device: torch.device | str) -> Iter
     stored = the_first(inputs)
     whole = not stored.is_floating_point() and stored.dtype != torch.bool
     as_integers = replace(usual, axes=_as_stored, integers=True)
-    if whole and _embeds(model, as_integers(inputs)):
+    embeds = whole and begins_with_embedding(model, as_integers(inputs))
+    if embeds:
         yield as_integers
-        return
     yield usual
     if is_grey(images(stored)):
         yield replace(usual, axes=_one_channel)
     if images(stored).shape != stored.shape:
         yield replace(usual, axes=_as_stored)
-    if whole:
+    if whole and not embeds:
         yield as_integers
 
 
@@ -129,26 +129,6 @@ def _as_stored(x: torch.Tensor) -> torch.Tensor:
 
 def _one_channel(x: torch.Tensor) -> torch.Tensor:
     return one_channel(images(x))
-
-
-def _embeds(model: nn.Module, inputs: Any) -> bool:
-    """Tell whether the first layer with parameters that inputs come to is an embedding."""
-    if not any(isinstance(one, EMBEDDINGS) for one in model.modules()):
-        return False
-    reached: list[nn.Module] = []
-    leaves = [one for one in model.modules() if not any(True for _ in one.children())]
-    layers = [
-        one for one in leaves if any(True for _ in one.parameters()) and not isinstance(one, torch.jit.ScriptModule)
-    ]
-    hooks = [layer.register_forward_pre_hook(lambda layer, _: reached.append(layer)) for layer in layers]
-    try:
-        ask(model, inputs)
-    except ModelError:
-        pass  # a layer that takes no integers; which one came first is known all the same
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return bool(reached) and isinstance(reached[0], EMBEDDINGS)
 
 
 def _keyword(model: nn.Module, inputs: Any) -> str | None:

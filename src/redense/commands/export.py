@@ -34,7 +34,7 @@ PAGE = Page(
         "A model of your own": {
             "--model MODEL": OWN,
             "--weights FILE": "its state_dict, safetensors",
-            "--input N ...": "the shape of one example, such as 3 32 32",
+            "--input N ...": "the shape of one example, such as 3 32 32; of tokens where it begins with an embedding",
             "--classes N": "given to a factory that takes num_classes",
         },
     },
@@ -89,15 +89,14 @@ class Export:
         for each in fields(settings):
             if each.name not in ("model", "format", "out") and getattr(settings, each.name) != each.default:
                 raise RecipeError(f"{each.name}: belongs to a run; leave it out")
-        import torch
-
+        from redense.models.integers import blank
         from redense.models.registry import build, load_weights
         from redense.onnx import export_onnx
 
         model = build(settings.model, self.input, self.classes)
         load_weights(settings.model, model, self.weights)
         path = self.weights.with_suffix(".onnx") if settings.out is None else settings.out
-        export_onnx(model, torch.zeros(2, *self.input), path)
+        export_onnx(model, blank(model, self.input), path)
         return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from redense.data.dataset import Dataset
@@ -11,7 +12,7 @@ from redense.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class TensorData:
-    """The arrays of a `Dataset` as tensors on one device, inputs as they are stored (uint8 or float32)."""
+    """The arrays of a `Dataset` as tensors on one device, inputs as they are stored (uint8, float32 or int64)."""
 
     x_train: torch.Tensor
     y_train: torch.Tensor
@@ -33,8 +34,22 @@ class TensorData:
         return tuple(self.x_train.shape[1:])
 
 
+def examples_to_try(data: Dataset) -> torch.Tensor:
+    """Return two examples [2, ...] as a model gets them, to try it with before it is trained.
+
+    Blank ones; of integers, those that hold the smallest and the largest of all, for which an embedding must have a
+    place.
+    """
+    if data.x_train.dtype != np.int64:
+        return torch.zeros(2, *data.input_shape)
+    rows = [x.reshape(len(x), -1) for x in data.inputs.values()]
+    smallest = min((of_part[of_part.min(axis=1).argmin()] for of_part in rows), key=np.min)
+    largest = max((of_part[of_part.max(axis=1).argmax()] for of_part in rows), key=np.max)
+    return torch.from_numpy(np.stack((smallest, largest))).reshape(2, *data.input_shape)
+
+
 def scaled(batch: torch.Tensor) -> torch.Tensor:
-    """Make stored examples float32, pixels scaled to [0, 1].
+    """Scale stored pixels to [0, 1]; other numbers stay what they are.
 
     >>> scaled(torch.tensor([[0, 255]], dtype=torch.uint8)).tolist()
     [[0.0, 1.0]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
@@ -15,6 +16,10 @@ from redense.data.layout import images, is_grey, one_channel
 from redense.errors import DataError
 from redense.seeding import derive
 
+WHOLE = "iu"
+"""Kinds of NumPy's types that are integers."""
+EXACT = 2**24
+"""Integers up to so much are float32 numbers."""
 BYTES_BEGIN = 100
 """Numbers from 0 to more than so much, and to 255 at most, are taken for pixels that were bytes once."""
 
@@ -24,11 +29,11 @@ BYTES_BEGIN = 100
 class Dataset:
     """Training (member) and test (non-member) examples with integer labels.
 
-    `x_train` and `x_test` are [n, ...] arrays, uint8 (pixels 0..255, scaled to [0, 1] when a batch is made) or
-    float32; `y_train` and `y_test` are int64 [n] in 0..num_classes-1. `x_validation` and `y_validation`, where there
-    are any, are taken out of the training data by `parted`; `train_places` [n] says where in those the others stood.
-    `classes` is what the classes are called, by label, empty where nobody says. `name` and `classes` do not determine
-    results.
+    `x_train` and `x_test` are [n, ...] arrays: uint8 (pixels 0..255, scaled to [0, 1] when a batch is made), float32
+    or, where `redense.data.load` is asked for them, int64 (tokens, which reach the model as they are). `y_train` and
+    `y_test` are int64 [n] in 0..num_classes-1. `x_validation` and `y_validation`, where there are any, are taken out of
+    the training data by `parted`; `train_places` [n] says where in those the others stood. `classes` is what the
+    classes are called, by label, empty where nobody says. `name` and `classes` do not determine results.
     """
 
     name: str
@@ -96,8 +101,34 @@ class Dataset:
 
     def grey(self) -> Dataset:
         """Return grey images with one channel; raise `DataError` when some are in colour."""
-        train, test = (np.ascontiguousarray(one_channel(x)) for x in (self.x_train, self.x_test))
-        return replace(self, x_train=train, x_test=test)
+        return self._with_inputs(lambda x: np.ascontiguousarray(one_channel(x)))
+
+    def as_integers(self) -> Dataset | None:
+        """Return the data with inputs int64, as models that begin with an embedding take them; None for real ones."""
+        whole = all(x.dtype.kind in WHOLE for x in self.inputs.values())
+        return self._with_inputs(lambda x: x.astype(np.int64)) if whole else None
+
+    def as_numbers(self) -> Dataset:
+        """Return the data with inputs uint8 or float32, as all other models take them.
+
+        >>> tokens = checked("toy", ([[3], [4]], [0, 1]), ([[5]], [1]), integers=True)
+        >>> tokens.x_train.dtype, tokens.as_numbers().x_train.dtype
+        (dtype('int64'), dtype('float32'))
+        >>> tokens.fingerprint == tokens.as_numbers().fingerprint
+        True
+        """
+        if self.x_train.dtype != np.int64:
+            return self
+        return self._with_inputs(lambda x: _stored(x, f"data {self.name}"))
+
+    def _with_inputs(self, change: Callable[[npt.NDArray[Any]], npt.NDArray[np.generic]]) -> Dataset:
+        changed: dict[str, Any] = {name: change(x) for name, x in self.inputs.items()}
+        return replace(self, **changed)
+
+    @property
+    def inputs(self) -> dict[str, npt.NDArray[Any]]:
+        """Those of `arrays` that are inputs."""
+        return {name: array for name, array in self.arrays.items() if name.startswith("x_")}
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -143,19 +174,23 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the contents: names, types, shapes and bytes of all arrays."""
+        """SHA-256 over the contents: names, types, shapes and bytes of all arrays.
+
+        Integers count as the float32 numbers that they are, so that nothing is another one for being read either way.
+        """
         digest = hashlib.sha256(f"{self.num_classes}".encode())
-        for name, array in self.arrays.items():
+        for name, array in {**self.arrays, **{name: _counted(x) for name, x in self.inputs.items()}}.items():
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 
-def checked(name: str, train: Any, test: Any, num_classes: int | None = None) -> Dataset:
+def checked(name: str, train: Any, test: Any, num_classes: int | None = None, *, integers: bool = False) -> Dataset:
     """Build a `Dataset` from two sources of examples, or raise `DataError` saying what is wrong with which part.
 
     Each source is one of those that `redense.data.examples.batches` takes, such as arrays (x, y). Without `num_classes`
-    there are as many classes as the largest training label says.
+    there are as many classes as the largest training label says. With `integers`, inputs that are integers in both, but
+    no bytes, stay so and as they lie; else they become float32.
 
     >>> checked("toy", ([[0.0], [1.0]], [0, 1]), ([[0.5]], [1])).num_classes
     2
@@ -167,7 +202,10 @@ def checked(name: str, train: Any, test: Any, num_classes: int | None = None) ->
 
     x_train, y_train = arrays(train, f"data {name}, training")
     x_test, y_test = arrays(test, f"data {name}, test")
-    x_train, x_test = _stored(x_train, f"data {name}, training"), _stored(x_test, f"data {name}, test")
+    if integers and all(x.dtype.kind in WHOLE and x.dtype != np.uint8 for x in (x_train, x_test)):
+        x_train, x_test = x_train.astype(np.int64), x_test.astype(np.int64)
+    else:
+        x_train, x_test = _stored(x_train, f"data {name}, training"), _stored(x_test, f"data {name}, test")
     if x_train.shape[1:] != x_test.shape[1:]:
         raise DataError(
             f"data {name}: inputs of the wrong shape: training {x_train.shape[1:]}, test {x_test.shape[1:]}; "
@@ -196,6 +234,12 @@ def check_types(first: object, second: object, names: tuple[str, str]) -> None:
     ours, theirs = (str(one).removeprefix("torch.") for one in (first, second))
     if (ours == "uint8") != (theirs == "uint8"):
         raise DataError(f"{names[0]} inputs are {ours}, {names[1]} inputs {theirs}; expected one type")
+
+
+def _counted(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return what a fingerprint takes inputs for: integers as training would store them, unless that rounds them."""
+    exact = x.dtype == np.int64 and x.min() >= -EXACT and x.max() <= EXACT
+    return images(x).astype(np.float32) if exact else x
 
 
 def _stored(x: npt.NDArray[Any], what: str) -> npt.NDArray[np.generic]:

@@ -28,7 +28,9 @@ SPLIT_SEED = 0
 
 
 @validated(DataError)
-def load(name: str | Path, root: str | Path | None = None, layout: Layout = "auto") -> Dataset:
+def load(
+    name: str | Path, root: str | Path | None = None, layout: Layout = "auto", *, integers: bool = False
+) -> Dataset:
     """Load data with a training and a test part, as `redense run` does.
 
     Args:
@@ -41,6 +43,8 @@ def load(name: str | Path, root: str | Path | None = None, layout: Layout = "aut
         root: a folder in which to look for named data first, and to which they are downloaded.
         layout: ``channels-first`` or ``channels-last``, of images in an NPZ file whose shape does not tell. It tells
             where only the last of four dimensions is 1, 3 or 4, or only the second.
+        integers: whether integers stay int64, as models that begin with an embedding take them; else they become
+            float32 (bytes are uint8 either way, and are for `Dataset.as_integers` to make int64).
 
     Files, folders and mappings of arrays without a test part give a random fifth of their examples (fixed seed) to the
     test. Raises `DataError` when there are no such data, or they are damaged or do not fit each other.
@@ -57,8 +61,8 @@ def load(name: str | Path, root: str | Path | None = None, layout: Layout = "aut
     if is_object_name(name):
         result = _returned(name, "data")
         if isinstance(result, (str, Path)):
-            return load(result, root, layout)
-        return _of_function(result, name, root, layout)
+            return load(result, root, layout, integers=integers)
+        return checked(name, *_of_function(result, name, root, layout), integers=integers)
     path = Path(name)
     if path.suffix != ".npz" and not os.path.exists(path):
         raise DataError(
@@ -67,8 +71,8 @@ def load(name: str | Path, root: str | Path | None = None, layout: Layout = "aut
     train, test = parts_of_path(path, "data", layout)
     classes = len(train.classes) if os.path.isdir(path) else None
     if test is not None:
-        return checked(path.name, train, test, classes)
-    data = checked(path.name, *_parted(*arrays(train, f"data {name}")), classes)
+        return checked(path.name, train, test, classes, integers=integers)
+    data = checked(path.name, *_parted(*arrays(train, f"data {name}")), classes, integers=integers)
     return replace(data, classes=classes_of(train))
 
 
@@ -149,22 +153,20 @@ def _of_mapping(arrays: Mapping[str, Any], what: str) -> tuple[Any, Any | None]:
     return training, test[0] if test else None
 
 
-def _of_function(result: Any, name: str, root: str | Path | None, layout: Layout) -> Dataset:
-    """Make a data set of the training and the test part that a function returned."""
+def _of_function(result: Any, name: str, root: str | Path | None, layout: Layout) -> tuple[Any, Any]:
+    """Tell the training and the test part of what a function returned."""
     called = f"data {name}"
     if isinstance(result, Mapping) and result and set(result) <= {*USUAL, *KERAS, *TEST}:
         refuse_layout(layout, called)
         training, test = _of_mapping(result, called)
-        if test is None:
-            training, test = _parted(*arrays(training, called))
-        return checked(name, training, test)
+        return _parted(*arrays(training, called)) if test is None else (training, test)
     if not (isinstance(result, (tuple, list)) and len(result) == 2) or are_columns(result):
         raise DataError(
             f"{called}: the function returns {_kind(result)}; expected a training and a test part: two sets of "
             "examples (train, test), such as ((x, y), (x_test, y_test)), or a mapping of arrays x, y, x_test and "
             "y_test; of one of x and y alone a fifth becomes the test part"
         )
-    return checked(name, *_two_parts(result, called, root, layout))
+    return _two_parts(result, called, root, layout)
 
 
 def _kind(result: Any) -> str:

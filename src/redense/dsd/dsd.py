@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Unpack
+from typing import Annotated, Any, Unpack
 
 import torch
 from torch import nn, optim
@@ -23,9 +23,8 @@ from redense.sparsity.masks import Masks, Selection, check_selection, choose_mas
 from redense.sparsity.moments import moves_nothing
 from redense.sparsity.optimizers import AnyOptimizer, Optimizers
 from redense.sparsity.parameters import named
-from redense.sparsity.saliency import random
-from redense.sparsity.schedules import OneShot, Schedule, gradual, on_the_way
-from redense.sparsity.trial import step_counters
+from redense.sparsity.schedules import OneShot, Schedule, chosen, on_the_way
+from redense.sparsity.trial import Moments, step_counters
 from redense.text import html_text
 
 FORMAT = 2
@@ -63,8 +62,8 @@ class DSD(Loop):
         rates: factors on the learning rate, as in the paper's last phase: 1, 1, 0.1.
         moments: ``reset`` clears the optimizer's state and step counters between phases, ``keep`` the moments of pruned
             weights alone.
-        schedule: `redense.schedules.OneShot` or `Cubic`, in sparse phases whose own ``masks`` do not say otherwise; so
-            with ``saliency``.
+        schedule: `redense.schedules.OneShot` or `Cubic`, in sparse phases without ``masks`` of their own; of these
+            ``random`` does without ``saliency``, too.
         on_phase_end: called with this object when a phase is over, before anything changes: to save the dense model,
             for instance. Phases in steps call it within the optimizer's step; who resumes from a state that was taken
             there iterates over `steps()` or calls `start` before training.
@@ -103,7 +102,7 @@ class DSD(Loop):
         unit: Unit = "epochs",
         rounds: int = 1,
         rates: Sequence[float] = (1.0, 1.0, 0.1),
-        moments: Literal["reset", "keep"] = "reset",
+        moments: Moments = "reset",
         schedule: Schedule | None = None,
         on_phase_end: Callable[[DSD], object] | None = None,
         verbose: bool = True,
@@ -269,16 +268,17 @@ class DSD(Loop):
             self._drop_masks()
             self._enforcement = Enforcement(self.model, self._optimizers, masks)
 
+    def _chosen(self, phase: Phase) -> tuple[Schedule, Selection]:
+        """Say when a sparse phase chooses masks, and by what; chance differs from round to round."""
+        return chosen(phase.masks, phase.epochs, phase.round, self.schedule, self.selection)
+
     def _updates(self, phase: Phase) -> Mapping[int, float]:
         """Say when a sparse phase chooses masks, and how sparse."""
-        own: dict[str | None, Schedule] = {"random": OneShot(), "gradual": gradual(phase.epochs)}
-        schedule = own.get(phase.masks, self.schedule)
-        return schedule.updates(phase.sparsity or 0.0, phase.epochs)
+        return self._chosen(phase)[0].updates(phase.sparsity or 0.0, phase.epochs)
 
     def _selection_at(self, phase: Phase, sparsity: float) -> Selection:
-        selection = self.selection.copy()
-        if phase.masks == "random":
-            selection["saliency"] = random(phase.round)
+        """Say by what a phase chooses the masks of a sparsity, with those in force."""
+        selection = self._chosen(phase)[1]
         if sparsity == phase.sparsity and not self._enforcement:
             return selection
         return on_the_way(selection, sparsity / phase.sparsity if phase.sparsity else 1.0, self.masks)

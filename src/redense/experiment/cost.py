@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from redense.data.batches import TensorData
+from redense.data.batches import TensorData, examples_to_try
 from redense.data.dataset import Dataset
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.choose import Choice
@@ -40,7 +40,7 @@ def disk_bytes(jobs: Sequence[Job], model: torch.nn.Module, dataset: Dataset, pr
 
 def memory_bytes(model: torch.nn.Module, dataset: Dataset, choice: Choice, batch_size: int) -> int:
     """Estimate the memory of a run: the data once here and once shared, and what training takes in each worker."""
-    training = training_bytes(model, dataset.input_shape, batch_size)
+    training = training_bytes(model, examples_to_try(dataset), batch_size)
     workers = choice.processes if choice.kind.in_processes else 0
     return int(2 * dataset.nbytes + (1 + workers) * PROCESS_BYTES + choice.processes * training)
 

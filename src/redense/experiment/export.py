@@ -6,19 +6,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 
 from redense import data
 from redense.arguments import validated
+from redense.data.batches import examples_to_try
 from redense.errors import FolderError, RecipeError
 from redense.experiment.checkpoints import Checkpoint, Store
 from redense.experiment.export_settings import ExportSettings, file_name
 from redense.experiment.folder import Trust, check_targets
+from redense.experiment.prepare import fitting_model
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
 from redense.files.writing import check_inside, write_whole
-from redense.models.registry import rebuild, resolve
+from redense.models.registry import rebuild
 from redense.onnx import export_onnx
 from redense.sparsity.storage import save_sparse
 
@@ -66,7 +67,6 @@ def export(run: str | Path, **settings: Any) -> Path:
 
 
 def _export_onnx(recipe: Recipe, seed: int, checkpoint: Checkpoint, target: Path, data_root: str | Path | None) -> None:
-    dataset = data.load(recipe.data, data_root, recipe.layout)
-    name = resolve(recipe.model, dataset.input_shape)
+    name, _, dataset = fitting_model(recipe.model, data.load(recipe.data, data_root, recipe.layout, integers=True))
     model = rebuild(name, dataset.input_shape, dataset.num_classes, checkpoint.model, seed)
-    export_onnx(model, torch.zeros(2, *dataset.input_shape), target)
+    export_onnx(model, examples_to_try(dataset), target)

@@ -27,19 +27,19 @@ def available_bytes(root: Path = Path("/")) -> int:
     return _machine(root) if left is None else max(0, min(_machine(root), left))
 
 
-def training_bytes(model: nn.Module, input_shape: tuple[int, ...], batch_size: int) -> int:
+def training_bytes(model: nn.Module, examples: torch.Tensor, batch_size: int) -> int:
     """Bound the bytes that training a model takes beside the data: weights, moments and a batch's activations.
 
     The larger of a training batch, whose activations have gradients too, and an evaluation batch counts.
     """
-    example = activation_bytes(model, input_shape)
+    example = activation_bytes(model, examples[:1])
     return STATES * state_bytes(model) + max(2 * batch_size, EVALUATION_BATCH) * example
 
 
-def activation_bytes(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Return the bytes of all modules' outputs for one example.
+def activation_bytes(model: nn.Module, examples: torch.Tensor) -> int:
+    """Return the bytes of all modules' outputs for examples [n, ...].
 
-    >>> activation_bytes(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), (4,))
+    >>> activation_bytes(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.zeros(1, 4))
     64
     """
     sizes: list[int] = []
@@ -52,7 +52,7 @@ def activation_bytes(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     hooks = [module.register_forward_hook(count) for module in leaves]
     try:
         with evaluating(model):
-            model(torch.zeros(1, *input_shape, device=next(model.parameters()).device))
+            model(examples.to(next(model.parameters()).device))
     finally:
         for hook in hooks:
             hook.remove()

@@ -11,9 +11,9 @@ from redense.data.members import MemberSet
 from redense.experiment.recipe import OptimizerName, Precision, Recipe
 from redense.files.kept import key_of
 from redense.files.reading import fields
-from redense.phases import MaskChoice, Phase
+from redense.phases import Phase
 from redense.seeding import derive
-from redense.sparsity.checks import DistributionName
+from redense.sparsity.checks import DistributionName, MaskChoice
 
 FORMAT = 2
 """Version of what keys and checkpoints mean; a change makes old checkpoints unknown, never misread."""

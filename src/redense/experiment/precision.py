@@ -40,13 +40,13 @@ def logits_in(
     return logits.float()
 
 
-def check_precision(precision: Precision, name: str, model: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Raise `ModelError` where a model that takes float32 examples of a shape fails in a recipe's precision."""
+def check_precision(precision: Precision, name: str, model: nn.Module, examples: torch.Tensor) -> None:
+    """Raise `ModelError` where a model that takes the examples [n, ...] in float32 fails in a recipe's precision."""
     if precision == "fp32":
         return
     try:
         with evaluating(model):
-            logits_in(precision, model, torch.zeros(2, *input_shape))
+            logits_in(precision, model, examples)
     except Exception as error:  # a model of anybody's
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise ModelError(f"precision: got {precision}, in which model {name} raised {reason}; use fp32") from error

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from redense import data
+from redense.data.batches import examples_to_try
 from redense.data.dataset import Dataset
 from redense.errors import ModelError
 from redense.experiment.checkpoints import Store
@@ -18,6 +22,7 @@ from redense.experiment.plan import Fingerprints, Job, identities, plan
 from redense.experiment.precision import check_precision
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
+from redense.models.integers import begins_with_embedding
 from redense.models.registry import architecture, build, check_fit, resolve
 from redense.phases import Phase
 from redense.sparsity.masks import check_selection
@@ -63,17 +68,11 @@ def prepare(
 
     `arithmetic` is that of jobs already trained; by default it is the chosen engine's.
     """
-    dataset = data.load(recipe.data, data_root, recipe.layout).parted(recipe.validation)
-    try:
-        model_name, model = _fitting(recipe.model, dataset)
-    except ModelError:
-        if not dataset.is_grey:
-            raise
-        dataset = dataset.grey()  # a folder of grey images, for a model of one channel
-        model_name, model = _fitting(recipe.model, dataset)
+    stored = data.load(recipe.data, data_root, recipe.layout, integers=True)
+    model_name, model, dataset = fitting_model(recipe.model, stored.parted(recipe.validation))
     for sparsity in recipe.sparsities:  # an emptied layer shows now rather than after the dense phase
         check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
-    check_precision(recipe.precision, model_name, model, dataset.input_shape)
+    check_precision(recipe.precision, model_name, model, examples_to_try(dataset))
     models = len(identities(recipe)) * len(recipe.sparsities)
     choice = choose(resources, model, dataset, recipe.batch_size, models, recipe.precision)
     fingerprints = Fingerprints(dataset.fingerprint, _structure(model), arithmetic or choice.arithmetic)
@@ -92,9 +91,41 @@ def _structure(model: torch.nn.Module) -> str:
     return hashlib.sha256("\n".join([architecture(model), *weights]).encode()).hexdigest()
 
 
-def _fitting(name: str, dataset: Dataset) -> tuple[str, torch.nn.Module]:
-    """Build the model of a recipe and make sure that it fits the data."""
-    resolved = resolve(name, dataset.input_shape)
-    model = build(resolved, dataset.input_shape, dataset.num_classes)
-    check_fit(resolved, model, dataset.input_shape, dataset.num_classes)
-    return resolved, model
+def fitting_model(name: str, stored: Dataset) -> tuple[str, torch.nn.Module, Dataset]:
+    """Build the model of a recipe for data that may hold integers, and give these the form in which it takes them.
+
+    Returns the model's name, ``auto`` resolved, the model and the data, whose forms are tried as audits try them:
+    integers where the model begins with an embedding, numbers, grey images with one channel, integers. Raises
+    `ModelError` where the model takes none.
+    """
+
+    @cache
+    def built(shape: tuple[int, ...]) -> tuple[str, torch.nn.Module]:
+        resolved = resolve(name, shape)
+        return resolved, build(resolved, shape, stored.num_classes)
+
+    refused = []
+    for dataset in _forms(stored, built):
+        try:
+            resolved, model = built(dataset.input_shape)
+            check_fit(resolved, model, examples_to_try(dataset), dataset.num_classes)
+        except ModelError as error:
+            refused.append(error)
+        else:
+            return resolved, model, dataset
+    raise refused[0]
+
+
+def _forms(stored: Dataset, built: Callable[[tuple[int, ...]], tuple[str, torch.nn.Module]]) -> Iterator[Dataset]:
+    """Yield data in the forms in which a model may take them, the likeliest first."""
+    numbers, embeds = stored.as_numbers(), False
+    with suppress(ModelError):  # raised again where the numbers' turn comes
+        _, model = built(numbers.input_shape)
+        embeds = begins_with_embedding(model, torch.zeros(2, *stored.input_shape, dtype=torch.int64))
+    if embeds and (whole := stored.as_integers()):
+        yield whole
+    yield numbers
+    if numbers.is_grey:
+        yield numbers.grey()  # a folder of grey images, for a model of one channel
+    if stored is not numbers and not embeds:
+        yield stored  # integers, for a model that makes one-hot vectors of them, say

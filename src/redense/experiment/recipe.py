@@ -24,7 +24,7 @@ from redense.data.layout import Layout
 from redense.errors import RecipeError
 from redense.files.reading import field as setting_of
 from redense.files.reading import mapping, plain_bytes
-from redense.methods import CONTROLS, METHODS, Method, Phases
+from redense.methods import CONTROLS, LENGTHS, METHODS, Method, Phases
 from redense.methods.controls import early_of
 from redense.models.names import OWN
 from redense.phases import Phase, of_table, to_table
@@ -260,6 +260,18 @@ class Recipe:
                 setting_of(mapping(settings), each.name)
         once = {name: _once(value) if name in SETS else value for name, value in settings.items()}
         return cls.from_mapping(once, source="recipe")
+
+    def heeded(self) -> dict[str, Any]:
+        """Return of `to_mapping` what results depend on: without settings that the method or the optimizer ignores.
+
+        >>> settings = Recipe(method="phases", phases=(Phase("sparse", 5, 1.0, None, 1),)).heeded()
+        >>> settings["phases"], "epochs" in settings, "momentum" in settings
+        ([{'kind': 'sparse', 'epochs': 5}], False, False)
+        """
+        ignored = {name for name in LENGTHS if name not in self.chosen_method.takes}
+        if self.optimizer != "sgd":
+            ignored.add("momentum")
+        return {name: value for name, value in self.to_mapping().items() if name not in ignored}
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""

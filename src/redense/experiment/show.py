@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
+from redense.data.batches import examples_to_try
 from redense.experiment.cgroups import cpu_quota, memory_left
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.choose import usable_cores
@@ -34,7 +35,7 @@ def show_prepared(prepared: Prepared, console: Console) -> None:
     for warning in filter(None, (prepared.dataset.warning, slow)):
         warn(warning, console)
         console.print()
-    console.print(layer_table(prepared.model, prepared.dataset.input_shape, prepared.model_name))
+    console.print(layer_table(prepared.model, examples_to_try(prepared.dataset), prepared.model_name))
 
 
 def show_engine(prepared: Prepared, console: Console) -> None:

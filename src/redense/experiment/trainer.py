@@ -13,16 +13,15 @@ from torch import nn
 from redense.data.batches import TensorData, as_input
 from redense.data.members import split
 from redense.experiment.checkpoints import Progress
-from redense.experiment.plan import Job, Training
+from redense.experiment.plan import Job, Pruning, Training
 from redense.experiment.precision import logits_in
 from redense.experiment.recipe import Precision
 from redense.experiment.whole_folders import Tensors
 from redense.seeding import derive, generator, seed_global
 from redense.signals import Signals, read_signals
 from redense.sparsity.enforce import masked
-from redense.sparsity.masks import choose_masks
-from redense.sparsity.saliency import magnitude, random
-from redense.sparsity.schedules import gradual, in_force
+from redense.sparsity.masks import Selection, choose_masks
+from redense.sparsity.schedules import OneShot, Schedule, chosen, in_force
 
 SignalPair = tuple[Signals, Signals]
 """What a model says about two sets of examples."""
@@ -150,12 +149,12 @@ class PlainTrainer:
 
 def first_eligible(job: Job) -> int:
     """Return the first epoch (from 1) with all the zeros that its phase is to end with: gradual pruning adds some."""
-    if not is_gradual(job) or job.pruning is None:
+    pruning = job.pruning
+    if pruning is None:
         return 1
-    sparsity, length = job.pruning.sparsity, job.phase.epochs
-    return next(
-        epoch for epoch in range(1, length + 1) if in_force(gradual(length), sparsity, length, epoch - 1) >= sparsity
-    )
+    schedule, _ = _chosen(job, pruning)
+    updates = schedule.updates(pruning.sparsity, job.phase.epochs)
+    return 1 + min(epoch for epoch, sparsity in updates.items() if sparsity >= pruning.sparsity)
 
 
 def is_gradual(job: Job) -> bool:
@@ -172,17 +171,14 @@ def masks_at(job: Job, model: nn.Module, epoch: int) -> dict[str, torch.Tensor]:
     pruning = job.pruning
     if pruning is None:
         return {}
-    sparsity, length = pruning.sparsity, job.phase.epochs
-    if is_gradual(job):
-        sparsity = in_force(gradual(length), sparsity, length, epoch)
-    by_chance = pruning.masks == "random"
-    return choose_masks(
-        model,
-        sparsity=sparsity,
-        exclude=pruning.exclude,
-        distribution=pruning.distribution,
-        saliency=random(derive(job.seed, "masks", job.position)) if by_chance else magnitude,
-    )
+    schedule, selection = _chosen(job, pruning)
+    return choose_masks(model, sparsity=in_force(schedule, pruning.sparsity, job.phase.epochs, epoch), **selection)
+
+
+def _chosen(job: Job, pruning: Pruning) -> tuple[Schedule, Selection]:
+    """Say when a job chooses masks, and by what: the smallest weights at once, unless its phase has it otherwise."""
+    smallest: Selection = {"exclude": pruning.exclude, "distribution": pruning.distribution}
+    return chosen(pruning.masks, job.phase.epochs, derive(job.seed, "masks", job.position), OneShot(), smallest)
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:

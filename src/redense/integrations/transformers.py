@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
@@ -104,9 +104,15 @@ def _read(path: Path) -> dict[str, Any]:
             f"DSDCallback: {path} is missing; expected a checkpoint that was made with this callback, and where its "
             "folder has moved, DSDCallback(resume_from=folder)"
         )
-    with safe_open(path, framework="pt") as file:
-        masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        values: dict[str, Any] = json.loads(file.metadata()["dsd"])
+    try:
+        with safe_open(path, framework="pt") as file:
+            masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            values: dict[str, Any] = json.loads((file.metadata() or {})["dsd"])
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise TrainingError(
+            f"DSDCallback: {path} cannot be read ({type(error).__name__}: {error}); expected what this callback wrote "
+            "there: go on from another checkpoint"
+        ) from error
     return {**values, "masks": masks}
 
 

@@ -9,6 +9,7 @@ from redense.methods.controls import control_of as control_of
 from redense.methods.schedules import MOST_ROUNDS as MOST_ROUNDS
 from redense.methods.schedules import Phases as Phases
 from redense.methods.schedules import acdc, dsd, prune, spdf
+from redense.methods.table import LENGTHS as LENGTHS
 from redense.methods.table import METHODS as METHODS
 from redense.methods.table import Method as Method
 

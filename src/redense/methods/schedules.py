@@ -9,8 +9,8 @@ from typing import Annotated
 
 from redense.arguments import Sparsity, called, validated
 from redense.errors import RecipeError
-from redense.phases import MaskChoice, Phase, PhaseKind, Rate, chained, cosine, dense, sparse
-from redense.sparsity.checks import check_sparsity
+from redense.phases import Phase, PhaseKind, Rate, chained, cosine, dense, sparse
+from redense.sparsity.checks import MaskChoice
 
 Phases = tuple[Phase, ...]
 THREE = called("three integers (dense, sparse, re-dense), 0 or more dense, at least 1 sparse and re-dense")
@@ -31,7 +31,7 @@ def dsd(
 
     Args:
         sparsity: fraction of zeros, in [0, 1).
-        epochs: lengths of dense (0 for a model already trained), sparse and re-dense.
+        epochs: lengths of dense (0 for a model already trained), sparse and re-dense (1 or more each).
         rates: factors on the learning rate in the three, finite and above 0.
         rounds: how often sparse and re-dense are repeated, at most `MOST_ROUNDS` times.
         unit: what the lengths count, named in errors.
@@ -42,7 +42,6 @@ def dsd(
     >>> [phase.label for phase in dsd(0.5, (10, 5, 5))]
     ['dense', 'sparse 50%', 're-dense 50%']
     """
-    check_sparsity("sparsity", sparsity)
     _check_lengths(unit, epochs)
     if len(rates) != 3 or not all(rate > 0 and math.isfinite(rate) for rate in rates):
         raise RecipeError(f"rates: got {tuple(rates)}; expected three finite factors above 0 (dense, sparse, re-dense)")
@@ -127,7 +126,7 @@ def prune(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0, *, gradual: b
 
     Args:
         sparsity: fraction of zeros, in [0, 1).
-        epochs: of both phases together, 5 or more. Or optimizer steps.
+        epochs: of both phases together, 5 or more, 2 if not `gradual`. Or optimizer steps.
         rate: as in `acdc`.
         gradual: from 20% to 80% of the epochs the sparsity rises along Zhu & Gupta's cubic, and the rest trains at the
             full one. Otherwise the smallest weights go at half the epochs, all at once.
@@ -146,15 +145,13 @@ def prune(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0, *, gradual: b
 def _shared_out(shares: Shares, sparsity: float, epochs: int, rate: Rate, masks: MaskChoice | None = None) -> Phases:
     """Share epochs out among phases, every end being rounded to a whole one, and let the rate fall over all of them."""
     fewest = -(-100 // min(share for _, share in shares))
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < fewest:
-        raise RecipeError(f"epochs: got {epochs!r}; expected {fewest} or more in all, so that every phase has some")
-    if sparsity is None:
-        raise RecipeError("sparsity: got None; expected a fraction from 0 (included) to 1 (excluded)")
+    if epochs < fewest:
+        raise RecipeError(f"epochs: got {epochs}; expected {fewest} or more in all, so that every phase has some")
     ends = [(2 * end * epochs + 100) // 200 for end in accumulate(share for _, share in shares)]
     phases = []
     for (kind, _), begin, end in zip(shares, [0, *ends], ends, strict=False):
         own = rate
-        if isinstance(rate, tuple | list) and len(rate) == 2 and rate[0] != rate[1]:
+        if isinstance(rate, tuple) and rate[0] != rate[1]:
             own = cosine(rate, begin / epochs), cosine(rate, end / epochs)
         phases.append(dense(end - begin, own) if kind == "dense" else sparse(end - begin, sparsity, own, masks=masks))
     return chained(phases)

@@ -20,13 +20,15 @@ class Method:
 
     `lists` makes its phases of sparsity, epochs, rates and rounds, and of the recipe's own list of phases; the phases
     decide which of `CONTROLS` fit. `contrasts` says which kind of phase is compared with which, what matters most
-    first: pairs (second, first), whose difference is second minus first. Of a method that `alternates`, the last dense
-    and the last sparse phase are what it yields: these are shown and compared, with the controls beside them.
+    first: pairs (second, first), whose difference is second minus first. `takes` names which of `LENGTHS` it heeds. Of
+    a method that `alternates`, the last dense and the last sparse phase are what it yields: these are shown and
+    compared, with the controls beside them.
     """
 
     name: str
     lists: Callable[[float, Sequence[int], Sequence[float], int, Phases], Phases]
     contrasts: tuple[tuple[PhaseKind, PhaseKind], ...]
+    takes: tuple[str, ...]
     alternates: bool = False
 
     def phases(
@@ -134,6 +136,8 @@ def _refuse_rounds(rounds: int) -> None:
         raise RecipeError(f"rounds: got {rounds}; expected 1: of the methods, dsd alone repeats phases so")
 
 
+LENGTHS = ("epochs", "rates", "rounds", "phases")
+"""The settings of recipes that phases are made of; each method takes some."""
 OPPONENTS: tuple[PhaseKind, ...] = ("control", "dense", "redense", "sparse")
 """Kinds of phases to beat: controls, which have the same budget, else dense training, else what there is besides."""
 ENDS_SPARSE: tuple[tuple[PhaseKind, PhaseKind], ...] = (
@@ -152,11 +156,11 @@ ENDS_DENSE: tuple[tuple[PhaseKind, PhaseKind], ...] = (
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("dsd", _of_three, ENDS_DENSE),
-        Method("acdc", _of_total(acdc), ENDS_SPARSE, alternates=True),
-        Method("spdf", _of_total(spdf), ENDS_DENSE),
-        Method("prune", _of_total(prune), ENDS_SPARSE),
-        Method("phases", _of_list, ENDS_SPARSE, alternates=True),
+        Method("dsd", _of_three, ENDS_DENSE, ("epochs", "rates", "rounds")),
+        Method("acdc", _of_total(acdc), ENDS_SPARSE, ("epochs", "rates"), alternates=True),
+        Method("spdf", _of_total(spdf), ENDS_DENSE, ("epochs", "rates")),
+        Method("prune", _of_total(prune), ENDS_SPARSE, ("epochs", "rates")),
+        Method("phases", _of_list, ENDS_SPARSE, ("phases",), alternates=True),
     )
 }
 """Methods by the name under which recipes ask for them. ``phases`` is the recipe's own list."""

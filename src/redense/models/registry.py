@@ -16,6 +16,7 @@ from redense.errors import ModelError
 from redense.files.reading import plain_bytes
 from redense.models.evaluation import evaluating
 from redense.models.fmnist_cnn import FmnistCNN
+from redense.models.integers import EMBEDDINGS
 from redense.models.mlp import mlp
 from redense.models.resnet import resnet18
 from redense.seeding import derive, seed_global
@@ -82,20 +83,29 @@ def load_weights(name: str, model: nn.Module, path: Path) -> None:
         raise ModelError(f"{path}: does not fit {name}: {first}; name the model it was saved from") from None
 
 
-def check_fit(name: str, model: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> None:
-    """Run two blank examples through the model; raise `ModelError` unless it gives one logit a class."""
+def check_fit(name: str, model: nn.Module, examples: torch.Tensor, num_classes: int) -> None:
+    """Run two examples [2, ...] through the model; raise `ModelError` unless it gives one logit a class.
+
+    Also for an embedding with sparse gradients, which the optimizers of recipes do not take.
+    """
     try:
         with evaluating(model):
-            output = model(torch.zeros(2, *input_shape))
+            output = model(examples)
     except Exception as error:
+        whole = "" if examples.is_floating_point() else f", integers from {examples.min()} to {examples.max()},"
         raise ModelError(
-            f"model {name}: inputs of shape {input_shape} raised {type(error).__name__}: {error}"
+            f"model {name}: inputs of shape {tuple(examples.shape[1:])}{whole} raised {type(error).__name__}: {error}"
         ) from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (2, num_classes):
         raise ModelError(
             f"model {name}: two examples give an output of {shape}; expected (2, {num_classes}), one logit a class"
         )
+    for called, module in model.named_modules():
+        if isinstance(module, EMBEDDINGS) and module.sparse:
+            raise ModelError(
+                f"model {name}: got sparse gradients of {called}; expected dense ones: make it with sparse=False"
+            )
 
 
 def architecture(model: nn.Module) -> str:

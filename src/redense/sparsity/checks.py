@@ -8,6 +8,8 @@ from redense.errors import RecipeError
 
 DistributionName = Literal["uniform", "global", "erk"]
 """How a sparsity is shared out among tensors; see `redense.sparsity.distributions`."""
+MaskChoice = Literal["random", "gradual"]
+"""How a sparse phase chooses its masks, if not as all do; see `redense.sparsity.schedules.chosen`."""
 
 
 def check_sparsity(setting: str, sparsity: float) -> None:

@@ -50,10 +50,9 @@ def masked(model: nn.Module, optimizer: AnyOptimizer, masks: Masks) -> Iterator[
     """Hold the pruned weights of `model` at zero while the body trains with `optimizer`, or with several.
 
     `masks` are bool tensors by the names of parameters, True for a weight that is kept, as `redense.choose_masks` has
-    them.
-    On entry pruned weights and their moments become exactly 0, and after every ``optimizer.step()`` in the
-    body they are 0 again. Gradients of pruned weights are 0 after ``backward()``. On exit the hooks go and
-    nothing else changes. The model is not wrapped: names, ``state_dict`` and ``deepcopy`` work as ever.
+    them. On entry pruned weights and their moments become exactly 0, and after every ``optimizer.step()`` in the body
+    they are 0 again. Gradients of pruned weights are 0 after ``backward()``. On exit the hooks go and nothing else
+    changes. The model is not wrapped: names, ``state_dict`` and ``deepcopy`` work as ever.
 
     Raises `ModelError`, before anything is changed, when a mask names no parameter of the model, has another
     shape, or belongs to a parameter that the optimizer does not hold.

@@ -103,8 +103,9 @@ def magnitude_masks(
         model: whose layers are pruned; it is not changed.
         sparsity: the fraction of zeros, at least 0 and below 1.
         exclude: names or patterns of layers that stay dense, or types of modules.
-        preset: ``default`` takes the weights of layers, ``everything`` all parameters of two dimensions or more.
-        distribution: ``uniform``, ``global``, ``erk`` or a function, as in `redense.Recipe`.
+        preset: ``default`` takes the weights of layers, ``paper`` these but the first convolution's, ``everything`` all
+            parameters of two dimensions or more.
+        distribution: ``uniform``, ``global``, ``erk``, or a mapping of names or patterns of layers to sparsities.
 
     >>> net = torch.nn.Linear(2, 1)
     >>> with torch.no_grad():

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from redense.arguments import Count, Sparsity, validated
 from redense.errors import RecipeError
+from redense.sparsity.checks import MaskChoice
 from redense.sparsity.masks import Masks, Selection, saliency_of
-from redense.sparsity.saliency import magnitude
+from redense.sparsity.saliency import magnitude, random
 
 __all__ = ["Cubic", "OneShot", "Schedule"]
 
@@ -89,6 +90,22 @@ def gradual(length: int) -> Cubic:
     113
     """
     return Cubic(every=max(1, length // UPDATES))
+
+
+def chosen(
+    masks: MaskChoice | None, length: int, seed: int, schedule: Schedule, selection: Selection
+) -> tuple[Schedule, Selection]:
+    """Say when a sparse phase of that length chooses masks, and by what, as its `masks` have it.
+
+    ``random`` is once and by chance, drawn from `seed`; ``gradual`` is little by little, by what the selection says;
+    None is as `schedule` and `selection` say.
+
+    >>> chosen("gradual", 4, 0, OneShot(), {})[0].updates(0.8, 4)
+    {0: 0.0, 1: 0.5629629629629629, 2: 0.7703703703703704, 3: 0.8}
+    """
+    if masks == "random":
+        return OneShot(), {**selection, "saliency": random(seed)}
+    return (gradual(length) if masks == "gradual" else schedule), selection
 
 
 def in_force(schedule: Schedule, sparsity: float, length: int, since: int) -> float:

@@ -61,8 +61,8 @@ def prunable(
     """Name the parameters that pruning applies to: trainable floats of two or more dimensions that are layers' weights.
 
     `WEIGHTS` says which these are: no token, position, scale, norm or embedding, and no weight shared with an
-    embedding. Adapters of PEFT are left alone, and so is
-    their frozen base; `include` can name it, under the names that it had without them.
+    embedding. Adapters of PEFT are left alone, and so is their frozen base; `include` can name it, under the names that
+    it had without them.
 
     `include` adds parameters, also frozen ones, and `exclude` takes them away again. Each holds types of modules, whose
     parameters are meant, and names or shell patterns, which are compared with the parameter's full name and with the

@@ -317,7 +317,7 @@ class Randomness(torch.nn.Module):
 def test_what_cannot_be_stacked_is_told(module, reason):
     model = torch.nn.Sequential(torch.nn.Linear(6, 6), module, torch.nn.Linear(6, 3))
     before = copy.deepcopy(model.state_dict())
-    found = why_not_stacked(model, (6,))
+    found = why_not_stacked(model, torch.zeros(2, 6))
     assert (found is None) if reason is None else (reason in found)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -326,7 +326,7 @@ def test_tied_and_frozen_weights_stay_so(tmp_path):
     model = torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Linear(6, 6), torch.nn.Linear(6, 3))
     model[1].weight = model[0].weight
     model[2].bias.requires_grad_(False)
-    assert why_not_stacked(model, (6,)) is None
+    assert why_not_stacked(model, torch.zeros(2, 6)) is None
     training = Training("", 4, "sgd", 0.1, 0.0, 0.0)
     x, y = torch.rand(8, 6), torch.randint(0, 3, (8,))
     stack = Stack(model, [model.state_dict()] * 2, [{}, {}], [training] * 2, x, y)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from redense.data.batches import examples_to_try
 from redense.data.dataset import Dataset
 from redense.errors import RecipeError
 from redense.experiment.cgroups import cpu_quota
@@ -69,7 +70,7 @@ def choose(
     if device == "auto":
         on_cpu = resources.trains_in_processes or resources.ray_address is not None
         device = "cuda" if torch.cuda.is_available() and not on_cpu else "cpu"
-    name, reason = _name(resources, device, model, dataset.input_shape, models, precision)
+    name, reason = _name(resources, device, model, examples_to_try(dataset), models, precision)
     workers, limit = _workers(resources, model, dataset, batch_size)
     kind = ENGINES[name]
     if kind.forks:
@@ -84,14 +85,14 @@ def _name(
     resources: Resources,
     device: str,
     model: nn.Module,
-    input_shape: tuple[int, ...],
+    examples: torch.Tensor,
     models: int,
     precision: Precision,
 ) -> tuple[EngineName, str]:
     """Return the engine and why it is the one."""
     alone: EngineName = "inline" if device == "cuda" or resources.workers == 0 else "local"
     if resources.engine == "vectorized" or (resources.engine == "auto" and device == "cuda" and models > 1):
-        obstacle = why_not_stacked(model, input_shape, precision)
+        obstacle = why_not_stacked(model, examples, precision)
         if obstacle is None:
             asked = resources.engine == "vectorized"
             return "vectorized", "asked for" if asked else f"{models} models share the GPU, trained as one"
@@ -108,7 +109,7 @@ def _name(
 def _workers(resources: Resources, model: nn.Module, dataset: Dataset, batch_size: int) -> tuple[int, str]:
     """Return the number of worker processes and what limits it."""
     cores, all_of_them = usable_cores()
-    each = PROCESS_BYTES + training_bytes(model, dataset.input_shape, batch_size)
+    each = PROCESS_BYTES + training_bytes(model, examples_to_try(dataset), batch_size)
     free = available_bytes() - dataset.nbytes
     fitting = max(1, int(free / each))
     sizes = f"{free / 1e9:.1f} GB are free, a worker takes about {each / 1e9:.1f} GB"

@@ -233,26 +233,26 @@ class Stack:
         return self._row({**ones, **{name: mask.float().cpu() for name, mask in masks.items()}})
 
 
-def why_not_stacked(model: nn.Module, input_shape: tuple[int, ...], precision: Precision = "fp32") -> str | None:
+def why_not_stacked(model: nn.Module, examples: torch.Tensor, precision: Precision = "fp32") -> str | None:
     """Say why a model cannot be trained in a stack, or return None where it can.
 
-    Two examples are run through a copy of the model: it must not change its buffers (as BatchNorm does with its
-    running statistics), not draw random numbers (as Dropout does), and use what `torch.func.vmap` knows.
+    Two examples [2, ...] are run through a copy of the model: it must not change its buffers (as BatchNorm does with
+    its running statistics), not draw random numbers (as Dropout does), and use what `torch.func.vmap` knows.
     """
     model = deepcopy(model).cpu().train()
     if len({parameter.dtype for parameter in trainable(model)}) > 1:
         return "its parameters have several types"
-    x, y = torch.zeros(2, *input_shape), torch.zeros(2, dtype=torch.int64)
+    y = torch.zeros(2, dtype=torch.int64)
     before = {name: value.clone() for name, value in model.named_buffers()}
     with torch.random.fork_rng(devices=[]):
-        model(x)
+        model(examples)
     for name, value in model.named_buffers():
         if not torch.equal(value, before[name]):
             return f"it changes its buffer {name} in training"
     state = model.state_dict()
     training = Training("", 2, "sgd", 0.0, 0.0, 0.0, precision)
     try:
-        stack = Stack(model, [state, state], [{}, {}], [training, training], x, y)
+        stack = Stack(model, [state, state], [{}, {}], [training, training], examples, y)
         stack.train_epoch([torch.zeros(2, dtype=torch.int64)] * 2, 2)
         stack.logits([torch.zeros(2, dtype=torch.int64)] * 2)
     except RuntimeError as error:

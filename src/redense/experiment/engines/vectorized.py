@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from redense.data.batches import TensorData
+from redense.data.batches import TensorData, examples_to_try
 from redense.data.dataset import Dataset
 from redense.data.members import places
 from redense.errors import TrainingError
@@ -58,7 +58,7 @@ class VectorizedEngine:
                 if not waiting:
                     return
                 if limit is None:
-                    limit = self._fitting(waiting[0], data, store)
+                    limit = self._fitting(waiting[0], data, store, examples_to_try(dataset))
                 chosen, others = _alike(waiting, data, store, limit)
                 for job in others:
                     queue.put_back(job)
@@ -78,12 +78,12 @@ class VectorizedEngine:
                         queue.put_back(job)
                         yield Retried(job, f"{len(chosen)} models at once do not fit into memory; {limit} from now on")
 
-    def _fitting(self, job: Job, data: TensorData, store: Store) -> int:
+    def _fitting(self, job: Job, data: TensorData, store: Store, examples: torch.Tensor) -> int:
         """Return how many models fit into the device's free memory."""
         model = starting_model(job, data, store)
         free = available_bytes() if self.device == "cpu" else torch.cuda.mem_get_info()[0]
         # a mask and the gradients' first home beside what plain training needs
-        needed = 1.5 * training_bytes(model, data.input_shape, job.training.batch_size)
+        needed = 1.5 * training_bytes(model, examples, job.training.batch_size)
         return max(1, int(SHARE * free / needed))
 
 

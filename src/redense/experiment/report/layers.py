@@ -27,17 +27,16 @@ class Layer:
     parameters: int
 
 
-def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
-    """List the layers (modules without children) in the order in which they are used for one blank example.
+def layers(model: nn.Module, examples: torch.Tensor) -> list[Layer]:
+    """List the layers (modules without children) in the order in which they are used for the first of some examples.
 
     A `torch.nn.Sequential` is followed as it is written down, also where it computes itself in a shorter way.
     """
     found: dict[str, Layer] = {}
 
     def record(name: str, module: nn.Module, output: Any) -> None:
-        output = output[0] if isinstance(output, tuple) else output  # recurrent layers return their state, too
         parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-        found.setdefault(name, Layer(name, type(module).__name__, tuple(output.shape[1:]), parameters))
+        found.setdefault(name, Layer(name, type(module).__name__, _shape(output), parameters))
 
     handles = [
         module.register_forward_hook(lambda m, _, output, name=name: record(name, m, output))
@@ -46,22 +45,29 @@ def layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
     ]
     try:
         with evaluating(model):
-            blank = torch.zeros(1, *input_shape)
             forward = partial(nn.Sequential.forward, model) if isinstance(model, nn.Sequential) else model
-            forward(blank)
+            forward(examples[:1])
     finally:
         for handle in handles:
             handle.remove()
     return list(found.values())
 
 
-def layer_table(model: nn.Module, input_shape: tuple[int, ...], title: str) -> Table:
+def _shape(output: Any) -> tuple[int, ...]:
+    """Return the shape of a layer's output for an example; of anything but tensors there is none to tell."""
+    found = output[0] if isinstance(output, tuple) else output  # recurrent layers return their state, too
+    if not isinstance(found, torch.Tensor):
+        return ()
+    return tuple((found.to_padded_tensor(0.0) if found.is_nested else found).shape[1:])  # as of padded texts
+
+
+def layer_table(model: nn.Module, examples: torch.Tensor, title: str) -> Table:
     """Draw the layers with output shapes (height x width x channels, as in the published study) and parameters."""
     table = table_of("layer", "kind", "output", "parameters", text=["layer", "kind"], broken=["layer", "kind"])
     table.title, table.title_justify, table.show_footer = title, "left", True
     table.columns[0].footer = "total"
     table.columns[-1].footer = f"{sum(parameter.numel() for parameter in model.parameters()):,}"
-    for layer in layers(model, input_shape):
+    for layer in layers(model, examples):
         shape = layer.output_shape
         channels_last = (*shape[1:], shape[0]) if len(shape) == 3 else shape
         table.add_row(layer.name, layer.kind, "x".join(map(str, channels_last)), f"{layer.parameters:,}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from redense import __version__
 from redense.experiment.recipe import Recipe, load_recipe
-from redense.phases import Phase, to_table
+from redense.phases import NAMES, Phase, to_table
 
 if TYPE_CHECKING:
     from redense.experiment.plan import Fingerprints
@@ -37,8 +37,17 @@ def command(recipe: Recipe, folder: Path) -> str:
 
 
 def settings(recipe: Recipe) -> list[tuple[str, str]]:
-    """List every setting of the recipe with its value."""
-    return [(name.replace("_", " "), _text(value)) for name, value in recipe.to_mapping().items()]
+    """List every setting of the recipe that results depend on, with its value, and how long each phase was.
+
+    >>> from redense.phases import dense, sparse
+    >>> recipe = Recipe(method="phases", phases=(dense(4), sparse(2, rate=(1.0, 0.1), masks="random")))
+    >>> [value for name, value in settings(recipe) if name == "phases"]
+    ['dense 4, sparse 2 with random masks at rate 1 to 0.1']
+    """
+    values = {name: _text(value) for name, value in recipe.heeded().items()}
+    if "rounds" not in values:  # which, with epochs and rates, says all of phases that repeat
+        values["phases"] = ", ".join(map(_of_phase, recipe.phases_at(0.0)))
+    return [(name.replace("_", " "), value) for name, value in values.items()]
 
 
 def origins(plan: Fingerprints | None, shown: Shown | None) -> list[tuple[str, str]]:
@@ -75,6 +84,14 @@ def _measuring(shown: Shown) -> list[tuple[str, str]]:
 
 def _distinct(values: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(values))
+
+
+def _of_phase(phase: Phase) -> str:
+    """Say what is done in a phase, and for how many epochs."""
+    masks = f" with {phase.masks} masks" if phase.masks else ""
+    ends = [phase.rate] if phase.rate_end is None else [phase.rate, phase.rate_end]
+    rates = "" if ends == [1.0] else f" at rate {' to '.join(f'{end:.3g}' for end in ends)}"
+    return f"{NAMES[phase.kind]} {phase.epochs}{masks}{rates}"
 
 
 def _word(value: Any) -> str:
