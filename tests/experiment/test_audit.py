@@ -150,6 +150,17 @@ def test_a_result_of_another_format_is_made_again(out):
     assert {path: path.read_text() for path in (out / "audit").glob("*.json")} == before
 
 
+def test_what_an_older_version_kept_is_made_again(out, monkeypatch):
+    def made(*arguments):
+        raise InterruptedError
+
+    monkeypatch.setattr(RunAuditor, "_made", made)
+    rows_of(out)  # all are kept
+    monkeypatch.setattr(auditor_module, "FORMAT", auditor_module.FORMAT + 1)
+    with pytest.raises(InterruptedError):
+        rows_of(out)
+
+
 def test_files_under_one_anothers_names_are_made_again(out):
     paths = sorted((out / "audit").glob("*.json"))[:2]
     before = [(path.read_text(), path.with_suffix(".safetensors").read_bytes()) for path in paths]

@@ -53,10 +53,42 @@ def test_the_interval_is_that_of_a_loop_over_all_thresholds(seed, m, n, levels, 
     assert 0 <= found[0] <= tpr_at_fpr(scores, members, fpr) <= found[1] <= 1
 
 
-def test_the_radius_solves_its_equation():
-    for confidence in (0.5, 0.9, 0.95, 0.999):
-        radius = radius_of(confidence)
-        assert math.exp(-(radius**2) / 2) / 4 + 2 * norm.sf(radius) == pytest.approx(1 - confidence, rel=1e-9)
+PLACE = 0.05
+PLACES = np.arange(-200, 201)
+"""Thresholds around that of the rate, in steps of a twentieth of a standard error of the one that is found."""
+
+
+def missed(curve, radius):
+    """How often an interval of that radius misses, for large counts: of a curve at `PLACES`, 0 at the true threshold.
+
+    Its unit is a standard error of the members. The threshold found deviates by t, the members by a normal number.
+    """
+    reach = np.arange(int(radius / PLACE) + 1)
+    left = np.sqrt(radius**2 - (reach * PLACE) ** 2)
+    found = np.flatnonzero(np.abs(PLACES) <= 5 / PLACE)
+    low = (curve[found[:, None] - reach] - left).min(axis=1)
+    high = (curve[found[:, None] + reach] + left).max(axis=1)
+    weight = norm.pdf(PLACES[found] * PLACE)
+    # the members' deviation is added to both ends: the truth, 0, is then below the low one or above the high one
+    return float(weight @ (norm.cdf(low) + norm.sf(high)) / weight.sum())
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
+def test_a_high_step_beside_the_rate_is_missed_as_often_as_agreed(confidence):
+    for step in (100.0 * (PLACES > 0), -100.0 * (PLACES < 0)):
+        assert missed(step, radius_of(confidence)) == pytest.approx(1 - confidence, rel=0.02)
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0.01, 0.1, 0.5]), st.sampled_from([0.0, 0.02, 0.2]))
+def test_no_curve_is_missed_more_often(seed, steps, slope):
+    generator = np.random.default_rng(seed)
+    rises = (generator.random(len(PLACES)) < steps) * generator.choice([0.02, 0.3, 2.0, 20.0], len(PLACES))
+    curve = np.cumsum(rises) + slope * PLACES
+    assert missed(curve - curve[200], radius_of(0.95)) <= 0.0505
+
+
+def test_a_smaller_radius_misses_too_often():
+    assert missed(100.0 * (PLACES > 0), norm.isf(0.025)) == pytest.approx(0.062, abs=0.001)
 
 
 def test_many_members_leave_the_noise_of_the_threshold():

@@ -41,7 +41,8 @@ from redense.phases import Phase
 from redense.signals import Signals, image_queries
 
 T = TypeVar("T")
-FORMAT = 1
+FORMAT = 2
+"""Version of what is kept of an audit; a change has it made again. In format 1 intervals of a TPR were wider."""
 BATCH = 128
 """Examples evaluated at once: small enough for activations to stay out of freshly mapped memory."""
 
