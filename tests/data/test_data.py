@@ -14,7 +14,7 @@ from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 from redense.data.batches import as_input
 from redense.data.catalogue import catalogue
 from redense.data.dataset import checked
-from redense.data.loading import load
+from redense.data.loading import load, sides
 from redense.data.named import LOCATION30_FILE, NAMED, _idx_array
 from redense.errors import DataError
 
@@ -233,6 +233,13 @@ def test_functions(name):
 def test_functions_and_names_that_do_not_work(name, message):
     with pytest.raises(DataError, match=message):
         load(name)
+
+
+def test_a_name_of_nothing_is_refused_alike_wherever_data_are_named():
+    ways = (load, lambda name: sides(name, "digits"), catalogue)
+    for named in ways:
+        with pytest.raises(DataError, match=r"unknown \w+ 'fashionmnist'; .*did you mean 'fashion-mnist'\?$"):
+            named("fashionmnist")
 
 
 def test_pixels_become_fractions():

@@ -10,7 +10,7 @@ from redense.experiment.report.provenance import settings as shown_settings
 from redense.methods import CONTROLS, LENGTHS, METHODS, dsd
 from redense.phases import Phase, dense, sparse
 
-PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 FEWEST = {"acdc": {"": 20}, "spdf": {"": 4}, "prune": {"": 5, "gradual": 2}}
 """Epochs that methods need, without and with the setting named."""
 

@@ -17,7 +17,7 @@ def catalogue(name: str | None = None, data_root: Path | None = None) -> Table:
     Raises `DataError` for an unknown name.
     """
     if name is not None and name not in NAMED:
-        raise DataError(f"unknown data {name!r}{did_you_mean(name, NAMED)}; expected one of {', '.join(NAMED)}")
+        raise DataError(f"unknown data {name!r}; expected one of {', '.join(NAMED)}{did_you_mean(name, NAMED)}")
     roots = data_roots(data_root)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("name", "what", "on disk", "download"):

@@ -63,11 +63,7 @@ def load(
         if isinstance(result, (str, Path)):
             return load(result, root, layout, integers=integers)
         return checked(name, *_of_function(result, name, root, layout), integers=integers)
-    path = Path(name)
-    if path.suffix != ".npz" and not os.path.exists(path):
-        raise DataError(
-            f"unknown data {name!r}{did_you_mean(name, NAMED)}; expected one of {', '.join(NAMED)}, {NAMES}"
-        )
+    path = _path(name, "data")
     train, test = parts_of_path(path, "data", layout)
     classes = len(train.classes) if os.path.isdir(path) else None
     if test is not None:
@@ -123,7 +119,16 @@ def parts(source: Any, what: str, root: str | Path | None = None, layout: Layout
         if are_parts(result):
             return _two_parts(result, f"{what} {name}", root, layout)
         return parts(result, what, root, layout)
-    return parts_of_path(Path(name), what, layout)
+    return parts_of_path(_path(name, what), what, layout)
+
+
+def _path(name: str, what: str) -> Path:
+    """Take a name for that of a file or folder; a file that is not there is refused where it is opened."""
+    if not name.endswith(".npz") and not os.path.exists(name):
+        raise DataError(
+            f"unknown {what} {name!r}; expected one of {', '.join(NAMED)}, {NAMES}{did_you_mean(name, NAMED)}"
+        )
+    return Path(name)
 
 
 def _two_parts(pair: Any, called: str, root: str | Path | None, layout: Layout) -> tuple[Any, Any]:

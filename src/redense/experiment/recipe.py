@@ -25,7 +25,6 @@ from redense.errors import RecipeError
 from redense.files.reading import field as setting_of
 from redense.files.reading import mapping, plain_bytes
 from redense.methods import CONTROLS, LENGTHS, METHODS, Method, Phases
-from redense.methods.controls import early_of
 from redense.models.names import OWN
 from redense.phases import Phase, of_table, to_table
 from redense.sparsity.checks import DistributionName, check_sparsity
@@ -135,7 +134,7 @@ class Recipe:
             object.__setattr__(self, name, tuple(former.get(each, each) for each in getattr(self, name)))
         self._check_values()
         object.__setattr__(self, "controls", self._with_sources())
-        if self.validation == 0 and ("early" in self.controls or self.keep == "best"):
+        if self.validation == 0 and (self._stopped or self.keep == "best"):
             object.__setattr__(self, "validation", VALIDATION)
 
     @property
@@ -180,13 +179,18 @@ class Recipe:
             return phases
         return tuple(dataclasses.replace(phase, keeps="best") for phase in phases)
 
+    @property
+    def _stopped(self) -> dict[str, str]:
+        """The controls that are stopped at their best epoch, and the controls whose epochs these are."""
+        phases = self.phases_at(0.0)
+        of = {name: CONTROLS[name].best_of for name in self.controls}
+        return {name: best_of(phases) for name, best_of in of.items() if best_of is not None}
+
     def _with_sources(self) -> tuple[str, ...]:
-        """Return the controls, before ``early`` the one that it is the best epoch of."""
-        if "early" not in self.controls:
-            return self.controls
-        source = early_of(self.phases_at(0.0))
-        others = [name for name in self.controls if name not in (source, "early")]
-        return (*others, source, "early")
+        """Return the controls, last those that are the best epoch of another, after these others."""
+        stopped = self._stopped
+        sources = tuple(dict.fromkeys(stopped.values()))
+        return (*(name for name in self.controls if name not in (*stopped, *sources)), *sources, *stopped)
 
     def _check_values(self) -> None:
         _require_some("sparsities", self.sparsities)
@@ -219,8 +223,9 @@ class Recipe:
                 raise RecipeError(f"controls: got {control.name}, and {control.needs}; expected the others alone")
         if not 0 <= self.validation < 1:
             raise RecipeError(f"validation: got {self.validation:g}; expected a share from 0 (none) to 1 (excluded)")
-        if self.keep == "best" and "early" in self.controls:
-            raise RecipeError("controls: got early with keep best, where the others are kept so; expected these alone")
+        if self.keep == "best" and self._stopped:
+            stopped = ", ".join(self._stopped)
+            raise RecipeError(f"controls: got {stopped} with keep best, where all are kept so; expected only others")
         _require_known("audit", self.audit, FURTHER_FAMILIES)
         _require_known("protocols", self.protocols, protocols.OF_RUNS)
         if self.references < 2 or self.references % 2:

@@ -20,6 +20,7 @@ from redense.auditing.attack_result import FPRS
 from redense.auditing.attacks import PRIMARY
 from redense.auditing.evidence import References
 from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
+from redense.experiment.auditor import FORMAT as FIGURES
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.comparison import Comparison, PValue
 from redense.experiment.replicates_file import FILE, FORMAT
@@ -79,7 +80,7 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
         shared = auditor.of_phase(phase)
         if len(shared.references) < DESCRIBED_FROM:
             continue
-        determinants = ["replicates", FORMAT, [job.key for job in shared.references], auditor.attack_names]
+        determinants = ["replicates", FIGURES, [job.key for job in shared.references], auditor.attack_names]
         key = key_of(determinants)
         path = auditor.store.root / "audit" / f"replicates-{key}.json"
         found = read_kept(path, key)

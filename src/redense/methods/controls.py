@@ -38,12 +38,12 @@ def _llr(phases: Phases) -> Phases:
 
 
 def _early(phases: Phases) -> Phases:
-    base = CONTROLS[early_of(phases)].phases(phases)
+    base = CONTROLS[_last(phases)].phases(phases)
     return (*base[:-1], replace(base[-1], lineage=phases[-1].lineage, keeps="best"))
 
 
-def early_of(phases: Phases) -> str:
-    """Name the control of a method's phases that ``early`` is the best epoch of."""
+def _last(phases: Phases) -> str:
+    """Name the control that ends as a method does: at its low rate, where it has one."""
     return "llr" if _rate_falls(phases) else "longer"
 
 
@@ -57,13 +57,15 @@ class Control:
     """Training with a method's budget and without its masks, which tells what the method gained from longer training.
 
     `lists` makes its phases of the method's, dense first; `fits` tells for which of these it makes sense, and `needs`
-    says what they lack otherwise.
+    says what they lack otherwise. `best_of` names, for a method's phases, the control whose best epoch on validation
+    examples it is, if it is that of one.
     """
 
     name: str
     lists: Callable[[Phases], Phases]
     fits: Callable[[Phases], bool] = bool
     needs: str = ""
+    best_of: Callable[[Phases], str] | None = None
 
     @property
     def lineage(self) -> str:
@@ -91,7 +93,7 @@ CONTROLS = {
     for control in (
         Control("longer", _longer),
         Control("llr", _llr, _rate_falls, "no rate falls, so that llr would be longer in one phase"),
-        Control("early", _early),
+        Control("early", _early, best_of=_last),
     )
 }
 """Controls by the name under which recipes ask for them: ``longer`` goes on from the dense phase with the same epochs

@@ -34,7 +34,14 @@ class Method:
     def phases(
         self, sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int, own: Phases = ()
     ) -> Phases:
-        """List the phases of the method's own lineage, which has its name; `own` are those of a recipe's list."""
+        """List the phases of the method's own lineage, which has its name; `own` are those of a recipe's list.
+
+        Raises `RecipeError` for rounds and lists that the method does not take, and for what makes no phases.
+        """
+        if own and "phases" not in self.takes:
+            raise RecipeError(f"phases: got a list beside another method; expected method = {_takers('phases')}")
+        if rounds != 1 and "rounds" not in self.takes:
+            raise RecipeError(f"rounds: got {rounds}; expected 1; rounds are for method = {_takers('rounds')}")
         return tuple(replace(phase, lineage=self.name) for phase in self.lists(sparsity, epochs, rates, rounds, own))
 
     def shown(self, phases: Iterable[Phase]) -> list[Phase]:
@@ -101,7 +108,6 @@ class Method:
 
 
 def _of_three(sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int, own: Phases) -> Phases:
-    _refuse_list(own)
     return dsd(sparsity, epochs, rates, rounds)
 
 
@@ -111,29 +117,21 @@ def _of_total(
     """Take a recipe's epochs as one total, and its rates as where a cosine over all of them begins and ends."""
 
     def of_recipe(sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int, own: Phases) -> Phases:
-        _refuse_list(own)
         dsd(sparsity, epochs, rates)  # raises for what is no three lengths and rates
-        _refuse_rounds(rounds)
         return lists(sparsity, sum(epochs), (rates[0], rates[-1]) if rates[0] != rates[-1] else rates[0])
 
     return of_recipe
 
 
 def _of_list(sparsity: float, epochs: Sequence[int], rates: Sequence[float], rounds: int, own: Phases) -> Phases:
-    _refuse_rounds(rounds)
     if any(phase.sparsity is not None for phase in own):
         raise RecipeError("phases: got a sparsity; expected none: a recipe's list is trained at each of its sparsities")
     return chained([replace(phase, sparsity=sparsity) if phase.kind == "sparse" else phase for phase in own])
 
 
-def _refuse_list(own: Phases) -> None:
-    if own:
-        raise RecipeError('phases: got a list beside another method; expected method = "phases"')
-
-
-def _refuse_rounds(rounds: int) -> None:
-    if rounds != 1:
-        raise RecipeError(f"rounds: got {rounds}; expected 1: of the methods, dsd alone repeats phases so")
+def _takers(setting: str) -> str:
+    """Name the methods that take a setting."""
+    return " or ".join(f'"{method.name}"' for method in METHODS.values() if setting in method.takes)
 
 
 LENGTHS = ("epochs", "rates", "rounds", "phases")
