@@ -47,7 +47,7 @@ def again(recipe, folder, **others):
 
 
 def assert_alike(capsys, monkeypatch, recipe, folder, widths=("80",)):
-    """Assert that the short way prints what the long way prints of what is finished, and writes nothing."""
+    """Assert that the short way prints what the long way prints of what is finished, and writes nothing; return it."""
     for width in widths:
         monkeypatch.setenv("COLUMNS", width)
         with monkeypatch.context() as patched:
@@ -59,6 +59,7 @@ def assert_alike(capsys, monkeypatch, recipe, folder, widths=("80",)):
             patched.setattr("redense.experiment.run.run", lambda *_, **__: pytest.fail("the long way was taken"))
             assert printed(capsys, recipe, folder) == expected
         assert contents(folder) == before
+    return expected
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +91,7 @@ def test_seeds_controls_audits_and_replicates_are_printed_again(
     monkeypatch.setattr(finished, "is_object_name", lambda _: False)
     monkeypatch.setattr("redense.data.origin.origin", lambda *_: {})
     shutil.copytree(audited_run[0], tmp_path / "run")
-    assert_alike(capsys, monkeypatch, audited_recipe, tmp_path / "run")
-    assert "reference models in turn" in printed(capsys, audited_recipe, tmp_path / "run")
+    assert "reference models in turn" in assert_alike(capsys, monkeypatch, audited_recipe, tmp_path / "run")
 
 
 @pytest.mark.evidence
@@ -116,19 +116,28 @@ def test_every_kind_of_run_is_printed_again(capsys, monkeypatch, settings, tmp_p
     assert_alike(capsys, monkeypatch, recipe, tmp_path / "run", widths=("60", "80", "150"))
 
 
-def test_neither_torch_nor_scikit_learn_is_loaded_for_it(tmp_path):
+def assert_light(recipe, folder):
+    """Assert that the command line prints the folder again without loading what takes long to load."""
     check = (
         "import sys; from redense.commands.main import main; main(sys.argv[1:]);"
         "sys.exit(', '.join({'torch', 'sklearn', 'matplotlib', 'scipy.stats'} & set(sys.modules)) or 0)"
     )
-    command = ["run", "--model", "mlp", "--sparsities", "0.5", "--epochs", "1", "1", "1", "--workers", "0"]
-    run(Recipe(model="mlp", sparsities=(0.5,), epochs=(1, 1, 1)), tmp_path / "run", workers=0)
-    ended = subprocess.run(
-        [sys.executable, "-c", check, *command, "--out", str(tmp_path / "run")], capture_output=True, text=True
-    )
+    words = ["run", "--data", recipe.data, "--model", "mlp", "--sparsities", "0.5", "--epochs", "1", "1", "1"]
+    words += ["--batch-size", "256", "--workers", "0", "--out", str(folder)]
+    ended = subprocess.run([sys.executable, "-c", check, *words], capture_output=True, text=True)
     assert (ended.stderr, ended.returncode) == ("", 0)
     assert "In short:" in ended.stdout
     assert "Loading" not in ended.stdout
+
+
+def test_neither_torch_nor_scikit_learn_is_loaded_for_it(done):
+    assert_light(*done)
+
+
+@pytest.mark.evidence
+def test_nor_for_the_digits_that_come_with_scikit_learn(tmp_path):
+    run(digits(), tmp_path / "run", workers=0)
+    assert_light(digits(), tmp_path / "run")
 
 
 CHANGES = {
@@ -185,13 +194,20 @@ def test_every_file_that_is_changed_gone_or_new_takes_the_long_way(copied):
     names = digests(folder)
     assert {"results.json", "report.html", "table.png", "plan.json", "shown.json"} < set(names)
     assert any(name.endswith("model.safetensors") for name in names)
-    for name in [*names, FILE]:
+    for name in [*names.keys() - {"recipe.json"}, FILE]:
         before = (folder / name).read_bytes()
         (folder / name).write_bytes(before[:-2] + b"\2" + before[-1:])
         assert not again(recipe, folder), name
         (folder / name).unlink()
         assert not again(recipe, folder), name
         (folder / name).write_bytes(before)
+    recipe_file = (folder / "recipe.json").read_text()
+    (folder / "recipe.json").write_text(recipe_file + " ")
+    assert not again(recipe, folder)
+    (folder / "recipe.json").unlink()
+    with pytest.raises(FolderError, match="holds a run without its recipe.json"):  # as the long way does
+        again(recipe, folder)
+    (folder / "recipe.json").write_text(recipe_file)
     (folder / "results.json.part").write_text("")
     assert not again(recipe, folder)
     (folder / "results.json.part").unlink()

@@ -69,6 +69,15 @@ def split_npz(path: Path, what: str, layout: Layout = "auto") -> tuple[Pair, Pai
             f"{what} {path}: holds {held(arrays)}; expected arrays x and y, or x_train and y_train, "
             "and of a test part x_test and y_test"
         )
+    pairs = [name[2:] for name in arrays if name.startswith("x_") and f"y_{name[2:]}" in arrays]
+    unread = [pair for pair in pairs if pair != "test" and f"x_{pair}" != x]
+    if unread:
+        named = ", ".join(f"x_{pair}, y_{pair}" for pair in unread)
+        raise DataError(
+            f"{what} {path}: holds {named} beside {x}, {y}, and nothing would read them; expected one training and one "
+            "test part: take them out, or join them to one of the two (--validation takes its share of the training "
+            "part itself)"
+        )
     if ("x_test" in arrays) != ("y_test" in arrays):
         raise DataError(f"{what} {path}: holds one of x_test and y_test; expected both or neither")
     training, *test = (
