@@ -90,6 +90,7 @@ def test_seeds_controls_audits_and_replicates_are_printed_again(
     """Of somebody's own model and data, which are let pass here: what is printed does not depend on whose they are."""
     monkeypatch.setattr(finished, "is_object_name", lambda _: False)
     monkeypatch.setattr("redense.data.origin.origin", lambda *_: {})
+    monkeypatch.setattr("redense.files.writing.png_bytes", lambda _: b"PNG")  # which would take most of the time
     shutil.copytree(audited_run[0], tmp_path / "run")
     assert "reference models in turn" in assert_alike(capsys, monkeypatch, audited_recipe, tmp_path / "run")
 

@@ -26,9 +26,10 @@ FILE = "finished.json"
 FORMAT = 1
 FURTHER_LIBRARIES = ("jinja2", "matplotlib", "safetensors", "torchvision")
 """Libraries that files of a run depend on, beside those that a report names."""
-DEVICES = "/dev/nvidia*", "/dev/kfd", "/dev/dxg"
-"""Where systems show accelerators that ``auto`` may take, and variables that hide them from PyTorch."""
-HIDDEN = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
+DEVICES = ("/dev/nvidia*", "/dev/kfd", "/dev/dxg")
+"""Where systems show accelerators, of which ``auto`` takes one."""
+HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+"""Variables of the environment that hide them from PyTorch."""
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -68,7 +69,7 @@ def conditions(recipe: Recipe, data_root: str | Path | None, resources: Resource
         "machine": machine(),
         "versions": {name: version(name) for name in FURTHER_LIBRARIES},
         "devices": sorted(name for pattern in DEVICES for name in glob.glob(pattern)),
-        "hidden": {name: os.environ.get(name) for name in HIDDEN},
+        "hiding": {name: os.environ.get(name) for name in HIDING},
         "redense": {str(path.relative_to(PACKAGE)): digest(path) for path in _sources()},
     }
     return key_of(determinants)
