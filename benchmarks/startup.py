@@ -23,7 +23,7 @@ COMMANDS = {
 }
 
 
-FINISHED = "run --model mlp --sparsities 0.5 --epochs 1 1 1 --workers 0 --out".split()
+FINISHED = ["run", "--model", "mlp", "--sparsities", "0.5", "--epochs", "1", "1", "1", "--workers", "0", "--out"]
 
 
 def main() -> None:
