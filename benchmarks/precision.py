@@ -28,9 +28,10 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import TESTED, Comparison, over_seeds
 from redense.experiment.determinism import kernels
 from redense.experiment.family import corrected
+from redense.experiment.phase_means import figure_name
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Precision
-from redense.experiment.replicates import PhaseReplicates, figure_name, over_replicates, replicate_phases
+from redense.experiment.replicates import PhaseReplicates, over_replicates, replicate_phases
 from redense.experiment.results import Results, Row
 from redense.metrics.spread import Spread
 from redense.phases import Phase

@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 
 import redense
-from redense.experiment.determinism import processor
+from redense.experiment.machine import processor
 
 T = TypeVar("T")
 Ways = Mapping[str, Callable[[], object]]

@@ -33,7 +33,7 @@ X, Y = np.zeros((4, 3), dtype=np.float32), np.array([0, 1, 2, 1])
         ((X, Y - 1), (X, Y), "training: label -1 is out of range"),
         ((X, Y), (X, Y + 1), "test: label 3 is out of range; expected 0 to 2"),
         ((X, Y.astype(float)), (X, Y), "expected one integer class an example"),
-        ((X, Y[:, None]), (X, Y), "expected one integer class an example"),
+        ((X, Y[:, None, None]), (X, Y), "expected one integer class an example"),
         ((X[:, 0], Y), (X, Y), "wrong shape"),
         ((np.array(["a"] * 4), Y), (X, Y), "expected numbers"),
         ((X, Y * 0), (X, Y * 0), "got one class"),

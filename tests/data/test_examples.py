@@ -131,6 +131,11 @@ WAYS = {
     "NPZ": lambda folder: npz(folder, x=X, y=Y),
     "NPZ, named by a string": lambda folder: str(npz(folder, x=X, y=Y)),
     "NPZ of Keras": lambda folder: npz(folder, x_train=X.transpose(0, 2, 3, 1), y_train=Y),
+    "NPZ of Keras, labels in a column": lambda folder: npz(
+        folder, x_train=X.transpose(0, 2, 3, 1), y_train=Y.astype(np.uint8)[:, None]
+    ),
+    "labels in a column": lambda _: (X, Y[:, None]),
+    "a loader of labels in columns": lambda _: DataLoader([*zip(X, Y[:, None], strict=True)], batch_size=5),
     "a folder": images,
 }
 
@@ -200,6 +205,15 @@ WRONG = {
     "half a test part": (
         lambda folder: npz(folder, x=X, y=Y, x_test=X),
         "holds one of x_test and y_test; expected both",
+    ),
+    "two training parts": (
+        lambda folder: npz(folder, x=X, y=Y, x_train=X, y_train=Y),
+        "holds x_train, y_train beside x, y, and nothing would read them; expected one training and one test part",
+    ),
+    "a validation part": (
+        lambda folder: npz(folder, x_train=X, y_train=Y, x_val=X, y_val=Y),
+        "holds x_val, y_val beside x_train, y_train, and nothing would read them; expected one training and one test "
+        "part: take them out, or join them to one of the two (--validation takes",
     ),
     "axes in doubt": (
         lambda folder: npz(folder, x=np.zeros((12, 3, 5, 4)), y=Y),
@@ -441,13 +455,26 @@ def test_classes_of_folders_keep_their_names(tmp_path):
         (X, False),
         (X / np.float32(255), False),
         (X.astype(np.float32) - 127, False),
-        (X.astype(np.float32) * 200, False),
         (X.reshape(12, -1).astype(np.float32), False),
     ],
 )
-def test_pixels_that_nobody_scaled_are_named_with_the_remedy(x, named, tmp_path):
+def test_pixels_that_nobody_scaled_are_named_with_the_remedy(x, named):
     warning = checked("mine", (x, Y), (x, Y)).warning
     assert ("store them as uint8, which is scaled to [0, 1], or divide them by 255" in warning) == named
+
+
+@pytest.mark.parametrize("factor", [1.01, 257])
+def test_pixels_of_more_than_a_byte_are_named_too(factor):
+    x = X.astype(np.float32) * np.float32(factor * 255 / X.max())
+    warning = checked("mine", (x, Y), (x, Y)).warning
+    assert f"images are float32 from {x.min():g} to {x.max():g}, and reach the network so; divide them by" in warning
+
+
+def test_arrays_that_are_no_pair_may_stand_beside_examples(tmp_path):
+    """Such as means that somebody keeps with their images."""
+    path = npz(tmp_path, x=X, y=Y, x_mean=X.mean(0), names=np.array(["cat", "dog"]))
+    ((inputs, _),) = redense.data.examples.batches(path, "mine", 100)
+    np.testing.assert_array_equal(inputs, X)
 
 
 def test_a_functions_error_names_it(monkeypatch):

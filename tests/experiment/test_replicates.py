@@ -19,7 +19,7 @@ from redense.experiment.comparison import over_seeds
 from redense.experiment.family import corrected
 from redense.experiment.folder import Trust
 from redense.experiment.prepare import prepare
-from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases
+from redense.experiment.replicates import PhaseReplicates, compare_replicates, means_of, replicate_phases
 from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
 from redense.methods import METHODS
@@ -204,7 +204,7 @@ def test_models_that_do_not_vary_give_neither_interval_nor_claim():
     assert not one.shown
     assert "+0.1000" in one.sentence
     text = io.StringIO()
-    Console(file=text, width=200).print(replicates_summary([phase_of(DENSE, values)]))
+    Console(file=text, width=200).print(replicates_summary(means_of([phase_of(DENSE, values)])))
     assert "0.750" in text.getvalue()
 
 

@@ -18,6 +18,7 @@ from redense.errors import DataError, FolderError, RedenseError
 from redense.experiment.audit_rows import AuditRow, read_rows, write_rows
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.folder import read_plan, read_recipe, write_plan
+from redense.experiment.phase_means import PhaseMean, read_means, write_means
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import LATER
 from redense.experiment.results import Results
@@ -42,6 +43,7 @@ PUBLISHED_CURVES = (ROOT / "docs" / "results").glob("*-curves.json")
 READERS = {
     "results.json": Results.load,
     "audit.json": read_rows,
+    "replicates.json": read_means,
     "recipe.json": read_recipe,
     "plan.json": read_plan,
     "one audit": lambda folder: AuditResult.from_json((folder / "one audit").read_text()),
@@ -49,6 +51,7 @@ READERS = {
 TYPES = {
     "results.json": Results,
     "audit.json": list[AuditRow],
+    "replicates.json": list[PhaseMean],
     "recipe.json": redense.Recipe,
     "plan.json": Fingerprints,
     "one audit": AuditResult,
@@ -72,6 +75,7 @@ def written(undisturbed, tmp_path_factory):
     trace = Trace(((0.5, 0.5), (0.75, 0.5)), 120)
     row = AuditRow("half", phase, 3, "key", 0.5, trace, result, result.risks, (x[:, 0] > 0).numpy())
     write_rows([row], np.arange(120), folder)
+    write_means([PhaseMean(phase, "LiRA online", "auc", 8, 0.5, (0.4, 0.6), None)], folder)
     write_whole(folder / "one audit", result.to_json())
     return folder
 
@@ -226,3 +230,27 @@ def test_published_results_are_read_and_written_alike(path):
     for one in (again, published):  # settings that a folder may lack have their defaults
         one["recipe"] = {name: value for name, value in one["recipe"].items() if name not in LATER}
     assert again == published
+
+
+FIGURES = {
+    "a difference beyond all rates": (("comparisons", 0, "difference"), 1e308, "a difference of rates, from -1 to 1"),
+    "a difference that is none": (("comparisons", 0, "difference"), float("nan"), "a difference of rates"),
+    "an interval turned round": (("comparisons", 0, "interval"), [0.2, 0.1], "the lower one first"),
+    "an interval without an end": (("comparisons", 0, "interval"), [0.1, float("inf")], "two finite numbers"),
+    "a p-value that is none": (("comparisons", 0, "mcnemar", "holm"), float("nan"), "a rate from 0 to 1"),
+    "a p-value above 1": (("comparisons", 0, "mcnemar", "raw"), 1.5, "a rate from 0 to 1"),
+    "accuracies turned round": (("at_equal_accuracy", 0, "test_accuracy_range"), [0.9, 0.1], "the lower one first"),
+    "an inference accuracy turned round": (("rows", 0, "inference_interval"), [5, -1], "the lower one first"),
+    "an inference accuracy above 1": (("rows", 0, "inference_interval"), [0.5, 1.5], "two rates from 0 to 1"),
+    "an inference accuracy that is none": (("rows", 0, "inference_interval"), [float("nan"), 1], "two rates from"),
+}
+
+
+@pytest.mark.parametrize(("path", "value", "expected"), FIGURES.values(), ids=FIGURES)
+def test_figures_of_results_that_nothing_can_have_are_refused_in_one_line(path, value, expected, written, tmp_path):
+    values = json.loads((written / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps(changed(values, path, lambda _: value)))
+    with pytest.raises(FolderError, match=f"{path[-1]}: got .*; expected .*{expected}") as raised:
+        Results.load(tmp_path)
+    assert len(str(raised.value).splitlines()) == 1
+    assert raised.value.exit_code == 2

@@ -19,10 +19,12 @@ from redense.arguments.rules import SOME as SOME
 from redense.arguments.rules import Confidence as Confidence
 from redense.arguments.rules import Count as Count
 from redense.arguments.rules import Delta as Delta
+from redense.arguments.rules import Interval as Interval
 from redense.arguments.rules import Must as Must
 from redense.arguments.rules import NotNegative as NotNegative
 from redense.arguments.rules import Positive as Positive
 from redense.arguments.rules import Rate as Rate
+from redense.arguments.rules import Shares as Shares
 from redense.arguments.rules import Sparsity as Sparsity
 from redense.arguments.rules import at_most as at_most
 from redense.arguments.rules import called as called

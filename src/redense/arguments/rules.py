@@ -38,6 +38,12 @@ COUNT = Must(lambda value: value >= 0, "an integer of 0 or more")
 SOME = Must(lambda value: value >= 1, "an integer of 1 or more")
 
 
+INTERVAL = Must(lambda ends: -math.inf < ends[0] <= ends[1] < math.inf, "two finite numbers, the lower one first")
+
+
+SHARES = Must(lambda ends: 0 <= ends[0] <= ends[1] <= 1, "two rates from 0 to 1, the lower one first")
+
+
 FINITE = Must(math.isfinite, "a finite number")
 
 
@@ -60,6 +66,12 @@ NotNegative = Annotated[float, Must(lambda value: 0 <= value < math.inf, "a fini
 
 
 Positive = Annotated[float, Must(lambda value: 0 < value < math.inf, "a finite number above 0")]
+
+
+Interval = Annotated[tuple[float, float], INTERVAL]
+
+
+Shares = Annotated[tuple[float, float], SHARES]
 
 
 def at_most(most: int, least: int = 1) -> Must:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import hypergeom
 
 from redense.files.reading import fields, mapping
 from redense.metrics.accuracy import accuracy_interval, balanced_accuracy_interval_of, cross_fitted_counts
@@ -166,6 +165,8 @@ def top_p_value(curve: Roc) -> float:
     Without a leak their number is hypergeometric, whatever the scores (Fisher's exact test). The hundredth is chosen
     without regard to membership, and grows to the end of a tie.
     """
+    from scipy.stats import hypergeom  # slow to load, and reading results needs none
+
     guesses = curve.true_positives + curve.false_positives
     index = int(np.searchsorted(guesses, max(1, round(TOP_SHARE * guesses[-1]))))
     found = int(curve.true_positives[index])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -73,18 +73,22 @@ class Run:
     """Print the jobs and an estimate of time, disk and memory; train nothing."""
 
     def execute(self) -> None:
-        """Run the recipe, or say what running it would cost."""
-        screen = console()
+        """Run the recipe, print again what is finished, or say what running it would cost."""
+        from redense.experiment.reprint import reprint
+
+        screen, out = console(), self.out or Path("runs") / Path(self.source).stem
+        settings: Any = {"data_root": self.data_root, "console": screen}
+        if not self.dry_run and reprint(self.recipe, out, resources=self.resources, **settings):
+            return
         say_loading(screen)
         if self.resources.may_fork and not self.dry_run:
             fork_server.start()  # it loads PyTorch while this process does
         from redense.experiment.run import dry_run, run
 
-        out = self.out or Path("runs") / Path(self.source).stem
         if self.dry_run:
-            dry_run(self.recipe, out, data_root=self.data_root, resources=self.resources, console=screen)
+            dry_run(self.recipe, out, resources=self.resources, **settings)
         else:
-            run(self.recipe, out, data_root=self.data_root, console=screen, **vars(self.resources))
+            run(self.recipe, out, **settings, **vars(self.resources))
 
 
 def command(words: Sequence[str]) -> Run:

@@ -21,7 +21,7 @@ WHOLE = "iu"
 EXACT = 2**24
 """Integers up to so much are float32 numbers."""
 BYTES_BEGIN = 100
-"""Numbers from 0 to more than so much, and to 255 at most, are taken for pixels that were bytes once."""
+"""Numbers from 0 to more than so much are taken for pixels that were integers once: bytes, where none is above 255."""
 
 
 @validated(DataError)
@@ -75,7 +75,7 @@ class Dataset:
     def warning(self) -> str:
         """What should be known before training starts, or nothing.
 
-        That the test data are of one class, or that pixels lie in 0 to 255 and will not be scaled.
+        That the test data are of one class, or that pixels lie in 0 to 255, or to more, and will not be scaled.
 
         >>> data = checked("mine.npz", (254 * np.eye(4)[[0, 1], None], [0, 1]), (np.zeros((1, 1, 4)), [0]))
         >>> data.warning  # doctest: +ELLIPSIS
@@ -87,11 +87,15 @@ class Dataset:
                 "other has a test accuracy of 100%; take some of all classes"
             )
         x = self.x_train
-        if len(self.input_shape) != 3 or x.dtype == np.uint8 or x.min() < 0 or not BYTES_BEGIN < x.max() <= 255:
+        if len(self.input_shape) != 3 or x.dtype == np.uint8 or x.min() < 0 or x.max() <= BYTES_BEGIN:
             return ""
+        if x.max() <= 255:
+            remedy = "store them as uint8, which is scaled to [0, 1], or divide them by 255"
+        else:
+            remedy = "divide them by the largest value that they may have, such as 65535 for 16 bits"
         return (
-            f"data {self.name}: images are {x.dtype} from {x.min():g} to {x.max():g}, and reach the network so; store "
-            "them as uint8, which is scaled to [0, 1], or divide them by 255"
+            f"data {self.name}: images are {x.dtype} from {x.min():g} to {x.max():g}, and reach the network so; "
+            f"{remedy}"
         )
 
     @cached_property

@@ -40,7 +40,8 @@ def batches(source: Any, what: str, batch_size: int) -> Iterator[tuple[Any, Labe
         batch_size: examples at once.
 
     Inputs are a tensor [b, ...] of finite numbers as they were stored, or a mapping of such for all but the labels;
-    labels are int64 [b]. Raises `DataError` when there are no examples or they cannot be read.
+    labels are int64 [b]; a column of them, [b, 1], is taken for [b]. Raises `DataError` when there are no examples or
+    they cannot be read.
 
     >>> [(tuple(x.shape), y.tolist()) for x, y in batches(([[0.0], [1.0], [2.0]], [0, 1, 0]), "members", 2)]
     [((2, 1), [0, 1]), ((1, 1), [0])]
@@ -224,6 +225,8 @@ def _parted(batch: Any, what: str) -> tuple[Any, Labels]:
     else:
         raise DataError(f"{what}: got batches of {type(batch).__name__}; expected (inputs, labels) or a mapping")
     classes = np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else labels)
+    if classes.ndim == 2 and classes.shape[1] == 1:  # a column, as Keras's data sets have it
+        classes = classes[:, 0]
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
         raise DataError(
             f"{what}: labels are {classes.dtype} {classes.shape}; expected one integer class an example, [n]"

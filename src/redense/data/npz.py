@@ -85,6 +85,15 @@ def parts_by_name(arrays: Mapping[str, Any], what: str) -> list[tuple[str, str]]
             f"{what}: holds {held(arrays)}; expected arrays x and y, or x_train and y_train, and of a test part "
             "x_test and y_test"
         )
+    pairs = [name[2:] for name in arrays if name.startswith("x_") and f"y_{name[2:]}" in arrays]
+    unread = [pair for pair in pairs if pair != "test" and f"x_{pair}" != training[0]]
+    if unread:
+        named = ", ".join(f"x_{pair}, y_{pair}" for pair in unread)
+        raise DataError(
+            f"{what}: holds {named} beside {', '.join(training)}, and nothing would read them; expected one training "
+            "and one test part: take them out, or join them to one of the two (--validation takes its share of the "
+            "training part itself)"
+        )
     if len(set(TEST) & set(arrays)) == 1:
         raise DataError(f"{what}: holds one of x_test and y_test; expected both or neither")
     return [training, TEST] if TEST[0] in arrays else [training]

@@ -20,12 +20,18 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.display import counted
 from redense.experiment.folder import Trust, check_targets, read_plan, read_recipe, refuse_newer
 from redense.experiment.measure import measure
+from redense.experiment.phase_means import FILE as REPLICATES
 from redense.experiment.prepare import Prepared, prepare
-from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases, write_replicates
+from redense.experiment.replicates import (
+    PhaseReplicates,
+    compare_replicates,
+    means_of,
+    replicate_phases,
+    write_replicates,
+)
 from redense.experiment.report.audits import audit_summary, audit_traces
-from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
-from redense.experiment.show import show_comparisons
+from redense.experiment.show import show_audit_files, show_comparisons, show_replicates
 from redense.experiment.write import write_results
 from redense.experiment.write_report import write_report
 from redense.files.writing import write_png, write_whole
@@ -56,7 +62,7 @@ def audit_run(
     check_targets(folder)
     refuse_newer(folder)
     prepared = _prepared_as_trained(folder, data_root, device, trust)
-    rows = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)
+    rows, _ = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)
     console.print(prose(f"Written: {write_report([folder])}"))
     return rows
 
@@ -67,8 +73,8 @@ def audit_prepared(
     console: Console,
     attacks: tuple[str, ...] = (),
     watched: Console | None = None,
-) -> list[AuditRow]:
-    """Audit every finished phase, print what was found and write it into the folder.
+) -> tuple[list[AuditRow], list[str]]:
+    """Audit every finished phase, print what was found and write it into the folder; return the files' names, too.
 
     What audits claim about phases joins the run's other claims, in results.json, and all are corrected together.
     Without `attacks` the families are those that the recipe names, and those that need nothing but plain answers.
@@ -96,11 +102,10 @@ def audit_prepared(
     results = measure(prepared, store)[0].joined(compared)
     write_results(results, store.root)
     show_comparisons(results, console)
-    written = ["audit.csv", "risks.csv", "audit.png", "audit-accuracy.png", "audit.html"]
-    written += ["replicates.json", "replicates.csv"] if replicates else []
-    into = ", and the comparisons into results.json"
-    console.print(prose(f"Written: {store.root / 'audit.json'}, {', '.join(written)}{into}"), "", sep="\n")
-    return rows
+    written = ["audit.json", "audit.csv", "risks.csv", "audit.png", "audit-accuracy.png", "audit.html"]
+    written += [REPLICATES, "replicates.csv"] if replicates else []
+    show_audit_files(store.root, written, console)
+    return rows, written
 
 
 def _replicate(auditor: RunAuditor, console: Console, watched: Console) -> list[PhaseReplicates]:
@@ -112,7 +117,7 @@ def _replicate(auditor: RunAuditor, console: Console, watched: Console) -> list[
             step(one.phase.label)
     if replicates:
         write_replicates(replicates, auditor.store.root)
-        console.print(replicates_summary(replicates), "", sep="\n")
+    show_replicates(means_of(replicates), console)
     return replicates
 
 

@@ -6,8 +6,10 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from redense.arguments import Interval, Must, Rate, Shares, validated
+from redense.errors import RecipeError
 from redense.experiment.wording import verdict
 from redense.files.reading import fields, mapping
 from redense.methods import Method
@@ -23,12 +25,16 @@ TESTED: tuple[Tested, ...] = ("test_accuracy", "inference_accuracy")
 """Quantities of a finished phase that are compared."""
 
 
+Difference = Annotated[float, Must(lambda value: -1 <= value <= 1, "a difference of rates, from -1 to 1")]
+
+
+@validated(RecipeError)
 @dataclass(frozen=True)
 class PValue:
     """A two-sided p-value, as it is and after Holm's correction over the run's family (`redense.experiment.family`)."""
 
-    raw: float
-    holm: float
+    raw: Rate
+    holm: Rate
 
     @classmethod
     def of(cls, p: float | None) -> PValue | None:
@@ -36,6 +42,7 @@ class PValue:
         return None if p is None else cls(p, p)
 
 
+@validated(RecipeError)
 @dataclass(frozen=True)
 class Comparison:
     """How far the phase `second` is above the phase `first` in a quantity, a fraction: the mean over `seeds`.
@@ -66,20 +73,20 @@ class Comparison:
     first: Phase
     second: Phase
     seeds: int
-    difference: float | None
-    interval: tuple[float, float] | None = None
+    difference: Difference | None
+    interval: Interval | None = None
     t: PValue | None = None
     wilcoxon: PValue | None = None
     mcnemar: PValue | None = None
     only_first: int | None = None
     only_second: int | None = None
-    test_accuracy_range: tuple[float, float] | None = None
+    test_accuracy_range: Shares | None = None
     apart: int = 0
     protocol: str | None = None
     attack: str | None = None
-    fpr: float | None = None
+    fpr: Rate | None = None
     replicates: int | None = None
-    prediction: tuple[float, float] | None = None
+    prediction: Interval | None = None
     claims: int | None = None
 
     @property

@@ -6,10 +6,10 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import torch
+
+from redense.experiment.machine import processor
 
 SETTINGS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR")
 """Variables of the environment that choose other kernels, and so other bits."""
@@ -57,14 +57,3 @@ def kernels(device: str | torch.device) -> dict[str, str]:
         **{name: os.environ.get(name, "") for name in SETTINGS},
         "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu",
     }
-
-
-@cache
-def processor() -> str:
-    """Return the name of the processor, as its maker calls it where the system tells; "" where nobody tells."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor()

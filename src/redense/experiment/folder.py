@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from redense.errors import FolderError
 from redense.experiment import audit_rows
+from redense.experiment.phase_means import FILE as REPLICATES_FILE
+from redense.experiment.phase_means import WRITTEN as REPLICATES
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
-from redense.experiment.replicates_file import FILE as REPLICATES_FILE
-from redense.experiment.replicates_file import WRITTEN as REPLICATES
 from redense.experiment.results import FILE as RESULTS_FILE
 from redense.experiment.results import WRITTEN as RESULTS
 from redense.experiment.shown import FILE as SHOWN_FILE
@@ -74,6 +74,24 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int, locked: bool = Tr
     from redense.experiment.checkpoints import Store  # loads PyTorch, which reading a folder's recipe does not need
 
     check_folder(path, recipe, needed_bytes)
+    with _held(path, locked) as lock:
+        store = Store(path)
+        store.discard_unfinished_writes()
+        write_whole(path / RECIPE_FILE, json.dumps(recipe.to_mapping(), indent=1) + "\n", inside=path)
+        yield RunFolder(path, store, lock)
+
+
+@contextmanager
+def hold_folder(path: Path, recipe: Recipe, locked: bool = True) -> Iterator[None]:
+    """Lock the folder of a run for the body, as `open_folder` does and raising what it raises, but change nothing."""
+    check_folder(path, recipe, 0)
+    with _held(path, locked):
+        yield
+
+
+@contextmanager
+def _held(path: Path, locked: bool) -> Iterator[int]:
+    """Make a folder, if there is none, and hold its lock for the body, if it is to be locked."""
     created = _first_missing(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -85,10 +103,7 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int, locked: bool = Tr
     try:
         if locked:
             _lock(lock, path)
-        store = Store(path)
-        store.discard_unfinished_writes()
-        write_whole(path / RECIPE_FILE, json.dumps(recipe.to_mapping(), indent=1) + "\n", inside=path)
-        yield RunFolder(path, store, lock)
+        yield lock
     finally:
         os.close(lock)
 

@@ -6,8 +6,6 @@ the next training would find the same.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +14,20 @@ from typing import Any
 import numpy as np
 
 from redense.attacks.threshold import Labels
-from redense.auditing.attack_result import FPRS
 from redense.auditing.attacks import PRIMARY
 from redense.auditing.evidence import References
 from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
 from redense.experiment.auditor import FORMAT as FIGURES
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.comparison import Comparison, PValue
-from redense.experiment.replicates_file import FILE, FORMAT
+from redense.experiment.phase_means import RATES, PhaseMean, compared_figures, write_means
 from redense.files.kept import key_of, read_kept, write_kept
 from redense.files.writing import make_folder, write_whole
 from redense.methods import Method
 from redense.metrics.jackknife import DESCRIBED_FROM, ReplicatedMean, pair_jackknife
 from redense.metrics.paired import OF_SHARES, SHARE
 from redense.phases import Phase
-from redense.text import csv_text, percent
-
-RATES = {f"tpr_at_{fpr:g}": fpr for fpr in FPRS}
-"""The false-positive rates of figures that are true-positive rates, highest first."""
+from redense.text import csv_text
 
 
 @dataclass(frozen=True)
@@ -53,21 +47,11 @@ class PhaseReplicates:
     @property
     def compared(self) -> tuple[str, ...]:
         """The figures that phases are compared by: ``auc``, and the true-positive rate at the lowest rate shown."""
-        rates = [name for name in RATES if name in self.left_out]
-        return ("auc", *rates[-1:])
+        return compared_figures([*self.left_out])
 
     def mean(self, figure: str) -> ReplicatedMean:
         """Return the mean of a figure of the attack that decides."""
         return pair_jackknife(self.left_out[figure], possible=SHARE)
-
-
-def figure_name(figure: str) -> str:
-    """Write a figure's name for people.
-
-    >>> figure_name("auc"), figure_name("tpr_at_0.001")
-    ('AUC', 'TPR at 0.1% FPR')
-    """
-    return f"TPR at {percent(RATES[figure])} FPR" if figure in RATES else {"auc": "AUC"}.get(figure, figure)
 
 
 def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
@@ -143,17 +127,16 @@ def write_replicates(replicates: Sequence[PhaseReplicates], folder: Path) -> Non
         for place, model in enumerate(one.models)
     ]
     write_whole(folder / "replicates.csv", csv_text(lines), inside=folder)
-    means = [
-        {**one.phase.to_columns(), "attack": one.primary, "figure": figure, **_of_one_phase(one.mean(figure))}
-        for one in replicates
-        for figure in one.left_out
+    write_means(means_of(replicates), folder)
+
+
+def means_of(replicates: Sequence[PhaseReplicates]) -> list[PhaseMean]:
+    """Return the means over models of every figure of the attack that decides, phase by phase."""
+    means = [(one, figure, one.mean(figure)) for one in replicates for figure in one.left_out]
+    return [
+        PhaseMean(one.phase, one.primary, figure, mean.replicates, mean.mean, mean.interval, mean.prediction)
+        for one, figure, mean in means
     ]
-    write_whole(folder / FILE, json.dumps({"format": FORMAT, "means": means}) + "\n", inside=folder)
-
-
-def _of_one_phase(found: ReplicatedMean) -> dict[str, Any]:
-    """Return all but the p-value, which is about differences: a mean of 0 is no question about one phase."""
-    return {name: value for name, value in dataclasses.asdict(found).items() if name != "p"}
 
 
 def _made(references: References, labels: Labels, families: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from redense.arguments import SHARE, NotNegative, validated
+from redense.arguments import SHARE, NotNegative, Shares, validated
 from redense.errors import FolderError, RecipeError
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
@@ -73,7 +73,7 @@ class Row:
     test_accuracy: Share
     inference_accuracy: Share
     inference_accuracy_cross_fitted: Share
-    inference_interval: tuple[float, float]
+    inference_interval: Shares
     seconds: NotNegative
     checkpoint: str
     history: tuple[tuple[Share, Share], ...] = ()

@@ -8,30 +8,26 @@ from typing import Any
 from rich.console import Console
 
 from redense.arguments import validated
+from redense.data.batches import examples_to_try
 from redense.errors import FolderError, Interrupted, RecipeError, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison
 from redense.experiment.cost import plan_table
 from redense.experiment.display import progress_console
 from redense.experiment.engines import fork_server
+from redense.experiment.finished import Finished, conditions, digests, write_finished
 from redense.experiment.folder import check_folder, open_folder, write_plan
 from redense.experiment.found import find
 from redense.experiment.last_batches import check_last_batches
 from redense.experiment.measure import measure
-from redense.experiment.mixed import refuse_mixed
+from redense.experiment.mixed import mixed_notes, refuse_mixed
 from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
 from redense.experiment.recipe import Recipe
+from redense.experiment.report.layers import Network, kept_of, network_of
 from redense.experiment.resources import Resources
 from redense.experiment.results import Results
-from redense.experiment.show import (
-    show_comparisons,
-    show_conclusion,
-    show_engine,
-    show_machine,
-    show_notes,
-    show_prepared,
-    show_results,
-)
+from redense.experiment.show import show_comparisons, show_conclusion, show_network, show_notes, show_results
+from redense.experiment.show_plan import show_engine, show_machine
 from redense.experiment.standing import standing_comparisons
 from redense.experiment.train import Outcome, train
 from redense.experiment.write import write_page, write_pictures, write_results
@@ -71,32 +67,40 @@ def run(
     out = Path(out)
     watched = console or progress_console(progress)
     console = console or Console(quiet=True)
+    key = conditions(recipe, data_root, Resources(**resources))
     prepared = _ready(recipe, data_root, Resources(**resources))
     choice = prepared.choice
     with open_folder(out, recipe, prepared.needed_bytes(Store(out)), choice.resources.lock) as folder:
         store = folder.store
         if choice.kind.own_machine and not choice.resources.mixed:  # a cluster's machines are its own
             refuse_mixed(prepared.jobs, store, choice.device)
-        show_prepared(prepared, console)
-        show_engine(prepared, console)
+        network = _network(prepared)
+        show_network(network, prepared.dataset.warning, console)
+        if prepared.left(store):
+            show_engine(prepared, console)
+        else:
+            console.print()
 
         outcome = train(prepared, choice.engine([folder.lock]), store, watched)
-        show_notes(prepared, store, console)
+        notes = mixed_notes(prepared.jobs, store)
+        show_notes([*store.set_aside, *notes], console)
 
         results, masks = measure(prepared, store)
         results = results.joined(_audits(out, results))
         written = write_results(results, out)
+        audited: list[str] = []
+        kept = kept_of(prepared.model, masks, recipe.phases_at(0.0))
         if results.rows:  # or what another engine trained here would be forgotten
             write_plan(out, prepared.fingerprints)
         _refuse_interrupted(outcome, prepared, results)
 
         if results.rows:
             written += write_pictures(results, out)
-            show_results(prepared, results, masks, console)
+            show_results(results, kept, network, console)
             if recipe.audit and not outcome.failures:
                 from redense.experiment.audit import audit_prepared
 
-                audit_prepared(prepared, store, console, watched=watched)
+                _, audited = audit_prepared(prepared, store, console, watched=watched)
                 results = Results.load(out)
             else:  # an audit adds claims, and then shows all
                 show_comparisons(results, console)
@@ -107,6 +111,10 @@ def run(
 
             track(choice.resources.track, out, console)
         show_conclusion(find(out), written, console)
+        if key is not None:
+            warning, files = prepared.dataset.warning, digests(out)
+            finished = Finished(network, warning, tuple(notes), kept, tuple(written), tuple(audited), files)
+            write_finished(finished, key, out)
     return results
 
 
@@ -123,7 +131,7 @@ def dry_run(
     _check(prepared)
     store = Store(Path(out))
     check_folder(store.root, recipe, prepared.needed_bytes(store))
-    show_prepared(prepared, console)
+    show_network(_network(prepared), prepared.dataset.warning, console)
     console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
     show_machine(console)
     show_engine(prepared, console)
@@ -142,6 +150,10 @@ def _ready(recipe: Recipe, data_root: str | Path | None, resources: Resources) -
         fork_server.stop()
     _check(prepared)
     return prepared
+
+
+def _network(prepared: Prepared) -> Network:
+    return network_of(prepared.model, examples_to_try(prepared.dataset), prepared.model_name)
 
 
 def _check(prepared: Prepared) -> None:

@@ -1,74 +1,59 @@
-"""The last step of a run: print what will be trained, and what was found."""
+"""The last step of a run: print what was trained, and what was found; read back, it is printed without PyTorch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
-from redense.data.batches import examples_to_try
-from redense.experiment.cgroups import cpu_quota, memory_left
-from redense.experiment.checkpoints import Store
-from redense.experiment.engines.choose import usable_cores
-from redense.experiment.found import Found
-from redense.experiment.memory import available_bytes
-from redense.experiment.mixed import mixed_notes
-from redense.experiment.precision import why_slow
-from redense.experiment.prepare import Prepared
+from redense.experiment.audit_rows import read_rows
+from redense.experiment.finished import Finished
+from redense.experiment.found import Found, find
+from redense.experiment.phase_means import FILE as REPLICATES
+from redense.experiment.phase_means import PhaseMean, read_means
+from redense.experiment.report.audits import audit_summary
 from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
 from redense.experiment.report.conclusion import conclusion
-from redense.experiment.report.layers import kept_table, layer_table
+from redense.experiment.report.layers import Kept, Network, kept_table, layer_table
+from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 from redense.experiment.write_report import FILE as REPORT
-from redense.phases import NAMES, Phase
-from redense.sparsity.masks import Masks
 from redense.terminal import prose, warn
 
 
-def show_prepared(prepared: Prepared, console: Console) -> None:
-    """Print what should be known of data and precision before training starts, and the network, layer by layer."""
-    choice, precision = prepared.choice, prepared.recipe.precision
-    elsewhere = choice.resources.ray_address is not None  # nothing is known here of the devices there
-    reason = None if precision == "fp32" or elsewhere else why_slow(choice.device)
-    slow = f"{reason}: precision {precision} is slower here than fp32" if reason else ""
-    for warning in filter(None, (prepared.dataset.warning, slow)):
+def show_network(network: Network, warning: str, console: Console) -> None:
+    """Print what should be known of the data, if anything, and the network, layer by layer."""
+    if warning:
         warn(warning, console)
         console.print()
-    console.print(layer_table(prepared.model, examples_to_try(prepared.dataset), prepared.model_name))
+    console.print(layer_table(network))
 
 
-def show_engine(prepared: Prepared, console: Console) -> None:
-    """Print which engine trains, and why."""
-    choice, precision = prepared.choice, prepared.recipe.precision
-    where = choice.device if precision == "fp32" else f"{choice.device} in {precision}"
-    console.print("", prose(f"Engine: {choice.name} on {where} ({choice.reason})"), "", sep="\n")
-
-
-def show_machine(console: Console) -> None:
-    """Print how many cores and how much memory there are to work with, and what limits them."""
-    usable, cores = usable_cores()
-    quota, left = cpu_quota(), memory_left()
-    of_cores = f"a control group's quota of {quota:g}" if quota is not None else "no quota"
-    of_memory = f"control groups leave {left / 1e9:.1f} GB" if left is not None else "no control group's limit"
-    free = f"{available_bytes() / 1e9:.1f} GB of memory free"
-    line = f"Machine: {usable} of {cores} cores ({of_cores}), {free} ({of_memory})"
-    console.print(line, highlight=False, soft_wrap=True)
-
-
-def show_notes(prepared: Prepared, store: Store, console: Console) -> None:
-    """Print what was found damaged, and phases that were trained under different arithmetic."""
-    for note in (*store.set_aside, *mixed_notes(prepared.jobs, store)):
+def show_notes(notes: Sequence[str], console: Console) -> None:
+    """Print notes about a run's phases, a line each."""
+    for note in notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
-def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Masks], console: Console) -> None:
-    """Print the tables of a run that has any rows; `masks` are those of its sparse phases."""
-    kinds = dict.fromkeys(phase.kind for phase in prepared.recipe.phases_at(0.0) if phase.kind != "sparse")
-    without_masks = ", ".join(NAMES[kind] for kind in kinds)
-    if masks:
-        console.print(kept_table(prepared.model, masks, without_masks), "", sep="\n")
-    console.print(results_table(results, prepared.model_name), "", sep="\n")
+def show_results(results: Results, kept: Kept, network: Network, console: Console) -> None:
+    """Print the tables of a run that has any rows: the weights `kept` by its sparse phases, and its results."""
+    if kept:
+        console.print(kept_table(kept), "", sep="\n")
+    console.print(results_table(results, network.name), "", sep="\n")
+
+
+def show_replicates(means: Sequence[PhaseMean], console: Console) -> None:
+    """Print what reference models give away, where there were enough of them."""
+    if means:
+        console.print(replicates_summary(means), "", sep="\n")
+
+
+def show_audit_files(folder: Path, written: Sequence[str], console: Console) -> None:
+    """Print which files an audit wrote into a run's folder."""
+    into = ", and the comparisons into results.json"
+    console.print(prose(f"Written: {folder / written[0]}, {', '.join(written[1:])}{into}"), "", sep="\n")
 
 
 def show_comparisons(results: Results, console: Console) -> None:
@@ -89,3 +74,19 @@ def show_conclusion(found: Found, written: Sequence[str], console: Console) -> N
     if found.audits_left_out:
         console.print(prose(found.audits_left_out), "", sep="\n")
     console.print(prose(f"The report: {found.folder / REPORT}"))
+
+
+def show_again(finished: Finished, folder: Path, console: Console) -> None:
+    """Print what a run and its audit, if any, printed when it was finished, from its folder."""
+    found = find(folder)
+    show_network(finished.network, finished.warning, console)
+    console.print()
+    show_notes(finished.notes, console)
+    show_results(found.results, finished.kept, finished.network, console)
+    if finished.audited:
+        console.print(audit_summary(read_rows(folder)))
+        show_replicates(read_means(folder) if REPLICATES in finished.audited else [], console)
+    show_comparisons(found.results, console)
+    if finished.audited:
+        show_audit_files(folder, finished.audited, console)
+    show_conclusion(found, finished.written, console)

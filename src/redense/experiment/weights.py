@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from redense import __version__
 from redense.experiment.checkpoints import Checkpoint, Store
-from redense.experiment.determinism import processor
+from redense.experiment.machine import machine
 from redense.experiment.results import Results
 from redense.experiment.shown import Environment, Moment, Shown, State, Weights
 from redense.files.reading import Unread, fields
@@ -25,7 +21,6 @@ WITHIN = 0.999
 """The share of the first weights that a histogram reaches."""
 MOST_TENSORS = 40
 """Tensors that have a histogram of their own; the picture of all together has every one."""
-LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 TOGETHER = ""
 Values = dict[str, npt.NDArray[np.float32]]
 """Weights by tensor, flat."""
@@ -43,18 +38,6 @@ def shown_of(results: Results, store: Store) -> Shown:
                 environments[row.checkpoint] = found
     keys = tuple(row.checkpoint for row in results.rows)
     return Shown(results.recipe.seeds[0], keys, losses, environments, _weights(results, store), machine())
-
-
-def machine() -> dict[str, str]:
-    """Say in words what this machine is, and which versions run on it."""
-    versions = {name: version(name) for name in LIBRARIES}
-    return {
-        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
-        "processor": processor() or platform.machine(),
-        "Python": platform.python_version(),
-        "redense": __version__,
-        **versions,
-    }
 
 
 def _environment(store: Store, key: str) -> Environment | None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
-from scipy.stats import binomtest
-from scipy.stats import wilcoxon as wilcoxon_signed_rank
 
 from redense.metrics.roc import Array, Members
 
@@ -90,6 +88,8 @@ def wilcoxon(differences: Sequence[float]) -> float:
     >>> wilcoxon([0.0, 0.0]), wilcoxon([1.0, 2.0, 3.0])
     (1.0, 0.25)
     """
+    from scipy.stats import wilcoxon as wilcoxon_signed_rank  # slow to load, and reading results needs none
+
     return float(wilcoxon_signed_rank(differences).pvalue) if any(differences) else 1.0
 
 
@@ -111,6 +111,8 @@ def mcnemar(first: Members, second: Members) -> McNemar:
     >>> mcnemar(np.array([True, True, False]), np.array([True, False, False]))
     McNemar(only_first=1, only_second=0, p=1.0)
     """
+    from scipy.stats import binomtest
+
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     disagree = only_first + only_second
     return McNemar(only_first, only_second, float(binomtest(only_second, disagree).pvalue) if disagree else 1.0)

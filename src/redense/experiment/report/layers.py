@@ -1,20 +1,25 @@
-"""The network, layer by layer, and how much of it each phase keeps."""
+"""The network, layer by layer, and how much of it each phase keeps; drawn without PyTorch once both are known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.table import Table
-from torch import nn
 
-from redense.models.evaluation import evaluating
-from redense.phases import Phase
-from redense.sparsity.masks import Masks
+from redense.phases import NAMES, Phase
 from redense.terminal import Continued, heading, table_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from redense.sparsity.masks import Masks
+
+Kept = dict[str, dict[str, int]]
+"""How many weights each phase keeps of each tensor, by their names."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,30 @@ class Layer:
     parameters: int
 
 
+@dataclass(frozen=True)
+class Network:
+    """What the table of a network shows: its name, layers, and the number of all its parameters."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    parameters: int
+
+
+def network_of(model: nn.Module, examples: torch.Tensor, name: str) -> Network:
+    """Look at a model for the table of it."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Network(name, tuple(layers(model, examples)), parameters)
+
+
 def layers(model: nn.Module, examples: torch.Tensor) -> list[Layer]:
     """List the layers (modules without children) in the order in which they are used for the first of some examples.
 
     A `torch.nn.Sequential` is followed as it is written down, also where it computes itself in a shorter way.
     """
+    from torch import nn
+
+    from redense.models.evaluation import evaluating
+
     found: dict[str, Layer] = {}
 
     def record(name: str, module: nn.Module, output: Any) -> None:
@@ -55,34 +79,44 @@ def layers(model: nn.Module, examples: torch.Tensor) -> list[Layer]:
 
 def _shape(output: Any) -> tuple[int, ...]:
     """Return the shape of a layer's output for an example; of anything but tensors there is none to tell."""
+    import torch
+
     found = output[0] if isinstance(output, tuple) else output  # recurrent layers return their state, too
     if not isinstance(found, torch.Tensor):
         return ()
     return tuple((found.to_padded_tensor(0.0) if found.is_nested else found).shape[1:])  # as of padded texts
 
 
-def layer_table(model: nn.Module, examples: torch.Tensor, title: str) -> Table:
+def layer_table(network: Network) -> Table:
     """Draw the layers with output shapes (height x width x channels, as in the published study) and parameters."""
     table = table_of("layer", "kind", "output", "parameters", text=["layer", "kind"], broken=["layer", "kind"])
-    table.title, table.title_justify, table.show_footer = title, "left", True
+    table.title, table.title_justify, table.show_footer = network.name, "left", True
     table.columns[0].footer = "total"
-    table.columns[-1].footer = f"{sum(parameter.numel() for parameter in model.parameters()):,}"
-    for layer in layers(model, examples):
+    table.columns[-1].footer = f"{network.parameters:,}"
+    for layer in network.layers:
         shape = layer.output_shape
         channels_last = (*shape[1:], shape[0]) if len(shape) == 3 else shape
         table.add_row(layer.name, layer.kind, "x".join(map(str, channels_last)), f"{layer.parameters:,}")
     return table
 
 
-def kept_table(model: nn.Module, masks_by_phase: Mapping[Phase, Masks], without_masks: str) -> Continued:
-    """Draw the weights that every sparse phase keeps in every tensor; the phases `without_masks`, if any, keep all.
+def kept_of(model: nn.Module, masks_by_phase: Mapping[Phase, Masks], phases: Iterable[Phase]) -> Kept:
+    """Count the weights that every sparse phase keeps in every tensor; those of `phases` that are not sparse keep all.
 
-    Phases that have no room beside each other go on below.
+    Nothing where there are no masks.
     """
+    if not masks_by_phase:
+        return {}
+    without_masks = ", ".join(dict.fromkeys(NAMES[phase.kind] for phase in phases if phase.kind != "sparse"))
     names = list(dict.fromkeys(name for masks in masks_by_phase.values() for name in masks))
     kept = {without_masks: {name: model.get_parameter(name).numel() for name in names}} if without_masks else {}
     for phase, masks in masks_by_phase.items():
         kept[phase.label] = {name: int(mask.sum()) for name, mask in masks.items()}
+    return kept
+
+
+def kept_table(kept: Kept) -> Continued:
+    """Draw the weights that the phases keep in every tensor; phases that have no room beside each other go on below."""
     labels = list(kept)
     return Continued(len(labels), lambda start, end: _kept({label: kept[label] for label in labels[start:end]}))
 
