@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
 import signal
 import sys
+import textwrap
 import traceback
 from importlib import import_module
 from types import FrameType
@@ -12,9 +15,9 @@ from typing import Annotated, Any
 
 from redense import __version__
 from redense.commands.console import lasting_output
-from redense.commands.pages import entry
+from redense.commands.pages import WIDEST, entry
 from redense.errors import Interrupted, RecipeError, RedenseError
-from redense.text import did_you_mean
+from redense.text import did_you_mean, visible
 
 COMMANDS = {
     "run": "Train a recipe dense, sparse and dense again, and print the table of every phase.",
@@ -27,19 +30,16 @@ COMMANDS = {
 """Each command and what it does. It stands in the module of its name, as `command(words)`, loaded for it alone."""
 CRASHED = 70
 """EX_SOFTWARE of sysexits.h: an error that nobody foresaw, which must not be taken for a leak."""
-START = """\
-redense trains networks Dense -> Sparse -> Dense, and shows what each phase gains and gives away.
-
-Start here
-  redense run                        the table on handwritten digits, offline
-  redense audit --help               what a model of yours gives away about its training data
-  redense COMMAND --help             one command, with examples
-
-Commands
-{commands}
-
-redense --version says which version this is; redense --tyro-print-completion bash (or zsh) prints what completes
-its words in a shell."""
+SUMMARY = "redense trains networks Dense -> Sparse -> Dense, and shows what each phase gains and gives away."
+START = {
+    "redense run": "the table on handwritten digits, offline",
+    "redense audit --help": "what a model of yours gives away about its training data",
+    "redense COMMAND --help": "one command, with examples",
+}
+FURTHER = (
+    "redense --version says which version this is; redense --tyro-print-completion bash (or zsh) prints what completes "
+    "its words in a shell."
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,13 +53,13 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             _carry_out(words)
         except RedenseError as error:
-            print(f"redense: {error}", file=sys.stderr)
+            print(f"redense: {_visible(error)}", file=sys.stderr)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             print("redense: stopped; the same command goes on", file=sys.stderr)
             sys.exit(Interrupted.exit_code)
         except Exception:
-            traceback.print_exc()
+            print(visible(traceback.format_exc(), keep="\n"), end="", file=sys.stderr)
             print(
                 "redense: this error was not foreseen; please report it, with the lines above and the command",
                 file=sys.stderr,
@@ -74,17 +74,30 @@ def main(arguments: list[str] | None = None) -> None:
 def _carry_out(words: list[str]) -> None:
     first, *others = words or ["--help"]
     if first in ("-h", "--help"):
-        listed = (line for name, what in COMMANDS.items() for line in entry(name, what, 100, 12))
-        print(START.format(commands="\n".join(listed)))
+        print(_start(min(WIDEST, shutil.get_terminal_size().columns)))
     elif first == "--version":
         print(f"redense {__version__}")
     elif first.startswith("--tyro-"):
         _complete(words)
     elif first not in COMMANDS:
         known = ", ".join(COMMANDS)
-        raise RecipeError(f"unknown command {first!r}: expected one of {known}{did_you_mean(first, COMMANDS)}")
+        alike = did_you_mean(first, [*COMMANDS, "--help", "--version"])
+        raise RecipeError(f"unknown command {first!r}: expected one of {known}{alike}")
     else:
         _module(first).command(others).execute()
+
+
+def _start(width: int) -> str:
+    """Say where to start, and what commands there are."""
+    start = [line for command, what in START.items() for line in entry(command, what, width)]
+    commands = [line for name, what in COMMANDS.items() for line in entry(name, what, width, 12)]
+    summary, further = textwrap.wrap(SUMMARY, width), textwrap.wrap(FURTHER, width, break_on_hyphens=False)
+    return "\n".join([*summary, "", "Start here", *start, "", "Commands", *commands, "", *further])
+
+
+def _visible(error: RedenseError) -> str:
+    """Write an error as a terminal may show it; lines of its own are those that are set in."""
+    return re.sub(r"\n(?!  )", r"\\n", visible(error, keep="\n"))
 
 
 def _module(name: str) -> Any:

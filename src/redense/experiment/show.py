@@ -23,6 +23,7 @@ from redense.experiment.write_report import FILE as REPORT
 from redense.phases import NAMES, Phase
 from redense.sparsity.masks import Masks
 from redense.terminal import prose, warn
+from redense.text import visible
 
 
 def show_prepared(prepared: Prepared, console: Console) -> None:
@@ -58,7 +59,7 @@ def show_machine(console: Console) -> None:
 def show_notes(prepared: Prepared, store: Store, console: Console) -> None:
     """Print what was found damaged, and phases that were trained under different arithmetic."""
     for note in (*store.set_aside, *mixed_notes(prepared.jobs, store)):
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        console.print(visible(note), highlight=False, markup=False, soft_wrap=True)
 
 
 def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Masks], console: Console) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, Unpack
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from redense.arguments import Sparsity, validated
@@ -19,7 +16,8 @@ from redense.errors import RecipeError
 from redense.files.writing import picture, write_png
 from redense.sparsity.masks import Selection, check_selection, choose_masks, lasting
 from redense.sparsity.select import several
-from redense.text import percent
+from redense.terminal import least_width, plain, table_of
+from redense.text import percent, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,18 +35,10 @@ class Sensitivity:
 
     def __str__(self) -> str:
         """Draw the table: a row a layer, a column a sparsity, in percent."""
-        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("pruned alone", no_wrap=True)
-        for sparsity in self.sparsities:
-            table.add_column(percent(sparsity), justify="right")
+        table = table_of("pruned alone", *map(percent, self.sparsities), text=["pruned alone"])
         for name, values in self.accuracies.items():
-            table.add_row(name, *(f"{100 * value:.2f}" for value in values))
-        width = max(120, 12 * len(self.sparsities) + 60)
-        console = Console(file=io.StringIO(), width=width, color_system=None, force_jupyter=False)
-        with console.capture() as captured:
-            console.print(table)
-            console.print(f"nothing pruned: {100 * self.dense:.2f}", highlight=False)
-        return captured.get().rstrip()
+            table.add_row(visible(name), *(f"{100 * value:.2f}" for value in values))
+        return f"{plain(table, least_width(table))}\nnothing pruned: {100 * self.dense:.2f}"
 
     def save_png(self, path: str | Path) -> None:
         """Draw `figure` as a PNG."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
@@ -37,7 +36,8 @@ _ON_TEST_DATA: OfModels = {"test accuracy, %": lambda row: row.test_accuracy}
 """Stands there, too, where non-members are not just the test data."""
 _HOW_TO_READ = (
     f"{MARK}: the strongest attack on a target of that phase, which its verdict names: the lower end of its accuracy "
-    "is the highest, while another's AUC or TPR may be larger. Accuracy: with thresholds learnt on other examples or "
+    "is the highest by the verdict's interval, which is wider than the one here because those of all attacks hold "
+    "together; another's AUC or TPR may be larger. Accuracy: with thresholds learnt on other examples or "
     "reference models; the inference accuracy of the phases is with the best threshold for these examples, and so "
     "mostly higher for the same attack (confidence). TPR: the share of the members that are found when at most so many "
     "of the non-members are wrongly accused."
@@ -136,7 +136,7 @@ def _phases(
     columns = zip(groups, zip(*lines.values(), strict=True), strict=True)
     table = table_of(title, *(heading(group[0].phase.label, cells) for group, cells in columns), text=[title])
     for attack, cells in lines.items():
-        table.add_row(attack, *map(Text, cells))
+        table.add_row(attack, *cells)
     for name, read in models.items():
         spreads = [Spread.of(100 * read(row) for row in group) for group in groups]
         table.add_row(name, *(spread_text(spread, 2) for spread in spreads), style="dim")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from redense.experiment.replicates import PhaseReplicates, figure_name
 from redense.metrics.jackknife import ReplicatedMean
-from redense.terminal import prose, table_of
+from redense.terminal import Fitting, below, prose, table_of
 from redense.text import interval_text
 
 
@@ -24,16 +23,20 @@ def replicates_summary(replicates: Sequence[PhaseReplicates]) -> RenderableType:
     return Group("", prose(heading), "", _table(replicates))
 
 
-def _table(replicates: Sequence[PhaseReplicates]) -> Table:
+def _table(replicates: Sequence[PhaseReplicates]) -> Fitting:
     names = ("phase", "figure", "mean", "one further training")
-    table = table_of(*names, text=names[:2], broken=names[:2])
-    for one in replicates:
-        for figure in one.compared:
-            table.add_row(one.phase.label, figure_name(figure), *_cells(one.mean(figure)))
-    return table
+    tables = {stacked: table_of(*names, text=names[:2], broken=names[:2]) for stacked in (False, True)}
+    for stacked, table in tables.items():
+        for one in replicates:
+            for figure in one.compared:
+                mean, interval, further = _cells(one.mean(figure))
+                put = below(mean, interval) if stacked else f"{mean} {interval}".strip()
+                table.add_row(one.phase.label, figure_name(figure), put, further)
+    return Fitting([(table, "") for table in tables.values()])
 
 
-def _cells(found: ReplicatedMean) -> tuple[str, str]:
+def _cells(found: ReplicatedMean) -> tuple[str, str, str]:
+    """Return a mean, its interval and the range of one further training."""
     if found.interval is None or found.prediction is None:
-        return f"{found.mean:.3f}", "-"
-    return f"{found.mean:.3f} {interval_text(found.interval, 1, 3)}", interval_text(found.prediction, 1, 3)
+        return f"{found.mean:.3f}", "", "-"
+    return f"{found.mean:.3f}", interval_text(found.interval, 1, 3), interval_text(found.prediction, 1, 3)
