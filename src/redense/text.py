@@ -93,8 +93,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     >>> did_you_mean("lria", ["rmia", "lira"])
     "; did you mean 'lira'?"
     """
-    near = difflib.get_close_matches(word, list(choices), n=5)
-    return f"; did you mean {min(near, key=lambda one: _steps(word, one))!r}?" if near else ""
+    word, known = word.lstrip("-"), {one.lstrip("-"): one for one in choices}
+    near = difflib.get_close_matches(word, known, n=5)
+    return f"; did you mean {known[min(near, key=lambda one: _steps(word, one))]!r}?" if near else ""
 
 
 def _steps(word: str, other: str) -> int:

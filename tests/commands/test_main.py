@@ -86,7 +86,7 @@ BAD = [
     (["--sparsities"], "sparsities: got none"),
     (["--epochs", "1", "0", "1"], "at least 1 sparse and re-dense"),
     (["--epochs", "-1", "1", "1"], "expected three integers (dense, sparse, re-dense), 0 or more dense"),
-    (["--epochs", "1", "1"], "Expected 3 values"),
+    (["--epochs", "1", "1"], "--epochs: got 1 1; expected 3 whole numbers"),
     (["--lr", "0"], "lr: got 0"),
     (["--lr", "nan"], "lr: got nan"),
     (["--rates", "1", "1", "-1"], "rates: got (1.0, 1.0, -1.0); expected three finite factors above 0"),
@@ -104,7 +104,7 @@ BAD = [
     (["--sparsities", "0.999"], "leaves 1.weight (72 weights) without any"),
     (["--device", "cuda"], "no CUDA device"),
     (["--workers", "-2"], "workers: got -2"),
-    (["--frobnicate"], "Unrecognized"),
+    (["--frobnicate"], "run: unknown flag --frobnicate; redense run --help"),
     (["--distribution", "even"], "even"),
     (["--data-root", "/nowhere/at/all", "--data", "location30"], "no such folder"),
 ]

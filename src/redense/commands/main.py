@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import signal
 import sys
 import textwrap
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any
@@ -48,27 +50,50 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a terminal cannot show, such as ± in ASCII, is no crash
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, _as_interrupt)
     with lasting_output() as output:
-        try:
-            _carry_out(words)
-        except RedenseError as error:
-            print(f"redense: {_visible(error)}", file=sys.stderr)
-            sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            print("redense: stopped; the same command goes on", file=sys.stderr)
-            sys.exit(Interrupted.exit_code)
-        except Exception:
-            print(visible(traceback.format_exc(), keep="\n"), end="", file=sys.stderr)
-            print(
-                "redense: this error was not foreseen; please report it, with the lines above and the command",
-                file=sys.stderr,
-            )
-            sys.exit(CRASHED)
-        finally:
-            output.flush()
-            if output.error is not None and not isinstance(output.error, BrokenPipeError):
-                print(f"redense: standard output: {output.error.strerror}; the rest was not printed", file=sys.stderr)
+        status = _status(words)
+        if arguments is None:
+            _let_signals_end(status)
+        output.flush()
+        if output.error is not None and not isinstance(output.error, BrokenPipeError):
+            print(f"redense: standard output: {output.error.strerror}; the rest was not printed", file=sys.stderr)
+    if status:
+        sys.exit(status)
+
+
+def _status(words: list[str]) -> int:
+    """Carry out a command; return the status with which to leave, having said what went wrong."""
+    try:
+        _carry_out(words)
+    except RedenseError as error:
+        print(f"redense: {_visible(error)}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("redense: stopped; the same command goes on", file=sys.stderr)
+        return Interrupted.exit_code
+    except SystemExit as end:  # of help, and of what prints completions
+        return end.code if isinstance(end.code, int) else 0
+    except Exception:
+        print(visible(traceback.format_exc(), keep="\n"), end="", file=sys.stderr)
+        print(
+            "redense: this error was not foreseen; please report it, with the lines above and the command",
+            file=sys.stderr,
+        )
+        return CRASHED
+    return 0
+
+
+def _let_signals_end(status: int) -> None:
+    """Let signals end the process at once, and well: all is done, and nothing is left that they could stop."""
+
+    def end(*_: object, leave: Callable[[int], None] = os._exit) -> None:  # a module's names go before the process does
+        leave(status)
+
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, end)
 
 
 def _carry_out(words: list[str]) -> None:
