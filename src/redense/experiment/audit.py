@@ -22,16 +22,23 @@ from redense.experiment.folder import Trust, check_targets, read_plan, read_reci
 from redense.experiment.measure import measure
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.replicates import PhaseReplicates, compare_replicates, replicate_phases, write_replicates
+from redense.experiment.report.audit_overview import audit_overview
 from redense.experiment.report.audits import audit_summary, audit_traces
 from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
 from redense.experiment.show import show_comparisons
 from redense.experiment.write import write_results
+from redense.experiment.write_report import FILE as REPORT
 from redense.experiment.write_report import write_report
 from redense.files.writing import write_png, write_whole
 from redense.terminal import prose
 
 NO_CODE = Trust()
+FILES = (
+    *("audit.json", "audit.csv", "risks.csv", "audit.png", "audit-accuracy.png", "audit.html"),
+    *("replicates.json", "replicates.csv"),
+)
+"""What an audit writes into a run's folder, some of it only where reference models can be attacked in turn."""
 
 
 def check_audit(prepared: Prepared) -> None:
@@ -67,8 +74,11 @@ def audit_prepared(
     console: Console,
     attacks: tuple[str, ...] = (),
     watched: Console | None = None,
+    short: bool = False,
 ) -> list[AuditRow]:
     """Audit every finished phase, print what was found and write it into the folder.
+
+    What is printed is all attacks, or with `short` a line a phase, which is what a run shows.
 
     What audits claim about phases joins the run's other claims, in results.json, and all are corrected together.
     Without `attacks` the families are those that the recipe names, and those that need nothing but plain answers.
@@ -89,22 +99,33 @@ def audit_prepared(
     first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]
     write_png(store.root / "audit.png", roc_figure(first), inside=store.root)
     write_png(store.root / "audit-accuracy.png", audit_traces(rows), inside=store.root)
-    console.print(audit_summary(rows))
-    replicates = _replicate(auditor, console, watched)
+    console.print(audit_overview(rows, _more(store.root)) if short else audit_summary(rows), "", sep="\n")
+    replicates = _replicate(auditor, watched)
+    if replicates:
+        console.print(replicates_summary(replicates), "", sep="\n")
     method = prepared.recipe.chosen_method
     compared = [*compare_audits(rows, method), *compare_replicates(replicates, method)]
     results = measure(prepared, store)[0].joined(compared)
     write_results(results, store.root)
-    show_comparisons(results, console)
-    written = ["audit.csv", "risks.csv", "audit.png", "audit-accuracy.png", "audit.html"]
-    written += ["replicates.json", "replicates.csv"] if replicates else []
-    into = ", and the comparisons into results.json"
-    console.print(prose(f"Written: {store.root / 'audit.json'}, {', '.join(written)}{into}"), "", sep="\n")
+    show_comparisons(results, console, short)
+    if not short:  # a run says at its end what it has written
+        first_file, *others = audit_files(store.root)
+        into = ", and the comparisons into results.json"
+        console.print(prose(f"Written: {store.root / first_file}, {', '.join(others)}{into}"), "", sep="\n")
     return rows
 
 
-def _replicate(auditor: RunAuditor, console: Console, watched: Console) -> list[PhaseReplicates]:
-    """Make the reference models targets in turn, print what is found and write it into the folder."""
+def audit_files(folder: Path) -> list[str]:
+    """Name the files of a folder that an audit has written."""
+    return [name for name in FILES if (folder / name).exists()]
+
+
+def _more(folder: Path) -> str:
+    return f"All attacks are in {folder / REPORT}, and `redense audit {folder}` prints them."
+
+
+def _replicate(auditor: RunAuditor, watched: Console) -> list[PhaseReplicates]:
+    """Make the reference models targets in turn, and write what is found into the folder."""
     replicates = []
     with counted("replicates", len(auditor.phases), watched) as step:
         for one in replicate_phases(auditor):
@@ -112,7 +133,6 @@ def _replicate(auditor: RunAuditor, console: Console, watched: Console) -> list[
             step(one.phase.label)
     if replicates:
         write_replicates(replicates, auditor.store.root)
-        console.print(replicates_summary(replicates), "", sep="\n")
     return replicates
 
 

@@ -94,9 +94,10 @@ def run(
             written += write_pictures(results, out)
             show_results(prepared, results, masks, console)
             if recipe.audit and not outcome.failures:
-                from redense.experiment.audit import audit_prepared
+                from redense.experiment.audit import audit_files, audit_prepared
 
-                audit_prepared(prepared, store, console, watched=watched)
+                audit_prepared(prepared, store, console, watched=watched, short=True)
+                written += audit_files(out)
                 results = Results.load(out)
             else:  # an audit adds claims, and then shows all
                 show_comparisons(results, console)
@@ -119,6 +120,7 @@ def dry_run(
     console: Console,
 ) -> None:
     """Print what `run` would do and what it would cost; nothing is trained or written."""
+    _check_trackers(resources)
     prepared = prepare(recipe, data_root, resources)
     _check(prepared)
     store = Store(Path(out))
@@ -131,10 +133,7 @@ def dry_run(
 
 def _ready(recipe: Recipe, data_root: str | Path | None, resources: Resources) -> Prepared:
     """Prepare a run and check all that can be checked before its folder is opened."""
-    if resources.track:
-        from redense.experiment.tracking import check_trackers
-
-        check_trackers(resources.track)
+    _check_trackers(resources)
     if resources.may_fork:
         fork_server.start()  # it gets ready while the data are read
     prepared = prepare(recipe, data_root, resources)
@@ -142,6 +141,14 @@ def _ready(recipe: Recipe, data_root: str | Path | None, resources: Resources) -
         fork_server.stop()
     _check(prepared)
     return prepared
+
+
+def _check_trackers(resources: Resources) -> None:
+    """Raise for a tracker that is not installed."""
+    if resources.track:
+        from redense.experiment.tracking import check_trackers
+
+        check_trackers(resources.track)
 
 
 def _check(prepared: Prepared) -> None:

@@ -14,7 +14,7 @@ from redense.experiment.memory import available_bytes
 from redense.experiment.mixed import mixed_notes
 from redense.experiment.precision import why_slow
 from redense.experiment.prepare import Prepared
-from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
+from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences, with_opponent
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.layers import kept_table, layer_table
 from redense.experiment.report.table import results_table
@@ -71,11 +71,12 @@ def show_results(prepared: Prepared, results: Results, masks: Mapping[Phase, Mas
     console.print(results_table(results, prepared.model_name), "", sep="\n")
 
 
-def show_comparisons(results: Results, console: Console) -> None:
-    """Print how phases compare, and what a run's claims amount to in words."""
+def show_comparisons(results: Results, console: Console, short: bool = False) -> None:
+    """Print how phases compare, and what a run's claims amount to in words; with `short` those of its last phase."""
     if results.comparisons:
         console.print(comparisons_table(results), "", sep="\n")
-    sentences = (*leakage_sentences(results), *audit_sentences(results))
+    audits = [one.sentence for one in with_opponent(results, results.audits)] if short else audit_sentences(results)
+    sentences = (*leakage_sentences(results), *audits)
     for sentence in sentences:
         console.print(prose(sentence))
     if sentences:

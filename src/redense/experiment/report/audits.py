@@ -51,7 +51,7 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
     """
     parts: list[RenderableType] = []
     for of_protocol in by_protocol(rows).values():
-        parts += [prose(_heading(of_protocol)), ""]
+        parts += [prose(audit_heading(of_protocol)), ""]
         tested = _tested(of_protocol)
         models = {**_OF_TARGETS, **(_ON_TEST_DATA if tested else {})}
         parts += [_table(of_protocol, "AUC", _auc, 1, 4, models), ""]
@@ -63,14 +63,24 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2, {}), ""]
             equal = held_back([row.result for row in of_protocol], lowest)
             parts += [*map(prose, equal), ""] if equal else []
-    return Group(*parts, *map(prose, _said(rows)), prose(_HOW_TO_READ), "")
+    return Group(*parts, *map(prose, [*_about_sides(rows), *audit_warnings(rows)]), prose(_HOW_TO_READ))
 
 
-def _said(rows: Sequence[AuditRow]) -> list[str]:
-    """Return what was found of the sides, and every warning once, with the rows that it is about."""
+def _about_sides(rows: Sequence[AuditRow]) -> list[str]:
+    """Return what was found of the sides, once."""
+    return _once(rows, lambda row: note(row.result.alike))
+
+
+def audit_warnings(rows: Sequence[AuditRow]) -> list[str]:
+    """Return every warning once, with the rows that it is about."""
+    return _once(rows, lambda row: [f"Warning: {warning}." for warning in row.result.warnings])
+
+
+def _once(rows: Sequence[AuditRow], said: Callable[[AuditRow], list[str]]) -> list[str]:
+    """Return each line once, with the rows that say it."""
     about: dict[str, list[str]] = {}
     for row in rows:
-        for line in (*note(row.result.alike), *(f"Warning: {warning}." for warning in row.result.warnings)):
+        for line in said(row):
             about.setdefault(line, []).append(row.name)
     return [f"{line} ({names[0]}{_further(len(names) - 1)})" for line, names in about.items()]
 
@@ -88,7 +98,8 @@ def audit_traces(rows: Sequence[AuditRow]) -> Figure:
     return traces_figure(panels)
 
 
-def _heading(rows: Sequence[AuditRow]) -> str:
+def audit_heading(rows: Sequence[AuditRow]) -> str:
+    """Say what a protocol's audits are of."""
     members, nonmembers, references = (
         from_to(getattr(row.result, what) for row in rows) for what in ("members", "nonmembers", "references")
     )
