@@ -6,24 +6,14 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from calling import call
 from factories import arrays
 from processes import environment
 
-from redense.commands.main import COMMANDS, main
+from redense.commands.main import COMMANDS
 from redense.commands.parse import flags, take_recipe
 from redense.commands.run import Run, command
 from redense.experiment.recipe import FORMER_RECIPES, shipped_recipes
-
-
-def call(arguments, capsys):
-    """Run the command in this process; return exit status, standard output and standard error."""
-    status = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        status = end.code
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def changed(arguments, flags):
