@@ -63,13 +63,11 @@ def parse(kind: type[Command], page: Page, words: Sequence[str], default: Comman
 
 
 def _refusal(said: str, words: Sequence[str], known: Mapping[str, Flag], command: str) -> str:
-    """Say in one line what tyro says in a frame: which flag is wrong, or which words are too many."""
+    """Say in one line what tyro says in a frame: which flag is wrong, or else what was given."""
     wrong = re.search(r"Error parsing (--[\w-]+)|argument '(--[\w-]+)'", said)
     name = (wrong[1] or wrong[2]) if wrong else ""
     if name not in known:
-        lines = [line.strip("│ ") for line in said.splitlines() if line.startswith("│")]
-        first = [*takewhile(lambda line: not line.startswith("─"), lines)]
-        return f"{command}: {' '.join(first)}; redense {command} --help says what it takes"
+        return f"{command}: got {' '.join(words) or 'nothing'}; redense {command} --help says what it takes"
     place = next(place for place, word in enumerate(words) if _flag(word.partition("=")[0]) == name)
     _, equals, value = words[place].partition("=")
     after = takewhile(lambda word: not word.startswith("--"), words[place + 1 :])
