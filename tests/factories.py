@@ -59,6 +59,16 @@ def failing(input_shape, num_classes):
     raise ZeroDivisionError("no luck")
 
 
+EVIL = "x\x1b[31m\x07\u202e[/x][bold]$y$\n"
+"""A name that would steer a terminal, be markup, turn around what follows and begin a line."""
+
+
+def evil(input_shape, num_classes):
+    model = torch.nn.Sequential(torch.nn.Flatten())
+    model.add_module(EVIL, torch.nn.Linear(int(np.prod(input_shape)), num_classes))
+    return model
+
+
 def no_module(input_shape, num_classes):
     return "a string"
 

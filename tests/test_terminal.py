@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from redense.terminal import Continued, Fitting, below, fitted, heading, least_width, table_of
+from redense.terminal import Continued, Fitting, below, fitted, heading, least_width, prose, table_of
+from redense.text import interval_text
 
 WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=20), min_size=1, max_size=4).map(" ".join)
 FIGURES = st.lists(st.floats(-1000, 1000).map("{:.2f}".format), min_size=1, max_size=12)
@@ -62,3 +63,35 @@ def test_the_first_table_that_fits_is_drawn_and_says_what_it_leaves_out(width, d
 def test_an_interval_stands_below_its_figure_where_there_is_one():
     assert (below("0.5", "[0.4, 0.6]"), below("0.5", "-"), below("0.5", "")) == ("0.5\n[0.4, 0.6]", "0.5", "0.5")
     assert heading("dense", []) == "dense"
+
+
+ENDS = st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
+
+
+@given(st.lists(st.tuples(WORDS, ENDS, ENDS), min_size=1, max_size=5), st.integers(40, 200))
+def test_at_every_width_a_figure_is_whole_or_its_column_is_said_to_be_left_out(rows, width):
+    wide = table_of("phase", "accuracy", "", "rate", text=["phase"])
+    stacked = table_of("phase", "accuracy", "rate", text=["phase"], broken=["phase"])
+    short = table_of("phase", "accuracy", text=["phase"], broken=["phase"])
+    for name, ends, other in rows:
+        figure, interval, rate = f"{ends[0]:.2f}", interval_text(ends, 1, 2), f"{other[0]:.2f} ± {other[1]:.2f}"
+        wide.add_row(name, figure, interval, rate)
+        stacked.add_row(name, below(figure, interval), rate)
+        short.add_row(name, below(figure, interval))
+    text = printed(Fitting([(wide, ""), (stacked, ""), (short, "the rate")]), width)
+    blanks = f"  {' '.join(text.split())}  ".replace(" ", "  ")
+    left_out = "Left out at this width: the rate." in " ".join(text.split())
+    for _, ends, other in rows:
+        assert f"  {ends[0]:.2f}  " in blanks
+        assert interval_text(ends, 1, 2) in text
+        assert left_out or f"{other[0]:.2f} ± {other[1]:.2f}" in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+@given(st.lists(st.one_of(WORDS, ENDS.map(lambda ends: interval_text(ends, 1, 2))), min_size=1), st.integers(40, 200))
+def test_running_text_is_never_broken_inside_of_an_interval(parts, width):
+    text = printed(prose(" ".join(parts)), width)
+    assert " ".join(text.split()) == " ".join(" ".join(parts).split())
+    for part in parts:
+        assert not part.startswith("[") or part in text
+    assert max(map(len, text.splitlines())) <= min(width, 100)

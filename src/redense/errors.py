@@ -82,10 +82,10 @@ class FolderError(RedenseError):
     """A run's folder cannot be used or read: choose another or free it.
 
     >>> import redense
-    >>> redense.Results.load("nowhere")  # doctest: +ELLIPSIS
+    >>> redense.Results.load("nowhere")
     Traceback (most recent call last):
     ...
-    redense.errors.FolderError: nowhere: no results.json that can be read (...; expected a run's folder with ...
+    redense.errors.FolderError: nowhere: no such folder; expected a run's folder with the results of a run
     """
 
 

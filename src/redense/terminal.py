@@ -1,26 +1,31 @@
-"""How tables fit a terminal: no figure is cut, whatever the width.
+"""How tables and running text fit a terminal: no figure is cut, whatever the width.
 
-What is written in one row where there is room is written in less room by two rules: an interval goes below its figure,
-and columns that decide nothing are left out, which a line below the table says. Columns beside each other that are too
-many, such as phases, go on below.
+One rule for all tables. Where a row has no room, text is broken over lines, then an interval goes below its figure,
+then columns that decide nothing are left out, which a line below the table says. Columns beside each other that are
+too many, such as phases, go on below. Where even that has no room, each row becomes a block, a line a figure.
+
+All that is drawn here is shown as it is written: nothing in it is markup, and nothing in it steers the terminal.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import sys
 import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
-from rich.constrain import Constrain
+from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
+
+from redense.text import visible
 
 PROSE = 100
 """Columns beyond which running text is hard to read."""
@@ -28,6 +33,13 @@ GAP = 2
 """Blank columns between those of a table."""
 WORD = 14
 """Letters beyond which a word may be broken, where that is allowed."""
+TEXT_LINES = 3
+"""Lines that broken text takes in a table, unless that asks for more than `TEXT` columns."""
+TEXT = 20
+TOGETHER = re.compile(r"\[[^][]{1,40}\]|\bp [<=] [\d.]+|[\d.]+ ± [\d.]+")
+"""What text is not broken inside of: an interval, a p-value, a mean with its spread."""
+NO_BREAK = "\xa0"
+"""A blank that `textwrap` does not break lines at."""
 
 
 def warn(message: str, console: Console) -> None:
@@ -37,12 +49,12 @@ def warn(message: str, console: Console) -> None:
         return
     frames = traceback.walk_stack(sys._getframe())
     ours = sum(1 for _ in takewhile(lambda each: each[0].f_globals["__name__"].startswith("redense."), frames))
-    warnings.warn(message, stacklevel=ours + 1)
+    warnings.warn(visible(message), stacklevel=ours + 1)
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """Draws the first of several tables, wide to narrow, that fits the width, else the last.
+    """Draws the first of several tables, wide to narrow, that fits the width, else the last row by row.
 
     Each comes with the names of what it leaves out.
     """
@@ -53,9 +65,9 @@ class Fitting:
         """Draw one of the tables, and say what it leaves out."""
         fitting = (one for one in self.tables if least_width(one[0]) <= options.max_width)
         table, left_out = next(fitting, self.tables[-1])
-        yield fitted(table, options.max_width)
+        yield from drawn(table, options.max_width)
         if left_out:
-            yield Text(f"Left out at this width: {left_out}.", style="dim")
+            yield prose(f"Left out at this width: {left_out}.", "dim")
 
 
 @dataclass(frozen=True)
@@ -77,13 +89,21 @@ class Continued:
                 end += 1
             if start:
                 yield ""
-            yield fitted(self.draw(start, end), options.max_width)
+            yield from drawn(self.draw(start, end), options.max_width)
             start = end
 
 
 def least_width(table: Table) -> int:
     """Return how many columns a table takes at least without cutting what may not be broken over lines."""
     return sum(least for least, _ in map(_widths, table.columns)) + GAP * (len(table.columns) - 1)
+
+
+def drawn(table: Table, width: int) -> Iterator[RenderableType]:
+    """Draw a table, row by row where it has no room."""
+    if least_width(table) <= width:
+        yield fitted(table, width)
+    else:
+        yield from map(Text, row_by_row(table, width))
 
 
 def fitted(table: Table, width: int) -> Table:
@@ -96,25 +116,87 @@ def fitted(table: Table, width: int) -> Table:
     return table
 
 
+def row_by_row(table: Table, width: int) -> list[str]:
+    """Write each row as a block: its name, which is the first column's cell, then a line a cell with its header.
+
+    >>> table = table_of("phase", "train %", "test %", text=["phase"])
+    >>> table.add_row("dense", "99.90", "97.74\\n[96.00, 98.10]")
+    >>> print("\\n".join(row_by_row(table, 30)))
+    phase
+    dense
+      train %  99.90
+      test %  97.74 [96.00, 98.10]
+    """
+    headers = [" ".join(str(column.header).split()) for column in table.columns]
+    lines = [*([str(table.title)] if table.title else []), *_folded(headers[0], width)]
+    rows = list(zip(*(column.cells for column in table.columns), strict=True))
+    if table.show_footer:
+        rows.append(tuple(column.footer for column in table.columns))
+    for cells in rows:
+        first, *others = map(str, cells)
+        lines += _folded(first, width)
+        for header, cell in zip(headers[1:], others, strict=True):
+            for line in _entry(header, cell, width) if cell else ():
+                lines += _folded(line, width, "  ")
+    return lines
+
+
+def _entry(header: str, cell: str, width: int) -> list[str]:
+    """Write a header and what stands under it in one line, else what stands there in lines of its own."""
+    one = f"{header}  {' '.join(cell.split())}".strip()
+    return [one] if cell_len(one) <= width - GAP else [*([header] if header else []), *cell.split("\n")]
+
+
+def _folded(text: str, width: int, indent: str = "") -> list[str]:
+    return [f"{indent}{line}" for line in _wrapped(text, width - len(indent))]
+
+
 def _widths(column: Column) -> tuple[int, int]:
-    """Return the least and the most that a column can use: its longest word, where it may be broken, and line."""
+    """Return the least and the most that a column can use: the least is its longest line where it may not be broken."""
     parts = [str(part) for part in (column.header, column.footer, *column.cells)]
     lines = [line for part in parts for line in part.split("\n")]
     most = max(map(cell_len, lines))
-    if column.no_wrap:
-        return most, most
-    return min(WORD, max(cell_len(word) for line in lines for word in line.split() or [""])), most
+    return (most if column.no_wrap else max(map(_least, lines))), most
 
 
-def table_of(*names: str, text: Sequence[str] = (), broken: Sequence[str] = ()) -> Table:
+def _least(line: str) -> int:
+    """Return how many columns a line of text takes at least: its longest word, and room for no more than some lines."""
+    word = min(WORD, max(map(cell_len, line.split()), default=1))
+    widths = range(word, min(TEXT, max(word, cell_len(line))) + 1)
+    return next((width for width in widths if len(_wrapped(line, width)) <= TEXT_LINES), widths[-1])
+
+
+class Plain(Table):
+    """A table whose cells and headers are shown as they are written."""
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        """Add a row of text."""
+        super().add_row(*map(shown, cells), style=style, end_section=end_section)
+
+
+def shown(cell: object) -> Text:
+    """Write a cell, of one line or several, as a terminal may show it."""
+    return Text(visible(cell, keep="\n"))
+
+
+def table_of(
+    *names: str,
+    text: Sequence[str] = (),
+    broken: Sequence[str] = (),
+    title: str = "",
+    footers: Sequence[str] = (),
+) -> Table:
     """Make a table without lines; all columns but those of `text` are figures, which stand to the right.
 
-    The columns in `broken` may be broken over lines, words that are very long too.
+    The columns in `broken` may be broken over lines, words that are very long too. `footers` make its last row.
     """
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
-    for name in names:
+    table = Plain(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0), show_footer=bool(footers))
+    if title:
+        table.title, table.title_justify = shown(title), "left"
+    for name, footer in zip_longest(names, footers, fillvalue=""):
         justify: JustifyMethod = "left" if name in text else "right"
-        table.add_column(name, justify=justify, no_wrap=name not in broken, overflow="fold")
+        wraps = name in broken
+        table.add_column(shown(name), shown(footer), justify=justify, no_wrap=not wraps, overflow="fold")
     return table
 
 
@@ -134,9 +216,29 @@ def heading(name: str, cells: Iterable[str]) -> str:
     return "\n".join(textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False))
 
 
-def prose(text: str) -> RenderableType:
-    """Write running text as wide as it reads well; brackets in it are no markup."""
-    return Constrain(Text(text), PROSE)
+@dataclass(frozen=True)
+class Prose:
+    """Running text, as wide as it reads well; no interval is broken over lines."""
+
+    text: str
+    style: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Draw the lines."""
+        width = min(PROSE, options.max_width)
+        yield Text("\n".join(_wrapped(self.text, width)), style=self.style)
+
+
+def prose(text: str, style: str = "") -> Prose:
+    """Write running text as wide as it reads well, as a terminal may show it."""
+    return Prose(visible(text), style)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Break text over lines at blanks, but none inside of what belongs together (`TOGETHER`)."""
+    joined = TOGETHER.sub(lambda found: found.group().replace(" ", NO_BREAK), text)
+    lines = textwrap.wrap(joined, width, break_on_hyphens=False)
+    return [line.replace(NO_BREAK, " ") for line in lines]
 
 
 def plain(drawn: RenderableType, width: int) -> str:

@@ -30,6 +30,20 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
+def visible(text: object, keep: str = "") -> str:
+    r"""Write text of anybody's as a terminal may show it: what is no visible letter, but for those to keep, is escaped.
+
+    So nothing in a name of a layer, file or class steers the terminal, starts a line or turns around what follows.
+
+    >>> print(visible("no\x1b[31m \u202eluck\n"))
+    no\x1b[31m \u202eluck\n
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode("ascii")
+        for letter in str(text)
+    )
+
+
 def p_text(p: float) -> str:
     """Write a p-value as journals do.
 
@@ -76,9 +90,26 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
     >>> did_you_mean("sparsites", ["sparsities", "seeds"])
     "; did you mean 'sparsities'?"
+    >>> did_you_mean("lria", ["rmia", "lira"])
+    "; did you mean 'lira'?"
     """
-    nearest = difflib.get_close_matches(word, list(choices), n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+    word, known = word.lstrip("-"), {one.lstrip("-"): one for one in choices}
+    near = difflib.get_close_matches(word, known, n=5)
+    return f"; did you mean {known[min(near, key=lambda one: _steps(word, one))]!r}?" if near else ""
+
+
+def _steps(word: str, other: str) -> int:
+    """Count the letters to put in, leave out, change or swap with the next one (optimal string alignment distance)."""
+    before, last = list[int](), list(range(len(other) + 1))
+    for row, letter in enumerate(word, 1):
+        now = [row]
+        for column, wanted in enumerate(other, 1):
+            steps = min(now[-1] + 1, last[column] + 1, last[column - 1] + (letter != wanted))
+            if row > 1 < column and (letter, word[row - 2]) == (other[column - 2], wanted):
+                steps = min(steps, before[column - 2] + 1)
+            now.append(steps)
+        before, last = last, now
+    return last[-1]
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

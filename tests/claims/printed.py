@@ -12,12 +12,11 @@ import re
 from html.parser import HTMLParser
 
 from rich.console import Console, Group
-from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
 from redense.auditing.attacks import ATTACKS
-from redense.terminal import Continued, Fitting
+from redense.terminal import Continued, Fitting, Prose
 
 _NAMES = "|".join(sorted((re.escape(attack.name) for attack in ATTACKS), key=len, reverse=True))
 _ATTACK = re.compile(
@@ -114,8 +113,8 @@ def of_printed(one):
         return set().union(*(of_table(table) for table, _ in one.tables), *left_out)
     if isinstance(one, Continued):
         return of_table(one.draw(0, one.columns))
-    if isinstance(one, Constrain):
-        return of_printed(one.renderable)
+    if isinstance(one, Prose):
+        return sentences(one.text)
     if isinstance(one, Table):
         return of_table(one)
     if isinstance(one, str | Text):

@@ -9,6 +9,7 @@ import pytest
 from claims.noise import noise
 from claims.printed import fields_of, kind, makers, of_audit, of_folder, of_page, of_printed, of_results, of_table
 from claims.register import PAGE, RANDOM, ROOT, Entry, Register, exists, page
+from rich.console import Group
 from rich.table import Table
 
 import redense
@@ -18,12 +19,14 @@ from redense.auditing.evidence import Evidence
 from redense.experiment.comparison import Comparison, PValue, over_seeds
 from redense.experiment.family import corrected
 from redense.experiment.found import find
-from redense.experiment.report.comparisons import comparisons_table
+from redense.experiment.report.audits import audit_summary
+from redense.experiment.report.comparisons import audit_sentences, comparisons_table
 from redense.experiment.report.page import report_html
 from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 from redense.phases import Phase
 from redense.signals import Signals
+from redense.terminal import prose
 
 REGISTER = Register.read()
 FIRST, SECOND = Phase("dense", 1, 1.0, None, 0), Phase("redense", 1, 0.1, 0.5, 1)
@@ -106,7 +109,8 @@ def printed(audited_run, tmp_path_factory):
     found = of_folder(folder).union(*map(of_printed, said))
     alone = one_seed(folder)
     found |= of_results(json.loads(alone.to_json())) | of_printed(results_table(alone, "small"))
-    found |= of_printed(comparisons_table(alone))
+    found |= of_printed(comparisons_table(alone)) | of_printed(audit_summary(find(folder).audits))
+    found |= of_printed(Group(*map(prose, audit_sentences(Results.load(folder)))))
     ten = dataclasses.replace(alone, recipe=dataclasses.replace(alone.recipe, seeds=tuple(range(10))))
     several = dataclasses.replace(ten, comparisons=tuple(corrected(list(claims()))), at_equal_accuracy=(), audits=())
     found |= of_results(json.loads(several.to_json()))

@@ -6,24 +6,14 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from calling import call
 from factories import arrays
 from processes import environment
 
-from redense.commands.main import COMMANDS, main
+from redense.commands.main import COMMANDS
 from redense.commands.parse import flags, take_recipe
 from redense.commands.run import Run, command
 from redense.experiment.recipe import FORMER_RECIPES, shipped_recipes
-
-
-def call(arguments, capsys):
-    """Run the command in this process; return exit status, standard output and standard error."""
-    status = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        status = end.code
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def changed(arguments, flags):
@@ -86,7 +76,7 @@ BAD = [
     (["--sparsities"], "sparsities: got none"),
     (["--epochs", "1", "0", "1"], "at least 1 sparse and re-dense"),
     (["--epochs", "-1", "1", "1"], "expected three integers (dense, sparse, re-dense), 0 or more dense"),
-    (["--epochs", "1", "1"], "Expected 3 values"),
+    (["--epochs", "1", "1"], "--epochs: got 1 1; expected 3 whole numbers"),
     (["--lr", "0"], "lr: got 0"),
     (["--lr", "nan"], "lr: got nan"),
     (["--rates", "1", "1", "-1"], "rates: got (1.0, 1.0, -1.0); expected three finite factors above 0"),
@@ -104,7 +94,7 @@ BAD = [
     (["--sparsities", "0.999"], "leaves 1.weight (72 weights) without any"),
     (["--device", "cuda"], "no CUDA device"),
     (["--workers", "-2"], "workers: got -2"),
-    (["--frobnicate"], "Unrecognized"),
+    (["--frobnicate"], "run: unknown flag --frobnicate; redense run --help"),
     (["--distribution", "even"], "even"),
     (["--data-root", "/nowhere/at/all", "--data", "location30"], "no such folder"),
 ]

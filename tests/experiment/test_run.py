@@ -77,7 +77,7 @@ def test_results_of_another_format_are_refused(text, message, tmp_path):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(FolderError, match=message):
         Results.load(tmp_path)
-    with pytest.raises(FolderError, match="no results.json that can be read"):
+    with pytest.raises(FolderError, match="no such folder; expected a run's folder"):
         Results.load(tmp_path / "elsewhere")
 
 

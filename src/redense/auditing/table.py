@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from redense.auditing.attack_result import AttackResult, RateAt
 from redense.auditing.attacks import PRIMARY
@@ -63,7 +62,7 @@ def _wide(result: AuditResult, shown: Sequence[float]) -> Table:
             *(" ".join(_rate(rate)) for rate in attack.rates if rate.fpr in shown),
             _proven(attack),
         ]
-        table.add_row(*map(Text, cells))
+        table.add_row(*cells)
     return table
 
 
@@ -79,7 +78,7 @@ def _narrow(result: AuditResult, shown: Sequence[float], proven: bool) -> Table:
             *(below(*_rate(rate)) for rate in attack.rates if rate.fpr in shown),
             *([_proven(attack)] if proven else []),
         ]
-        table.add_row(*map(Text, cells))
+        table.add_row(*cells)
     return table
 
 

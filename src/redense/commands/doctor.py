@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from redense.commands.pages import Page, entry
+from redense.commands.pages import WIDEST, Page, entry
 from redense.commands.parse import parse
+from redense.text import visible
 
 PAGE = Page(
     "doctor",
@@ -32,9 +34,10 @@ class Doctor:
         print("Loading PyTorch", flush=True)
         from redense.experiment.doctor import findings, self_test
 
+        width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
         for name, found in findings(self.data_root):
-            print("\n".join(entry(name, found, 100, COLUMN)))
-        print("\n".join(entry("self-test", self_test(), 100, COLUMN)))
+            print("\n".join(entry(name, visible(found), width, COLUMN)))
+        print("\n".join(entry("self-test", self_test(), width, COLUMN)))
 
 
 def command(words: Sequence[str]) -> Doctor:

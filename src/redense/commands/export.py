@@ -14,6 +14,7 @@ from redense.commands.parse import parse
 from redense.errors import RecipeError
 from redense.experiment.export_settings import ExportSettings
 from redense.models.names import OWN
+from redense.text import visible
 
 PAGE = Page(
     "export",
@@ -64,7 +65,7 @@ class Export:
     def execute(self) -> None:
         """Write the file and say where it is and how large."""
         path = self._own() if self.run is None else self._of_run(self.run)
-        print(f"Written: {path}, {path.stat().st_size:,} bytes")
+        print(f"Written: {visible(path)}, {path.stat().st_size:,} bytes")
 
     def _of_run(self, run: Path) -> Path:
         for name in ("weights", "input"):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import shutil
 import signal
 import sys
+import textwrap
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any
 
 from redense import __version__
 from redense.commands.console import lasting_output
-from redense.commands.pages import entry
+from redense.commands.pages import WIDEST, entry
 from redense.errors import Interrupted, RecipeError, RedenseError
-from redense.text import did_you_mean
+from redense.text import did_you_mean, visible
 
 COMMANDS = {
     "run": "Train a recipe dense, sparse and dense again, and print the table of every phase.",
@@ -27,19 +32,16 @@ COMMANDS = {
 """Each command and what it does. It stands in the module of its name, as `command(words)`, loaded for it alone."""
 CRASHED = 70
 """EX_SOFTWARE of sysexits.h: an error that nobody foresaw, which must not be taken for a leak."""
-START = """\
-redense trains networks Dense -> Sparse -> Dense, and shows what each phase gains and gives away.
-
-Start here
-  redense run                        the table on handwritten digits, offline
-  redense audit --help               what a model of yours gives away about its training data
-  redense COMMAND --help             one command, with examples
-
-Commands
-{commands}
-
-redense --version says which version this is; redense --tyro-print-completion bash (or zsh) prints what completes
-its words in a shell."""
+SUMMARY = "redense trains networks Dense -> Sparse -> Dense, and shows what each phase gains and gives away."
+START = {
+    "redense run": "the table on handwritten digits, offline",
+    "redense audit --help": "what a model of yours gives away about its training data",
+    "redense COMMAND --help": "one command, with examples",
+}
+FURTHER = (
+    "redense --version says which version this is; redense --tyro-print-completion bash (or zsh) prints what completes "
+    "its words in a shell."
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,43 +50,79 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a terminal cannot show, such as ± in ASCII, is no crash
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, _as_interrupt)
     with lasting_output() as output:
-        try:
-            _carry_out(words)
-        except RedenseError as error:
-            print(f"redense: {error}", file=sys.stderr)
-            sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            print("redense: stopped; the same command goes on", file=sys.stderr)
-            sys.exit(Interrupted.exit_code)
-        except Exception:
-            traceback.print_exc()
-            print(
-                "redense: this error was not foreseen; please report it, with the lines above and the command",
-                file=sys.stderr,
-            )
-            sys.exit(CRASHED)
-        finally:
-            output.flush()
-            if output.error is not None and not isinstance(output.error, BrokenPipeError):
-                print(f"redense: standard output: {output.error.strerror}; the rest was not printed", file=sys.stderr)
+        status = _status(words)
+        if arguments is None:
+            _let_signals_end(status)
+        output.flush()
+        if output.error is not None and not isinstance(output.error, BrokenPipeError):
+            print(f"redense: standard output: {output.error.strerror}; the rest was not printed", file=sys.stderr)
+    if status:
+        sys.exit(status)
+
+
+def _status(words: list[str]) -> int:
+    """Carry out a command; return the status with which to leave, having said what went wrong."""
+    try:
+        _carry_out(words)
+    except RedenseError as error:
+        print(f"redense: {_visible(error)}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("redense: stopped; the same command goes on", file=sys.stderr)
+        return Interrupted.exit_code
+    except SystemExit as end:  # of help, and of what prints completions
+        return end.code if isinstance(end.code, int) else 0
+    except Exception:
+        print(visible(traceback.format_exc(), keep="\n"), end="", file=sys.stderr)
+        print(
+            "redense: this error was not foreseen; please report it, with the lines above and the command",
+            file=sys.stderr,
+        )
+        return CRASHED
+    return 0
+
+
+def _let_signals_end(status: int) -> None:
+    """Let signals end the process at once, and well: all is done, and nothing is left that they could stop."""
+
+    def end(*_: object, leave: Callable[[int], None] = os._exit) -> None:  # a module's names go before the process does
+        leave(status)
+
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, end)
 
 
 def _carry_out(words: list[str]) -> None:
     first, *others = words or ["--help"]
     if first in ("-h", "--help"):
-        listed = (line for name, what in COMMANDS.items() for line in entry(name, what, 100, 12))
-        print(START.format(commands="\n".join(listed)))
+        print(_start(min(WIDEST, shutil.get_terminal_size().columns)))
     elif first == "--version":
         print(f"redense {__version__}")
     elif first.startswith("--tyro-"):
         _complete(words)
     elif first not in COMMANDS:
         known = ", ".join(COMMANDS)
-        raise RecipeError(f"unknown command {first!r}: expected one of {known}{did_you_mean(first, COMMANDS)}")
+        alike = did_you_mean(first, [*COMMANDS, "--help", "--version"])
+        raise RecipeError(f"unknown command {first!r}: expected one of {known}{alike}")
     else:
         _module(first).command(others).execute()
+
+
+def _start(width: int) -> str:
+    """Say where to start, and what commands there are."""
+    start = [line for command, what in START.items() for line in entry(command, what, width)]
+    commands = [line for name, what in COMMANDS.items() for line in entry(name, what, width, 12)]
+    summary, further = textwrap.wrap(SUMMARY, width), textwrap.wrap(FURTHER, width, break_on_hyphens=False)
+    return "\n".join([*summary, "", "Start here", *start, "", "Commands", *commands, "", *further])
+
+
+def _visible(error: RedenseError) -> str:
+    """Write an error as a terminal may show it; lines of its own are those that are set in."""
+    return re.sub(r"\n(?!  )", r"\\n", visible(error, keep="\n"))
 
 
 def _module(name: str) -> Any:

@@ -11,6 +11,8 @@ from typing import Any
 WIDEST = 100
 COLUMN = 30
 """Where the explanations of flags begin."""
+NARROWEST = 40
+"""Columns that an explanation needs beside a flag; where there are fewer, it stands below."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,14 @@ class Page:
         lines += [*self._also(defaults, width), "", "Examples", *self._examples(width)]
         return "\n".join([*lines, "", f"All flags, explained: redense {self.command} --help-all"])
 
+    def all_text(self, defaults: Mapping[str, Any], explained: Mapping[str, str]) -> str:
+        """Write the page that explains every flag; `explained` maps ``--flag VALUE`` to what it means."""
+        width = min(WIDEST, shutil.get_terminal_size().columns)
+        lines = [f"usage: redense {self.command} {self.usage}", "", *textwrap.wrap(self.summary, width), ""]
+        for flag, what in explained.items():
+            lines += entry(flag, f"{what}{_default(defaults[flag.split()[0]])}", width)
+        return "\n".join(lines)
+
     def _examples(self, width: int) -> list[str]:
         """Write what each example is for beside it, or above where they do not all fit."""
         column = max(map(len, self.examples), default=0)
@@ -61,13 +71,13 @@ def entry(name: str, what: str, width: int, column: int = COLUMN) -> list[str]:
     """
     lines = textwrap.wrap(what, max(20, width - column), break_on_hyphens=False)
     first = f"  {name}"
-    if len(first) > column - 2 or width < 2 * column:
+    if len(first) > column - 2 or width - column < NARROWEST:
         return [first, *(f"      {line}" for line in textwrap.wrap(what, max(20, width - 6), break_on_hyphens=False))]
     return [f"{first if number == 0 else '':<{column}}{line}" for number, line in enumerate(lines)]
 
 
 def _default(value: Any) -> str:
     """Say what a flag is when it is left out, where that is a plain value."""
-    if value is None or value is False or value == ():
+    if value is None or isinstance(value, bool) or value == ():
         return ""
     return f" ({' '.join(map(str, value)) if isinstance(value, tuple) else value})"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import math
+import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
 from redense.commands.pages import Page
 from redense.commands.phase_flag import REGISTRY
+from redense.commands.settings_words import bare, choices, expected, meaning, metavar
 from redense.errors import RecipeError
 from redense.text import did_you_mean
 
@@ -23,45 +28,72 @@ NO_FLAG = tyro.conf.Positional, tyro.conf.Fixed
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """How many values a flag takes (`math.inf`: any number), and what it is when it is left out."""
+    """How many values a flag takes (`math.inf`: any number), what it is when it is left out, its type, its meaning."""
 
     values: float
     default: Any
+    hint: Any = str
+    meaning: str = ""
 
 
 def parse(kind: type[Command], page: Page, words: Sequence[str], default: Command | None = None) -> Command:
     """Return the command that the words ask for; where they ask for help, print it and leave.
 
-    Raises `RecipeError` for a flag given twice; leaves with 2, having said what is wrong, for other wrong flags.
+    Raises `RecipeError` for flags that there are not, that are given twice, or whose values are none.
     """
-    if "-h" in words or "--help" in words:
-        print(page.text({name: flag.default for name, flag in flags(kind, default).items()}))
+    known = flags(kind, default)
+    if {"-h", "--help", "--help-all"} & set(words):
+        defaults = {name: flag.default for name, flag in known.items()}
+        explained = {f"{name} {metavar(flag.hint)}".strip(): flag.meaning for name, flag in known.items()}
+        print(page.all_text(defaults, explained) if "--help-all" in words else page.text(defaults))
         sys.exit(0)
+    refuse_unknown(words, known, page.command)
     refuse_repeated(words)
-    words = ["--help"] if "--help-all" in words else list(words)
     options: dict[str, Any] = {"prog": f"redense {page.command}", "description": page.summary}
     options |= {"config": CONFIG, "registry": REGISTRY}
     if default is not None:
         options["default"] = default
-    found: Command = tyro.cli(kind, args=words, **options)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            found: Command = tyro.cli(kind, args=list(words), **options)
+    except SystemExit:
+        raise RecipeError(_refusal(said.getvalue(), words, known, page.command)) from None
     return found
+
+
+def _refusal(said: str, words: Sequence[str], known: Mapping[str, Flag], command: str) -> str:
+    """Say in one line what tyro says in a frame: which flag is wrong, or else what was given."""
+    wrong = re.search(r"Error parsing (--[\w-]+)|argument '(--[\w-]+)'", said)
+    name = (wrong[1] or wrong[2]) if wrong else ""
+    if name not in known:
+        return f"{command}: got {' '.join(words) or 'nothing'}; redense {command} --help says what it takes"
+    place = next(place for place, word in enumerate(words) if _flag(word.partition("=")[0]) == name)
+    _, equals, value = words[place].partition("=")
+    after = takewhile(lambda word: not word.startswith("--"), words[place + 1 :])
+    got = [value] if equals else list(after)[: 1 if known[name].values == 1 else None]
+    hint = known[name].hint
+    alike = did_you_mean(next((one for one in got if one not in choices(hint)), ""), choices(hint))
+    return f"{name}: got {' '.join(got) or 'nothing'}; expected {expected(hint)}{alike}"
 
 
 def flags(kind: type[Any], default: Any = None) -> dict[str, Flag]:
     """List the flags of a command, those of its parts among them."""
     found: dict[str, Flag] = {}
     for each in dataclasses.fields(kind):
-        hint = get_type_hints(kind, include_extras=True)[each.name]
+        hint = annotated = get_type_hints(kind, include_extras=True)[each.name]
         if get_origin(hint) is Annotated:
             hint, *markers = get_args(hint)
             if any(marker in markers for marker in map(_marker, NO_FLAG)):
                 continue
         value = getattr(default, each.name, None if each.default is dataclasses.MISSING else each.default)
-        if dataclasses.is_dataclass(hint):
+        if dataclasses.is_dataclass(bare(hint)):
             assert isinstance(hint, type)
             found |= flags(hint, value)
         else:
-            found[_flag(each.name)] = Flag(_values(hint), value)
+            off = hint is bool and value is True
+            what = meaning(kind, each.name, annotated)
+            found[_flag(f"no-{each.name}" if off else each.name)] = Flag(_values(hint), value, hint, what)
     return found
 
 
@@ -97,6 +129,15 @@ def take_recipe(
             f"recipe: got {' and '.join(recipes)}; expected one, and values after the flag they belong to"
         )
     return (recipes[0] if recipes else None), others
+
+
+def refuse_unknown(words: Sequence[str], known: Collection[str], command: str) -> None:
+    """Raise `RecipeError` for a flag that the command has not, with the nearest that it has."""
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("--") and _flag(name) not in known:
+            alike = did_you_mean(name, [*known, "--help", "--help-all"])
+            raise RecipeError(f"{command}: unknown flag {name}{alike}; redense {command} --help lists them")
 
 
 def refuse_repeated(words: Sequence[str]) -> None:

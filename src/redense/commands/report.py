@@ -10,6 +10,8 @@ import tyro
 
 from redense.commands.pages import Page
 from redense.commands.parse import parse
+from redense.errors import RecipeError
+from redense.text import visible
 
 PAGE = Page(
     "report",
@@ -42,10 +44,12 @@ class Report:
 
     def execute(self) -> None:
         """Write the report and say where it is."""
+        if not self.runs:
+            raise RecipeError("report: got no run; expected the folder of one, or of several with --out FILE")
         from redense.experiment.write_report import write_report
 
         path = write_report(self.runs, self.out, self.show_examples)
-        print(f"Written: {path}, {path.stat().st_size:,} bytes")
+        print(f"Written: {visible(path)}, {path.stat().st_size:,} bytes")
 
 
 def command(words: Sequence[str]) -> Report:

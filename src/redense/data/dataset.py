@@ -52,6 +52,13 @@ class Dataset:
             if x.ndim < 2 or len(x) != len(y):
                 raise DataError(f"data: got inputs {x.shape} and labels {y.shape}; expected [n, ...] and [n]")
 
+    def __repr__(self) -> str:
+        """Say what there is, in one line."""
+        parts = {"train": self.x_train, "validation": self.x_validation, "test": self.x_test}
+        sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None and len(part))
+        shape = "x".join(map(str, self.input_shape))
+        return f"Dataset({self.name!r}: {sizes} examples of {shape}, {self.x_train.dtype}; {self.num_classes} classes)"
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example: (channels, height, width) for images, (features,) for tables."""

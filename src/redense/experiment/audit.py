@@ -20,7 +20,6 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.display import counted
 from redense.experiment.folder import Trust, check_targets, read_plan, read_recipe, refuse_newer
 from redense.experiment.measure import measure
-from redense.experiment.phase_means import FILE as REPLICATES
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.replicates import (
     PhaseReplicates,
@@ -31,13 +30,18 @@ from redense.experiment.replicates import (
 )
 from redense.experiment.report.audits import audit_summary, audit_traces
 from redense.experiment.resources import Resources
-from redense.experiment.show import show_audit_files, show_comparisons, show_replicates
+from redense.experiment.show import show_audit_files, show_audits, show_comparisons, show_replicates
 from redense.experiment.write import write_results
 from redense.experiment.write_report import write_report
 from redense.files.writing import write_png, write_whole
 from redense.terminal import prose
 
 NO_CODE = Trust()
+FILES = (
+    *("audit.json", "audit.csv", "risks.csv", "audit.png", "audit-accuracy.png", "audit.html"),
+    *("replicates.json", "replicates.csv"),
+)
+"""What an audit writes into a run's folder, some of it only where reference models can be attacked in turn."""
 
 
 def check_audit(prepared: Prepared) -> None:
@@ -62,7 +66,7 @@ def audit_run(
     check_targets(folder)
     refuse_newer(folder)
     prepared = _prepared_as_trained(folder, data_root, device, trust)
-    rows, _ = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)
+    rows = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)
     console.print(prose(f"Written: {write_report([folder])}"))
     return rows
 
@@ -73,8 +77,11 @@ def audit_prepared(
     console: Console,
     attacks: tuple[str, ...] = (),
     watched: Console | None = None,
-) -> tuple[list[AuditRow], list[str]]:
-    """Audit every finished phase, print what was found and write it into the folder; return the files' names, too.
+    short: bool = False,
+) -> list[AuditRow]:
+    """Audit every finished phase, print what was found and write it into the folder.
+
+    What is printed is all attacks, or with `short` a line a phase, which is what a run shows.
 
     What audits claim about phases joins the run's other claims, in results.json, and all are corrected together.
     Without `attacks` the families are those that the recipe names, and those that need nothing but plain answers.
@@ -95,21 +102,29 @@ def audit_prepared(
     first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]
     write_png(store.root / "audit.png", roc_figure(first), inside=store.root)
     write_png(store.root / "audit-accuracy.png", audit_traces(rows), inside=store.root)
-    console.print(audit_summary(rows))
-    replicates = _replicate(auditor, console, watched)
+    if short:
+        show_audits(rows, store.root, console)
+    else:
+        console.print(audit_summary(rows), "", sep="\n")
+    replicates = _replicate(auditor, watched)
+    show_replicates(means_of(replicates), console)
     method = prepared.recipe.chosen_method
     compared = [*compare_audits(rows, method), *compare_replicates(replicates, method)]
     results = measure(prepared, store)[0].joined(compared)
     write_results(results, store.root)
-    show_comparisons(results, console)
-    written = ["audit.json", "audit.csv", "risks.csv", "audit.png", "audit-accuracy.png", "audit.html"]
-    written += [REPLICATES, "replicates.csv"] if replicates else []
-    show_audit_files(store.root, written, console)
-    return rows, written
+    show_comparisons(results, console, short)
+    if not short:  # a run says at its end what it has written
+        show_audit_files(store.root, audit_files(store.root), console)
+    return rows
 
 
-def _replicate(auditor: RunAuditor, console: Console, watched: Console) -> list[PhaseReplicates]:
-    """Make the reference models targets in turn, print what is found and write it into the folder."""
+def audit_files(folder: Path) -> list[str]:
+    """Name the files of a folder that an audit has written."""
+    return [name for name in FILES if (folder / name).exists()]
+
+
+def _replicate(auditor: RunAuditor, watched: Console) -> list[PhaseReplicates]:
+    """Make the reference models targets in turn, and write what is found into the folder."""
     replicates = []
     with counted("replicates", len(auditor.phases), watched) as step:
         for one in replicate_phases(auditor):
@@ -117,7 +132,6 @@ def _replicate(auditor: RunAuditor, console: Console, watched: Console) -> list[
             step(one.phase.label)
     if replicates:
         write_replicates(replicates, auditor.store.root)
-    show_replicates(means_of(replicates), console)
     return replicates
 
 

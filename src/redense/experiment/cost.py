@@ -10,7 +10,6 @@ from copy import deepcopy
 import torch
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from redense.data.batches import TensorData, examples_to_try
 from redense.data.dataset import Dataset
@@ -23,6 +22,7 @@ from redense.experiment.trainer import make_optimizer, train_epoch, trainable
 from redense.models.registry import placed
 from redense.signals import read_signals
 from redense.terminal import Fitting, table_of
+from redense.text import visible
 
 BYTES_PER_SIGNAL = 4 * 8 + 1
 """Four float64 and a bool for every example."""
@@ -110,18 +110,16 @@ def plan_table(
 
 def _plan(jobs: Sequence[Job], states: Sequence[str]) -> Table:
     names = ("phase", "model", "epochs", "rate", "key", "starts from", "")
-    table = table_of(*names, text=["phase", "model", "key", "starts from", ""])
-    table.title, table.title_justify = "Plan", "left"
+    table = table_of(*names, text=["phase", "model", "key", "starts from", ""], title="Plan")
     for job, state in zip(jobs, states, strict=True):
         start = job.parent[:8] if job.parent else "initial weights"
         cells = (str(job.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
-        table.add_row(job.phase.label, Text(job.model_name), *cells)
+        table.add_row(job.phase.label, visible(job.model_name), *cells)
     return table
 
 
 def _short_plan(jobs: Sequence[Job], states: Sequence[str]) -> Table:
-    table = table_of("phase", "epochs", "rate", "", text=["phase", ""], broken=["phase"])
-    table.title, table.title_justify = "Plan", "left"
+    table = table_of("phase", "epochs", "rate", "", text=["phase", ""], broken=["phase"], title="Plan")
     for job, state in zip(jobs, states, strict=True):
         table.add_row(job.phase.label, str(job.epochs), f"{job.training.lr:g}", state)
     return table

@@ -23,6 +23,7 @@ from rich.table import Column
 from redense.experiment.checkpoints import Epoch, Store
 from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.experiment.plan import Job
+from redense.text import visible
 
 LINES_EVERY = 10.0
 """Seconds between lines that say how far a run is, where there are no bars."""
@@ -81,7 +82,7 @@ class _Sparing:
 
     def say(self, text: str) -> None:
         self.spoken = time.monotonic()
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
     def say_sometimes(self, text: str) -> None:
         if time.monotonic() - self.spoken >= LINES_EVERY:
@@ -182,10 +183,10 @@ class _Bars:
                     self._leave_out(job.epochs)
                 self._end(job)
             case Retried(job, reason):
-                self.console.print(f"{job.name}: {reason}; trying once more", highlight=False, markup=False)
+                self.console.print(visible(f"{job.name}: {reason}; trying once more"), highlight=False, markup=False)
                 self._end(job)
             case Failed(job, reason):
-                self.console.print(f"failed: {reason}", highlight=False, markup=False)
+                self.console.print(visible(f"failed: {reason}"), highlight=False, markup=False)
                 self._end(job)
 
     def _start(self, job: Job) -> None:

@@ -98,9 +98,11 @@ def run(
             written += write_pictures(results, out)
             show_results(results, kept, network, console)
             if recipe.audit and not outcome.failures:
-                from redense.experiment.audit import audit_prepared
+                from redense.experiment.audit import audit_files, audit_prepared
 
-                _, audited = audit_prepared(prepared, store, console, watched=watched)
+                audit_prepared(prepared, store, console, watched=watched, short=True)
+                audited = audit_files(out)
+                written += audited
                 results = Results.load(out)
             else:  # an audit adds claims, and then shows all
                 show_comparisons(results, console)
@@ -127,6 +129,7 @@ def dry_run(
     console: Console,
 ) -> None:
     """Print what `run` would do and what it would cost; nothing is trained or written."""
+    _check_trackers(resources)
     prepared = prepare(recipe, data_root, resources)
     _check(prepared)
     store = Store(Path(out))
@@ -139,10 +142,7 @@ def dry_run(
 
 def _ready(recipe: Recipe, data_root: str | Path | None, resources: Resources) -> Prepared:
     """Prepare a run and check all that can be checked before its folder is opened."""
-    if resources.track:
-        from redense.experiment.tracking import check_trackers
-
-        check_trackers(resources.track)
+    _check_trackers(resources)
     if resources.may_fork:
         fork_server.start()  # it gets ready while the data are read
     prepared = prepare(recipe, data_root, resources)
@@ -154,6 +154,14 @@ def _ready(recipe: Recipe, data_root: str | Path | None, resources: Resources) -
 
 def _network(prepared: Prepared) -> Network:
     return network_of(prepared.model, examples_to_try(prepared.dataset), prepared.model_name)
+
+
+def _check_trackers(resources: Resources) -> None:
+    """Raise for a tracker that is not installed."""
+    if resources.track:
+        from redense.experiment.tracking import check_trackers
+
+        check_trackers(resources.track)
 
 
 def _check(prepared: Prepared) -> None:

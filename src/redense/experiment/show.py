@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from redense.experiment.audit_rows import read_rows
+from redense.experiment.audit_rows import AuditRow, read_rows
 from redense.experiment.finished import Finished
 from redense.experiment.found import Found, find
 from redense.experiment.phase_means import FILE as REPLICATES
 from redense.experiment.phase_means import PhaseMean, read_means
-from redense.experiment.report.audits import audit_summary
-from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
+from redense.experiment.report.audit_overview import audit_overview
+from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences, with_opponent
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.layers import Kept, Network, kept_table, layer_table
 from redense.experiment.report.replicates import replicates_summary
@@ -21,6 +21,7 @@ from redense.experiment.report.table import results_table
 from redense.experiment.results import Results
 from redense.experiment.write_report import FILE as REPORT
 from redense.terminal import prose, warn
+from redense.text import visible
 
 
 def show_network(network: Network, warning: str, console: Console) -> None:
@@ -34,7 +35,7 @@ def show_network(network: Network, warning: str, console: Console) -> None:
 def show_notes(notes: Sequence[str], console: Console) -> None:
     """Print notes about a run's phases, a line each."""
     for note in notes:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        console.print(visible(note), highlight=False, markup=False, soft_wrap=True)
 
 
 def show_results(results: Results, kept: Kept, network: Network, console: Console) -> None:
@@ -42,6 +43,12 @@ def show_results(results: Results, kept: Kept, network: Network, console: Consol
     if kept:
         console.print(kept_table(kept), "", sep="\n")
     console.print(results_table(results, network.name), "", sep="\n")
+
+
+def show_audits(rows: Sequence[AuditRow], folder: Path, console: Console) -> None:
+    """Print what a run's audits found, a line a phase, and where all of it is."""
+    more = f"All attacks are in {folder / REPORT}, and `redense audit {folder}` prints them."
+    console.print(audit_overview(rows, more), "", sep="\n")
 
 
 def show_replicates(means: Sequence[PhaseMean], console: Console) -> None:
@@ -56,11 +63,12 @@ def show_audit_files(folder: Path, written: Sequence[str], console: Console) -> 
     console.print(prose(f"Written: {folder / written[0]}, {', '.join(written[1:])}{into}"), "", sep="\n")
 
 
-def show_comparisons(results: Results, console: Console) -> None:
-    """Print how phases compare, and what a run's claims amount to in words."""
+def show_comparisons(results: Results, console: Console, short: bool = False) -> None:
+    """Print how phases compare, and what a run's claims amount to in words; with `short` those of its last phase."""
     if results.comparisons:
         console.print(comparisons_table(results), "", sep="\n")
-    sentences = (*leakage_sentences(results), *audit_sentences(results))
+    audits = [one.sentence for one in with_opponent(results, results.audits)] if short else audit_sentences(results)
+    sentences = (*leakage_sentences(results), *audits)
     for sentence in sentences:
         console.print(prose(sentence))
     if sentences:
@@ -84,9 +92,7 @@ def show_again(finished: Finished, folder: Path, console: Console) -> None:
     show_notes(finished.notes, console)
     show_results(found.results, finished.kept, finished.network, console)
     if finished.audited:
-        console.print(audit_summary(read_rows(folder)))
+        show_audits(read_rows(folder), folder, console)
         show_replicates(read_means(folder) if REPLICATES in finished.audited else [], console)
-    show_comparisons(found.results, console)
-    if finished.audited:
-        show_audit_files(folder, finished.audited, console)
+    show_comparisons(found.results, console, short=bool(finished.audited))
     show_conclusion(found, finished.written, console)

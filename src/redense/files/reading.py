@@ -54,6 +54,8 @@ class Written:
         except (OSError, ValueError) as error:  # the latter of a NUL character in the path
             reason = error.strerror if isinstance(error, OSError) else error
             missing = f"{path.parent}: no {path.name} that can be read ({reason})"
+            if isinstance(error, FileNotFoundError) and not path.parent.exists():
+                raise self.error(f"{path.parent}: no such folder; expected a run's folder with {self.what}") from None
             raise self.error(f"{missing}; expected a run's folder with {self.what}; {self.remedy}") from None
         return self.parse(text, str(path), make)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
@@ -37,7 +36,8 @@ _ON_TEST_DATA: OfModels = {"test accuracy, %": lambda row: row.test_accuracy}
 """Stands there, too, where non-members are not just the test data."""
 _HOW_TO_READ = (
     f"{MARK}: the strongest attack on a target of that phase, which its verdict names: the lower end of its accuracy "
-    "is the highest, while another's AUC or TPR may be larger. Accuracy: with thresholds learnt on other examples or "
+    "is the highest by the verdict's interval, which is wider than the one here because those of all attacks hold "
+    "together; another's AUC or TPR may be larger. Accuracy: with thresholds learnt on other examples or "
     "reference models; the inference accuracy of the phases is with the best threshold for these examples, and so "
     "mostly higher for the same attack (confidence). TPR: the share of the members that are found when at most so many "
     "of the non-members are wrongly accused."
@@ -51,7 +51,7 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
     """
     parts: list[RenderableType] = []
     for of_protocol in by_protocol(rows).values():
-        parts += [prose(_heading(of_protocol)), ""]
+        parts += [prose(audit_heading(of_protocol)), ""]
         tested = _tested(of_protocol)
         models = {**_OF_TARGETS, **(_ON_TEST_DATA if tested else {})}
         parts += [_table(of_protocol, "AUC", _auc, 1, 4, models), ""]
@@ -63,14 +63,24 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2, {}), ""]
             equal = held_back([row.result for row in of_protocol], lowest)
             parts += [*map(prose, equal), ""] if equal else []
-    return Group(*parts, *map(prose, _said(rows)), prose(_HOW_TO_READ), "")
+    return Group(*parts, *map(prose, [*_about_sides(rows), *audit_warnings(rows)]), prose(_HOW_TO_READ))
 
 
-def _said(rows: Sequence[AuditRow]) -> list[str]:
-    """Return what was found of the sides, and every warning once, with the rows that it is about."""
+def _about_sides(rows: Sequence[AuditRow]) -> list[str]:
+    """Return what was found of the sides, once."""
+    return _once(rows, lambda row: note(row.result.alike))
+
+
+def audit_warnings(rows: Sequence[AuditRow]) -> list[str]:
+    """Return every warning once, with the rows that it is about."""
+    return _once(rows, lambda row: [f"Warning: {warning}." for warning in row.result.warnings])
+
+
+def _once(rows: Sequence[AuditRow], said: Callable[[AuditRow], list[str]]) -> list[str]:
+    """Return each line once, with the rows that say it."""
     about: dict[str, list[str]] = {}
     for row in rows:
-        for line in (*note(row.result.alike), *(f"Warning: {warning}." for warning in row.result.warnings)):
+        for line in said(row):
             about.setdefault(line, []).append(row.name)
     return [f"{line} ({names[0]}{_further(len(names) - 1)})" for line, names in about.items()]
 
@@ -88,7 +98,8 @@ def audit_traces(rows: Sequence[AuditRow]) -> Figure:
     return traces_figure(panels)
 
 
-def _heading(rows: Sequence[AuditRow]) -> str:
+def audit_heading(rows: Sequence[AuditRow]) -> str:
+    """Say what a protocol's audits are of."""
     members, nonmembers, references = (
         from_to(getattr(row.result, what) for row in rows) for what in ("members", "nonmembers", "references")
     )
@@ -136,7 +147,7 @@ def _phases(
     columns = zip(groups, zip(*lines.values(), strict=True), strict=True)
     table = table_of(title, *(heading(group[0].phase.label, cells) for group, cells in columns), text=[title])
     for attack, cells in lines.items():
-        table.add_row(attack, *map(Text, cells))
+        table.add_row(attack, *cells)
     for name, read in models.items():
         spreads = [Spread.of(100 * read(row) for row in group) for group in groups]
         table.add_row(name, *(spread_text(spread, 2) for spread in spreads), style="dim")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from redense.experiment.comparison import Comparison, Tested
 from redense.terminal import Fitting, below, prose, table_of
@@ -35,7 +34,7 @@ def comparisons_table(results: Results) -> RenderableType:
         for comparison in results.comparisons
         if comparison.first.kind == "control" and results.recipe.is_final(comparison.second)
     ]
-    parts += ["", *(prose(comparison.sentence) for comparison in against_control)]
+    parts += ["", *(prose(comparison.sentence) for comparison in against_control)] if against_control else []
     return Group(*parts)
 
 
@@ -70,7 +69,10 @@ def _table(title: str, comparisons: list[Comparison]) -> Fitting:
     if not any(comparison.claimed for comparison in comparisons):
         names = ("difference", "only A right", "only B right", "McNemar p")
         rows = [(*_networks(one), "networks differ" if one.networks_differ else "") for one in comparisons]
-        return Fitting([(_drawn(title, names, comparisons, rows, broken), "") for broken in (False, True)])
+        layouts = [(_drawn(title, names, comparisons, rows, broken), "") for broken in (False, True)]
+        few = [(difference, p, verdict) for difference, _, _, p, verdict in rows]
+        short = _drawn(title, (names[0], names[3]), comparisons, few, True)
+        return Fitting([*layouts, (short, "how many examples only one of the two has right")])
     wide = [(*_claim(one), one.outcome or "") for one in comparisons]
     shorter = [(difference, interval, p, verdict) for difference, interval, p, _, verdict in wide]
     stacked = [(below(difference, interval), p, verdict) for difference, interval, p, verdict in shorter]
@@ -91,7 +93,7 @@ def _drawn(
     """Draw a line a comparison; what is no figure may be broken over lines if that is allowed."""
     table = table_of(title, *names, "", text=[title, ""], broken=[title, ""] if broken else [])
     for comparison, cells in zip(comparisons, rows, strict=True):
-        table.add_row(*(Text(cell) for cell in (compared(comparison), *cells)))
+        table.add_row(compared(comparison), *cells)
     return table
 
 

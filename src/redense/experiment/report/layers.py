@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from redense.phases import NAMES, Phase
-from redense.terminal import Continued, heading, table_of
+from redense.terminal import Continued, Fitting, heading, table_of
+from redense.text import visible
 
 if TYPE_CHECKING:
     import torch
@@ -87,17 +88,17 @@ def _shape(output: Any) -> tuple[int, ...]:
     return tuple((found.to_padded_tensor(0.0) if found.is_nested else found).shape[1:])  # as of padded texts
 
 
-def layer_table(network: Network) -> Table:
+def layer_table(network: Network) -> Fitting:
     """Draw the layers with output shapes (height x width x channels, as in the published study) and parameters."""
-    table = table_of("layer", "kind", "output", "parameters", text=["layer", "kind"], broken=["layer", "kind"])
-    table.title, table.title_justify, table.show_footer = network.name, "left", True
-    table.columns[0].footer = "total"
-    table.columns[-1].footer = f"{network.parameters:,}"
+    texts = ("layer", "kind")
+    footers = ("total", "", "", f"{network.parameters:,}")
+    table = table_of(*texts, "output", "parameters", text=texts, broken=texts, title=network.name, footers=footers)
     for layer in network.layers:
         shape = layer.output_shape
         channels_last = (*shape[1:], shape[0]) if len(shape) == 3 else shape
-        table.add_row(layer.name, layer.kind, "x".join(map(str, channels_last)), f"{layer.parameters:,}")
-    return table
+        size = "x".join(map(str, channels_last))
+        table.add_row(visible(layer.name), visible(layer.kind), size, f"{layer.parameters:,}")
+    return Fitting([(table, "")])
 
 
 def kept_of(model: nn.Module, masks_by_phase: Mapping[Phase, Masks], phases: Iterable[Phase]) -> Kept:
@@ -125,11 +126,8 @@ def _kept(kept: Mapping[str, Mapping[str, int]]) -> Table:
     """Draw a column a phase and a row a tensor; a long name may take several lines, a figure may not."""
     totals = [f"{sum(counts.values()):,}" for counts in kept.values()]
     headings = (heading(name, [total]) for name, total in zip(kept, totals, strict=True))
-    table = table_of("tensor", *headings, text=["tensor"], broken=["tensor"])
-    table.title, table.title_justify, table.show_footer = "Weights kept", "left", True
-    table.columns[0].footer = "total"
-    for column, total in zip(table.columns[1:], totals, strict=True):
-        column.footer = total
+    about = {"text": ["tensor"], "broken": ["tensor"], "footers": ["total", *totals]}
+    table = table_of("tensor", *headings, title="Weights kept", **about)
     for name in next(iter(kept.values())):
-        table.add_row(name, *(f"{counts[name]:,}" for counts in kept.values()))
+        table.add_row(visible(name), *(f"{counts[name]:,}" for counts in kept.values()))
     return table

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from redense.experiment.phase_means import PhaseMean, compared_figures, figure_name
 from redense.phases import Phase
-from redense.terminal import prose, table_of
+from redense.terminal import Fitting, below, prose, table_of
 from redense.text import interval_text
 
 
@@ -24,19 +23,23 @@ def replicates_summary(means: Sequence[PhaseMean]) -> RenderableType:
     return Group("", prose(heading), "", _table(means))
 
 
-def _table(means: Sequence[PhaseMean]) -> Table:
+def _table(means: Sequence[PhaseMean]) -> Fitting:
     names = ("phase", "figure", "mean", "one further training")
-    table = table_of(*names, text=names[:2], broken=names[:2])
     by_phase: dict[Phase, dict[str, PhaseMean]] = {}
     for one in means:
         by_phase.setdefault(one.phase, {})[one.figure] = one
-    for phase, found in by_phase.items():
-        for figure in compared_figures([*found]):
-            table.add_row(phase.label, figure_name(figure), *_cells(found[figure]))
-    return table
+    tables = {stacked: table_of(*names, text=names[:2], broken=names[:2]) for stacked in (False, True)}
+    for stacked, table in tables.items():
+        for phase, found in by_phase.items():
+            for figure in compared_figures([*found]):
+                mean, interval, further = _cells(found[figure])
+                put = below(mean, interval) if stacked else f"{mean} {interval}".strip()
+                table.add_row(phase.label, figure_name(figure), put, further)
+    return Fitting([(table, "") for table in tables.values()])
 
 
-def _cells(found: PhaseMean) -> tuple[str, str]:
+def _cells(found: PhaseMean) -> tuple[str, str, str]:
+    """Return a mean, its interval and the range of one further training."""
     if found.interval is None or found.prediction is None:
-        return f"{found.mean:.3f}", "-"
-    return f"{found.mean:.3f} {interval_text(found.interval, 1, 3)}", interval_text(found.prediction, 1, 3)
+        return f"{found.mean:.3f}", "", "-"
+    return f"{found.mean:.3f}", interval_text(found.interval, 1, 3), interval_text(found.prediction, 1, 3)

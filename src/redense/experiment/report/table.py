@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from redense.experiment.report.published import Accuracies, PhaseName, published
 from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_interval, percent_over_seeds
@@ -29,7 +28,8 @@ _STUDY = ("published: train", "test", "inference")
 def results_table(results: Results, model: str) -> RenderableType:
     """Draw the table in percent: mean ± standard deviation where there are several seeds, else the interval.
 
-    Narrow, intervals stand below their figures; narrower, the published study's figures are left out.
+    Narrow, the published study's figures are left out; narrower, intervals stand below their figures, then the training
+    accuracy is left out.
     """
     study = published(results.recipe, model)
     several = len(results.recipe.seeds) > 1
@@ -37,7 +37,8 @@ def results_table(results: Results, model: str) -> RenderableType:
     beside = [_study(group[0].phase, study) for group in results.shown()] if study else None
     left_out = "the published study's figures" if beside else ""
     layouts = [(_wide(lines, several, beside), "")] if beside else []
-    layouts += [(_wide(lines, several, None), left_out), (_narrow(lines), left_out)]
+    layouts += [(_wide(lines, several, None), left_out), (_narrow(lines, train=True), left_out)]
+    layouts.append((_narrow(lines, train=False), ", ".join([*([left_out] if left_out else []), "train accuracy"])))
     return Group(Fitting(layouts), "", *_footnotes(results))
 
 
@@ -82,15 +83,16 @@ def _wide(lines: Sequence[Line], several: bool, study: Sequence[Sequence[str]] |
     for column in table.columns[len(names) :]:
         column.style = "dim"
     for place, line in enumerate(lines):
-        table.add_row(*(Text(cell) for cell in (*line.cells(several), *(study[place] if study else ()))))
+        table.add_row(*line.cells(several), *(study[place] if study else ()))
     return table
 
 
-def _narrow(lines: Sequence[Line]) -> Table:
-    table = table_of("phase", "train %", "test %", "inference %", text=["phase"], broken=["phase"])
+def _narrow(lines: Sequence[Line], *, train: bool) -> Table:
+    names = ("phase", *(["train %"] if train else []), "test %", "inference %")
+    table = table_of(*names, text=["phase"], broken=["phase"])
     for line in lines:
-        figures = [line.train, below(line.test, line.test_interval), below(line.inference, line.inference_interval)]
-        table.add_row(*(Text(cell) for cell in (line.phase, *figures)))
+        figures = [below(line.test, line.test_interval), below(line.inference, line.inference_interval)]
+        table.add_row(line.phase, *([line.train] if train else []), *figures)
     return table
 
 

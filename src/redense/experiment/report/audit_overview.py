@@ -1,0 +1,117 @@
+"""What a run's audits found, as a person reads it at once: a line a phase, with its strongest attack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from redense.auditing.verdict import JUDGED
+from redense.experiment.audit_rows import AuditRow, by_phase, by_protocol
+from redense.experiment.report.audits import audit_heading, audit_warnings
+from redense.experiment.report.protocols import lowest_rate
+from redense.experiment.report.seeds import spread_text
+from redense.metrics.spread import Spread
+from redense.terminal import Fitting, below, prose, table_of
+from redense.text import interval_text
+
+_HOW_TO_READ = (
+    "The strongest attack is the one that the verdict on a model names: the lower end of its accuracy is the highest. "
+    "The accuracy's interval is the verdict's, which holds for all attacks together; that of the TPR is for it alone."
+)
+TEXTS = ("audited", "strongest attack", "leak")
+_OVER_SEEDS = "Over seeds: mean ± standard deviation, each model attacked by its own strongest attack."
+
+
+def audit_overview(rows: Sequence[AuditRow], more: str) -> RenderableType:
+    """Draw a table a protocol, then every warning once; `more` says where all attacks are."""
+    parts: list[RenderableType] = []
+    for of_protocol in by_protocol(rows).values():
+        parts += [prose(audit_heading(of_protocol)), "", _table(of_protocol), ""]
+    several = (
+        [_OVER_SEEDS] if any(len(group) > 1 for each in by_protocol(rows).values() for group in _groups(each)) else []
+    )
+    notes = [*audit_warnings(rows), " ".join([_HOW_TO_READ, *several, more])]
+    return Group(*parts, *map(prose, notes))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What stands in a phase's line; intervals are empty where there are none."""
+
+    phase: str
+    attack: str
+    accuracy: str
+    interval: str
+    rate: str
+    rate_interval: str
+    leak: str
+
+    @classmethod
+    def of(cls, group: Sequence[AuditRow], fpr: float | None) -> _Line:
+        judged = [row for row in group if row.result.verdict.kind in JUDGED]
+        strongest = [row.result.attack(str(row.result.verdict.attack)) for row in judged]
+        named = [f"{name} ({count})" for name, count in Counter(one.attack for one in strongest).most_common()]
+        if len(group) == 1:
+            named = [one.attack for one in strongest]
+        ends = [row.result.verdict.interval for row in judged]
+        accuracies = _spread([one.accuracy for one in strongest])
+        points = [one.shown_rates[fpr] for one in strongest] if fpr is not None else []
+        alone = len(strongest) == 1
+        return cls(
+            group[0].phase.label,
+            ", ".join(named) or "-",
+            accuracies,
+            interval_text(ends[0], 100, 2) if alone and ends[0] is not None else "",
+            _spread([point.tpr for point in points]),
+            interval_text(points[0].tpr_interval, 100, 2) if alone and points else "",
+            _leak(group),
+        )
+
+
+def _table(rows: Sequence[AuditRow]) -> Fitting:
+    """Draw a protocol; narrow, intervals go below their figures, then the true-positive rate is left out."""
+    fpr = lowest_rate(rows)
+    lines = [_Line.of(group, fpr) for group in _groups(rows)]
+    rate = "" if fpr is None else f"TPR % at {100 * fpr:g}% FPR"
+    layouts: list[tuple[Table, str]] = [(_wide(lines, rate), "")]
+    layouts += [(_narrow(lines, rate), "")] if rate else []
+    return Fitting([*layouts, (_narrow(lines, ""), rate)])
+
+
+def _wide(lines: Sequence[_Line], rate: str) -> Table:
+    table = table_of(
+        "audited", "strongest attack", "accuracy %", "", *([rate, " "] if rate else []), "leak", text=TEXTS
+    )
+    for line in lines:
+        rates = [line.rate, line.rate_interval] if rate else []
+        table.add_row(line.phase, line.attack, line.accuracy, line.interval, *rates, line.leak)
+    return table
+
+
+def _narrow(lines: Sequence[_Line], rate: str) -> Table:
+    names = ("audited", "strongest attack", "accuracy %", *([rate] if rate else []), "leak")
+    table = table_of(*names, text=TEXTS, broken=TEXTS[:2])
+    for line in lines:
+        rates = [below(line.rate, line.rate_interval)] if rate else []
+        table.add_row(line.phase, line.attack, below(line.accuracy, line.interval), *rates, line.leak)
+    return table
+
+
+def _leak(group: Sequence[AuditRow]) -> str:
+    """Say how clear a leak is, or of how many models one is shown."""
+    verdicts = [row.result.verdict for row in group]
+    if len(verdicts) > 1:
+        return f"{sum(verdict.kind == 'leak' for verdict in verdicts)} of {len(verdicts)}"
+    return verdicts[0].grade or verdicts[0].kind
+
+
+def _spread(fractions: Sequence[float]) -> str:
+    return spread_text(Spread.of(100 * each for each in fractions), 2) if fractions else "-"
+
+
+def _groups(rows: Sequence[AuditRow]) -> list[list[AuditRow]]:
+    return [*by_phase(rows).values()]
