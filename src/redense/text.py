@@ -30,6 +30,20 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
+def visible(text: object, keep: str = "") -> str:
+    r"""Write text of anybody's as a terminal may show it: what is no visible letter, but for those to keep, is escaped.
+
+    So nothing in a name of a layer, file or class steers the terminal, starts a line or turns around what follows.
+
+    >>> print(visible("no\x1b[31m \u202eluck\n"))
+    no\x1b[31m \u202eluck\n
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode("ascii")
+        for letter in str(text)
+    )
+
+
 def p_text(p: float) -> str:
     """Write a p-value as journals do.
 

@@ -37,7 +37,9 @@ def shown_of(results: Results, store: Store) -> Shown:
     for row in results.rows:
         checkpoint = store.load(row.checkpoint)
         if checkpoint is not None:
-            losses[row.checkpoint] = tuple(epoch.loss for epoch in checkpoint.history)
+            of_epochs = tuple(epoch.loss for epoch in checkpoint.history)
+            if np.isfinite(of_epochs).all():  # what diverged has no curve
+                losses[row.checkpoint] = of_epochs
             found = _environment(store, row.checkpoint)
             if found is not None:
                 environments[row.checkpoint] = found
@@ -79,7 +81,8 @@ def _weights(results: Results, store: Store) -> tuple[Weights, ...]:
             weights = np.concatenate([values[name] for name in tensors])
             sizes[part] = len(weights)
             # of the first, dense phase, but for weights that are all zero
-            reach.setdefault(part, float(np.quantile(np.abs(weights), WITHIN)) or 1.0)
+            size = np.abs(weights[np.isfinite(weights)])
+            reach.setdefault(part, (float(np.quantile(size, WITHIN)) if len(size) else 0.0) or 1.0)
             states[part].append(_state(phase, moment, weights, sum(kept[name] for name in tensors), reach[part]))
     return tuple(Weights(name, sizes[name], reach[name], tuple(found)) for name, found in states.items() if found)
 

@@ -4,11 +4,11 @@
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const LIGHT = ["#444444", "#b34a00", "#0a5fa8", "#00735c", "#8a3d84", "#7a5c00", "#b0235f", "#3d6b7d"];
   const DARK = ["#c8c8c8", "#ff9d4d", "#6fb7ff", "#3fd0a8", "#e39ae0", "#d9bb45", "#ff8fb8", "#8fc4d6"];
-  const DASHES = ["dash", "dot", "solid", "dashdot", "longdash", "longdashdot", "10px,3px", "3px,3px"];
+  const DASHES = ["dash", "dot", "solid", "dashdot", "longdash", "longdashdot", "8px,2px,2px,2px,2px,2px", "3px,3px"];
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down"];
   const PATTERNS = ["", "/", "x", ".", "\\", "+", "-", "|"];
   const SHAPES = ["M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", "M-4-4h8v8h-8z", "M0-5l5 5l-5 5l-5-5z", "M0-5l5 9h-10z", "M-1.5-5h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z", "M-4-4l8 8M4-4l-8 8", "M0-5l1.5 3.5h3.5l-2.8 2.5l1 3.8l-3.2-2.3l-3.2 2.3l1-3.8l-2.8-2.5h3.5z", "M0 5l5-9h-10z"];
-  const STROKES = ["7 4", "2 3", "", "7 3 2 3", "11 4", "11 3 2 3", "10 3", "3 3"];
+  const STROKES = ["7 4", "2 3", "", "7 3 2 3", "11 4", "11 3 2 3", "8 2 2 2 2 2", "3 3"];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const phone = matchMedia("(max-width: 34rem)");
   let printing = false;
@@ -19,7 +19,8 @@
     return made;
   };
   // the drawing library reads a few tags in text; names from outside are shown as they are
-  const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  // and formulas between two dollar signs
+  const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "&#36;");
   const number = (value) => (Math.abs(value) >= 1e4 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4))));
   const colour = (series) => (dark.matches && !printing ? DARK : LIGHT)[series.look % LIGHT.length];
   const symbol = (series) => (series.symbol ?? series.look) % SYMBOLS.length;
@@ -99,7 +100,9 @@
 
   function table(chart, view) {
     const head = element("tr", {}, ...["series", chart.x.title, chart.y.title, "interval"].map((text) => element("th", { scope: "col", textContent: text })));
-    const body = view.series.flatMap((series) => series.x.map((_, place) =>
+    // a level is one value, however long its line
+    const once = (series, place) => series.kind !== "level" || series.y[0] !== series.y[1] || place === series.x.length - 1;
+    const body = view.series.flatMap((series) => series.x.flatMap((_, place) => once(series, place) ? [place] : []).map((place) =>
       element("tr", {}, element("th", { scope: "row", textContent: series.name }),
         ...[where(series, place), number(series.y[place]), interval(series, place)].map((text) => element("td", { textContent: text })))));
     return element("table", {}, element("caption", { textContent: [chart.title, view.title].filter(Boolean).join(", ") }), element("thead", {}, head), element("tbody", {}, ...body));
