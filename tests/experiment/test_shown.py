@@ -40,3 +40,12 @@ def test_figures_that_there_cannot_be_are_refused_and_taken_anew(audited, tmp_pa
     with pytest.raises(FolderError, match=r"shown\.json: cannot be read as what a report shows of a run \("):
         read_shown(folder)
     assert find(folder).shown == before
+
+
+def test_when_and_on_what_every_phase_was_trained_is_told(audited):
+    shown = read_shown(audited)
+    assert set(shown.environments) == set(shown.checkpoints)
+    (date,) = {one.finished[:10] for one in shown.environments.values()}
+    page = (audited / "report.html").read_text()
+    assert f"{date}T" in page.split("Data, versions and machines")[1]
+    assert "PyTorch" in page.split("Data, versions and machines")[1]

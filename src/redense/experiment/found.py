@@ -16,7 +16,7 @@ from redense.experiment.shown import FILE as SHOWN_FILE
 from redense.experiment.shown import WRITTEN as SHOWN
 from redense.experiment.shown import Shown, is_of, read_shown, write_shown
 from redense.experiment.standing import standing_audits
-from redense.experiment.unmeasured import measured, planned, unmeasured
+from redense.experiment.unmeasured import asked_for, measured, planned, unmeasured
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Found:
     @property
     def state(self) -> str:
         """Say what is missing of an unfinished run, and which audits are left out; nothing where all is there."""
-        asked, measured = len(planned(self.results)), len(self.results.rows)
+        asked, measured = len(planned(self.recipe)), len(self.results.rows)
         if measured >= asked:
             return self.audits_left_out
         unfinished = (
@@ -59,7 +59,7 @@ def find(folder: Path) -> Found:
     """
     results = Results.load(folder) if (folder / FILE).exists() else None
     recipe = results.recipe if results and not (folder / RECIPE_FILE).exists() else read_recipe(folder)
-    results = results or Results(recipe, 0, 0, ())
+    results = asked_for(results or Results(recipe, 0, 0, ()), recipe)
     if jobs := unmeasured(folder, results):
         results = measured(folder, results, jobs)
     audits, left_out = _audits(folder, results)

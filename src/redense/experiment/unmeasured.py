@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from redense.experiment.plan import Job
+from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
 from redense.files.reading import JSON_LIMIT, Unread, field, mapping, plain_bytes
 from redense.phases import Phase
@@ -15,10 +16,20 @@ Place = tuple[int, Phase]
 """Where a row stands in the table: its seed and its phase."""
 
 
-def planned(results: Results) -> list[Place]:
-    """List the rows that the table is to have, in its order."""
-    phases = dict.fromkeys(phase for phases in results.recipe.lineages() for phase in phases)
-    return [(seed, phase) for seed in results.recipe.seeds for phase in phases]
+def planned(recipe: Recipe) -> list[Place]:
+    """List the rows that the table of a recipe is to have, in its order."""
+    phases = dict.fromkeys(phase for phases in recipe.lineages() for phase in phases)
+    return [(seed, phase) for seed in recipe.seeds for phase in phases]
+
+
+def asked_for(results: Results, recipe: Recipe) -> Results:
+    """Return results as those of a recipe that came later: it may ask for more than what is measured, or for less."""
+    if results.recipe == recipe:
+        return results
+    places = set(planned(recipe))
+    rows = tuple(row for row in results.rows if (row.seed, row.phase) in places)
+    found = dataclasses.replace(results, recipe=recipe, rows=rows)
+    return found if rows == results.rows else found.compared()
 
 
 def unmeasured(folder: Path, results: Results) -> list[Job]:
@@ -26,7 +37,7 @@ def unmeasured(folder: Path, results: Results) -> list[Job]:
 
     Only their indexes are read, without PyTorch.
     """
-    missing = set(planned(results)) - {(row.seed, row.phase) for row in results.rows}
+    missing = set(planned(results.recipe)) - {(row.seed, row.phase) for row in results.rows}
     found: dict[Place, Job] = {}
     for index in sorted(folder.glob("checkpoints/*/checkpoint.json"), key=_changed) if missing else ():
         job = _job(index)
@@ -60,7 +71,7 @@ def measured(folder: Path, results: Results, jobs: list[Job]) -> Results:
         results,
         members=len(one.train.phi),
         nonmembers=len(one.test.phi),
-        rows=tuple(rows[place] for place in planned(results) if place in rows),
+        rows=tuple(rows[place] for place in planned(results.recipe) if place in rows),
     )
     # McNemar's test needs every network's answers, which are read for one seed alone
     if len(results.recipe.seeds) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -60,8 +61,9 @@ def machine() -> dict[str, str]:
 
 
 def _environment(store: Store, key: str) -> Environment | None:
+    wanted = {field.name for field in dataclasses.fields(Environment)}  # it says more, such as of the arithmetic
     try:
-        return fields(Environment, {name: value for name, value in store.environment(key).items() if name != "seconds"})
+        return fields(Environment, {name: value for name, value in store.environment(key).items() if name in wanted})
     except Unread:
         return None  # no checksum covers it; a report that lacks it says so
 

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from redense.experiment.results import Results
 
 
-def roc_charts(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
-    """Draw the curves of the first seed's audits: the primary attack's by phase, and those of each phase by attack."""
-    rows = [row for row in audits if row.seed == results.recipe.seeds[0]]
+def roc_charts(results: Results, rows: Sequence[AuditRow], names: Sequence[str]) -> list[Chart]:
+    """Draw curves of a seed's audits, called by `names`: the primary attack's by phase, and of each phase by attack."""
     if not rows:
         return []
     views = [
@@ -35,8 +34,9 @@ def roc_charts(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
         "logarithmic axes every grid line is ten times the one before, so that few accusations have room; what lies on "
         f"the line of guessing gives nothing away.{sparsities}"
     )
+    titled = [(name, row.result) for name, row in zip(names, rows, strict=True)]
     by_phase = Chart("roc-phases", "ROC by phase", caption, *roc_axes(least), tuple(views), "audit")
-    return [by_phase, roc_chart("roc-attacks", "ROC by attack", [(row.name, row.result) for row in rows], "phase")]
+    return [by_phase, roc_chart("roc-attacks", "ROC by attack", titled, "phase")]
 
 
 def _by_phase(results: Results, rows: Sequence[AuditRow], attack: str) -> View:

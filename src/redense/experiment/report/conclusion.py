@@ -129,7 +129,8 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
     if audited:
         row = audited[0]
         says = row.result.verdict.sentence.removesuffix(".")
-        return f"In the audit ({row.name}): {says[:1].lower()}{says[1:]}.{_warned(row)}{_all(results, audits)}"
+        says = f"{says[:1].lower()}{says[1:]}"
+        return f"In the audit of {_whose(results, row)}: {says}.{_warned(row)}{_all(results, audits)}"
     accuracy, interval = mean_over_seeds(group, "inference_accuracy"), inference_interval(group)
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (
@@ -151,6 +152,13 @@ def last_groups(results: Results) -> list[tuple[Row, ...]]:
 def _one_of(which: str, phase: Phase, several: bool) -> str:
     """Name a phase, and which it is of several."""
     return f"{which}, {phase.label}," if several else phase.label
+
+
+def _whose(results: Results, row: AuditRow) -> str:
+    """Name the audited network: its phase, and the seed and the training set where these are not plain."""
+    half = ", trained on a random half" if row.protocol == "half" else ""
+    seed = f", seed {row.seed}" if len(results.recipe.seeds) > 1 else ""
+    return f"{row.phase.label}{half}{seed}"
 
 
 def _warned(row: AuditRow) -> str:

@@ -21,6 +21,8 @@
   // the drawing library reads a few tags in text; names from outside are shown as they are
   // and formulas between two dollar signs
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "&#36;");
+  // hovering and tables have the whole name
+  const short = (name) => (name.length > 22 ? `${name.slice(0, 10)}\u2026${name.slice(-11)}` : name);
   const number = (value) => (Math.abs(value) >= 1e4 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4))));
   const colour = (series) => (dark.matches && !printing ? DARK : LIGHT)[series.look % LIGHT.length];
   const symbol = (series) => (series.symbol ?? series.look) % SYMBOLS.length;
@@ -67,17 +69,18 @@
       const made = { title: { text: plain(given.title), standoff: 8, font: { size: 13 } }, gridcolor: line, linecolor: soft, zeroline: false, automargin: true, ticks: "outside", tickcolor: soft };
       if (given.log) Object.assign(made, { type: "log", exponentformat: "none", dtick: 1, minor: { showgrid: false } });
       if (ends) made.range = given.log ? ends.map(Math.log10) : ends;
-      if (given.ticks) Object.assign(made, { tickmode: "array", tickvals: given.ticks.map((tick) => tick[0]), ticktext: given.ticks.map((tick) => plain(tick[1])) });
+      if (given.ticks) Object.assign(made, { tickmode: "array", tickvals: given.ticks.map((tick) => tick[0]), ticktext: given.ticks.map((tick) => plain(short(tick[1]))), ticklabeloverflow: "allow", ...(given.ticks.some((tick) => tick[1].length > 6) ? { tickangle: -40 } : {}) });
       return made;
     };
     const marks = view.marks || [];
+    const named = marks.length <= 8 ? marks : []; // names of more would cover each other
     return {
       xaxis: axis(chart.x, view.ends?.[0]), yaxis: axis(chart.y, view.ends?.[1]), paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: ink, family: "system-ui, sans-serif", size: 12 }, margin: { l: 56, r: 16, t: marks.length ? 26 : 12, b: 48 },
+      font: { color: ink, family: "system-ui, sans-serif", size: 12 }, margin: { l: 56, r: 16, t: named.length ? 26 : 12, b: 48 },
       hovermode: "closest", hoverlabel: { bgcolor: tone("--raised", "#fff"), bordercolor: soft, font: { color: ink } },
       dragmode: phone.matches ? false : "zoom", barmode: "group", bargap: 0.3,
       shapes: marks.map(([x]) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: soft, width: 1, dash: "dot" } })),
-      annotations: marks.map(([x, text]) => ({ x, y: 1, yref: "paper", yanchor: "bottom", xanchor: "left", text: plain(text), showarrow: false, font: { size: 11, color: soft } })),
+      annotations: named.map(([x, text]) => ({ x, y: 1, yref: "paper", yanchor: "bottom", xanchor: "left", text: plain(text), showarrow: false, font: { size: 11, color: soft } })),
       ...(printing ? { width: 640, height: 300 } : { autosize: true }),
     };
   }
@@ -132,8 +135,9 @@
       const bar = element("div", { className: "tools" });
       if (this.chart.views.length > 1) {
         const select = element("select", {}, ...this.chart.views.map((view, place) => element("option", { value: String(place), textContent: view.title })));
-        select.addEventListener("change", () => { this.view = Number(select.value); this.draw(); this.fill(); });
-        bar.append(element("label", {}, element("span", { textContent: this.chart.choice }), select));
+        select.addEventListener("change", () => { this.view = Number(select.value); this.chosen.textContent = this.shown().title; this.draw(); this.fill(); });
+        this.chosen = element("span", { className: "chosen", textContent: this.shown().title });
+        bar.append(element("label", {}, element("span", { textContent: this.chart.choice }), select, this.chosen));
       }
       const button = (text, label, act) => {
         const made = element("button", { type: "button", textContent: text });
@@ -178,11 +182,26 @@
   const again = () => drawn.forEach((one) => one.draw());
   dark.addEventListener("change", again);
   phone.addEventListener("change", again);
-  addEventListener("beforeprint", () => { printing = true; again(); });
-  addEventListener("afterprint", () => { printing = false; again(); });
+  // on paper nothing can be opened
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")].filter((one) => !one.closest("figure"));
+    opened.forEach((one) => { one.open = true; });
+    printing = true;
+    again();
+  });
+  addEventListener("afterprint", () => {
+    opened.forEach((one) => { one.open = false; });
+    printing = false;
+    again();
+  });
   // a hidden part has no width to draw in until it is opened
   document.querySelectorAll("details.part").forEach((part) => part.addEventListener("toggle", () => {
     drawn.filter((one) => part.contains(one.plot)).forEach((one) => Plotly.Plots.resize(one.plot));
   }));
+  const hints = () => document.querySelectorAll(".wide").forEach((one) => one.classList.toggle("more", one.scrollWidth > one.clientWidth + 1));
+  hints();
+  addEventListener("resize", hints);
+  document.querySelectorAll("details").forEach((one) => one.addEventListener("toggle", hints));
   document.documentElement.dataset.drawn = String(drawn.length);
 })();
