@@ -90,8 +90,17 @@ def of_pages(run, alone, several):
         (run.results, (dataclasses.replace(run.audits[0], phase=final.phase, result=leaky),)),
         (without_controls(run.results), ()),
         (alone, ()),
+        (unfinished(several, ahead), ()),
     ):
         yield of_page(report_html([dataclasses.replace(run, results=results, audits=audits)]))
+    yield of_page(report_html([run, run]))
+
+
+def unfinished(results, comparisons):
+    """Results of a run whose control llr is not measured yet."""
+    kept = tuple(one for one in comparisons if one.first.lineage != "control-llr")
+    rows = tuple(row for row in results.rows if row.phase.lineage != "control-llr")
+    return dataclasses.replace(results, comparisons=kept, rows=rows)
 
 
 def without_controls(results):

@@ -65,7 +65,8 @@ def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparis
     whole = {phase: each for phase, each in winners.items() if phase not in missing}
     every = "every control of the same budget" if against == "control" else f"{NAMES[against]} training"
     if not winners:
-        least = min(max(by_phase.values(), key=_margin), key=_difference)
+        nearest = max(by_phase.values(), key=_margin)
+        least = min(nearest, key=_difference)
         so_far = "So far at" if missing else "At"
         return (
             f"{so_far} no sparsity is {NAMES[results.recipe.final_phase.kind]} training shown to beat {every}: "
@@ -77,9 +78,9 @@ def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparis
     names = " and ".join(dict.fromkeys(_name(one.first) for one in winners[best]))
     what = every if best in whole else f"so far {names}"
     others = f" (and so do {len(whole) - 1} more sparsities)" if len(whole) > 1 else ""
-    nearest = f"the nearest, {_name(least.first)}" if len(winners[best]) > 1 else _name(least.first)
+    against_whom = f"the nearest, {_name(least.first)}" if len(winners[best]) > 1 else _name(least.first)
     return (
-        f"{best.label[:1].upper()}{best.label[1:]} beats {what}{others}: by {_points(least)} against {nearest}"
+        f"{best.label[:1].upper()}{best.label[1:]} beats {what}{others}: by {_points(least)} against {against_whom}"
         f"{_rests(least)}{_alone(against)}{_awaited(missing)}."
     )
 

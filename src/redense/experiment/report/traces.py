@@ -93,8 +93,8 @@ def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> list[str]:
         alpha = 1 if phase in last else PALER
         axes.plot(mean[:, 0], mean[:, 1], linestyle=line, color=colour, linewidth=1.3, label=phase.series, alpha=alpha)
         if len(mean) > 1:
-            start = {"facecolor": "white", "edgecolor": colour, "alpha": alpha, "zorder": 3}
-            axes.scatter(mean[0, 0], mean[0, 1], marker=marker, s=36, **start)
+            x, y = mean[0]
+            axes.scatter(x, y, marker=marker, s=36, facecolor="white", edgecolor=colour, alpha=alpha, zorder=3)
             _arrow(axes, mean, colour, alpha)
         axes.scatter(mean[-1, 0], mean[-1, 1], marker=marker, s=48, color=colour, alpha=alpha, zorder=4)
         if len(seeds[phase]) > 1:

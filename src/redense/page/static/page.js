@@ -54,7 +54,7 @@
       drawn.error_y = { type: "data", symmetric: false, array: reach(1), arrayminus: reach(0), color: ink, thickness: 1.4, width: 4 };
       if (kind === "level") {
         drawn.mode = "lines+markers";
-        drawn.marker.size = series.intervals.map((ends) => (ends ? 7 : 0));
+        drawn.marker.size = series.intervals.map((ends) => (ends ? 9 : 0));
         drawn.marker.opacity = 1;
       }
     }
@@ -96,7 +96,7 @@
     if (series.kind === "bars") path("M-8-5h16v10h-16z", "", colour(series));
     else {
       path("M-17 0H17", STROKES[series.look % STROKES.length], "none");
-      if (!["level", "steps"].includes(series.kind)) path(SHAPES[symbol(series)], "", colour(series));
+      if (series.kind === "level" ? series.intervals : series.kind !== "steps") path(SHAPES[symbol(series)], "", colour(series));
     }
     return svg;
   }
