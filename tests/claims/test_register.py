@@ -87,9 +87,12 @@ def of_pages(run, alone, several):
     seeds = len(several.recipe.seeds)
     found = [dataclasses.replace(one, second=final.phase, seeds=seeds) for one in several.comparisons]
     ahead, behind = ([one for one in found if sign * one.difference > 0] for sign in (1, -1))
+    leaks = [
+        dataclasses.replace(run.audits[0], phase=final.phase, result=leaky, protocol=one) for one in ("all", "half")
+    ]
     for results, audits in (
         (dataclasses.replace(several, comparisons=tuple(ahead)), ()),
-        (run.results, (dataclasses.replace(run.audits[0], phase=final.phase, result=leaky),)),
+        (run.results, tuple(leaks)),
         (without_controls(run.results), ()),
         (alone, ()),
         (unfinished(several, ahead), ()),
