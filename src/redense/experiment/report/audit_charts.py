@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from redense.auditing.curves import guessing, roc_axes, roc_chart, roc_series
 from redense.experiment.audit_rows import by_protocol
 from redense.experiment.report.looks import look, marker
-from redense.experiment.report.protocols import primaries
+from redense.experiment.report.protocols import audited_name, primaries
 from redense.page.chart import Chart, View
 
 if TYPE_CHECKING:
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from redense.experiment.results import Results
 
 
-def roc_charts(results: Results, rows: Sequence[AuditRow], names: Sequence[str]) -> list[Chart]:
-    """Draw curves of a seed's audits, called by `names`: the primary attack's by phase, and of each phase by attack."""
+def roc_charts(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
+    """Draw the curves of the first seed's audits: the primary attack's by phase, and those of each phase by attack."""
+    rows = [row for row in audits if row.seed == results.recipe.seeds[0]]
     if not rows:
         return []
     views = [
@@ -34,7 +35,7 @@ def roc_charts(results: Results, rows: Sequence[AuditRow], names: Sequence[str])
         "logarithmic axes every grid line is ten times the one before, so that few accusations have room; what lies on "
         f"the line of guessing gives nothing away.{sparsities}"
     )
-    titled = [(name, row.result) for name, row in zip(names, rows, strict=True)]
+    titled = [(audited_name(row, rows), row.result) for row in rows]
     by_phase = Chart("roc-phases", "ROC by phase", caption, *roc_axes(least), tuple(views), "audit")
     return [by_phase, roc_chart("roc-attacks", "ROC by attack", titled, "phase")]
 

@@ -13,6 +13,7 @@ from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, le
 from redense.experiment.report.comparisons import audit_sentences, compared, difference, leakage_sentences
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
+from redense.experiment.report.protocols import audited_name
 from redense.experiment.report.provenance import command, origins, settings
 from redense.experiment.report.seeds import percent_interval, spread_text
 from redense.experiment.report.side_by_side import CAPTION as SIDE_CAPTION
@@ -64,7 +65,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
     first = [row for row in audits if row.seed == seed]
     charts: dict[str, list[Chart]] = {
         "accuracy": [*accuracy_charts(results), *rate_chart(results, audits)] if results.rows else [],
-        "roc": roc_charts(results, first, [_audited(row, first) for row in first]),
+        "roc": roc_charts(results, first),
         "training": [*training_charts(results, run.shown), *leakage_chart(results, audits)] if results.rows else [],
         "weights": weight_charts(run.shown) if run.shown else [],
     }
@@ -82,10 +83,10 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "lines": [_line(group, several) for group in results.shown()],
         "comparisons": [_compared(one) for one in results.comparisons],
         "sentences": [*leakage_sentences(results), *audit_sentences(results)],
-        "audits": audit_values([(_audited(row, first), row.result) for row in first])["audits"],
+        "audits": audit_values([(audited_name(row, first), row.result) for row in first])["audits"],
         "halves": any(row.protocol == "half" for row in first),
         "seed": seed,
-        "exposed": [_exposed(row, _audited(row, first)) for row in first if row.result.exposed],
+        "exposed": [_exposed(row, audited_name(row, first)) for row in first if row.result.exposed],
         "pictures": example_pictures(run, first) if show_examples else [],
         "command": command(run.recipe, run.folder),
         "settings": settings(run.recipe),
@@ -95,12 +96,6 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
 
 def _title(run: Found) -> str:
     return f"{run.recipe.data}, {run.recipe.method.upper()}: the run {run.name}"
-
-
-def _audited(row: AuditRow, rows: Sequence[AuditRow]) -> str:
-    """Name an audited model among those of a seed: its phase, and of several protocols which target it is."""
-    several = len({one.protocol for one in rows}) > 1
-    return f"{row.phase.label}{', trained on a random half' * (several and row.protocol == 'half')}"
 
 
 def _head(several: bool) -> Cells:
