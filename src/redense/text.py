@@ -66,13 +66,13 @@ def p_figure(p: float) -> str:
 
 
 def interval_text(interval: tuple[float, float], factor: float, digits: int) -> str:
-    """Write both ends, times a factor.
+    """Write both ends, times a factor; what rounds to nothing has no sign.
 
-    >>> interval_text((0.1, 0.25), 100, 1)
-    '[10.0, 25.0]'
+    >>> interval_text((0.1, 0.25), 100, 1), interval_text((-1e-9, 0.1), 100, 1)
+    ('[10.0, 25.0]', '[0.0, 10.0]')
     """
     low, high = (factor * end for end in interval)
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return f"[{low:z.{digits}f}, {high:z.{digits}f}]"
 
 
 def from_to(counts: Iterable[int]) -> str:

@@ -1,5 +1,6 @@
 """Pages of a real run in a real browser, opened from disk: they draw, hold together, and everybody can read them."""
 
+import dataclasses
 import json
 import shutil
 from importlib.resources import files
@@ -7,6 +8,8 @@ from importlib.resources import files
 import pytest
 
 from redense.experiment.audit_rows import read_rows
+from redense.experiment.found import find
+from redense.experiment.report.page import report_html
 
 pytestmark = pytest.mark.browser
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
@@ -137,11 +140,62 @@ def test_a_chart_says_what_it_holds_in_a_table_and_changes_with_its_view(opened,
     figure.locator("summary").press("Enter")
     row = next(row for row in read_rows(audited) if row.seed == 0)
     caption = figure.locator("caption")
-    assert caption.inner_text() == f"ROC by attack, {row.name}"
+    assert caption.inner_text() == f"ROC by attack, {row.phase.label}"
     names = {*figure.locator("tbody th").all_inner_texts()}
     assert any(name.startswith(row.result.verdict.attack or "LiRA") for name in names)
     figure.get_by_role("combobox").select_option("1")
-    assert caption.inner_text() != f"ROC by attack, {row.name}"
+    assert caption.inner_text() != f"ROC by attack, {row.phase.label}"
+
+
+def test_a_level_is_one_line_of_a_charts_table(opened, audited):
+    figure = opened(audited / "report.html").locator("figure[data-chart=accuracy]")
+    figure.locator("summary").press("Enter")
+    names = figure.locator("tbody th").all_inner_texts()
+    assert names.count("dense") == names.count("control-longer") == 1
+    assert names.count("re-dense") == 2
+
+
+def test_a_table_that_does_not_fit_says_so_and_shows_its_first_figures(opened, audited):
+    page = opened(audited / "report.html", "phone")
+    table = page.locator(".wide").first
+    hint = page.locator(".wide + .hint").first
+    assert table.evaluate("one => one.scrollWidth > one.clientWidth")
+    assert hint.is_visible()
+    for column in (1, 2):  # test and inference accuracy
+        box = table.locator("tbody tr").first.locator("td").nth(column - 1).bounding_box()
+        assert box["x"] + box["width"] <= SIZES["phone"][0]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_function("() => !document.querySelector('.wide').classList.contains('more')")
+    assert not hint.is_visible()
+
+
+def test_paper_shows_what_is_collapsed_and_no_buttons(opened, path):
+    page = opened(path)
+    closed = page.locator("details:not([open])").count()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    shown = page.locator("details:not([open])")
+    assert all(shown.nth(place).evaluate("one => !!one.closest('figure')") for place in range(shown.count()))
+    assert page.locator("select:visible, button.tools:visible").count() == 0
+    assert page.locator(".chosen:visible").count() == page.locator("select").count()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() == closed
+
+
+def test_names_with_dollars_and_directions_are_shown_and_every_bar_has_its_name(opened, audited, tmp_path):
+    found = find(audited)
+    (first, *_), named = found.shown.weights, "$x^2$\u202e\x1b[31m" + 40 * "long"
+    weights = tuple(dataclasses.replace(first, name=f"{named}{place}") for place in range(6))
+    shown = dataclasses.replace(found.shown, weights=weights)
+    (tmp_path / "page.html").write_text(report_html([dataclasses.replace(found, shown=shown)]))
+    text = (tmp_path / "page.html").read_text()
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    page = opened(tmp_path / "page.html")
+    assert page.complaints == []
+    ticks = page.locator("figure[data-chart=kept] .xtick text").all_text_contents()
+    assert len(ticks) == 6
+    assert all(tick.startswith("$x^2$\\u202") for tick in ticks)
 
 
 def test_a_printed_page_is_light_and_as_wide_as_paper(opened, path):

@@ -87,14 +87,28 @@ def of_pages(run, alone, several):
     """What pages of a run say of one seed, where nothing was audited, where much leaks, and where claims are made."""
     leaky = audit_evidence(noise(0, 300, 300, 8, leak=3.0))
     final = next(row for row in run.results.rows if row.phase.kind == "redense")
-    ahead = [dataclasses.replace(one, second=final.phase) for one in several.comparisons if one.difference > 0]
+    seeds = len(several.recipe.seeds)
+    found = [dataclasses.replace(one, second=final.phase, seeds=seeds) for one in several.comparisons]
+    ahead, behind = ([one for one in found if sign * one.difference > 0] for sign in (1, -1))
+    leaks = [
+        dataclasses.replace(run.audits[0], phase=final.phase, result=leaky, protocol=one) for one in ("all", "half")
+    ]
     for results, audits in (
         (dataclasses.replace(several, comparisons=tuple(ahead)), ()),
-        (run.results, (dataclasses.replace(run.audits[0], phase=final.phase, result=leaky),)),
+        (run.results, tuple(leaks)),
         (without_controls(run.results), ()),
         (alone, ()),
+        (unfinished(several, ahead), ()),
+        (unfinished(several, behind), ()),
     ):
         yield of_page(report_html([dataclasses.replace(run, results=results, audits=audits)]))
+    yield of_page(report_html([run, run]))
+
+
+def unfinished(results, comparisons):
+    """Results of a run that asks for one seed more than is measured."""
+    recipe = dataclasses.replace(results.recipe, seeds=(*results.recipe.seeds, 99))
+    return dataclasses.replace(results, recipe=recipe, comparisons=tuple(comparisons))
 
 
 def without_controls(results):

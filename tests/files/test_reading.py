@@ -169,6 +169,19 @@ def test_a_value_of_another_kind_is_refused_wherever_it_stands(name, written, tm
 
 
 @pytest.mark.parametrize("name", READERS)
+def test_what_is_no_finite_number_is_refused_in_place_of_any_number(name, written, tmp_path):
+    values = json.loads((written / name).read_text())
+    for path in {path[:4]: path for path in places(values)}.values():
+        value = values
+        for key in path:
+            value = value[key]
+        if type(value) is float and not ("verdict" in path and name == "results.json"):
+            for nothing in (float("nan"), float("inf")):
+                (tmp_path / name).write_text(json.dumps(changed(values, path, lambda _, nothing=nothing: nothing)))
+                assert read_or_refused(name, tmp_path) is None, path
+
+
+@pytest.mark.parametrize("name", READERS)
 def test_a_missing_key_is_refused(name, written, tmp_path):
     values = json.loads((written / name).read_text())
     for key in values:

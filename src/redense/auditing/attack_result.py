@@ -43,8 +43,10 @@ class RateAt:
         """Make one of values of JSON, which has None for an infinite threshold."""
         point = mapping(values).get("point")
         if isinstance(point, Mapping) and "threshold" in point and point["threshold"] is None:
-            point = {**point, "threshold": math.inf}
-        return fields(cls, {**values, "point": point} if "point" in values else values)
+            others = {name: value for name, value in point.items() if name != "threshold"}
+            made = fields(OperatingPoint, others, threshold=math.inf)
+            return fields(cls, {name: value for name, value in values.items() if name != "point"}, point=made)
+        return fields(cls, values)
 
 
 @dataclass(frozen=True)

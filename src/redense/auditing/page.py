@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from redense.auditing.table import explanations, exposed_line, marked, notes, warnings
@@ -11,6 +15,20 @@ from redense.text import interval_text, p_figure, percent
 
 if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
+
+
+WORDS = [
+    "The attacks guess by what the model answers. gap: that examples it gets right are members; confidence: those "
+    "whose true class it is sure of; loss: those on which it errs little; entropy: those about which it hesitates "
+    "little, whatever their class; per class: with a threshold for every class. RMIA and LiRA compare every example's "
+    "answer with those of reference models, trained alike with it (online) and without it (offline too), and so tell "
+    "what is easy from what was learnt by heart.",
+    "An ROC curve shows, threshold by threshold, the share of the members that are found (TPR) against the share of "
+    "the non-members that are wrongly accused (FPR). Its axes are logarithmic here: every labelled step is ten times "
+    "the one before, so that the left end, where few are accused and accusations are worth most, has as much room as "
+    "the right. On the dotted line the attack guesses.",
+]
+"""What stands on a page besides what the terminal explains: for a reader who has never heard of an ROC curve."""
 
 
 def audit_html(results: Sequence[tuple[str, AuditResult]], title: str, sources: Sequence[tuple[str, str]] = ()) -> str:
@@ -28,8 +46,19 @@ def audit_html(results: Sequence[tuple[str, AuditResult]], title: str, sources: 
         sources=sources,
         chart=chart,
         version=__version__,
+        origins=_origins(__version__),
         **audit_values(results),
     )
+
+
+def _origins(redense: str) -> list[tuple[str, str]]:
+    """Say when, where and with what a page is made; results do not record more of themselves."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy"))
+    return [
+        ("made on", datetime.now(UTC).strftime("%Y-%m-%d")),
+        ("made with", f"redense {redense}, Python {platform.python_version()}, {libraries}"),
+        ("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"),
+    ]
 
 
 def audit_values(results: Sequence[tuple[str, AuditResult]]) -> dict[str, Any]:
@@ -50,5 +79,5 @@ def audit_values(results: Sequence[tuple[str, AuditResult]]) -> dict[str, Any]:
         "percent": percent,
         "interval": interval_text,
         "p_figure": p_figure,
-        "explanations": explanations(results[0][1].confidence) if results else [],
+        "explanations": [*explanations(results[0][1].confidence), *WORDS] if results else [],
     }

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from redense.arguments import Interval, Must, Rate, Shares, validated
 from redense.errors import RecipeError
 from redense.experiment.wording import verdict
-from redense.files.reading import fields, mapping
+from redense.files.reading import check, check_interval, fields, mapping
 from redense.methods import Method
 from redense.metrics.jackknife import CLAIMED_FROM
 from redense.metrics.paired import OF_SHARES, mcnemar, t_interval, t_test, wilcoxon
@@ -143,7 +143,21 @@ class Comparison:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Comparison:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unread` for anything else."""
-        return fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
+        found = fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        """Raise `Unread` for figures that no comparison has."""
+        difference = self.difference
+        check(difference is None or -1 <= difference <= 1, difference, "difference", "a number from -1 to 1")
+        for name in ("interval", "prediction"):
+            check_interval(getattr(self, name), name, -1, 1)
+        check_interval(self.test_accuracy_range, "test_accuracy_range", 0, 1)
+        for name in ("t", "wilcoxon", "mcnemar"):
+            p: PValue | None = getattr(self, name)
+            if p is not None:
+                check(0 <= p.raw <= p.holm <= 1, (p.raw, p.holm), name, "p-values, the corrected one not below the raw")
 
 
 def compare_phases(

@@ -16,6 +16,7 @@ from redense.experiment.shown import FILE as SHOWN_FILE
 from redense.experiment.shown import WRITTEN as SHOWN
 from redense.experiment.shown import Shown, is_of, read_shown, write_shown
 from redense.experiment.standing import standing_audits
+from redense.experiment.unmeasured import asked_for, measured, planned, unmeasured
 
 
 @dataclass(frozen=True)
@@ -41,29 +42,26 @@ class Found:
     @property
     def state(self) -> str:
         """Say what is missing of an unfinished run, and which audits are left out; nothing where all is there."""
-        planned = len({phase for phases in self.recipe.lineages() for phase in phases}) * len(self.recipe.seeds)
-        measured = len(self.results.rows)
-        if measured >= planned:
+        asked, measured = len(planned(self.recipe)), len(self.results.rows)
+        if measured >= asked:
             return self.audits_left_out
-        trained = "" if measured else f" {self._trained()} phases of targets and reference models are trained."
         unfinished = (
-            f"This run is not finished: {measured} of {planned} phases of the table are measured.{trained} The same "
-            "`redense run` command goes on where it stopped, and writes this page anew."
+            f"This run is not finished: {measured} of {asked} phases of the table are measured. The same `redense run` "
+            "command goes on where it stopped, and writes this page anew."
         )
         return f"{unfinished} {self.audits_left_out}".rstrip()
 
-    def _trained(self) -> int:
-        return sum(1 for _ in self.folder.glob("checkpoints/*/checkpoint.json"))
-
 
 def find(folder: Path) -> Found:
-    """Read a run's folder.
+    """Read a run's folder; what is finished and has no row yet, of a run that was killed, is read off its checkpoints.
 
     Raises `FolderError` where there is neither a recipe nor results, and for files that cannot be read.
     """
     results = Results.load(folder) if (folder / FILE).exists() else None
     recipe = results.recipe if results and not (folder / RECIPE_FILE).exists() else read_recipe(folder)
-    results = results or Results(recipe, 0, 0, ())
+    results = asked_for(results or Results(recipe, 0, 0, ()), recipe)
+    if jobs := unmeasured(folder, results):
+        results = measured(folder, results, jobs)
     audits, left_out = _audits(folder, results)
     return Found(
         folder,

@@ -16,7 +16,7 @@ from redense.experiment.comparison import TESTED, Comparison, compare_phases, co
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
 from redense.experiment.recipe import Recipe
-from redense.files.reading import Unread, Written, field, fields, mapping
+from redense.files.reading import Unread, Written, check_interval, field, fields, mapping
 from redense.methods.controls import check_control
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.roc import Members
@@ -220,11 +220,12 @@ class Results:
         return results
 
     def _check_rows(self) -> None:
-        """Raise `Unread` for rows of seeds or sparsities that the recipe does not have, and for rows of no examples."""
+        """Raise `Unread` for rows that no run of the recipe has: of other seeds or sparsities, or of no examples."""
         sparsities = {phase.sparsity for phases in self.recipe.lineages() for phase in phases} | {None}
         for place, row in enumerate(self.rows):
             if row.seed not in self.recipe.seeds or row.phase.sparsity not in sparsities:
                 raise Unread(f"rows: {place}: got {row.phase.label}, seed {row.seed}; expected a phase of the recipe")
+            check_interval(row.inference_interval, f"rows: {place}: inference_interval", 0, 1)
         if self.rows and min(self.members, self.nonmembers) < 1:
             raise Unread(f"members, nonmembers: got {self.members} and {self.nonmembers}; expected at least 1 of each")
 

@@ -9,17 +9,18 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from redense.files.reading import Written, fields
+from redense.files.reading import Written, check, fields
 from redense.files.writing import write_whole
 from redense.phases import Phase
 
 Moment = Literal["end", "pruned"]
 FILE = "shown.json"
 FORMAT = 1
+MOST_REACH = 3.5e38
+"""No weight of 32 bits is larger."""
 WRITTEN = Written(
     "what a report shows of a run", FORMAT, "delete it: the report makes it anew where the checkpoints are there"
 )
@@ -88,7 +89,25 @@ def write_shown(shown: Shown, folder: Path) -> None:
 
 def read_shown(folder: Path) -> Shown:
     """Return what `write_shown` wrote; raise `FolderError` where nothing was, or in another format."""
-    return WRITTEN.read(folder / FILE, partial(fields, Shown))
+    return WRITTEN.read(folder / FILE, _of_values)
+
+
+def _of_values(values: Mapping[str, Any]) -> Shown:
+    shown = fields(Shown, values)
+    for loss in (loss for losses in shown.losses.values() for loss in losses):
+        check(loss >= 0, loss, "losses", "numbers of 0 or more")
+    for weights in shown.weights:
+        check(weights.size > 0, weights.size, f"weights: {weights.name}: size", "1 or more")
+        check(0 < weights.reach < MOST_REACH, weights.reach, f"weights: {weights.name}: reach", "a weight above 0")
+        bins = {len(state.counts) for state in weights.states}
+        check(len(bins) == 1 and 0 not in bins, bins, f"weights: {weights.name}: states", "histograms of as many bins")
+        for state in weights.states:
+            counted = [state.kept, state.zeros, state.beyond, *state.counts]
+            check(min(counted) >= 0, min(counted), f"weights: {weights.name}: {state.phase.label}", "counts")
+            check(
+                sum(counted[1:]) == weights.size, sum(counted[1:]), f"weights: {weights.name}", f"{weights.size} in all"
+            )
+    return shown
 
 
 def is_of(shown: Shown, checkpoints: Mapping[str, object]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -32,7 +33,9 @@ def shown_of(results: Results, store: Store) -> Shown:
     for row in results.rows:
         checkpoint = store.load(row.checkpoint)
         if checkpoint is not None:
-            losses[row.checkpoint] = tuple(epoch.loss for epoch in checkpoint.history)
+            of_epochs = tuple(epoch.loss for epoch in checkpoint.history)
+            if np.isfinite(of_epochs).all():  # what diverged has no curve
+                losses[row.checkpoint] = of_epochs
             found = _environment(store, row.checkpoint)
             if found is not None:
                 environments[row.checkpoint] = found
@@ -41,8 +44,9 @@ def shown_of(results: Results, store: Store) -> Shown:
 
 
 def _environment(store: Store, key: str) -> Environment | None:
+    wanted = {field.name for field in dataclasses.fields(Environment)}  # it says more, such as of the arithmetic
     try:
-        return fields(Environment, {name: value for name, value in store.environment(key).items() if name != "seconds"})
+        return fields(Environment, {name: value for name, value in store.environment(key).items() if name in wanted})
     except Unread:
         return None  # no checksum covers it; a report that lacks it says so
 
@@ -62,7 +66,8 @@ def _weights(results: Results, store: Store) -> tuple[Weights, ...]:
             weights = np.concatenate([values[name] for name in tensors])
             sizes[part] = len(weights)
             # of the first, dense phase, but for weights that are all zero
-            reach.setdefault(part, float(np.quantile(np.abs(weights), WITHIN)) or 1.0)
+            size = np.abs(weights[np.isfinite(weights)])
+            reach.setdefault(part, (float(np.quantile(size, WITHIN)) if len(size) else 0.0) or 1.0)
             states[part].append(_state(phase, moment, weights, sum(kept[name] for name in tensors), reach[part]))
     return tuple(Weights(name, sizes[name], reach[name], tuple(found)) for name, found in states.items() if found)
 

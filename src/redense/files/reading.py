@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import math
 import os
 import reprlib
 import stat
@@ -193,8 +194,8 @@ def fields(kind: type[T], values: Any, **made: Any) -> T:
 def build(kind: Any, value: Any, where: str = "") -> Any:
     """Return a value of JSON as the type that an annotation names; raise `Unread`, which says `where`, for another.
 
-    Types are those of frozen dataclasses: bool, int, float, str, None, literals, tuples and lists (lists in JSON),
-    dictionaries, unions of these with None, and dataclasses; one with `from_mapping` is read by that.
+    Types are those of frozen dataclasses: bool, int, float (finite), str, None, literals, tuples and lists (lists in
+    JSON), dictionaries, unions of these with None, and dataclasses; one with `from_mapping` is read by that.
 
     >>> build(tuple[float, float], [1, 0.5])
     (1.0, 0.5)
@@ -231,7 +232,7 @@ def _plain(kind: type, value: Any) -> Any:
             return float(value)
         except OverflowError:
             raise _unread(value, _PLAIN[kind]) from None
-    if type(value) is not kind:
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
         raise _unread(value, _PLAIN[kind])
     return value
 
@@ -248,6 +249,24 @@ def _elements(origin: type, arguments: tuple[Any, ...], value: Any) -> list[Any]
     return [build(kind, element, str(index)) for index, (kind, element) in places]
 
 
+def check(holds: bool, value: Any, where: str, expected: str) -> None:
+    """Raise `Unread`, which says `where`, for a value of the right type that is not what is `expected`."""
+    if not holds:
+        raise Unread(f"{where}: {_unread(value, expected)}")
+
+
+def check_interval(ends: tuple[float, float] | None, where: str, low: float, high: float) -> None:
+    """Raise `Unread` for an interval whose ends are in the wrong order, or outside [low, high]; None is none.
+
+    >>> check_interval((5.0, -1.0), "inference_interval", 0, 1)
+    Traceback (most recent call last):
+    ...
+    redense.files.reading.Unread: inference_interval: got (5.0, -1.0); expected two numbers from 0 to 1, the lower first
+    """
+    expected = f"two numbers from {low:g} to {high:g}, the lower first"
+    check(ends is None or low <= ends[0] <= ends[1] <= high, ends, where, expected)
+
+
 def _unread(value: Any, expected: str) -> Unread:
     return Unread(f"got {' '.join(reprlib.repr(value).split())}; expected {expected}")
 
@@ -257,5 +276,5 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-_PLAIN = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+_PLAIN = {bool: "true or false", int: "an integer", float: "a finite number", str: "a string"}
 """What values of plain types are called."""

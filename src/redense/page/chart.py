@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from redense.text import visible
+
 Kind = Literal["line", "curve", "steps", "bars", "level"]
 """A marker at every value; a line with few; a histogram's outline; bars; a horizontal line."""
 Interval = tuple[float, float] | None
@@ -73,7 +75,10 @@ class Chart:
     choice: str = ""
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return what the page's script needs, as plain JSON values; what is left at its default is left out."""
+        """Return what the page's script needs, as plain JSON values; what is left at its default is left out.
+
+        Letters that nobody sees are escaped, as `redense.page.render.render` does it for all other text.
+        """
         values: dict[str, Any] = _plain(self)
         return values
 
@@ -87,4 +92,6 @@ def _plain(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
+    if isinstance(value, str):
+        return visible(value)
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from redense.page.chart import Chart
+from redense.text import visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -34,8 +35,9 @@ def embedded_json(value: Any) -> str:
 def render(template: str, packages: Sequence[str], charts: Sequence[Chart], **values: Any) -> str:
     """Render a template of one of these packages, with charts, as one HTML file.
 
-    Every value is escaped. The page's policy (Content-Security-Policy) forbids the network, and all scripts but the
-    drawing library and the page's own, which it names by their hashes.
+    Every value is escaped, and letters that nobody sees are written out: no name steers a terminal that shows the file,
+    or turns around what follows. The page's policy (Content-Security-Policy) forbids the network, and all scripts but
+    the drawing library and the page's own, which it names by their hashes.
     """
     import jinja2
 
@@ -45,6 +47,7 @@ def render(template: str, packages: Sequence[str], charts: Sequence[Chart], **va
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_visible,
     )
     scripts = [_script("vendor/plotly-basic.min.js"), _script("static/page.js")] if charts else []
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
@@ -72,6 +75,11 @@ def _script(name: str) -> str:
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _visible(value: Any) -> Any:
+    """Write out what is invisible in a text; what has been escaped already went through here."""
+    return visible(value, keep="\n") if type(value) is str else value
 
 
 def _safe(text: str) -> Markup:

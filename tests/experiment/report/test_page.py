@@ -24,13 +24,18 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison, PValue
 from redense.experiment.found import Found, find
 from redense.experiment.recipe import Recipe, load_recipe
-from redense.experiment.report.conclusion import conclusion
+from redense.experiment.report.conclusion import conclusion, last_groups
+from redense.experiment.report.examples import shrunk
+from redense.experiment.report.figures import style
+from redense.experiment.report.looks import look
 from redense.experiment.report.page import report_html
 from redense.experiment.report.provenance import command
 from redense.experiment.results import Results, Row
 from redense.experiment.shown import read_shown
 from redense.experiment.write_report import write_report
 from redense.methods import METHODS
+from redense.metrics.spread import Spread
+from redense.page.chart import BASELINE
 from redense.phases import Phase, dense, sparse
 
 MOST_BYTES = 4_000_000
@@ -157,7 +162,18 @@ def test_an_unfinished_run_has_a_report(undisturbed, audited, tmp_path):
 
 def test_several_runs_stand_side_by_side_and_need_a_name(audited, undisturbed, tmp_path):
     page = write_report([audited, undisturbed], tmp_path / "both.html").read_text()
-    assert {"run1-accuracy", "run2-accuracy", "run1-roc-phases"} <= set(charts(page))
+    assert {"runs", "run1-accuracy", "run2-accuracy", "run1-roc-phases"} <= set(charts(page))
+    last = [group for run in (audited, undisturbed) for group in last_groups(Results.load(run))]
+    table = page.split("<tbody>")[1].split("</tbody>")[0]
+    assert table.count("<tr>") == len(last) > 2
+    for group in last:
+        assert f"{100 * np.mean([row.test_accuracy for row in group]):.2f}" in table
+    drawn = charts(page)["runs"]["views"][0]["series"]
+    np.testing.assert_allclose(
+        [x for series in drawn for x in series["x"]],
+        [100 * np.mean([row.test_accuracy for row in group]) for group in last],
+        rtol=1e-6,
+    )
     ids = re.findall(r' id="([^"]+)"', page.replace(library(), ""))
     assert len(ids) == len(set(ids))
     with pytest.raises(FolderError, match="got 2 runs and no file"):
@@ -188,6 +204,61 @@ def test_examples_are_shown_only_where_they_are_the_runs_and_no_code_is_called(a
     called = dataclasses.replace(shown, recipe=dataclasses.replace(shown.recipe, data="factories:data"))
     with pytest.raises(DataError, match="calls no code"):
         report_html([called], show_examples=True)
+
+
+@pytest.mark.parametrize(("height", "width"), [(400, 400), (300, 20), (8, 8), (97, 96)])
+def test_pictures_are_small_and_keep_their_sides(height, width):
+    """Against the mean of every block, pixel by pixel."""
+    image = np.random.default_rng(0).random((height, width, 3))
+    small = shrunk(image)
+    assert max(small.shape[:2]) <= 96
+    if max(height, width) <= 96:
+        assert small is image
+        return
+    rows, columns = (
+        [place * side // kept for place in range(kept)] + [side]
+        for side, kept in zip((height, width), small.shape[:2], strict=True)
+    )
+    for (top, bottom), (left, right) in itertools.product(
+        itertools.islice(itertools.pairwise(rows), 3), itertools.islice(itertools.pairwise(columns), 3)
+    ):
+        expected = image[top:bottom, left:right].mean(axis=(0, 1))
+        np.testing.assert_allclose(small[rows.index(top), columns.index(left)], expected)
+    assert abs(small.shape[1] / small.shape[0] - width / height) < 0.02
+
+
+def test_letters_that_nobody_sees_are_written_out(audited):
+    found = find(audited)
+    name = "coat\x1b[31m\u202eRED\x9b\x07"
+    result = dataclasses.replace(found.audits[0].result, class_names=(name, name), exposed=(_exposed(3, 0.5),))
+    row = dataclasses.replace(found.audits[0], result=result)
+    recipe = dataclasses.replace(found.recipe, data=name)
+    page = report_html([dataclasses.replace(found, recipe=recipe, audits=(row, *found.audits[1:]))])
+    own = page.replace(library(), "")
+    assert not [letter for letter in own if not letter.isprintable() and letter != "\n"]
+    assert "coat\\x1b[31m\\u202eRED\\x9b\\x07" in own
+
+
+def test_every_phase_has_a_look_of_its_own():
+    """Of the phases of all methods and controls; sparsities and rounds share one."""
+    for method in (name for name in METHODS if name != "phases"):
+        recipe = Recipe(method=method, controls=("longer", "llr", "early"), sparsities=(0.5,))
+        phases = dict.fromkeys(phase for chain in recipe.lineages() for phase in chain)
+        kinds = {(phase.kind, phase.lineage if phase.kind == "control" else "", phase.beside) for phase in phases}
+        looks = {(look(phase), style(phase)) for phase in phases}
+        assert len(looks) == len(kinds) == len({colour for _, (colour, _, _) in looks})
+        assert len({line for _, (_, line, _) in looks}) == len({mark for _, (_, _, mark) in looks}) == len(kinds)
+        assert BASELINE not in {number for number, _ in looks}
+
+
+def test_zeros_are_the_mean_over_seeds(audited):
+    found = find(audited)
+    rows = tuple(
+        dataclasses.replace(row, measured_sparsity=0.2 + 0.2 * row.seed) if row.phase.kind == "redense" else row
+        for row in found.results.rows
+    )
+    page = report_html([dataclasses.replace(found, results=dataclasses.replace(found.results, rows=rows))])
+    assert f"<td>{Spread.of([20, 40]).mean:.1f} ± {Spread.of([20, 40]).deviation:.1f}</td>" in page
 
 
 def _on_data(found, data):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from redense.auditing.curves import guessing, roc_axes, roc_chart, roc_series
 from redense.experiment.audit_rows import by_protocol
 from redense.experiment.report.looks import look, marker
-from redense.experiment.report.protocols import primaries
+from redense.experiment.report.protocols import audited_name, primaries
 from redense.page.chart import Chart, View
 
 if TYPE_CHECKING:
@@ -27,12 +27,17 @@ def roc_charts(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
         for attack in primaries(of_protocol)
     ]
     least = min(1 / row.result.nonmembers for row in rows)
+    chosen = " or ".join(dict.fromkeys(attack for of in by_protocol(rows).values() for attack in primaries(of)))
+    sparsities = " Markers tell the sparsity." if len(results.recipe.sparsities) > 1 else ""
     caption = (
-        "The attack that was chosen beforehand, on each phase: from left to right it wrongly accuses more non-members, "
-        "and the higher a line, the more members it finds. Both axes are logarithmic; ties are straight."
+        f"The attack that was chosen beforehand, {chosen}, on each phase of seed {rows[0].seed}. From left to right it "
+        "wrongly accuses more non-members, and the higher a line, the more members it finds (an ROC curve). On "
+        "logarithmic axes every grid line is ten times the one before, so that few accusations have room; what lies on "
+        f"the line of guessing gives nothing away.{sparsities}"
     )
+    titled = [(audited_name(row, rows), row.result) for row in rows]
     by_phase = Chart("roc-phases", "ROC by phase", caption, *roc_axes(least), tuple(views), "audit")
-    return [by_phase, roc_chart("roc-attacks", "ROC by attack", [(row.name, row.result) for row in rows], "phase")]
+    return [by_phase, roc_chart("roc-attacks", "ROC by attack", titled, "phase")]
 
 
 def _by_phase(results: Results, rows: Sequence[AuditRow], attack: str) -> View:

@@ -9,7 +9,7 @@ import numpy as np
 
 from redense.experiment import equal_accuracy
 from redense.experiment.audit_rows import by_phase, by_protocol
-from redense.experiment.report.looks import LOOKS, drawn, in_view, look
+from redense.experiment.report.looks import LOOKS, begin_outside, drawn, in_view, look
 from redense.experiment.report.protocols import lowest_rate, primaries
 from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, test_estimate
 from redense.metrics.roc import Array
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from redense.experiment.shown import Shown
 
 CONTROLS_TRAIN = " Controls train as long, without any mask."
+MEASURED_ON = (
+    "After every epoch the inference accuracy is measured on the test examples and as many of the training examples; "
+    "the table measures it on all, so that last epochs may differ a little from it."
+)
+"""What histories are measured on, for all pictures of them."""
 FEW_EPOCHS = 12
 """Epochs that have a tick each."""
 
@@ -73,9 +78,11 @@ def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
             views.append(against_sparsity(results, points, 100 * lowest, title, "guessing"))
     if not views:
         return []
+    chosen = " and ".join(dict.fromkeys(view.title.partition(": ")[2] for view in views))
     caption = (
-        "Of the members, how many an attack chosen beforehand picks out while it wrongly accuses so few of the others. "
-        "Bars: 95% intervals, over seeds where there are several."
+        "Of the training examples (members), how many an attack chosen beforehand picks out while it wrongly accuses "
+        f"at most a small share of the others: {chosen} (FPR: the share wrongly accused). Bars: 95% intervals, over "
+        "seeds where there are several."
     )
     axes = _sparsity_axis(results), Axis("true-positive rate, %")
     return [Chart("tpr", "Members picked out at few false accusations", caption, *axes, tuple(views), "audit")]
@@ -128,7 +135,8 @@ def training_charts(results: Results, shown: Shown | None) -> list[Chart]:
     if shown is not None and shown.losses:
         losses = shown.losses
         curves["losses"] = ("Training loss", "mean cross-entropy", lambda row: losses.get(row.checkpoint, ()))
-    caption = "After every epoch, phase after phase on one axis; the mean over seeds. Dotted lines: a new phase begins."
+    several = "; the mean over seeds" if len(results.recipe.seeds) > 1 else ""
+    caption = f"After every epoch, phase after phase on one axis{several}. Dotted lines: a new phase begins."
     epochs = max(total(phases) for phases in results.recipe.lineages())
     few = tuple((float(epoch), str(epoch)) for epoch in range(1, epochs + 1)) if epochs <= FEW_EPOCHS else ()
     return [
@@ -168,9 +176,10 @@ def leakage_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
         views += _leakage_views(results, traces, f", targets of protocol {protocol}")
     if not views:
         return []
+    several = ", the mean over seeds" if len(results.recipe.seeds) > 1 else ""
     caption = (
-        "A point an epoch, the mean over seeds: further right is more accurate, further up gives more away. The open "
-        "marker is a phase's first epoch, the large one its last."
+        f"A point an epoch{several}: further right is more accurate, further up gives more away. The open marker is a "
+        f"phase's first epoch, the large one its last. {MEASURED_ON}{_hidden(views)}"
     )
     axes = Axis("test accuracy, %"), Axis("inference accuracy, %")
     return [Chart("leakage", "Leakage against accuracy", caption, *axes, tuple(views), "show")]
@@ -187,6 +196,20 @@ def _leakage_views(results: Results, traces: Sequence[tuple[Phase, Trace]], what
             series = tuple(_leakage(phase, mean) for phase, mean in means.items())
             views.append(View(f"sparsity {percent(sparsity)}{what}", series, ends=_ends(means)))
     return views
+
+
+def _hidden(views: Sequence[View]) -> str:
+    """Name the lines that begin outside of any picture."""
+    names = [
+        name
+        for view in views
+        if view.ends is not None
+        for name in begin_outside({one.name: np.array([one.x, one.y]).T for one in view.series}, view.ends)
+    ]
+    found = " and ".join(dict.fromkeys(names))
+    return (
+        f" First epochs outside the picture, which zooming out or the table below it shows: {found}." if found else ""
+    )
 
 
 def _leakage(phase: Phase, points: Array) -> Series:

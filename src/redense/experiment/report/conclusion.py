@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from redense.experiment.comparison import Comparison
 from redense.experiment.report.comparisons import with_opponent
 from redense.experiment.report.seeds import inference_interval, mean_over_seeds
-from redense.phases import NAMES, Phase
+from redense.phases import NAMES, Phase, PhaseKind
 from redense.text import interval_text, p_text
 
 if TYPE_CHECKING:
@@ -34,40 +34,92 @@ def conclusion(results: Results, audits: Sequence[AuditRow] = ()) -> tuple[str, 
 
 
 def gain(results: Results) -> str:
-    """Say whether any last phase beats all controls, or how far the best one is from them."""
+    """Say whether any last phase beats all controls, or how far the best one is from them.
+
+    What the recipe asks for and is not compared over all of its seeds is named: nobody has beaten that yet.
+    """
     best = best_group(results)
     if best is None:
         return "The method's last phase is not measured yet at any sparsity."
-    name = NAMES[results.recipe.final_phase.kind]
     against = results.opponent()
     found = [one for one in with_opponent(results, results.comparisons) if one.quantity == "test_accuracy"]
     accuracy = f"{100 * mean_over_seeds(best, 'test_accuracy'):.2f}%"
     several = len(last_groups(results)) > 1
     reached = f"{_one_of('the best', best[0].phase, several)} reaches a test accuracy of {accuracy}"
     if len(results.recipe.seeds) == 1:
-        return f"With one seed nothing is shown about phases: {reached}{_beside(results)}."
-    if against is None or not any(one.claimed for one in found):
-        return f"Nothing is compared with the last phase over several seeds: {reached}{_beside(results)}."
+        says = f"With one seed nothing is shown about phases: {reached}{_beside(results)}."
+    elif against is None or not any(one.claimed for one in found):
+        says = f"Nothing is compared with the last phase over several seeds: {reached}{_beside(results)}."
+    else:
+        says = _held_against(results, against, found)
+    return says + _dense_too(results, best[0].phase)
+
+
+def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparison]) -> str:
+    """Say which last phase beats what it has to beat, of comparisons over seeds; else how near the nearest comes."""
     by_phase: dict[Phase, list[Comparison]] = {}
-    for one in found:
+    for one in (one for one in found if one.claimed):
         by_phase.setdefault(one.second, []).append(one)
-    winners = [phase for phase, each in by_phase.items() if all(one.shown and _above(one) for one in each)]
-    what = "every control of the same budget" if against == "control" else f"{NAMES[against]} training"
+    winners = {phase: each for phase, each in by_phase.items() if all(one.shown and _above(one) for one in each)}
+    missing = _missing(results, found)
+    whole = {phase: each for phase, each in winners.items() if phase not in missing}
+    every = "every control of the same budget" if against == "control" else f"{NAMES[against]} training"
     if not winners:
-        nearest = max(by_phase.values(), key=lambda each: min(one.difference or 0.0 for one in each))
-        least = min(nearest, key=lambda one: one.difference or 0.0)
+        nearest = max(by_phase.values(), key=_margin)
+        least = min(nearest, key=_difference)
+        so_far = "So far at" if missing else "At"
         return (
-            f"At no sparsity is {name} training shown to beat {what}: "
+            f"{so_far} no sparsity is {NAMES[results.recipe.final_phase.kind]} training shown to beat {every}: "
             f"{_one_of('the nearest', least.second, len(by_phase) > 1)} lies {_points(least)} {_side(least)} "
-            f"{_name(least.first)}{_rests(least)}{_alone(against)}."
+            f"{_name(least.first)}{_rests(least)}{_alone(against)}{_awaited(missing)}."
         )
-    best_winner = max(winners, key=lambda phase: min(one.difference or 0.0 for one in by_phase[phase]))
-    least = min(by_phase[best_winner], key=lambda one: one.difference or 0.0)
-    others = "" if len(winners) == 1 else f" (and so do {len(winners) - 1} more sparsities)"
+    best = max(whole or winners, key=lambda phase: _margin(winners[phase]))
+    least = min(winners[best], key=_difference)
+    names = " and ".join(dict.fromkeys(_name(one.first) for one in winners[best]))
+    what = every if best in whole else f"so far {names}"
+    others = f" (and so do {len(whole) - 1} more sparsities)" if len(whole) > 1 else ""
+    against_whom = f"the nearest, {_name(least.first)}" if len(winners[best]) > 1 else _name(least.first)
     return (
-        f"{best_winner.label[:1].upper()}{best_winner.label[1:]} beats {what}{others}: by {_points(least)} against "
-        f"{'the nearest, ' * (against == 'control')}{_name(least.first)}{_rests(least)}{_alone(against)}."
+        f"{best.label[:1].upper()}{best.label[1:]} beats {what}{others}: by {_points(least)} against {against_whom}"
+        f"{_rests(least)}{_alone(against)}{_awaited(missing)}."
     )
+
+
+def _missing(results: Results, found: Sequence[Comparison]) -> dict[Phase, dict[str, None]]:
+    """Name, by last phase, what is not yet compared over all seeds that the recipe asks for."""
+    recipe, seeds = results.recipe, len(results.recipe.seeds)
+    planned = dict.fromkeys(phase for phases in recipe.lineages() for phase in phases)
+    pairs = [
+        (first, second)
+        for first, second in recipe.chosen_method.compared(planned)
+        if first.kind == results.opponent() and recipe.is_final(second)
+    ]
+    whole = {(one.first, one.second) for one in found if one.seeds == seeds}
+    trained = {group[0].phase for group in results.groups() if len(group) == seeds}
+    missing: dict[Phase, dict[str, None]] = {}
+    for first, second in pairs:
+        if (first, second) not in whole:
+            missing.setdefault(second, {})[_name(first if second in trained else second)] = None
+    return missing
+
+
+def _awaited(missing: Mapping[Phase, Mapping[str, None]]) -> str:
+    """Say what is missing, each once."""
+    names = list(dict.fromkeys(name for of_phase in missing.values() for name in of_phase))
+    if not names:
+        return ""
+    return f"; {' and '.join(names)} {'is' if len(names) == 1 else 'are'} not measured in every seed yet"
+
+
+def _dense_too(results: Results, last: Phase) -> str:
+    """Say what the dense network reaches, where a method that ends sparse yields one besides."""
+    if last.kind != "sparse" or not results.recipe.chosen_method.alternates:
+        return ""
+    for group in results.shown():
+        if group[0].phase.kind == "redense" and group[0].phase.is_at(last.sparsity or 0.0):
+            accuracy = 100 * mean_over_seeds(group, "test_accuracy")
+            return f" The dense network that comes with it, {group[0].phase.label}, reaches {accuracy:.2f}%."
+    return ""
 
 
 def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
@@ -78,7 +130,8 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
     if audited:
         row = audited[0]
         says = row.result.verdict.sentence.removesuffix(".")
-        return f"In the audit ({row.name}): {says[:1].lower()}{says[1:]}.{_warned(row)}{_all(audits)}"
+        says = f"{says[:1].lower()}{says[1:]}"
+        return f"In the audit of {_whose(results, row)}: {says}.{_warned(row)}{_all(results, audits)}"
     accuracy, interval = mean_over_seeds(group, "inference_accuracy"), inference_interval(group)
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (
@@ -102,23 +155,47 @@ def _one_of(which: str, phase: Phase, several: bool) -> str:
     return f"{which}, {phase.label}," if several else phase.label
 
 
+def _whose(results: Results, row: AuditRow) -> str:
+    """Name the audited network: its phase, and the seed and the training set where these are not plain."""
+    half = ", trained on a random half" if row.protocol == "half" else ""
+    seed = f", seed {row.seed}" if len(results.recipe.seeds) > 1 else ""
+    return f"{row.phase.label}{half}{seed}"
+
+
 def _warned(row: AuditRow) -> str:
     """Point to what the audit warns of, before which its verdict is not to be believed."""
     many = len(row.result.warnings)
     return f" That audit has {many} warning{'s' * (many > 1)}, to be read first." if many else ""
 
 
-def _all(audits: Sequence[AuditRow]) -> str:
+def _all(results: Results, audits: Sequence[AuditRow]) -> str:
     """Say in how many audits of the run there is a leak: one may differ from the next."""
     if len(audits) == 1:
         return ""
     leaks = sum(row.result.verdict.kind == "leak" for row in audits)
-    many = "all" if leaks == len(audits) else leaks or "none"
-    return f" Of the {len(audits)} models audited in this run {many} show{'s' * (leaks == 1)} a leak."
+    if leaks:
+        many = "all show" if leaks == len(audits) else f"{leaks} show{'s' * (leaks == 1)}"
+        return f" Of the {len(audits)} models audited in this run {many} a leak."
+    finer = (
+        "; phases that are said to leak more or less than others differ in pairs, seed by seed, by less than one audit "
+        "can see"
+        if any(one.shown for one in results.audits)
+        else ""
+    )
+    return f" Of the {len(audits)} models audited in this run none shows a leak by itself{finer}."
+
+
+def _difference(one: Comparison) -> float:
+    return one.difference or 0.0
+
+
+def _margin(each: Sequence[Comparison]) -> float:
+    """Return by how much a phase is above the nearest of what it has to beat."""
+    return min(map(_difference, each))
 
 
 def _above(one: Comparison) -> bool:
-    return (one.difference or 0.0) > 0
+    return _difference(one) > 0
 
 
 def _side(one: Comparison) -> str:
@@ -126,7 +203,7 @@ def _side(one: Comparison) -> str:
 
 
 def _points(one: Comparison) -> str:
-    return f"{abs(100 * (one.difference or 0.0)):.2f} points"
+    return f"{abs(100 * _difference(one)):.2f} points"
 
 
 def _rests(one: Comparison) -> str:

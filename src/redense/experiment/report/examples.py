@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 MOST = 24
 """Examples that are shown."""
+LARGEST = 96
+"""Pixels of a picture's longer side, at most."""
+Pixels = npt.NDArray[np.float64]
 
 
-def example_pictures(run: Found, audits: Sequence[AuditRow]) -> list[dict[str, str]]:
+def example_pictures(run: Found, audits: Sequence[AuditRow]) -> list[dict[str, str | int]]:
     """Return pictures, as data URLs, of the training examples that stand out most in any of the audits, with captions.
+
+    None of them is larger than `LARGEST`; `width` and `height` are those to show it with, as its sides are.
 
     Raises `DataError` where the data are not those that the run was trained on, are no images, or come from a function,
     which only its user may call.
@@ -45,11 +50,11 @@ def example_pictures(run: Found, audits: Sequence[AuditRow]) -> list[dict[str, s
         )
     if len(data.input_shape) != 3:
         raise DataError(f"--show-examples: {run.recipe.data} has no images to show; leave the flag out")
-    places = data.original_places
+    places, class_name = data.original_places, audits[0].result.class_name
     return [
         {
-            "source": _data_url(data.x_train[place]),
-            "caption": f"train {places[place]}, class {data.y_train[place]}, risk {risk:.4f}",
+            **_picture(data.x_train[place]),
+            "caption": f"train {places[place]}, class {class_name(int(data.y_train[place]))}, risk {risk:.4f}",
         }
         for place, risk in chosen
     ]
@@ -63,12 +68,30 @@ def _most_exposed(audits: Sequence[AuditRow], training: int) -> list[tuple[int, 
     return sorted(highest.items(), key=lambda ranked: -ranked[1])[:MOST]
 
 
-def _data_url(example: npt.NDArray[Any]) -> str:
+def _picture(example: npt.NDArray[Any]) -> dict[str, str | int]:
+    """Write an image [channels, height, width] as a PNG, with the size to show it in."""
     from matplotlib.image import imsave
 
-    pixels = np.moveaxis(example.astype(np.float64), 0, -1)
+    pixels = shrunk(np.moveaxis(example.astype(np.float64), 0, -1))
     low, high = pixels.min(), pixels.max()
     scaled = (pixels - low) / ((high - low) or 1.0)
     buffer = io.BytesIO()
     imsave(buffer, scaled if scaled.shape[-1] == 3 else scaled[..., 0], format="png", cmap="gray")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    height, width = (max(1, round(LARGEST * side / max(pixels.shape[:2]))) for side in pixels.shape[:2])
+    return {"source": source, "width": width, "height": height}
+
+
+def shrunk(pixels: Pixels) -> Pixels:
+    """Average an image [height, width, channels] over blocks until its longer side has `LARGEST` pixels at most.
+
+    >>> shrunk(np.zeros((400, 100, 3))).shape, shrunk(np.zeros((28, 28, 1))).shape
+    ((96, 24, 3), (28, 28, 1))
+    """
+    longer = max(pixels.shape[:2])
+    for axis in (0, 1) if longer > LARGEST else ():
+        side = pixels.shape[axis]
+        starts = np.arange(kept := max(1, side * LARGEST // longer)) * side // kept
+        sizes = np.diff([*starts, side])
+        pixels = np.add.reduceat(pixels, starts, axis=axis) / np.expand_dims(sizes, tuple({0, 1, 2} - {axis}))
+    return pixels

@@ -28,14 +28,15 @@ class Style(NamedTuple):
 
 
 STYLES = (
-    Style("#444444", "--", "s"),  # dense
-    Style("#d95f02", ":", "v"),  # sparse
-    Style("#1b6ca8", "-", "o"),  # re-dense
-    Style("#2a9d5c", "-.", "D"),  # controls, in the order of their table
-    Style("#9b59b6", (0, (8, 2)), "^"),
-    Style("#a0522d", (0, (4, 1, 1, 1, 1, 1)), "P"),
-    Style("#008b8b", (0, (1, 3)), "X"),
+    Style("#444444", "--", "o"),  # dense
+    Style("#b34a00", ":", "s"),  # sparse
+    Style("#0a5fa8", "-", "D"),  # re-dense
+    Style("#00735c", "-.", "^"),  # controls, in the order of their table
+    Style("#8a3d84", (0, (8, 2)), "P"),
+    Style("#7a5c00", (0, (8, 2, 2, 2)), "X"),
+    Style("#b0235f", (0, (4, 1, 1, 1, 1, 1)), "*"),  # a control beside a sparse phase
 )
+"""By look, as ``page/static/page.js`` has them."""
 LEAST_SPAN = 2.0
 """Points of accuracy that an axis shows at least: less would make noise look like a difference."""
 GAP = 10.0

@@ -16,13 +16,21 @@ if TYPE_CHECKING:
     from redense.experiment.results import Results
 
 LOOKS = {"dense": 0, "sparse": 1, "redense": 2}
-MARKERS = 5
-"""The first marker of controls: those before are of sparsities."""
+ON_THE_WAY = 6
+"""The look of a control's phase beside a sparse one, which for most methods another phase of it follows."""
 
 
 def look(phase: Phase) -> int:
-    """Return the look of a phase, the same in every chart."""
-    return LOOKS[phase.kind] if phase.kind != "control" else 3 + list(CONTROLS.values()).index(control_of(phase))
+    """Return the look of a phase, colour, line and marker together: the same in every chart, and no other phase's.
+
+    Only sparsities and rounds share one.
+    """
+    if phase.kind != "control":
+        return LOOKS[phase.kind]
+    control = control_of(phase)
+    if control is CONTROLS["longer"] and phase.beside == "sparse":
+        return ON_THE_WAY
+    return 3 + list(CONTROLS.values()).index(control)
 
 
 def drawn(phases: Iterable[Phase], recipe: Recipe) -> tuple[dict[PhaseKind, list[Phase]], list[Phase]]:
@@ -40,10 +48,17 @@ def drawn(phases: Iterable[Phase], recipe: Recipe) -> tuple[dict[PhaseKind, list
 
 
 def marker(phase: Phase, results: Results) -> int:
-    """Return the marker of a phase where all sparsities, and a control's phases, are in one picture."""
-    if phase.kind == "control":
-        return MARKERS + (phase.beside == "sparse")
-    return 0 if phase.sparsity is None else 1 + results.recipe.sparsities.index(phase.sparsity)
+    """Return the marker of a phase where all sparsities are in one picture: its own, of several the sparsity's."""
+    sparsities = results.recipe.sparsities
+    if phase.sparsity is None or len(sparsities) == 1:
+        return look(phase)
+    return 1 + sparsities.index(phase.sparsity)
+
+
+def begin_outside(points: Mapping[str, Array], ends: tuple[tuple[float, float], tuple[float, float]]) -> list[str]:
+    """Name the lines, [epochs, 2] each, whose first epoch lies outside a picture with these ends."""
+    (left, right), (low, high) = ends
+    return [name for name, found in points.items() if not (left <= found[0, 0] <= right and low <= found[0, 1] <= high)]
 
 
 def in_view(points: Mapping[Phase, Array]) -> Array:

@@ -13,10 +13,15 @@ from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, le
 from redense.experiment.report.comparisons import audit_sentences, compared, difference, leakage_sentences
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
+from redense.experiment.report.protocols import audited_name
 from redense.experiment.report.provenance import command, origins, settings
-from redense.experiment.report.seeds import percent_interval
+from redense.experiment.report.seeds import percent_interval, spread_text
+from redense.experiment.report.side_by_side import CAPTION as SIDE_CAPTION
+from redense.experiment.report.side_by_side import HEAD as SIDE_BY_SIDE
+from redense.experiment.report.side_by_side import runs_chart, side_by_side
 from redense.experiment.report.table import Line, notes
 from redense.experiment.report.weight_charts import weight_charts
+from redense.metrics.spread import Spread
 from redense.page.chart import Chart
 from redense.page.render import render
 from redense.text import p_text
@@ -33,16 +38,19 @@ Cells = list[str]
 
 
 def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
-    """Render runs, one after another, with a table of all where there are several."""
+    """Render runs, one after another; where there are several, a table and a chart of their last phases come first."""
     parts = [_part(run, f"run{number}-" if len(runs) > 1 else "", show_examples) for number, run in enumerate(runs, 1)]
     title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs side by side"
     # audits are written out of the first seed; how to read them stands once, at the end
     results = [(row.name, row.result) for run in runs for row in run.audits[:1]]
+    together = runs_chart(runs) if len(runs) > 1 else []
     return render(
         "report.html",
         ["redense.experiment.report", "redense.auditing"],
-        [chart for part in parts for group in part["charts"].values() for chart in group],
+        [*together, *(chart for part in parts for group in part["charts"].values() for chart in group)],
         title=title,
+        together=together,
+        side_by_side=[SIDE_BY_SIDE, side_by_side(runs), SIDE_CAPTION] if len(runs) > 1 else [],
         runs=parts,
         version=__version__,
         show_examples=show_examples,
@@ -57,7 +65,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
     first = [row for row in audits if row.seed == seed]
     charts: dict[str, list[Chart]] = {
         "accuracy": [*accuracy_charts(results), *rate_chart(results, audits)] if results.rows else [],
-        "roc": roc_charts(results, audits),
+        "roc": roc_charts(results, first),
         "training": [*training_charts(results, run.shown), *leakage_chart(results, audits)] if results.rows else [],
         "weights": weight_charts(run.shown) if run.shown else [],
     }
@@ -75,9 +83,10 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "lines": [_line(group, several) for group in results.shown()],
         "comparisons": [_compared(one) for one in results.comparisons],
         "sentences": [*leakage_sentences(results), *audit_sentences(results)],
-        "audits": audit_values([(row.name, row.result) for row in first])["audits"],
+        "audits": audit_values([(audited_name(row, first), row.result) for row in first])["audits"],
+        "halves": any(row.protocol == "half" for row in first),
         "seed": seed,
-        "exposed": [_exposed(row) for row in first if row.result.exposed],
+        "exposed": [_exposed(row, audited_name(row, first)) for row in first if row.result.exposed],
         "pictures": example_pictures(run, first) if show_examples else [],
         "command": command(run.recipe, run.folder),
         "settings": settings(run.recipe),
@@ -91,14 +100,20 @@ def _title(run: Found) -> str:
 
 def _head(several: bool) -> Cells:
     over = ["test, 95% interval"] * several
-    return ["phase", "train %", "test %", *over, "inference %", "inference, 95% interval", "zeros %", "seeds"]
+    return ["phase", "test %", "inference %", "inference, 95% interval", *over, "train %", "zeros %", "seeds"]
 
 
 def _line(group: Sequence[Row], several: bool) -> Cells:
     """Write what the table has of a phase, how many of its weights are zero, and of how many seeds it is."""
+    line = Line.of(group, several)
     return [
-        *Line.of(group, several).cells(several),
-        f"{100 * group[0].measured_sparsity:.1f}",
+        line.phase,
+        line.test,
+        line.inference,
+        line.inference_interval,
+        *[line.test_interval] * several,
+        line.train,
+        spread_text(Spread.of(100 * row.measured_sparsity for row in group), 1),
         str(len(group)),
     ]
 
@@ -114,15 +129,15 @@ def _compared(one: Comparison) -> Cells:
         compared(one),
         one.quantity.replace("_", " "),
         difference(one),
+        says,
         percent_interval(one.interval),
         "-" if one.p_shown is None else p_text(one.p_shown),
-        says,
     ]
 
 
-def _exposed(row: AuditRow) -> Cells:
+def _exposed(row: AuditRow, name: str) -> Cells:
     """Name the most exposed members of an audit by place, class and risk, and nothing of their contents."""
     result = row.result
     exposed = result.exposed[:MOST_EXPOSED]
     most = [f"{one.name} (class {result.class_name(one.label)}, {one.risk:.4f})" for one in exposed]
-    return [row.name, *most, *["-"] * (MOST_EXPOSED - len(most))]
+    return [name, *most, *["-"] * (MOST_EXPOSED - len(most))]

@@ -21,3 +21,9 @@ def lowest_rate(rows: Sequence[AuditRow]) -> float | None:
 def primaries(rows: Sequence[AuditRow]) -> list[str]:
     """Name the attacks chosen beforehand: several where some phases lack the reference models of the best."""
     return list(dict.fromkeys(row.result.primary for row in rows))
+
+
+def audited_name(row: AuditRow, rows: Sequence[AuditRow]) -> str:
+    """Name an audited model among those of a seed: its phase, and of several protocols which target it is."""
+    several = len({one.protocol for one in rows}) > 1
+    return f"{row.phase.label}{', trained on a random half' * (several and row.protocol == 'half')}"

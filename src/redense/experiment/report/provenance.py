@@ -70,7 +70,7 @@ def _training(shown: Shown) -> list[tuple[str, str]]:
     if not dates:
         return []
     return [
-        ("trained", f"{dates[0]} to {dates[-1]}"),
+        ("trained", " to ".join(dict.fromkeys((dates[0], dates[-1])))),
         ("trained on", _distinct(f"{one.device}, {one.machine}" for one in found)),
         ("trained with", _distinct(f"PyTorch {one.torch}, Python {one.python}" for one in found)),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from redense.experiment.equal_accuracy import Trace, by_phase, mean_points
 from redense.experiment.report.figures import style
-from redense.experiment.report.looks import in_view
+from redense.experiment.report.looks import begin_outside, in_view
 from redense.files.writing import picture
 from redense.phases import NAMES, Phase
 from redense.text import percent
@@ -26,6 +27,8 @@ MOST_POINTS = 12
 """Epochs of a trace that are drawn, the first and the last among them: with more, noise hides the way."""
 LEAST_APART = 0.07
 """Of the height of a panel, between labels."""
+PALER = 0.35
+"""How visible all rounds but the last are."""
 Points = npt.NDArray[np.float64]
 """(test accuracy, inference accuracy) in percent after each epoch, [epochs, 2]."""
 
@@ -48,12 +51,21 @@ def traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]]) -> Figure
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in axes[len(panels) :]:
         panel.set_visible(False)
+    hidden: dict[str, None] = {}
     for panel, (title, traces) in zip(axes, panels.items(), strict=False):
-        _draw(panel, traces)
+        hidden |= dict.fromkeys(_draw(panel, traces))
         panel.set_title(title, fontsize=11)
     several = any(len(traces) > len({phase for phase, _ in traces}) for traces in panels.values())
     points = "A point an epoch, the mean over seeds; small dots: where each ends." if several else "A point an epoch."
-    figure.supxlabel(f"{points} Open: the first epoch. Filled: the last. Higher gives more away.", fontsize=9)
+    rounds = any(phase.round > 1 for traces in panels.values() for phase, _ in traces)
+    says = [
+        f"{points} Open: the first epoch. Filled: the last. Higher gives more away.",
+        *(["Paler: earlier rounds; the last is named."] if rounds else []),
+        *([f"First epoch outside the picture: {', '.join(hidden)}."] if hidden else []),
+        "Measured on the test examples and as many training examples; the table measures on all.",
+    ]
+    wide = 70 * columns
+    figure.supxlabel("\n".join(line for one in says for line in textwrap.wrap(one, wide)), fontsize=9)
     return figure
 
 
@@ -68,17 +80,23 @@ def thinned(points: Points) -> Points:
     return found
 
 
-def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
-    """Draw each phase's mean over seeds as a line with its start, direction and end, and where every seed ends."""
+def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> list[str]:
+    """Draw each phase's mean over seeds as a line with its start, direction and end, and where every seed ends.
+
+    Returns the phases whose first epoch the picture has no room for.
+    """
     seeds = by_phase(traces)
     means = {phase: thinned(100 * mean_points(found)) for phase, found in seeds.items()}
+    last = _latest(means)
     for phase, mean in means.items():
         colour, line, marker = style(phase)
-        axes.plot(mean[:, 0], mean[:, 1], linestyle=line, color=colour, linewidth=1.3, label=phase.series)
+        alpha = 1 if phase in last else PALER
+        axes.plot(mean[:, 0], mean[:, 1], linestyle=line, color=colour, linewidth=1.3, label=phase.series, alpha=alpha)
         if len(mean) > 1:
-            axes.scatter(mean[0, 0], mean[0, 1], marker=marker, s=36, facecolor="white", edgecolor=colour, zorder=3)
-            _arrow(axes, mean, colour)
-        axes.scatter(mean[-1, 0], mean[-1, 1], marker=marker, s=48, color=colour, zorder=4)
+            x, y = mean[0]
+            axes.scatter(x, y, marker=marker, s=36, facecolor="white", edgecolor=colour, alpha=alpha, zorder=3)
+            _arrow(axes, mean, colour, alpha)
+        axes.scatter(mean[-1, 0], mean[-1, 1], marker=marker, s=48, color=colour, alpha=alpha, zorder=4)
         if len(seeds[phase]) > 1:
             x, y = 100 * np.array([seed.points[-1] for seed in seeds[phase]]).T
             axes.scatter(x, y, color=colour, s=5, alpha=0.5, linewidths=0)
@@ -89,13 +107,20 @@ def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> None:
     if means:
         _room(axes, means)
         _labels(axes, means)
+    ends = axes.get_xlim(), axes.get_ylim()
+    return begin_outside({_name(phase): mean for phase, mean in means.items() if phase in last}, ends)
 
 
-def _arrow(axes: Axes, mean: Points, colour: str) -> None:
+def _latest(means: Mapping[Phase, Points]) -> set[Phase]:
+    """Choose of several rounds of a phase the last."""
+    return set({(phase.series, phase.beside): phase for phase in sorted(means, key=lambda one: one.round)}.values())
+
+
+def _arrow(axes: Axes, mean: Points, colour: str, alpha: float) -> None:
     """Show the direction in the longest step."""
     step = int(np.abs(np.diff(mean, axis=0)).sum(1).argmax())
     start, end = mean[step], mean[step + 1]
-    arrow = {"arrowstyle": "-|>", "color": colour, "lw": 0, "mutation_scale": 11}
+    arrow = {"arrowstyle": "-|>", "color": colour, "lw": 0, "mutation_scale": 11, "alpha": alpha}
     axes.annotate("", start + 0.62 * (end - start), start + 0.38 * (end - start), arrowprops=arrow)
 
 
@@ -105,14 +130,15 @@ def _room(axes: Axes, means: Mapping[Phase, Points]) -> None:
     across, up = np.ptp(x) + 0.2, np.ptp(y) + 0.2
     axes.set_xlim(x.min() - 0.08 * across, x.max() + 0.45 * across)
     axes.set_ylim(y.min() - 0.12 * up, y.max() + 0.1 * up)
+    # the room for names lies beyond what an accuracy can be
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value <= 100 else "")
 
 
 def _labels(axes: Axes, means: Mapping[Phase, Points]) -> None:
     """Name each phase beside its end, in a column where no two names cover each other; of several rounds the last."""
     low, high = axes.get_ylim()
-    latest = {(phase.series, phase.beside): phase for phase in sorted(means, key=lambda phase: phase.round)}
     ends = sorted(
-        ((float((means[phase][-1, 1] - low) / (high - low)), phase) for phase in latest.values()),
+        ((float((means[phase][-1, 1] - low) / (high - low)), phase) for phase in _latest(means)),
         key=lambda end: end[0],
     )
     heights = spread([height for height, _ in ends], LEAST_APART)

@@ -25,7 +25,9 @@ def weight_charts(shown: Shown) -> list[Chart]:
         f"How many weights have which value, seed {shown.seed}. {_story(shown)}Weights that are exactly zero are "
         "counted in the legend, not drawn. Where a line leaves the picture, the table has its height."
     )
-    kept = View("", tuple(_kept(shown, sparsity, place) for place, sparsity in enumerate(sparsities)))
+    # bars that stand beside each other differ by sparsity alone
+    looks = range(len(sparsities)) if len(sparsities) > 1 else [LOOKS["sparse"]]
+    kept = View("", tuple(_kept(shown, sparsity, look) for sparsity, look in zip(sparsities, looks, strict=True)))
     ticks = tuple((float(place), one.name or "all") for place, one in enumerate(shown.weights))
     return [
         Chart(

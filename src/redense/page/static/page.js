@@ -4,11 +4,11 @@
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const LIGHT = ["#444444", "#b34a00", "#0a5fa8", "#00735c", "#8a3d84", "#7a5c00", "#b0235f", "#3d6b7d"];
   const DARK = ["#c8c8c8", "#ff9d4d", "#6fb7ff", "#3fd0a8", "#e39ae0", "#d9bb45", "#ff8fb8", "#8fc4d6"];
-  const DASHES = ["dash", "dot", "solid", "dashdot", "longdash", "longdashdot", "10px,3px", "3px,3px"];
+  const DASHES = ["dash", "dot", "solid", "dashdot", "longdash", "longdashdot", "8px,2px,2px,2px,2px,2px", "3px,3px"];
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down"];
   const PATTERNS = ["", "/", "x", ".", "\\", "+", "-", "|"];
   const SHAPES = ["M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", "M-4-4h8v8h-8z", "M0-5l5 5l-5 5l-5-5z", "M0-5l5 9h-10z", "M-1.5-5h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z", "M-4-4l8 8M4-4l-8 8", "M0-5l1.5 3.5h3.5l-2.8 2.5l1 3.8l-3.2-2.3l-3.2 2.3l1-3.8l-2.8-2.5h3.5z", "M0 5l5-9h-10z"];
-  const STROKES = ["7 4", "2 3", "", "7 3 2 3", "11 4", "11 3 2 3", "10 3", "3 3"];
+  const STROKES = ["7 4", "2 3", "", "7 3 2 3", "11 4", "11 3 2 3", "8 2 2 2 2 2", "3 3"];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const phone = matchMedia("(max-width: 34rem)");
   let printing = false;
@@ -19,7 +19,10 @@
     return made;
   };
   // the drawing library reads a few tags in text; names from outside are shown as they are
-  const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  // and formulas between two dollar signs
+  const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "&#36;");
+  // hovering and tables have the whole name
+  const short = (name) => (name.length > 22 ? `${name.slice(0, 10)}\u2026${name.slice(-11)}` : name);
   const number = (value) => (Math.abs(value) >= 1e4 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4))));
   const colour = (series) => (dark.matches && !printing ? DARK : LIGHT)[series.look % LIGHT.length];
   const symbol = (series) => (series.symbol ?? series.look) % SYMBOLS.length;
@@ -51,7 +54,7 @@
       drawn.error_y = { type: "data", symmetric: false, array: reach(1), arrayminus: reach(0), color: ink, thickness: 1.4, width: 4 };
       if (kind === "level") {
         drawn.mode = "lines+markers";
-        drawn.marker.size = series.intervals.map((ends) => (ends ? 7 : 0));
+        drawn.marker.size = series.intervals.map((ends) => (ends ? 9 : 0));
         drawn.marker.opacity = 1;
       }
     }
@@ -66,17 +69,18 @@
       const made = { title: { text: plain(given.title), standoff: 8, font: { size: 13 } }, gridcolor: line, linecolor: soft, zeroline: false, automargin: true, ticks: "outside", tickcolor: soft };
       if (given.log) Object.assign(made, { type: "log", exponentformat: "none", dtick: 1, minor: { showgrid: false } });
       if (ends) made.range = given.log ? ends.map(Math.log10) : ends;
-      if (given.ticks) Object.assign(made, { tickmode: "array", tickvals: given.ticks.map((tick) => tick[0]), ticktext: given.ticks.map((tick) => plain(tick[1])) });
+      if (given.ticks) Object.assign(made, { tickmode: "array", tickvals: given.ticks.map((tick) => tick[0]), ticktext: given.ticks.map((tick) => plain(short(tick[1]))), ticklabeloverflow: "allow", ...(given.ticks.some((tick) => tick[1].length > 6) ? { tickangle: -40 } : {}) });
       return made;
     };
     const marks = view.marks || [];
+    const named = marks.length <= 8 ? marks : []; // names of more would cover each other
     return {
       xaxis: axis(chart.x, view.ends?.[0]), yaxis: axis(chart.y, view.ends?.[1]), paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: ink, family: "system-ui, sans-serif", size: 12 }, margin: { l: 56, r: 16, t: marks.length ? 26 : 12, b: 48 },
+      font: { color: ink, family: "system-ui, sans-serif", size: 12 }, margin: { l: 56, r: 16, t: named.length ? 26 : 12, b: 48 },
       hovermode: "closest", hoverlabel: { bgcolor: tone("--raised", "#fff"), bordercolor: soft, font: { color: ink } },
       dragmode: phone.matches ? false : "zoom", barmode: "group", bargap: 0.3,
       shapes: marks.map(([x]) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: soft, width: 1, dash: "dot" } })),
-      annotations: marks.map(([x, text]) => ({ x, y: 1, yref: "paper", yanchor: "bottom", xanchor: "left", text: plain(text), showarrow: false, font: { size: 11, color: soft } })),
+      annotations: named.map(([x, text]) => ({ x, y: 1, yref: "paper", yanchor: "bottom", xanchor: "left", text: plain(text), showarrow: false, font: { size: 11, color: soft } })),
       ...(printing ? { width: 640, height: 300 } : { autosize: true }),
     };
   }
@@ -92,14 +96,16 @@
     if (series.kind === "bars") path("M-8-5h16v10h-16z", "", colour(series));
     else {
       path("M-17 0H17", STROKES[series.look % STROKES.length], "none");
-      if (!["level", "steps"].includes(series.kind)) path(SHAPES[symbol(series)], "", colour(series));
+      if (series.kind === "level" ? series.intervals : series.kind !== "steps") path(SHAPES[symbol(series)], "", colour(series));
     }
     return svg;
   }
 
   function table(chart, view) {
     const head = element("tr", {}, ...["series", chart.x.title, chart.y.title, "interval"].map((text) => element("th", { scope: "col", textContent: text })));
-    const body = view.series.flatMap((series) => series.x.map((_, place) =>
+    // a level is one value, however long its line
+    const once = (series, place) => series.kind !== "level" || series.y[0] !== series.y[1] || place === series.x.length - 1;
+    const body = view.series.flatMap((series) => series.x.flatMap((_, place) => once(series, place) ? [place] : []).map((place) =>
       element("tr", {}, element("th", { scope: "row", textContent: series.name }),
         ...[where(series, place), number(series.y[place]), interval(series, place)].map((text) => element("td", { textContent: text })))));
     return element("table", {}, element("caption", { textContent: [chart.title, view.title].filter(Boolean).join(", ") }), element("thead", {}, head), element("tbody", {}, ...body));
@@ -129,8 +135,9 @@
       const bar = element("div", { className: "tools" });
       if (this.chart.views.length > 1) {
         const select = element("select", {}, ...this.chart.views.map((view, place) => element("option", { value: String(place), textContent: view.title })));
-        select.addEventListener("change", () => { this.view = Number(select.value); this.draw(); this.fill(); });
-        bar.append(element("label", {}, element("span", { textContent: this.chart.choice }), select));
+        select.addEventListener("change", () => { this.view = Number(select.value); this.chosen.textContent = this.shown().title; this.draw(); this.fill(); });
+        this.chosen = element("span", { className: "chosen", textContent: this.shown().title });
+        bar.append(element("label", {}, element("span", { textContent: this.chart.choice }), select, this.chosen));
       }
       const button = (text, label, act) => {
         const made = element("button", { type: "button", textContent: text });
@@ -175,11 +182,26 @@
   const again = () => drawn.forEach((one) => one.draw());
   dark.addEventListener("change", again);
   phone.addEventListener("change", again);
-  addEventListener("beforeprint", () => { printing = true; again(); });
-  addEventListener("afterprint", () => { printing = false; again(); });
+  // on paper nothing can be opened
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")].filter((one) => !one.closest("figure"));
+    opened.forEach((one) => { one.open = true; });
+    printing = true;
+    again();
+  });
+  addEventListener("afterprint", () => {
+    opened.forEach((one) => { one.open = false; });
+    printing = false;
+    again();
+  });
   // a hidden part has no width to draw in until it is opened
   document.querySelectorAll("details.part").forEach((part) => part.addEventListener("toggle", () => {
     drawn.filter((one) => part.contains(one.plot)).forEach((one) => Plotly.Plots.resize(one.plot));
   }));
+  const hints = () => document.querySelectorAll(".wide").forEach((one) => one.classList.toggle("more", one.scrollWidth > one.clientWidth + 1));
+  hints();
+  addEventListener("resize", hints);
+  document.querySelectorAll("details").forEach((one) => one.addEventListener("toggle", hints));
   document.documentElement.dataset.drawn = String(drawn.length);
 })();

@@ -1,0 +1,65 @@
+"""A run that was killed before it wrote any results: its report shows what the checkpoints hold."""
+
+import dataclasses
+import json
+import shutil
+
+from redense.experiment.found import find
+from redense.experiment.report.conclusion import conclusion
+from redense.experiment.results import Results
+from redense.experiment.unmeasured import planned, unmeasured
+from redense.experiment.write_report import write_report
+
+
+def _killed(run, folder, kinds=("dense", "sparse", "redense", "control")):
+    """Make the folder of the same run, killed when phases of these kinds were finished."""
+    (folder / "checkpoints").mkdir(parents=True)
+    shutil.copy(run / "recipe.json", folder)
+    for checkpoint in (run / "checkpoints").iterdir():
+        if json.loads((checkpoint / "checkpoint.json").read_text())["job"]["phase"]["kind"] in kinds:
+            shutil.copytree(checkpoint, folder / "checkpoints" / checkpoint.name)
+    return folder
+
+
+def test_rows_read_off_checkpoints_are_those_that_the_run_measured(audited, tmp_path):
+    """Reference models and targets on halves, which are in the folder too, are no rows."""
+    written = Results.load(audited)
+    found = find(_killed(audited, tmp_path / "run"))
+    assert found.results == dataclasses.replace(written, audits=()).compared()
+    assert found.state == ""
+    assert unmeasured(audited, written) == []
+
+
+def test_an_unfinished_first_run_shows_the_phases_that_are_finished(audited, tmp_path):
+    folder = _killed(audited, tmp_path / "run", ("dense", "sparse"))
+    page = write_report([folder]).read_text()
+    found = find(folder)
+    assert {row.phase.kind for row in found.results.rows} == {"dense", "sparse"}
+    of_run = {(row.seed, row.phase): row for row in Results.load(audited).rows}
+    places = [(row.seed, row.phase) for row in found.results.rows]
+    assert places == [place for place in planned(found.recipe) if place[1].kind in ("dense", "sparse")]
+    assert [of_run[place] for place in places] == list(found.results.rows)
+    assert f"{len(places)} of {len(of_run)} phases of the table are measured" in page
+    assert "Test accuracy while training" in page
+
+
+def test_checkpoints_that_are_damaged_or_lie_are_left_out(audited, tmp_path):
+    folder = _killed(audited, tmp_path / "run", ("dense",))
+    first, second, *_ = sorted((folder / "checkpoints").iterdir())
+    (first / "model.safetensors").write_bytes(b"no weights")
+    (second / "checkpoint.json").write_text('{"job": 7}')
+    assert {row.checkpoint for row in find(folder).results.rows}.isdisjoint({first.name, second.name})
+    assert first.is_dir()
+
+
+def test_what_a_recipe_asks_for_since_is_missing_though_results_do_not_know_of_it(audited, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(audited, folder, ignore=shutil.ignore_patterns("audit", "checkpoints", "*.png", "*.html"))
+    recipe = json.loads((folder / "recipe.json").read_text())
+    (folder / "recipe.json").write_text(json.dumps({**recipe, "seeds": [0, 1, 2]}))
+    before, now = Results.load(folder), find(folder)
+    assert now.results.rows == before.rows
+    assert f"{len(before.rows)} of {len(before.rows) // 2 * 3} phases" in now.state
+    assert "not measured in every seed yet" in conclusion(now.results)[0]
+    (folder / "recipe.json").write_text(json.dumps({**recipe, "seeds": [1]}))
+    assert {row.seed for row in find(folder).results.rows} == {1}
