@@ -1,5 +1,7 @@
 """Are members and non-members alike? What tells them apart without the model must not be called a leak."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ def sampled(x, y, most=5_000, batch=500):
     sample = Sample(most)
     for start in range(0, len(y), batch):
         part = torch.as_tensor(x[start : start + batch])
-        prints = [np.random.default_rng(list(row.numpy().tobytes())).bytes(16) for row in part]
+        prints = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in part.numpy()]
         sample.add(part, np.asarray(y[start : start + batch]), np.array(prints, dtype="S16"))
     return sample
 
@@ -54,12 +56,17 @@ def pixels(generator, n=500):
     return x.astype(np.float32), generator.integers(0, 10, n)
 
 
-WORLDS = {"tabular": tabular, "tokens": tokens, "pixels": pixels}
+def classes(generator, n=500):
+    """Two columns, and as many classes as make most of them rare."""
+    return generator.normal(size=(n, 2)).astype(np.float32), generator.zipf(1.3, n) % 100
+
+
+WORLDS = {"tabular": tabular, "tokens": tokens, "pixels": pixels, "classes": classes}
 
 
 def false_alarms(runs, world, n):
-    generator = np.random.default_rng(0)
-    return sum(told(world(generator, n), world(generator, n)).told_apart for _ in range(runs))
+    generators = [np.random.default_rng([3, run]) for run in range(runs)]
+    return sum(told(world(generator, n), world(generator, n)).told_apart for generator in generators)
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -68,42 +75,51 @@ def test_random_splits_are_alike_in_few_runs(world):
 
 
 @pytest.mark.evidence
-@pytest.mark.parametrize("n", [60, 500])
+@pytest.mark.parametrize(("n", "runs"), [(60, 1_000), (500, 400)])
 @pytest.mark.parametrize("world", WORLDS)
-def test_random_splits_are_alike(world, n):
-    alarms = false_alarms(200, WORLDS[world], n)
-    record("random splits", f"{world}, {n} a side", 200 - alarms, 200)
-    assert alarms <= 2
+def test_random_splits_are_alike(world, n, runs):
+    alarms = false_alarms(runs, WORLDS[world], n)
+    record("random splits", f"{world}, {n} a side", runs - alarms, runs)
+    assert alarms <= 0.01 * runs
 
 
-def moved(name, generator):
-    """Two sides of 500 of which inputs or labels alone reach an AUC of 0.6 where they are judged."""
-    first, second = (list(WORLDS["tokens" if name == "lengths" else "tabular"](generator)) for _ in range(2))
+def moved(name, generator, n=500):
+    """Two sides of `n`, and what tells them apart best [2 n].
+
+    It has an AUC of 0.60 to 0.65. Where it is one of many columns or a direction in them, classifiers that learn it from
+    500 a side reach 0.60 to 0.61.
+    """
+    first, second = (list(WORLDS["tokens" if name == "lengths" else "tabular"](generator, n)) for _ in range(2))
     if name == "columns":
         first[0] += 1.25 * SHIFT / np.sqrt(20)
+        best = [side[0].sum(1) for side in (first, second)]
     elif name == "a column":
         first[0][:, 3] += 1.4 * SHIFT
-    elif name == "classes":
-        for side, step in ((first, 1), (second, -1)):
-            side[1] = np.clip(np.round(2 + 0.8 * SHIFT * step + generator.normal(size=500)), 0, 4).astype(int)
+        best = [side[0][:, 3] for side in (first, second)]
+    elif name == "lengths":
+        best = [generator.normal(mean, 5, n).clip(1, 39) for mean in (20 + 1.35 * SHIFT * 5, 20)]
+        for side, length in zip((first, second), best, strict=True):
+            side[0][np.arange(40) >= length[:, None]] = 0
     else:
-        for side, mean in ((first, 20 + 1.35 * SHIFT * 5), (second, 20)):
-            side[0][np.arange(40) >= generator.normal(mean, 5, 500).clip(1, 39)[:, None]] = 0
-    return first, second
+        step = {"classes": 0.8, "faint classes": 0.55}[name]
+        for side, sign in ((first, 1), (second, -1)):
+            side[1] = np.clip(np.round(2 + step * SHIFT * sign + generator.normal(size=n)), 0, 4).astype(int)
+        best = [first[1], second[1]]
+    return first, second, np.concatenate(best)
 
 
-DIFFERENCES = ("columns", "a column", "classes", "lengths")
+DIFFERENCES = ("columns", "a column", "classes", "faint classes", "lengths")
 
 
-RUNS = {"classes": 1_000}
-"""Repeats where 200 could not tell whether a share is below 95%."""
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_what_differs_has_an_area_of_six_tenths(name):
+    *_, best = moved(name, np.random.default_rng(0), 20_000)
+    area = auc(best, np.arange(40_000) < 20_000)
+    assert 0.595 < area < 0.655, "0.005 is two standard errors"
 
 
 def reached(name, runs):
-    generators = [np.random.default_rng(1)] * runs
-    if name in RUNS:
-        generators = [np.random.default_rng([2, run]) for run in range(runs)]
-    found = [told(*moved(name, generator)) for generator in generators]
+    found = [told(*moved(name, np.random.default_rng([2, run]))[:2]) for run in range(runs)]
     return np.mean([one.auc for one in found]), sum(one.told_apart for one in found)
 
 
@@ -112,20 +128,14 @@ def test_inputs_that_reach_an_area_of_six_tenths_are_noticed_in_few_runs(name):
     assert reached(name, 3)[1] >= 2
 
 
-FALL_SHORT = pytest.mark.xfail(strict=True, reason="noticed in 88%: labels are judged among all inputs")
-
-
 @pytest.mark.evidence
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=FALL_SHORT) if name == "classes" else name for name in DIFFERENCES]
-)
+@pytest.mark.parametrize("name", DIFFERENCES)
 def test_inputs_that_reach_an_area_of_six_tenths_are_noticed(name, capsys):
-    runs = RUNS.get(name, 200)
-    area, noticed = reached(name, runs)
-    record("told apart", f"{name}: mean AUC {area:.2f}, 500 a side", noticed, runs)
+    area, noticed = reached(name, 1_000)
+    record("told apart", f"{name}, 500 a side", noticed, 1_000)
     with capsys.disabled():
-        print(f"\n# {name}: mean AUC {area:.3f}, noticed in {noticed} of {runs}")
-    assert noticed >= 0.95 * runs
+        print(f"\n# {name}: mean AUC {area:.3f}, noticed in {noticed} of 1,000")
+    assert noticed >= 950
 
 
 def test_an_untrained_model_with_members_that_look_different_is_not_comparable():
