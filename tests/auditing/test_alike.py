@@ -1,6 +1,7 @@
 """Are members and non-members alike? What tells them apart without the model must not be called a leak."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,15 +9,26 @@ import torch
 from auditing.digits import network
 from auditing.models import leaky, with_references
 from claims.counts import record
+from scipy.stats import chi2, mannwhitneyu, norm
 from torch import nn
 
 import redense
-from redense.auditing.alike import compare_answers, compare_sides, not_comparable, sides_alike, surest, warned
+from redense.auditing.alike import (
+    Told,
+    _chance_error,
+    _chi_squared,
+    compare_answers,
+    compare_sides,
+    not_comparable,
+    sides_alike,
+    surest,
+    warned,
+)
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import Alike
 from redense.auditing.sample import Sample
-from redense.metrics import auc
+from redense.metrics import auc, roc
 from redense.signals import Signals
 
 SHIFT = 0.3583
@@ -86,8 +98,8 @@ def test_random_splits_are_alike(world, n, runs):
 def moved(name, generator, n=500):
     """Two sides of `n`, and what tells them apart best [2 n].
 
-    It has an AUC of 0.60 to 0.65. Where it is one of many columns or a direction in them, classifiers that learn it from
-    500 a side reach 0.60 to 0.61.
+    It has an AUC of 0.60 to 0.65. Where it is one of many columns or a direction in them, classifiers that learn it
+    from 500 a side reach 0.60 to 0.61.
     """
     first, second = (list(WORLDS["tokens" if name == "lengths" else "tabular"](generator, n)) for _ in range(2))
     if name == "columns":
@@ -219,6 +231,64 @@ def test_reference_models_that_saw_neither_tell_sides_apart():
     assert result.verdict.kind == "not comparable"
     assert "reference models that saw neither" in result.verdict.sentence
     assert audit_evidence(unfair, protocol="half").verdict.kind != "not comparable", "a random half needs no check"
+
+
+def test_false_alarms_are_shared_out_by_weight():
+    half, quarter = Told("half", 0.56, 0.02, 0.004, weight=2), Told("quarter", 0.58, 0.02, 0.004)
+    idle = Told("idle", 0.5, 0.02, 0.5)
+    alike = surest([half, quarter, idle])
+    assert (alike.by, alike.p_value) == ("half", pytest.approx(0.008))
+    assert alike.interval == pytest.approx(half.interval(0.975))
+    assert not surest([replace(half, weight=1), quarter, replace(idle, weight=2)]).told_apart
+
+
+def test_of_those_that_tell_the_sides_apart_the_largest_area_is_said():
+    """A sure small one would make an attack look far above it."""
+    sure, large = Told("sure", 0.6, 0.01, 1e-20), Told("large", 0.7, 0.03, 1e-10)
+    assert surest([sure, large]).by == "large"
+    assert surest([sure, replace(large, p_value=0.2)]).by == "sure"
+
+
+@pytest.mark.parametrize("name", ["classes", "faint classes"])
+def test_labels_are_not_lost_among_inputs(name):
+    first, second, _ = moved(name, np.random.default_rng(0))
+    alike = told(first, second)
+    assert alike.told_apart
+    assert alike.by == "labels alone"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([20, 30], [30, 20], [[20, 30], [30, 20]]),
+        ([20, 30, 3, 4], [30, 20, 4, 3], [[20, 30, 7], [30, 20, 7]]),  # rare classes are one
+        ([20, 30, 4], [30, 20, 0], [[20, 30], [30, 20]]),  # too rare even together
+        ([20, 30, 0], [300, 200, 54], [[20, 30], [300, 200]]),  # 4.9 of 55 expected on the smaller side
+    ],
+)
+def test_shares_of_classes_are_compared_by_pearsons_statistic(first, second, expected):
+    labels = np.concatenate([np.repeat(np.arange(len(counts)) * 3, counts) for counts in (first, second)])
+    table = np.array(expected)
+    even = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
+    statistic = ((table - even) ** 2 / even).sum()
+    p_value = _chi_squared(labels, np.arange(len(labels)) < sum(first))
+    assert p_value == pytest.approx(chi2.sf(statistic, table.shape[1] - 1))
+
+
+@pytest.mark.parametrize("ties", [1, 1000])
+def test_areas_of_alike_sides_vary_as_mann_and_whitney_say(ties):
+    generator = np.random.default_rng(0)
+    members = np.arange(90) < 30
+    scores = np.round(generator.normal(size=90) * ties)
+    error = _chance_error(roc(scores, members))
+    p_value = mannwhitneyu(
+        scores[members], scores[~members], alternative="greater", method="asymptotic", use_continuity=False
+    ).pvalue
+    assert norm.sf((auc(scores, members) - 0.5) / error) == pytest.approx(p_value)
+
+
+def test_one_class_alone_tells_nothing():
+    assert _chi_squared(np.zeros(200, dtype=int), np.arange(200) < 100) == 1
 
 
 def test_few_examples_are_not_compared():

@@ -23,7 +23,7 @@ from redense.auditing.sample import Described, Sample
 from redense.auditing.table import figure
 from redense.auditing.verdict import FEWEST, Verdict
 from redense.metrics.intervals import auc_error
-from redense.metrics.roc import Members, roc
+from redense.metrics.roc import Members, Roc, roc
 
 REMEDY = (
     "Take both sides from one random split of the same examples (protocol half), or add reference models that were "
@@ -75,8 +75,8 @@ def compare_sides(members: Described, nonmembers: Described) -> list[Told]:
     two-sample tests", ICLR 2017).
 
     Inputs are summarised and reduced to their `COMPONENTS` principal components, which a linear classifier and boosted
-    trees see, with the labels; among so many columns these are easily lost, and are looked at alone, too. All are judged
-    on examples that they have not learnt from, in `FOLDS` folds. Equal inputs of one side count once, those of both
+    trees see, with the labels. Among so many columns labels are easily lost, and are looked at alone, too. All areas
+    are of examples that were not learnt from, in `FOLDS` folds. Equal inputs of one side count once, those of both
     sides fall into one fold. The linear classifier, which notices most, has as much weight as both others.
     """
     members, nonmembers = members.distinct(), nonmembers.distinct()
@@ -105,8 +105,8 @@ def compare_answers(evidence: Evidence) -> list[Told]:
     if not is_member.any() or is_member.all():
         return []
     scores = mean_of_chosen(references.signals.phi[:, asked], ~references.included[:, asked])
-    area, error, _ = auc_error(roc(scores, is_member))
-    told = _told("the answers of reference models that saw neither", [(max(area, 1 - area), error)])
+    area = _area(scores, is_member)
+    told = _told("the answers of reference models that saw neither", [replace(area, auc=max(area.auc, 1 - area.auc))])
     return [replace(told, p_value=min(1.0, 2 * told.p_value), weight=2)]
 
 
@@ -131,7 +131,7 @@ def how_alike(evidence: Evidence, protocol: Protocol, compare: Compare) -> Alike
 
 
 def surest(tried: list[Told], unchecked: str = "", confidence: float = 0.95) -> Alike:
-    """Take the largest area of those that tell the sides apart, or else the surest, corrected for all that was tried."""
+    """Take the largest area of those that tell the sides apart, or else the surest, corrected for all tried."""
     if not tried:
         return Alike(unchecked=unchecked)
     total = sum(told.weight for told in tried)
@@ -191,12 +191,41 @@ def _far_above(alike: Alike, lower_ends: Iterable[float]) -> bool:
     return max(lower_ends, default=0.5) - 0.5 >= FAR * (reached - 0.5)
 
 
-def _told(by: str, areas: list[tuple[float, float]]) -> Told:
+@dataclass(frozen=True)
+class _Area:
+    """An area, its standard error (DeLong), and the one that it has where the sides are alike."""
+
+    auc: float
+    error: float
+    chance: float
+
+
+def _area(scores: Array, is_member: Members) -> _Area:
+    curve = roc(scores, is_member)
+    area, error, _ = auc_error(curve)
+    return _Area(area, error, _chance_error(curve))
+
+
+def _chance_error(curve: Roc) -> float:
+    """Return the standard error of the area of alike sides (Mann & Whitney 1947; ties counted).
+
+    DeLong's shrinks where the area comes out large, which with few examples is called sure too often.
+    """
+    n = curve.members + curve.nonmembers
+    equal = np.diff(curve.tpr) * curve.members + np.diff(curve.fpr) * curve.nonmembers
+    tied = float((equal**3 - equal).sum()) / (n * (n - 1))
+    return math.sqrt(max(0.0, n + 1 - tied) / (12 * curve.members * curve.nonmembers))
+
+
+def _told(by: str, areas: list[_Area]) -> Told:
     """Average the areas of folds with their standard errors."""
-    area = sum(area for area, _ in areas) / len(areas)
-    error = math.sqrt(sum(error**2 for _, error in areas)) / len(areas)
-    error *= CORRECTION if len(areas) > 1 else 1
-    p_value = float(ndtr((0.5 - area) / error)) if error > 0 else float(area <= 0.5)
+    area = sum(one.auc for one in areas) / len(areas)
+    correction = CORRECTION if len(areas) > 1 else 1
+    error, chance = (
+        correction * math.sqrt(sum(one**2 for one in errors)) / len(areas)
+        for errors in ([one.error for one in areas], [one.chance for one in areas])
+    )
+    p_value = float(ndtr((0.5 - area) / chance)) if chance > 0 else float(area <= 0.5)
     return Told(by, area, error, p_value)
 
 
@@ -220,15 +249,15 @@ def _chi_squared(labels: npt.NDArray[np.int64], is_member: Members) -> float:
     return float(chi2_contingency(table, correction=False).pvalue) if table.shape[1] > 1 else 1.0
 
 
-def _areas(fit: Fit, features: Array, is_member: Members, fold: npt.NDArray[np.int64]) -> list[tuple[float, float]]:
-    """Return area and standard error of each fold; folds that lack a side to learn from or to judge are left out."""
-    found = [(0.5, math.inf)]
+def _areas(fit: Fit, features: Array, is_member: Members, fold: npt.NDArray[np.int64]) -> list[_Area]:
+    """Return the area of each fold; folds that lack a side to learn from or to judge are left out."""
+    found = [_Area(0.5, math.inf, math.inf)]
     for number in np.unique(fold):
         judged = fold == number
         sides = [is_member[part] for part in (judged, ~judged)]
         if all(side.any() and not side.all() for side in sides):
             score = fit(features[~judged], sides[1])
-            found.append(auc_error(roc(score(features[judged]), sides[0]))[:2])
+            found.append(_area(score(features[judged]), sides[0]))
     return found[1:] or found
 
 
