@@ -87,7 +87,7 @@ def test_random_splits_are_alike_in_few_runs(world):
 
 
 @pytest.mark.evidence
-@pytest.mark.parametrize(("n", "runs"), [(60, 1_000), (500, 400)])
+@pytest.mark.parametrize(("n", "runs"), [(60, 500), (500, 200)])
 @pytest.mark.parametrize("world", WORLDS)
 def test_random_splits_are_alike(world, n, runs):
     alarms = false_alarms(runs, WORLDS[world], n)
