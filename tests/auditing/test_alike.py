@@ -1,20 +1,34 @@
 """Are members and non-members alike? What tells them apart without the model must not be called a leak."""
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from auditing.digits import network
 from auditing.models import leaky, with_references
 from claims.counts import record
+from scipy.stats import chi2, mannwhitneyu, norm
 from torch import nn
 
 import redense
-from redense.auditing.alike import compare_answers, compare_sides, not_comparable, sides_alike, surest, warned
+from redense.auditing.alike import (
+    Told,
+    _chance_error,
+    _chi_squared,
+    compare_answers,
+    compare_sides,
+    not_comparable,
+    sides_alike,
+    surest,
+    warned,
+)
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence, References
 from redense.auditing.result import Alike
 from redense.auditing.sample import Sample
-from redense.metrics import auc
+from redense.metrics import auc, roc
 from redense.signals import Signals
 
 SHIFT = 0.3583
@@ -30,7 +44,7 @@ def sampled(x, y, most=5_000, batch=500):
     sample = Sample(most)
     for start in range(0, len(y), batch):
         part = torch.as_tensor(x[start : start + batch])
-        prints = [np.random.default_rng(list(row.numpy().tobytes())).bytes(16) for row in part]
+        prints = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in part.numpy()]
         sample.add(part, np.asarray(y[start : start + batch]), np.array(prints, dtype="S16"))
     return sample
 
@@ -54,12 +68,17 @@ def pixels(generator, n=500):
     return x.astype(np.float32), generator.integers(0, 10, n)
 
 
-WORLDS = {"tabular": tabular, "tokens": tokens, "pixels": pixels}
+def classes(generator, n=500):
+    """Two columns, and as many classes as make most of them rare."""
+    return generator.normal(size=(n, 2)).astype(np.float32), generator.zipf(1.3, n) % 100
+
+
+WORLDS = {"tabular": tabular, "tokens": tokens, "pixels": pixels, "classes": classes}
 
 
 def false_alarms(runs, world, n):
-    generator = np.random.default_rng(0)
-    return sum(told(world(generator, n), world(generator, n)).told_apart for _ in range(runs))
+    generators = [np.random.default_rng([3, run]) for run in range(runs)]
+    return sum(told(world(generator, n), world(generator, n)).told_apart for generator in generators)
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -68,42 +87,53 @@ def test_random_splits_are_alike_in_few_runs(world):
 
 
 @pytest.mark.evidence
-@pytest.mark.parametrize("n", [60, 500])
-@pytest.mark.parametrize("world", WORLDS)
-def test_random_splits_are_alike(world, n):
-    alarms = false_alarms(200, WORLDS[world], n)
-    record("random splits", f"{world}, {n} a side", 200 - alarms, 200)
-    assert alarms <= 2
+@pytest.mark.parametrize(
+    ("world", "n", "runs"),
+    [(world, 60, 1_000 if world == "tokens" else 500) for world in WORLDS] + [(world, 500, 200) for world in WORLDS],
+)
+def test_random_splits_are_alike(world, n, runs):
+    alarms = false_alarms(runs, WORLDS[world], n)
+    record("random splits", f"{world}, {n} a side", runs - alarms, runs)
+    assert alarms <= 0.01 * runs
 
 
-def moved(name, generator):
-    """Two sides of 500 of which inputs or labels alone reach an AUC of 0.6 where they are judged."""
-    first, second = (list(WORLDS["tokens" if name == "lengths" else "tabular"](generator)) for _ in range(2))
+def moved(name, generator, n=500):
+    """Two sides of `n`, and what tells them apart best [2 n].
+
+    It has an AUC of 0.60 to 0.65. Where it is one of many columns or a direction in them, classifiers that learn it
+    from 500 a side reach 0.60 to 0.61.
+    """
+    first, second = (list(WORLDS["tokens" if name == "lengths" else "tabular"](generator, n)) for _ in range(2))
     if name == "columns":
         first[0] += 1.25 * SHIFT / np.sqrt(20)
+        best = [side[0].sum(1) for side in (first, second)]
     elif name == "a column":
         first[0][:, 3] += 1.4 * SHIFT
-    elif name == "classes":
-        for side, step in ((first, 1), (second, -1)):
-            side[1] = np.clip(np.round(2 + 0.8 * SHIFT * step + generator.normal(size=500)), 0, 4).astype(int)
+        best = [side[0][:, 3] for side in (first, second)]
+    elif name == "lengths":
+        best = [generator.normal(mean, 5, n).clip(1, 39) for mean in (20 + 1.35 * SHIFT * 5, 20)]
+        for side, length in zip((first, second), best, strict=True):
+            side[0][np.arange(40) >= length[:, None]] = 0
     else:
-        for side, mean in ((first, 20 + 1.35 * SHIFT * 5), (second, 20)):
-            side[0][np.arange(40) >= generator.normal(mean, 5, 500).clip(1, 39)[:, None]] = 0
-    return first, second
+        step = {"classes": 0.8, "faint classes": 0.55}[name]
+        for side, sign in ((first, 1), (second, -1)):
+            side[1] = np.clip(np.round(2 + step * SHIFT * sign + generator.normal(size=n)), 0, 4).astype(int)
+        best = [first[1], second[1]]
+    return first, second, np.concatenate(best)
 
 
-DIFFERENCES = ("columns", "a column", "classes", "lengths")
+DIFFERENCES = ("columns", "a column", "classes", "faint classes", "lengths")
 
 
-RUNS = {"classes": 1_000}
-"""Repeats where 200 could not tell whether a share is below 95%."""
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_what_differs_has_an_area_of_six_tenths(name):
+    *_, best = moved(name, np.random.default_rng(0), 20_000)
+    area = auc(best, np.arange(40_000) < 20_000)
+    assert 0.595 < area < 0.655, "0.005 is two standard errors"
 
 
 def reached(name, runs):
-    generators = [np.random.default_rng(1)] * runs
-    if name in RUNS:
-        generators = [np.random.default_rng([2, run]) for run in range(runs)]
-    found = [told(*moved(name, generator)) for generator in generators]
+    found = [told(*moved(name, np.random.default_rng([2, run]))[:2]) for run in range(runs)]
     return np.mean([one.auc for one in found]), sum(one.told_apart for one in found)
 
 
@@ -112,20 +142,14 @@ def test_inputs_that_reach_an_area_of_six_tenths_are_noticed_in_few_runs(name):
     assert reached(name, 3)[1] >= 2
 
 
-FALL_SHORT = pytest.mark.xfail(strict=True, reason="noticed in 88%: labels are judged among all inputs")
-
-
 @pytest.mark.evidence
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=FALL_SHORT) if name == "classes" else name for name in DIFFERENCES]
-)
+@pytest.mark.parametrize("name", DIFFERENCES)
 def test_inputs_that_reach_an_area_of_six_tenths_are_noticed(name, capsys):
-    runs = RUNS.get(name, 200)
-    area, noticed = reached(name, runs)
-    record("told apart", f"{name}: mean AUC {area:.2f}, 500 a side", noticed, runs)
+    area, noticed = reached(name, 1_000)
+    record("told apart", f"{name}, 500 a side", noticed, 1_000)
     with capsys.disabled():
-        print(f"\n# {name}: mean AUC {area:.3f}, noticed in {noticed} of {runs}")
-    assert noticed >= 0.95 * runs
+        print(f"\n# {name}: mean AUC {area:.3f}, noticed in {noticed} of 1,000")
+    assert noticed >= 950
 
 
 def test_an_untrained_model_with_members_that_look_different_is_not_comparable():
@@ -209,6 +233,64 @@ def test_reference_models_that_saw_neither_tell_sides_apart():
     assert result.verdict.kind == "not comparable"
     assert "reference models that saw neither" in result.verdict.sentence
     assert audit_evidence(unfair, protocol="half").verdict.kind != "not comparable", "a random half needs no check"
+
+
+def test_false_alarms_are_shared_out_by_weight():
+    half, quarter = Told("half", 0.56, 0.02, 0.004, weight=2), Told("quarter", 0.58, 0.02, 0.004)
+    idle = Told("idle", 0.5, 0.02, 0.5)
+    alike = surest([half, quarter, idle])
+    assert (alike.by, alike.p_value) == ("half", pytest.approx(0.008))
+    assert alike.interval == pytest.approx(half.interval(0.975))
+    assert not surest([replace(half, weight=1), quarter, replace(idle, weight=2)]).told_apart
+
+
+def test_of_those_that_tell_the_sides_apart_the_largest_area_is_said():
+    """A sure small one would make an attack look far above it."""
+    sure, large = Told("sure", 0.6, 0.01, 1e-20), Told("large", 0.7, 0.03, 1e-10)
+    assert surest([sure, large]).by == "large"
+    assert surest([sure, replace(large, p_value=0.2)]).by == "sure"
+
+
+@pytest.mark.parametrize("name", ["classes", "faint classes"])
+def test_labels_are_not_lost_among_inputs(name):
+    first, second, _ = moved(name, np.random.default_rng(0))
+    alike = told(first, second)
+    assert alike.told_apart
+    assert alike.by == "labels alone"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([20, 30], [30, 20], [[20, 30], [30, 20]]),
+        ([20, 30, 3, 4], [30, 20, 4, 3], [[20, 30, 7], [30, 20, 7]]),  # rare classes are one
+        ([20, 30, 4], [30, 20, 0], [[20, 30], [30, 20]]),  # too rare even together
+        ([20, 30, 0], [300, 200, 54], [[20, 30], [300, 200]]),  # 4.9 of 55 expected on the smaller side
+    ],
+)
+def test_shares_of_classes_are_compared_by_pearsons_statistic(first, second, expected):
+    labels = np.concatenate([np.repeat(np.arange(len(counts)) * 3, counts) for counts in (first, second)])
+    table = np.array(expected)
+    even = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
+    statistic = ((table - even) ** 2 / even).sum()
+    p_value = _chi_squared(labels, np.arange(len(labels)) < sum(first))
+    assert p_value == pytest.approx(chi2.sf(statistic, table.shape[1] - 1))
+
+
+@pytest.mark.parametrize("ties", [1, 1000])
+def test_areas_of_alike_sides_vary_as_mann_and_whitney_say(ties):
+    generator = np.random.default_rng(0)
+    members = np.arange(90) < 30
+    scores = np.round(generator.normal(size=90) * ties)
+    error = _chance_error(roc(scores, members))
+    p_value = mannwhitneyu(
+        scores[members], scores[~members], alternative="greater", method="asymptotic", use_continuity=False
+    ).pvalue
+    assert norm.sf((auc(scores, members) - 0.5) / error) == pytest.approx(p_value)
+
+
+def test_one_class_alone_tells_nothing():
+    assert _chi_squared(np.zeros(200, dtype=int), np.arange(200) < 100) == 1
 
 
 def test_few_examples_are_not_compared():

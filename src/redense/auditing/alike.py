@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
+from scipy.stats import chi2_contingency
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -17,12 +18,12 @@ from threadpoolctl import threadpool_limits
 from redense.attacks.references import Array, mean_of_chosen
 from redense.auditing.evidence import Evidence
 from redense.auditing.protocols import Protocol
-from redense.auditing.result import Alike
+from redense.auditing.result import SURE, Alike
 from redense.auditing.sample import Described, Sample
 from redense.auditing.table import figure
 from redense.auditing.verdict import FEWEST, Verdict
 from redense.metrics.intervals import auc_error
-from redense.metrics.roc import Members, roc
+from redense.metrics.roc import Members, Roc, roc
 
 REMEDY = (
     "Take both sides from one random split of the same examples (protocol half), or add reference models that were "
@@ -38,22 +39,30 @@ ROUNDING = 1e-5
 CORRECTION = math.sqrt(2)
 """Of the standard error of a mean over folds: each two of them judge one another, so what they find by chance counts
 twice (cf. Nadeau & Bengio, "Inference for the generalization error", Machine Learning 2003, who have 1.5 here)."""
+EXPECTED = 5
+"""Examples of a class on the smaller side that a chi-squared test needs; rarer classes count as one."""
 FAR = 2
 """An attack's area exceeds 0.5 so many times as much as that of inputs alone, and is far above it."""
 Fit = Callable[[Array, Members], Callable[[Array], Array]]
 """(features [n, f], members [n]) -> what scores features [k, f], higher = member."""
+INPUTS = "inputs and labels alone"
+LABELS = "labels alone"
 DRAWN = "members were drawn at random from all examples"
 NO_INPUTS = "only signals were given, no inputs"
 
 
 @dataclass(frozen=True)
 class Told:
-    """One way to tell the sides apart: its area under the ROC curve and the standard error of that."""
+    """One way to tell the sides apart: its area under the ROC curve and the standard error of that.
+
+    The chance of a false alarm is shared out among all that is tried, in proportion to `weight`.
+    """
 
     by: str
     auc: float
     error: float
     p_value: float
+    weight: int = 1
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the normal interval, inside [0, 1]."""
@@ -66,17 +75,20 @@ def compare_sides(members: Described, nonmembers: Described) -> list[Told]:
     two-sample tests", ICLR 2017).
 
     Inputs are summarised and reduced to their `COMPONENTS` principal components, which a linear classifier and boosted
-    trees see. Both are judged on examples that they have not learnt from, in `FOLDS` folds. Equal inputs of one side
-    count once, those of both sides fall into one fold.
+    trees see, with the labels. Among so many columns labels are easily lost, and are looked at alone, too. All areas
+    are of examples that were not learnt from, in `FOLDS` folds. Equal inputs of one side count once, those of both
+    sides fall into one fold. The linear classifier, which notices most, has as much weight as both others.
     """
     members, nonmembers = members.distinct(), nonmembers.distinct()
     features, weights = _features(members, nonmembers)
+    labels = np.concatenate([members.labels, nonmembers.labels])
     is_member = np.arange(len(features)) < len(members)
     fold = (np.concatenate([members.groups, nonmembers.groups]) % FOLDS).astype(np.int64)
     with threadpool_limits(1):
         return [
-            _told("inputs and labels alone", _areas(fit, seen, is_member, fold))
-            for fit, seen in ((_linear, features * weights), (_trees, features))
+            replace(_told(INPUTS, _areas(_linear, features * weights, is_member, fold)), weight=2),
+            _told(INPUTS, _areas(_trees, features, is_member, fold)),
+            _told_by_labels(labels, is_member, fold),
         ]
 
 
@@ -93,9 +105,9 @@ def compare_answers(evidence: Evidence) -> list[Told]:
     if not is_member.any() or is_member.all():
         return []
     scores = mean_of_chosen(references.signals.phi[:, asked], ~references.included[:, asked])
-    area, error, _ = auc_error(roc(scores, is_member))
-    told = _told("the answers of reference models that saw neither", [(max(area, 1 - area), error)])
-    return [Told(told.by, told.auc, told.error, min(1.0, 2 * told.p_value))]
+    area = _area(scores, is_member)
+    told = _told("the answers of reference models that saw neither", [replace(area, auc=max(area.auc, 1 - area.auc))])
+    return [replace(told, p_value=min(1.0, 2 * told.p_value), weight=2)]
 
 
 Compare = Callable[[], Sequence[Told] | str]
@@ -119,14 +131,20 @@ def how_alike(evidence: Evidence, protocol: Protocol, compare: Compare) -> Alike
 
 
 def surest(tried: list[Told], unchecked: str = "", confidence: float = 0.95) -> Alike:
-    """Take the surest of what was tried, corrected for their number."""
+    """Take the largest area of those that tell the sides apart, or else the surest, corrected for all tried."""
     if not tried:
         return Alike(unchecked=unchecked)
-    best = min(tried, key=lambda told: (told.p_value, -told.auc))
+    total = sum(told.weight for told in tried)
+
+    def corrected(told: Told) -> float:
+        return min(1.0, told.p_value * total / told.weight)
+
+    sure = [told for told in tried if corrected(told) < SURE]
+    best = max(sure, key=lambda told: told.auc) if sure else min(tried, key=lambda told: (corrected(told), -told.auc))
     return Alike(
         auc=best.auc,
-        interval=best.interval(1 - (1 - confidence) / len(tried)),
-        p_value=min(1.0, len(tried) * best.p_value),
+        interval=best.interval(1 - (1 - confidence) * best.weight / total),
+        p_value=corrected(best),
         by=best.by,
         unchecked=unchecked,
     )
@@ -173,24 +191,73 @@ def _far_above(alike: Alike, lower_ends: Iterable[float]) -> bool:
     return max(lower_ends, default=0.5) - 0.5 >= FAR * (reached - 0.5)
 
 
-def _told(by: str, areas: list[tuple[float, float]]) -> Told:
+@dataclass(frozen=True)
+class _Area:
+    """An area, its standard error (DeLong), and the one that it has where the sides are alike."""
+
+    auc: float
+    error: float
+    chance: float
+
+
+def _area(scores: Array, is_member: Members) -> _Area:
+    curve = roc(scores, is_member)
+    area, error, _ = auc_error(curve)
+    return _Area(area, error, _chance_error(curve))
+
+
+def _chance_error(curve: Roc) -> float:
+    """Return the standard error of the area of alike sides (Mann & Whitney 1947; ties counted).
+
+    DeLong's shrinks where the area comes out large, which with few examples is called sure too often.
+    """
+    n = curve.members + curve.nonmembers
+    equal = np.diff(curve.tpr) * curve.members + np.diff(curve.fpr) * curve.nonmembers
+    tied = float((equal**3 - equal).sum()) / (n * (n - 1))
+    return math.sqrt(max(0.0, n + 1 - tied) / (12 * curve.members * curve.nonmembers))
+
+
+def _told(by: str, areas: list[_Area]) -> Told:
     """Average the areas of folds with their standard errors."""
-    area = sum(area for area, _ in areas) / len(areas)
-    error = math.sqrt(sum(error**2 for _, error in areas)) / len(areas)
-    error *= CORRECTION if len(areas) > 1 else 1
-    p_value = float(ndtr((0.5 - area) / error)) if error > 0 else float(area <= 0.5)
+    area = sum(one.auc for one in areas) / len(areas)
+    correction = CORRECTION if len(areas) > 1 else 1
+    error, chance = (
+        correction * math.sqrt(sum(one**2 for one in errors)) / len(areas)
+        for errors in ([one.error for one in areas], [one.chance for one in areas])
+    )
+    p_value = float(ndtr((0.5 - area) / chance)) if chance > 0 else float(area <= 0.5)
     return Told(by, area, error, p_value)
 
 
-def _areas(fit: Fit, features: Array, is_member: Members, fold: npt.NDArray[np.int64]) -> list[tuple[float, float]]:
-    """Return area and standard error of each fold; folds that lack a side to learn from or to judge are left out."""
-    found = [(0.5, math.inf)]
+def _told_by_labels(labels: npt.NDArray[np.int64], is_member: Members, fold: npt.NDArray[np.int64]) -> Told:
+    """Say how far labels alone tell the sides apart, by held-out areas, and whether beyond chance, by their counts.
+
+    Nothing is learnt for a test of the counts, which finds smaller differences of few classes than held-out areas do.
+    """
+    told = _told(LABELS, _areas(_linear, _classes(labels), is_member, fold))
+    return replace(told, p_value=_chi_squared(labels, is_member))
+
+
+def _chi_squared(labels: npt.NDArray[np.int64], is_member: Members) -> float:
+    """Return Pearson's p of "the classes have the same shares on both sides"; rare ones count as one, or not at all."""
+    _, place = np.unique(labels, return_inverse=True)
+    counts = np.stack([np.bincount(place[side], minlength=place.max() + 1) for side in (is_member, ~is_member)])
+    needed = EXPECTED * len(labels) / counts.sum(1).min()
+    rare = counts.sum(0) < needed
+    table = np.column_stack([counts[:, ~rare], counts[:, rare].sum(1)])
+    table = table[:, table.sum(0) >= needed]
+    return float(chi2_contingency(table, correction=False).pvalue) if table.shape[1] > 1 else 1.0
+
+
+def _areas(fit: Fit, features: Array, is_member: Members, fold: npt.NDArray[np.int64]) -> list[_Area]:
+    """Return the area of each fold; folds that lack a side to learn from or to judge are left out."""
+    found = [_Area(0.5, math.inf, math.inf)]
     for number in np.unique(fold):
         judged = fold == number
         sides = [is_member[part] for part in (judged, ~judged)]
         if all(side.any() and not side.all() for side in sides):
             score = fit(features[~judged], sides[1])
-            found.append(auc_error(roc(score(features[judged]), sides[0]))[:2])
+            found.append(_area(score(features[judged]), sides[0]))
     return found[1:] or found
 
 

@@ -36,9 +36,10 @@ SURE = 0.01
 class Alike:
     """How well members and non-members are told apart without the model under audit.
 
-    `auc` is the largest area that was reached, by `by`: classifiers on inputs and labels alone, or the answers of
-    reference models that saw neither. 0.5 means alike. `interval` holds in 95%, over all that was tried;
-    `p_value` is of "the two sides are alike", over all that was tried. All three are None where nothing was tried.
+    `auc` is the largest area that tells them apart, or else the surest, reached by `by`: classifiers on inputs and
+    labels, or on labels alone, or the answers of reference models that saw neither. 0.5 means alike. `interval` holds
+    in 95%, over all that was tried; `p_value` is of "the two sides are alike", over all that was tried. All three are
+    None where nothing was tried.
     `unchecked` says why inputs and labels were not looked at; it is empty where they were.
     """
 
