@@ -248,6 +248,7 @@ def test_published_results_are_read_and_written_alike(path):
 FIGURES = {
     "a difference beyond all rates": (("comparisons", 0, "difference"), 1e308, "a difference of rates, from -1 to 1"),
     "a difference that is none": (("comparisons", 0, "difference"), float("nan"), "a difference of rates"),
+    "what one seed says nothing of": (("comparisons", 0, "quantity"), "inference_accuracy", "of one seed nothing else"),
     "an interval turned round": (("comparisons", 0, "interval"), [0.2, 0.1], "the lower one first"),
     "an interval without an end": (("comparisons", 0, "interval"), [0.1, float("inf")], "two finite numbers"),
     "a p-value that is none": (("comparisons", 0, "mcnemar", "holm"), float("nan"), "a rate from 0 to 1"),

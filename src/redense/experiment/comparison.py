@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from redense.arguments import Interval, Must, Rate, Shares, validated
 from redense.errors import RecipeError
-from redense.experiment.wording import verdict
-from redense.files.reading import check, check_interval, fields, mapping
+from redense.experiment.wording import DESCRIPTIONS, verdict
+from redense.files.reading import check, fields, mapping
 from redense.methods import Method
 from redense.metrics.jackknife import CLAIMED_FROM
 from redense.metrics.paired import OF_SHARES, mcnemar, t_interval, t_test, wilcoxon
@@ -144,20 +144,10 @@ class Comparison:
     def from_mapping(cls, values: Mapping[str, Any]) -> Comparison:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unread` for anything else."""
         found = fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
-        found._check()
+        said = found.seeds > 1 or found.replicates is not None or found.difference is None
+        expected = f"one of {', '.join(DESCRIPTIONS)}: of one seed nothing else is compared"
+        check(said or found.quantity in DESCRIPTIONS, found.quantity, "quantity", expected)
         return found
-
-    def _check(self) -> None:
-        """Raise `Unread` for figures that no comparison has."""
-        difference = self.difference
-        check(difference is None or -1 <= difference <= 1, difference, "difference", "a number from -1 to 1")
-        for name in ("interval", "prediction"):
-            check_interval(getattr(self, name), name, -1, 1)
-        check_interval(self.test_accuracy_range, "test_accuracy_range", 0, 1)
-        for name in ("t", "wilcoxon", "mcnemar"):
-            p: PValue | None = getattr(self, name)
-            if p is not None:
-                check(0 <= p.raw <= p.holm <= 1, (p.raw, p.holm), name, "p-values, the corrected one not below the raw")
 
 
 def compare_phases(

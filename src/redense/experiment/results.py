@@ -16,7 +16,7 @@ from redense.experiment.comparison import TESTED, Comparison, compare_phases, co
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
 from redense.experiment.recipe import Recipe
-from redense.files.reading import Unread, Written, check_interval, field, fields, mapping
+from redense.files.reading import Unread, Written, field, fields, mapping
 from redense.methods.controls import check_control
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.roc import Members
@@ -225,7 +225,6 @@ class Results:
         for place, row in enumerate(self.rows):
             if row.seed not in self.recipe.seeds or row.phase.sparsity not in sparsities:
                 raise Unread(f"rows: {place}: got {row.phase.label}, seed {row.seed}; expected a phase of the recipe")
-            check_interval(row.inference_interval, f"rows: {place}: inference_interval", 0, 1)
         if self.rows and min(self.members, self.nonmembers) < 1:
             raise Unread(f"members, nonmembers: got {self.members} and {self.nonmembers}; expected at least 1 of each")
 

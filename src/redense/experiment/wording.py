@@ -31,7 +31,7 @@ def verdict(comparison: Comparison) -> str:
         seeds = "" if comparison.apart == 1 else f" in any of {_seeds(comparison.apart)}"
         name, other = comparison.second.label, _spoken(comparison.first)
         return f"{name} and {other} have no test accuracy in common{seeds}{_protocol(comparison)}"
-    return _claim(comparison) if comparison.seeds > 1 else _DESCRIPTIONS[comparison.quantity](comparison)
+    return _claim(comparison) if comparison.seeds > 1 else DESCRIPTIONS[comparison.quantity](comparison)
 
 
 def _claim(comparison: Comparison) -> str:
@@ -104,7 +104,7 @@ def _audits(comparison: Comparison) -> str:
     )
 
 
-_DESCRIPTIONS: Mapping[str, Callable[[Comparison], str]] = {
+DESCRIPTIONS: Mapping[str, Callable[[Comparison], str]] = {
     "test_accuracy": _networks,
     "inference_accuracy_at_equal_test_accuracy": _curves,
     "auc": _audits,

@@ -255,18 +255,6 @@ def check(holds: bool, value: Any, where: str, expected: str) -> None:
         raise Unread(f"{where}: {_unread(value, expected)}")
 
 
-def check_interval(ends: tuple[float, float] | None, where: str, low: float, high: float) -> None:
-    """Raise `Unread` for an interval whose ends are in the wrong order, or outside [low, high]; None is none.
-
-    >>> check_interval((5.0, -1.0), "inference_interval", 0, 1)
-    Traceback (most recent call last):
-    ...
-    redense.files.reading.Unread: inference_interval: got (5.0, -1.0); expected two numbers from 0 to 1, the lower first
-    """
-    expected = f"two numbers from {low:g} to {high:g}, the lower first"
-    check(ends is None or low <= ends[0] <= ends[1] <= high, ends, where, expected)
-
-
 def _unread(value: Any, expected: str) -> Unread:
     return Unread(f"got {' '.join(reprlib.repr(value).split())}; expected {expected}")
 
