@@ -18,7 +18,7 @@ from redense.auditing.alike import Compare, how_alike, not_comparable, sides_ali
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
 from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
-from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, repeated, telling_counts
+from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, repeated, telling_references
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import Protocol
@@ -146,8 +146,9 @@ def audit_evidence(
     `learnt` keeps what attacks learn from the reference models, for audits of other targets with the same ones.
     `compare` is called for how well inputs and labels alone tell members from non-members, or why that is not known.
 
-    Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models and
-    when the numbers of members and non-members contradict `randomized`.
+    Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models,
+    when the numbers of members and non-members contradict `randomized`, and when only attacks with reference models
+    are asked for whose training data tell members.
 
     >>> phi = np.random.default_rng(0).normal(size=400) + np.repeat([1.0, 0.0], 200)
     >>> signals = Signals.of_phi(phi)
@@ -159,11 +160,16 @@ def audit_evidence(
     counts = int(members.sum()), int((~members).sum())
     if chosen.randomized:
         check_coins(*counts)
+    telling = (
+        telling_references(evidence) if protocol == "given" else []
+    )  # a run draws its own without regard to targets
+    if telling:
+        evidence, learnt = _without_references(evidence, chosen.families, telling), None
     made = _make(evidence, learnt or Learnt(evidence.references, evidence.labels), chosen)
     alike = how_alike(evidence, protocol, compare)
     lower_ends = _lower_ends(made, chosen.confidence) if alike.told_apart else []
-    unlike, telling = not_comparable(alike, lower_ends), telling_counts(evidence)
-    proves = chosen.randomized and not telling and unlike is None
+    unlike = not_comparable(alike, lower_ends)
+    proves = chosen.randomized and unlike is None
     attacks = _with_epsilon(made, members, chosen) if proves else made.attacks
     verdict = unlike or judge(attacks, *counts, chosen.confidence)
     primary = next(one for one in attacks if one.attack == made.primary)
@@ -198,6 +204,14 @@ def audit_evidence(
         risks=risks,
         class_names=evidence.classes,
     )
+
+
+def _without_references(evidence: Evidence, families: Sequence[str], telling: Sequence[str]) -> Evidence:
+    """Leave reference models out that tell members; raise `DataError` where nothing asked for does without them."""
+    without = replace(evidence, references=None)
+    if not possible_attacks(families, without):
+        raise DataError(f"included: {'; '.join(telling)}")
+    return without
 
 
 def _check_device(device: str | None) -> None:
