@@ -15,7 +15,7 @@ from torch import nn
 from redense.arguments import validated
 from redense.attacks.references import Array
 from redense.auditing.alike import Compare, how_alike, not_comparable, sides_alike, warned, without_inputs
-from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
+from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_disorder
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
 from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
 from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, repeated, telling_references
@@ -70,7 +70,8 @@ def audit(
         nonmembers: examples like these that it was not trained on. Of what has a training and a test part (files,
             folders, functions, data sets of redense), these are the test part, members the training part.
         references: models trained like it, each on some of all these examples and not on others; with two or more,
-            the attacks that need them are made, too. Loaders must not shuffle then.
+            the attacks that need them are made, too. Loaders must give their data
+            sets in order then, and streams are refused.
         included: which reference model was trained on which example, bool [m, members + nonmembers].
         queries: changes of the input for attacks with augmented queries, such as `redense.signals.image_queries()`.
         batch_size: examples evaluated at once where a data set or arrays are given.
@@ -96,7 +97,7 @@ def audit(
     named = tuple(zip(both, ("members", "nonmembers"), strict=True))
     if references:
         for side, what in named:
-            refuse_shuffled(side, what)
+            refuse_disorder(side, what)
     warnings = [warning for side, what in named for warning in read_twice(side, what)]
     ask = partial(
         read_examples,
