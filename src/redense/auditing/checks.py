@@ -46,8 +46,9 @@ def of_accuracy(evidence: Evidence) -> list[str]:
         return []
     found = []
     guess = float(np.bincount(evidence.labels[evidence.members]).max() / members)
-    needed = guess + ERRORS * math.sqrt(guess * (1 - guess) / members)
-    if inside < needed <= 1:
+    error = ERRORS * math.sqrt(guess * (1 - guess) / members)
+    # where no accuracy could be so much above guessing, it may at least not be as much below
+    if inside < (guess + error if guess + error <= 1 else guess - error):
         found.append(
             f"the model is right about {100 * inside:.1f}% of the members, and guessing the largest class about "
             f"{100 * guess:.1f}%: it hardly knows what it was trained on; {REMEDY}"
