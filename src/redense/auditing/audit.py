@@ -170,7 +170,7 @@ def audit_evidence(
     alike = how_alike(evidence, protocol, compare)
     lower_ends = _lower_ends(made, chosen.confidence) if alike.told_apart else []
     unlike = not_comparable(alike, lower_ends)
-    proves = chosen.randomized and unlike is None
+    proves = chosen.randomized and not telling and unlike is None
     attacks = _with_epsilon(made, members, chosen) if proves else made.attacks
     verdict = unlike or judge(attacks, *counts, chosen.confidence)
     primary = next(one for one in attacks if one.attack == made.primary)
