@@ -212,3 +212,22 @@ def test_random_states_are_left_alone():
     before = torch.random.get_rng_state()
     redense.audit(model, members=members, nonmembers=nonmembers)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_images_that_fit_in_either_order_of_axes_are_refused(mapped):
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(8 * 8 * 3, 2))
+    stored = torch.rand(6, 8, 8, 3)
+    with pytest.raises(
+        ModelError, match=r"\[6, 8, 8, 3\].*\[n, height, width, channels\] and, turned, as \[n, channels"
+    ):
+        answer(flat, {"x": stored} if mapped else stored)
+    # one reading alone fits, or both are the same: nothing has to be told
+    assert answer(flat, stored.flatten(1)).inputs.shape == (6, 192)
+    assert answer(flat, stored.permute(0, 3, 1, 2)).inputs.shape == (6, 3, 8, 8)
+    convolved = nn.Sequential(nn.Conv2d(3, 2, 8), nn.Flatten())
+    assert answer(convolved, stored).inputs.shape == (6, 3, 8, 8)
+    grey = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    assert answer(grey, stored[..., :1]).inputs.shape == (6, 1, 8, 8)
+    pooled = nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(1), nn.Linear(1, 2))
+    assert answer(pooled, stored).logits.shape == (6, 2)

@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import redense
 from redense.auditing.audit import audit_evidence
+from redense.auditing.checks import of_accuracy
 from redense.auditing.evidence import Evidence
 from redense.auditing.loaders import read_twice
 from redense.auditing.page import audit_html
 from redense.auditing.result import AuditResult
 from redense.auditing.saved import audit_signals_file
-from redense.auditing.seen import LogitsSeen
+from redense.auditing.seen import LogitsSeen, first_norm
 from redense.signals import Signals
 
 
@@ -137,6 +138,78 @@ def test_a_mistake_is_noticed_and_said_with_its_remedy_before_any_figure(mistake
         verdict, first = shown.index(result.verdict.sentence), shown.index(table)
         assert all(verdict < shown.index(f"Warning: {warning}.") < first for warning in result.warnings)
     assert f"({len(result.warnings)} warning" in audit_html([("a", result), ("b", result)], "Two")
+
+
+@pytest.mark.parametrize(("n", "rare"), [(60, 2), (200, 7), (500, 7), (2000, 9)])
+@pytest.mark.parametrize("guess", [0, 2])
+def test_garbage_is_noticed_however_uneven_the_classes_are(n, rare, guess):
+    labels = np.where(np.arange(2 * n) % n < rare, 2, 0)
+    z = np.random.default_rng(n).normal(size=(2 * n, 3)) / 100
+    z[:, guess] += 5
+    evidence = Evidence(Signals.of_logits(z, labels), labels, np.arange(2 * n) < n)
+    warnings = of_accuracy(evidence)
+    # always the largest class: no better than guessing, which shows where anything could be
+    could_be_better = 1 - rare / n + 3 * np.sqrt(rare / n * (1 - rare / n) / n) <= 1
+    assert any("hardly knows" in warning for warning in warnings) == (guess == 2 or could_be_better)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_probabilities_of_every_type_are_noticed_and_logits_are_not(dtype, classes):
+    generator = torch.Generator().manual_seed(classes)
+    z = 3 * torch.randn(200, classes, generator=generator)
+    for logits, said in (
+        (z.softmax(1), "look like probabilities"),
+        (z.log_softmax(1), "look like log-probabilities"),
+        (z, None),
+    ):
+        seen = LogitsSeen("members")
+        seen.add(logits.to(dtype), logits.argmax(1).numpy())
+        warnings = seen.warnings()
+        assert [said in warning for warning in warnings] == [True] if said else warnings == []
+
+
+def test_a_sigmoid_behind_a_single_logit_is_noticed():
+    z = 3 * torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
+    for single, noticed in ((z.sigmoid(), True), (z, False), (z.sigmoid()[:40], False)):
+        seen = LogitsSeen("members")
+        seen.add(torch.cat((torch.zeros_like(single), single), 1), np.ones(len(single), dtype=np.int64))
+        assert any("take the sigmoid out" in warning for warning in seen.warnings()) == noticed
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda: (nn.Flatten(), nn.Dropout(0.5)),
+        lambda: (nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.5)),
+        lambda: (nn.Dropout2d(0.5), nn.Flatten()),
+    ],
+)
+def test_dropout_before_the_first_norm_is_no_mistake_and_hides_no_large_ones(before):
+    x = 0.5 + audited()[1][0] / 2  # far from 0, so that dropout adds much
+    torch.manual_seed(0)
+    layers = before()
+    width = layers[1].out_features if isinstance(layers[1], nn.Linear) else 64
+    model = nn.Sequential(*layers, nn.BatchNorm1d(width, momentum=None), nn.Linear(width, 10))
+    for _ in range(20):
+        model(x)  # the norm learns what passes in training
+    for inputs, warned in ((x, False), (20 * x - 10, True)):
+        with first_norm(model.eval()) as norms, torch.no_grad():
+            model(inputs)
+        assert bool(norms[0].warnings()) == warned
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_dropout_behind_the_first_norm_changes_nothing():
+    torch.manual_seed(0)
+    x = torch.randn(300, 8)
+    model = nn.Sequential(nn.BatchNorm1d(8, momentum=None), nn.Dropout(0.5), nn.Linear(8, 2))
+    model(x)
+    for inputs, warned in ((x, False), (x / 10, True)):
+        with first_norm(model.eval()) as norms, torch.no_grad():
+            for batch in inputs.split(100):
+                model(batch)
+        assert bool(norms[0].warnings()) == warned
 
 
 def test_a_loss_given_as_phi_is_noticed(tmp_path):

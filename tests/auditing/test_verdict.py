@@ -1,6 +1,11 @@
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import pytest
 from auditing.models import leaky, with_references
+from hypothesis import given
+from hypothesis import strategies as st
 from pages import charts
 from scipy.special import ndtri
 
@@ -9,12 +14,13 @@ from redense.auditing.attack_result import evaluate
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence
 from redense.auditing.figure import roc_figure
-from redense.auditing.verdict import GRADES, judge, refuse_leak, simultaneous
+from redense.auditing.verdict import GRADES, JUDGED, KINDS, judge, refuse_leak, simultaneous
 from redense.errors import DataError, LeakFound
 from redense.signals import Signals
 from redense.text import p_text
 
 MEMBERS = np.arange(4000) < 2000
+TINY = np.arange(400) % 2 == 0
 
 
 def attack(name, scores):
@@ -47,7 +53,7 @@ def test_the_headline_names_the_strongest_attack_not_the_smallest_p():
     assert (verdict.kind, verdict.attack) == ("leak", "many")
     assert verdict.accuracy == found[1].accuracy == pytest.approx(0.55, abs=0.001)
     assert verdict.interval == simultaneous(found[1], 2, 0.95)
-    assert verdict.p == 2 * min(one.p_value for one in found)
+    assert verdict.p == KINDS * 2 * min(one.p_value for one in found)
     low, high = (100 * end for end in verdict.interval)
     assert f"is right in 55.0% [{low:.1f}, {high:.1f}] where guessing is right in 50%" in verdict.sentence
     assert "the strongest of 2 attacks" in verdict.sentence
@@ -65,6 +71,69 @@ def test_the_words_follow_the_lower_end_that_limits_are_held_against(accuracy, g
     least = dict(GRADES)
     assert verdict.interval[0] >= least[grade]
     assert not any(least[grade] < other <= verdict.interval[0] for other in least.values())
+
+
+def crossing(n=1000, seed=0):
+    """Scores by which half of the members come first and half last: no area and no top, but right in two of three."""
+    generator = np.random.default_rng(seed)
+    halves = generator.normal(1.9, 0.5, n // 2), generator.normal(-2.0, 0.5, n // 2)
+    others = np.where(generator.random(n) < 0.03, generator.normal(3.6, 0.3, n), generator.normal(size=n))
+    return np.concatenate([*halves, others])
+
+
+def test_an_accuracy_that_no_ranking_shows_is_a_leak():
+    members = np.arange(2000) < 1000
+    phi = Signals.of_phi(crossing())
+    result = audit_evidence(Evidence(phi, np.zeros(2000, dtype=int), members, phi_only=True))
+    assert min(one.p_value for one in result.attacks) > 0.5
+    assert result.verdict.interval[0] > 0.6
+    assert (result.verdict.kind, result.verdict.grade) == ("leak", "clearly")
+    assert result.verdict.p < 0.001
+    assert "ranks highest" not in result.verdict.sentence
+
+
+@cache
+def guessed(accuracy, confidence):
+    return replace(evaluate("a", guesses(accuracy), MEMBERS, decides=False, confidence=confidence)[0], p_value=1.0)
+
+
+@given(
+    st.lists(st.sampled_from([0.49, 0.51, 0.52, 0.525, 0.53, 0.56]), min_size=1, max_size=14),
+    st.sampled_from([0.3, 0.5, 0.8, 0.95, 0.99]),
+)
+def test_the_verdict_never_denies_what_its_interval_shows_nor_is_less_sure_than_the_limit(accuracies, confidence):
+    found = [guessed(one, confidence) for one in accuracies]
+    verdict = judge(found, 2000, 2000, confidence)
+    assert (verdict.kind == "leak") == (verdict.interval[0] > 0.5)
+    assert (verdict.kind == "leak") == (verdict.p < 1 - max(confidence, 0.95))
+    assert ("which chance alone may give" in verdict.sentence) == (verdict.interval[0] <= 0.5)
+    assert verdict.interval[0] == max(simultaneous(one, len(found), confidence)[0] for one in found)
+
+
+def noise_audits(runs, confidence, n=200):
+    return [
+        audit_evidence(
+            Evidence(Signals.of_phi(shifted(0.0, seed)[: 2 * n]), np.zeros(2 * n, dtype=int), TINY, phi_only=True),
+            confidence=confidence,
+        )
+        for seed in range(runs)
+    ]
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_noise_is_called_a_leak_and_fails_limits_in_5_percent_however_little_confidence_is_asked_for(confidence):
+    results = noise_audits(300, confidence)
+    failed = 0
+    for result in results:
+        try:
+            refuse_leak([("", result)], 0.5)
+        except LeakFound:
+            failed += 1
+    leaks = sum(result.verdict.kind == "leak" for result in results)
+    assert all(result.verdict.kind in JUDGED for result in results)
+    for found in (failed, leaks):  # a true 11% gives fewer than 22 in 3 of 100 such tests, a true 5% in 95
+        assert found < 22
+    assert failed <= leaks
 
 
 def test_a_leak_that_no_accuracy_shows_says_what_does():

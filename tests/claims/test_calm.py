@@ -1,14 +1,20 @@
 """Repeated experiments: on pure noise no attack, metric or protocol claims what is not there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from claims.counts import record
 from claims.noise import Tally, audits, noise
-from scipy.stats import binomtest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import beta, binomtest
 
 from redense.attacks import LiRA
 from redense.auditing.audit import audit_evidence
+from redense.auditing.checks import TELLING, _of_one_model, _together, telling_references
 from redense.auditing.evidence import Evidence, References
+from redense.errors import DataError
 from redense.metrics import auc, auc_interval
 from redense.signals import Signals
 
@@ -102,24 +108,98 @@ def trap(seed, n=2000, models=7):
     )
 
 
+def split(seed, pairs, n=1000):
+    """Nothing is memorised, but half of the reference models were trained on the members, half on the others.
+
+    Training on the members gave surer models.
+    """
+    generator = np.random.default_rng(seed)
+    members = generator.random(n) < 0.5
+    difficulty = generator.normal(size=n)
+    sides = np.tile(np.stack([members, ~members]), (pairs, 1))
+    sureness = np.tile([[1.3], [0.8]], (pairs, 1)) * difficulty
+    references = References(Signals.of_phi(sureness + 0.3 * generator.normal(size=sides.shape)), sides)
+    target = Signals.of_phi(1.3 * difficulty + 0.3 * generator.normal(size=n))
+    return Evidence(target, generator.integers(0, 2, n), members, references, phi_only=True)
+
+
 def test_counts_that_give_membership_away_are_warned_of():
     evidence = trap(0)
     counts = evidence.references.included.sum(0)
     assert auc(-counts, evidence.members) == 1.0, "the trap: members are in one model fewer, always"
-    warnings = audit_evidence(evidence, attacks=("lira",)).warnings
-    assert any("these counts give membership away" in warning for warning in warnings)
-    fair = audit_evidence(noise(0, 300, 200, 8), attacks=("lira",)).warnings
-    assert not any("these counts" in warning for warning in fair)
+    (warning,) = audit_evidence(evidence).warnings
+    assert "these counts give membership away" in warning
+    assert telling_references(noise(0, 300, 200, 8)) == []
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 4])
+def test_reference_models_trained_on_the_sides_are_warned_of_and_left_out(pairs):
+    evidence = split(0, pairs)
+    result = audit_evidence(evidence, randomized=True)
+    (warning,) = result.warnings
+    assert warning.startswith("reference model 0 was trained on 100.0% of the members and 0.0% of the non-members")
+    assert "attacks that need reference models were left out" in warning
+    # what is left is what would be without them, and proves nothing: leaving them out looked at who is a member
+    assert replace(result, warnings=()) == audit_evidence(replace(evidence, references=None))
+    with pytest.raises(DataError, match=r"^included: reference model 0 was trained on 100\.0% of the members"):
+        audit_evidence(evidence, attacks=("lira",))
+
+
+def test_membership_that_several_models_tell_together_is_found():
+    generator = np.random.default_rng(0)
+    members = generator.random(2000) < 0.5
+    # 20 models of which each has 3 points more of its own kind: hardly seen in one, and counts cancel
+    own = np.where(np.arange(20) % 2, 1, -1)[:, None] * np.where(members, 1, -1)
+    included = generator.random((20, 2000)) < 0.5 + 0.03 * own
+    assert min(_of_one_model(included, members)) > TELLING / 3 / 20
+    assert _together(included, members) < TELLING / 3
+    references = References(Signals.of_phi(generator.normal(size=included.shape)), included)
+    phi = Signals.of_phi(generator.normal(size=2000))
+    evidence = Evidence(phi, np.zeros(2000, dtype=int), members, references, phi_only=True)
+    (warning,) = telling_references(evidence)
+    assert warning.startswith("what all reference models were trained on, taken together")
+
+
+@pytest.mark.parametrize(("members", "nonmembers", "models"), [(50, 50, 4), (60, 300, 16), (300, 60, 64)])
+def test_fair_reference_sets_are_seldom_taken_for_telling(members, nonmembers, models):
+    generator = np.random.default_rng(members)
+    n, runs = members + nonmembers, 400
+    is_member, found = np.arange(n) < members, []
+    for _ in range(runs):
+        halves = generator.random((models // 2, n)).argsort(axis=1) < n // 2
+        included = np.concatenate([halves, ~halves])
+        found.append((min(_of_one_model(included, is_member)) * models, _together(included, is_member)))
+    # p-values of fair draws: at a level of .05 each rejects 5% or fewer, but for chance (99.9%)
+    for p_values in np.transpose(found):
+        assert binomtest(int((p_values < 0.05).sum()), runs).proportion_ci(0.998).low <= 0.05
+        assert p_values.min() > TELLING / 3
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(8, 40))
+def test_the_multiple_correlation_is_that_of_least_squares(seed, models, n):
+    generator = np.random.default_rng(seed)
+    included, members = generator.random((models, n)) < 0.5, np.arange(n) % 3 == 0
+    design = np.column_stack([np.ones(n), included.T])
+    rank = np.linalg.matrix_rank(design) - 1
+    fitted = design @ np.linalg.lstsq(design, members.astype(float), rcond=None)[0]
+    explained = fitted.var() / members.var()
+    expected = beta.sf(explained, rank / 2, (n - 1 - rank) / 2) if 0 < rank < n - 1 else 1.0
+    assert _together(included, members) == pytest.approx(expected, abs=1e-4)
+
+
+def area(evidence):
+    """The AUC of LiRA online."""
+    references = evidence.references
+    return auc(LiRA().score(evidence.target.phi, references.signals.phi, references.included), evidence.members)
+
+
+def drawn(seed):
+    return noise(seed, 1000, 1000, 8)
 
 
 def test_the_trap_springs_on_an_attack_and_our_draws_avoid_it():
     # with t distributions the number of IN models shapes the score: in the trap noise gives an AUC that is not 0.5
-    trapped = [audit_evidence(trap(seed), attacks=("lira",)).attack("LiRA online").auc for seed in range(12)]
-    fair = []
-    for seed in range(12):
-        evidence = noise(seed, 1000, 1000, 8)
-        included = evidence.references.included
-        fair.append(auc(LiRA().score(evidence.target.phi, evidence.references.signals.phi, included), evidence.members))
+    trapped, fair = ([area(world) for world in worlds] for worlds in (map(trap, range(12)), map(drawn, range(12))))
     error = 0.013 / np.sqrt(12)  # of a mean of twelve AUCs of 1,000 and 1,000
     assert abs(np.mean(fair) - 0.5) < 4 * error
     assert abs(np.mean(trapped) - 0.5) > 4 * error

@@ -21,12 +21,15 @@ from claims.guarantees import (
     write,
 )
 from claims.worlds import SIZES, World, top_of, true_auc, true_best, true_tpr, worlds
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binom
 
 from redense.auditing.attack_result import evaluate, judged, rate_at
-from redense.metrics import auc, balanced_accuracy, tpr_at_fpr
+from redense.metrics import accuracy_interval, auc, balanced_accuracy, tpr_at_fpr
 from redense.metrics.accuracy import balanced_accuracy_interval_of
 from redense.metrics.intervals import auc_interval_of, halves_of
+from redense.metrics.roc import Halves, Roc
 
 QUICK, FULL = 500, 5000
 WIDEST = 0.75
@@ -48,6 +51,57 @@ def test_intervals_hold_in_few_repeats(world, sizes):
     for row in experiments(world, *sizes, QUICK):
         assert_holds(row)
         assert row.mean_width < WIDEST, row
+
+
+def counted(members, nonmembers, true_positives, false_positives):
+    """Halves of an attack with two answers, such as "gap", of which so many [2] in either half are "member"."""
+    no_one = np.array([np.inf, 0.5, -0.5])
+    return Halves(
+        *(
+            Roc(no_one, np.array([0, found, members // 2]), np.array([0, accused, nonmembers // 2]))
+            for found, accused in zip(true_positives, false_positives, strict=True)
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("members", "nonmembers", "tpr", "fpr"),
+    [
+        (2_000, 60, 1.0, 0.99),
+        (2_000, 60, 1.0, 0.97),
+        (2_000, 100, 1.0, 0.99),
+        (10_000, 60, 0.99, 0.97),
+        (10_000, 500, 1.0, 0.998),
+        (60_000, 1_000, 1.0, 0.999),
+        (1_436, 360, 1.0, 0.997),
+        (500, 500, 0.53, 0.5),
+        (60, 60, 0.9, 0.8),
+    ],
+)
+def test_the_best_accuracy_of_two_answers_that_hardly_differ_is_held(members, nonmembers, tpr, fpr):
+    generator = np.random.default_rng([members, nonmembers])
+    cases = zip(
+        generator.binomial(members // 2, tpr, (QUICK, 2)).tolist(),
+        generator.binomial(nonmembers // 2, fpr, (QUICK, 2)).tolist(),
+        strict=True,
+    )
+    intervals = [balanced_accuracy_interval_of(counted(members, nonmembers, *case)) for case in cases]
+    truth = max(0.5, (tpr + 1 - fpr) / 2)
+    assert sum(low - 1e-12 <= truth <= high + 1e-12 for low, high in intervals) >= bound(QUICK)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 60))
+def test_the_upper_end_of_the_best_accuracy_is_the_highest_of_all_thresholds(seed, members, nonmembers):
+    generator = np.random.default_rng(seed)
+    halves = halves_of(
+        np.round(generator.normal(size=members + nonmembers), 1), np.arange(members + nonmembers) < members
+    )
+    curve = halves.whole
+    ends = [
+        accuracy_interval(found, members, accused, nonmembers, cross_fitted=False)[1]
+        for found, accused in zip(curve.true_positives.tolist(), curve.false_positives.tolist(), strict=True)
+    ]
+    assert balanced_accuracy_interval_of(halves)[1] == pytest.approx(max(ends), abs=1e-12)
 
 
 def test_intervals_of_classes_hold_together_in_few_repeats():

@@ -18,7 +18,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from redense.auditing.answers import refuse_shuffled
+from redense.auditing.answers import refuse_disorder
 from redense.auditing.loaders import read_twice
 from redense.data.order import first_places, in_order, shuffles
 from redense.errors import DataError
@@ -87,18 +87,22 @@ def test_a_random_order_is_known_however_it_is_asked_for_and_alike_in_warnings_a
     assert [warning for warning in warnings if "random order" in warning] == warnings
     assert len(warnings) == 1
     with pytest.raises(DataError, match="got a loader that shuffles"):
-        refuse_shuffled(loader, "members")
+        refuse_disorder(loader, "members")
     assert chance() == before
     if loader.generator is not None:
         assert torch.equal(loader.generator.get_state(), torch.Generator().get_state())
 
 
 @pytest.mark.parametrize("case", FIXED)
-def test_a_fixed_order_is_neither_warned_of_nor_refused(case):
+def test_a_fixed_order_is_not_warned_of_and_only_that_of_the_data_set_goes_with_reference_models(case):
     loader, before = FIXED[case](), chance()
     assert not shuffles(loader)
     assert read_twice(loader, "members") == []
-    refuse_shuffled(loader, "members")
+    if case in ("in order", "in batches", "without batches"):
+        refuse_disorder(loader, "members")
+    else:  # fixed, but not that of the data set
+        with pytest.raises(DataError, match="a loader that may not give its data set in order, and reference models"):
+            refuse_disorder(loader, "members")
     assert in_order(loader) == (case in ("in order", "in batches", "without batches"))
     assert chance() == before
 
@@ -125,3 +129,49 @@ def test_first_places_are_those_that_the_loader_gives_next(case):
             again = [place if loader.batch_sampler is None else list(place) for place in drawn]
             assert places == again[:2]
         assert len(places) == 2
+
+
+class Late:
+    """Draws the first places in order, and then at random."""
+
+    def __iter__(self):
+        places = list(range(20, 60))
+        random.shuffle(places)
+        return iter([*range(20), *places])
+
+    def __len__(self):
+        return 60
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(DATA)
+
+
+UNKNOWN = {
+    "shuffled later": lambda: DataLoader(DATA, batch_size=5, sampler=Late()),
+    "a fixed permutation": lambda: DataLoader(DATA, batch_size=5, sampler=[*range(1, 60), 0]),
+    "an iterator draws": lambda: DataLoader(DATA, batch_size=5, sampler=iter(PLACES)),
+    "a stream": Stream,
+    "a stream's loader": lambda: DataLoader(Stream(), batch_size=5),
+    "a generator": lambda: (one for one in DATA),
+}
+KNOWN = {
+    "listed batches": lambda: DataLoader(DATA, batch_sampler=[list(range(i, i + 5)) for i in range(0, 60, 5)]),
+    "listed places": lambda: DataLoader(DATA, sampler=PLACES),
+    "a data set": lambda: DATA,
+    "arrays": lambda: DATA.tensors,
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_an_order_that_is_not_known_is_refused_with_reference_models(case):
+    before = chance()
+    with pytest.raises(DataError, match="and reference models; `included` says by the place"):
+        refuse_disorder(UNKNOWN[case](), "members")
+    assert chance() == before
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_an_order_that_is_known_goes_with_reference_models(case):
+    refuse_disorder(KNOWN[case](), "members")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from redense.attacks.references import Included, sample_pairs
 from redense.auditing.asking import Reading, answer
 from redense.auditing.evidence import NoisyAnswers, refuse_unreal
 from redense.data.examples import batches
-from redense.data.order import shuffles
+from redense.data.order import draws_in_order, shuffles
 from redense.errors import DataError
 from redense.models.evaluation import evaluating
 from redense.signals import Query, Signals, ask
@@ -136,14 +137,24 @@ def _noisy(model: nn.Module, inputs: Any, logits: torch.Tensor) -> NoisyAnswers:
     return NoisyAnswers(probabilities.cpu().numpy(), sensitivity(model, inputs, probabilities).cpu().numpy())
 
 
-def refuse_shuffled(data: Any, name: str) -> None:
-    """Raise `DataError` for a loader that shuffles: what reference models were trained on is told by order alone."""
-    if shuffles(data):
-        raise DataError(
-            f"{name}: got a loader that shuffles, and reference models; `included` says by the place of an example "
-            "which models were trained on it, so the order must be fixed: make the loader with shuffle=False, or give "
-            "its data set"
-        )
+def refuse_disorder(data: Any, name: str) -> None:
+    """Raise `DataError` for data whose order is not known: what reference models were trained on is told by it alone.
+
+    Arrays and data sets have places. A loader has to draw those of its data set, from the first on; of a data set that
+    can only be read on and on, or of an iterator, nobody knows in which order it will be read.
+    """
+    if isinstance(data, DataLoader):
+        if draws_in_order(data):
+            return
+        got = "a loader that shuffles" if shuffles(data) else "a loader that may not give its data set in order"
+    elif isinstance(data, (Iterator, IterableDataset)):
+        got = "examples that can only be read one after the other, in an order that is not known"
+    else:
+        return
+    raise DataError(
+        f"{name}: got {got}, and reference models; `included` says by the place of an example which models were "
+        "trained on it, so the order must be fixed: give the data set itself, arrays, or a loader with shuffle=False"
+    )
 
 
 def noisy_pairs(included: Included) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -75,8 +75,8 @@ def answer(
     gets grey ones with one channel, then all as they lie in the array (as sequences do), then as the integers they are.
 
     A mapping whose names the model's forward takes goes there by keyword; the array of any other mapping of one is
-    given as if it stood alone. Raises `ModelError` for mappings of several that the forward does not take, and when the
-    model refuses every reading.
+    given as if it stood alone. Raises `ModelError` for mappings of several that the forward does not take, when the
+    model refuses every reading, and when it takes channels-last images in either order of their axes.
 
     >>> model = nn.Linear(2, 3, dtype=torch.bfloat16)
     >>> answer(model, torch.zeros(5, 2, dtype=torch.float64)).inputs.dtype
@@ -95,6 +95,7 @@ def answer(
             refused.append(error)
             continue
         if len(found.logits) == len(the_first(inputs)):
+            _refuse_two_orders(model, inputs, found)
             return found
         odd.append(found)
     if refused:
@@ -121,6 +122,28 @@ def _possible(model: nn.Module, inputs: Any, device: torch.device | str) -> Iter
         yield replace(usual, axes=_as_stored)
     if whole and not embeds:
         yield as_integers
+
+
+def _refuse_two_orders(model: nn.Module, inputs: Any, found: Answer) -> None:
+    """Raise `ModelError` where images were turned, and the model answers otherwise when they are not.
+
+    A network that flattens its inputs takes either order of axes, and only one is that of training.
+    """
+    if isinstance(inputs, Mapping) and len(inputs) > 1:
+        return
+    stored = the_first(inputs)
+    if stored.ndim != 4 or found.reading.axes is not images or images(stored).shape == stored.shape:
+        return
+    try:
+        other = ask(model, replace(found.reading, axes=_as_stored)(inputs))
+    except ModelError:
+        return
+    if other.shape == found.logits.shape and not torch.allclose(other, found.logits, rtol=1e-2, atol=1e-2):
+        raise ModelError(
+            f"images are {list(stored.shape)}, which the model takes as [n, height, width, channels] and, turned, as "
+            "[n, channels, height, width]; expected to be told: flatten them as in training, or give them as "
+            "[n, channels, height, width] where that is what it was trained on"
+        )
 
 
 def _as_stored(x: torch.Tensor) -> torch.Tensor:

@@ -15,10 +15,10 @@ from torch import nn
 from redense.arguments import validated
 from redense.attacks.references import Array
 from redense.auditing.alike import Compare, how_alike, not_comparable, sides_alike, warned, without_inputs
-from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_shuffled
+from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_disorder
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
 from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
-from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, repeated, telling_counts
+from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, repeated, telling_references
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import Protocol
@@ -70,7 +70,8 @@ def audit(
         nonmembers: examples like these that it was not trained on. Of what has a training and a test part (files,
             folders, functions, data sets of redense), these are the test part, members the training part.
         references: models trained like it, each on some of all these examples and not on others; with two or more,
-            the attacks that need them are made, too. Loaders must not shuffle then.
+            the attacks that need them are made, too. Loaders must give their data
+            sets in order then, and streams are refused.
         included: which reference model was trained on which example, bool [m, members + nonmembers].
         queries: changes of the input for attacks with augmented queries, such as `redense.signals.image_queries()`.
         batch_size: examples evaluated at once where a data set or arrays are given.
@@ -96,7 +97,7 @@ def audit(
     named = tuple(zip(both, ("members", "nonmembers"), strict=True))
     if references:
         for side, what in named:
-            refuse_shuffled(side, what)
+            refuse_disorder(side, what)
     warnings = [warning for side, what in named for warning in read_twice(side, what)]
     ask = partial(
         read_examples,
@@ -146,8 +147,9 @@ def audit_evidence(
     `learnt` keeps what attacks learn from the reference models, for audits of other targets with the same ones.
     `compare` is called for how well inputs and labels alone tell members from non-members, or why that is not known.
 
-    Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models and
-    when the numbers of members and non-members contradict `randomized`.
+    Raises `RecipeError` for unknown attacks or when none can be made, `DataError` when `learnt` is of other models,
+    when the numbers of members and non-members contradict `randomized`, and when only attacks with reference models
+    are asked for whose training data tell members.
 
     >>> phi = np.random.default_rng(0).normal(size=400) + np.repeat([1.0, 0.0], 200)
     >>> signals = Signals.of_phi(phi)
@@ -159,10 +161,15 @@ def audit_evidence(
     counts = int(members.sum()), int((~members).sum())
     if chosen.randomized:
         check_coins(*counts)
+    telling = (
+        telling_references(evidence) if protocol == "given" else []
+    )  # a run draws its own without regard to targets
+    if telling:
+        evidence, learnt = _without_references(evidence, chosen.families, telling), None
     made = _make(evidence, learnt or Learnt(evidence.references, evidence.labels), chosen)
     alike = how_alike(evidence, protocol, compare)
     lower_ends = _lower_ends(made, chosen.confidence) if alike.told_apart else []
-    unlike, telling = not_comparable(alike, lower_ends), telling_counts(evidence)
+    unlike = not_comparable(alike, lower_ends)
     proves = chosen.randomized and not telling and unlike is None
     attacks = _with_epsilon(made, members, chosen) if proves else made.attacks
     verdict = unlike or judge(attacks, *counts, chosen.confidence)
@@ -198,6 +205,14 @@ def audit_evidence(
         risks=risks,
         class_names=evidence.classes,
     )
+
+
+def _without_references(evidence: Evidence, families: Sequence[str], telling: Sequence[str]) -> Evidence:
+    """Leave reference models out that tell members; raise `DataError` where nothing asked for does without them."""
+    without = replace(evidence, references=None)
+    if not possible_attacks(families, without):
+        raise DataError(f"included: {'; '.join(telling)}")
+    return without
 
 
 def _check_device(device: str | None) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest, hypergeom
 
+from redense.attacks.references import Included
 from redense.auditing.evidence import Evidence
 from redense.auditing.verdict import FEWEST
 from redense.errors import DataError
 from redense.metrics.intervals import auc_interval_of
-from redense.metrics.roc import Roc, roc
+from redense.metrics.roc import Members, Roc, roc
 from redense.text import interval_text
 
 ERRORS = 3
@@ -24,6 +25,8 @@ UNLIKELY = 1e-4
 """Of fair coins: numbers of members and non-members so uneven are taken for a mistake."""
 LEAST_SURE = 0.99
 """Confidence, over all attacks, from which one is called worse than guessing."""
+TELLING = 0.001
+"""How seldom fair draws of reference sets may be taken for such that tell members."""
 REMEDY = "check that inputs are preprocessed as in training, that the classes have the same order, and the weights"
 
 
@@ -43,8 +46,9 @@ def of_accuracy(evidence: Evidence) -> list[str]:
         return []
     found = []
     guess = float(np.bincount(evidence.labels[evidence.members]).max() / members)
-    needed = guess + ERRORS * math.sqrt(guess * (1 - guess) / members)
-    if inside < needed <= 1:
+    error = ERRORS * math.sqrt(guess * (1 - guess) / members)
+    # where no accuracy could be so much above guessing, it may at least not be as much below
+    if inside < (guess + error if guess + error <= 1 else guess - error):
         found.append(
             f"the model is right about {100 * inside:.1f}% of the members, and guessing the largest class about "
             f"{100 * guess:.1f}%: it hardly knows what it was trained on; {REMEDY}"
@@ -106,19 +110,61 @@ def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) 
     return warnings
 
 
-def telling_counts(evidence: Evidence) -> list[str]:
-    """Warn when the numbers of IN models alone tell members from non-members: attacks would read them, not the model.
+def telling_references(evidence: Evidence) -> list[str]:
+    """Warn when what reference models were trained on tells members from non-members, by itself.
 
-    That happens when reference sets are balanced with the target counted in.
+    Attacks would read it, not the model. Three things may tell: how many models were trained on an example (as where
+    reference sets are balanced with the target counted in), what one model was trained on (such as the members), and
+    all of it together. Where sets are drawn without regard to the target, one of `TELLING` is warned of at most.
     """
     if evidence.references is None:
         return []
-    counts = evidence.references.included.sum(0).astype(np.float64)
-    low, high = auc_interval_of(roc(counts, evidence.members), 0.999)
-    if low <= 0.5 <= high:
+    included, members = evidence.references.included, evidence.members
+    counts = included.sum(0).astype(np.float64)
+    low, high = auc_interval_of(roc(counts, members), 1 - TELLING / 3)
+    if not low <= 0.5 <= high:
+        means = [counts[side].mean() for side in (members, ~members)]
+        found = (
+            f"members are in the training data of {means[0]:.2f} reference models on average, non-members of "
+            f"{means[1]:.2f}: these counts give membership away"
+        )
+    elif min(of_models := _of_one_model(included, members)) < TELLING / 3 / len(included):
+        model = int(np.argmin(of_models))
+        shares = [100 * included[model, side].mean() for side in (members, ~members)]
+        found = (
+            f"reference model {model} was trained on {shares[0]:.1f}% of the members and {shares[1]:.1f}% of the "
+            "non-members, which gives membership away"
+        )
+    elif _together(included, members) < TELLING / 3:
+        found = "what all reference models were trained on, taken together, gives membership away"
+    else:
         return []
-    means = [counts[side].mean() for side in (evidence.members, ~evidence.members)]
     return [
-        f"members are in the training data of {means[0]:.2f} reference models on average, non-members of "
-        f"{means[1]:.2f}: these counts give membership away; draw reference sets independently of the target"
+        f"{found}; attacks that need reference models were left out: they would read this, not the model; draw "
+        "reference sets independently of the target"
     ]
+
+
+def _of_one_model(included: Included, members: Members) -> list[float]:
+    """Return, for each model [m], Fisher's exact p-value that it was trained on members as often as on others."""
+    found, trained = (included & members).sum(1), included.sum(1)
+    drawn = hypergeom(len(members), int(members.sum()), trained)
+    values: list[float] = np.minimum(1.0, 2 * np.minimum(drawn.cdf(found), drawn.sf(found - 1))).tolist()
+    return values
+
+
+def _together(included: Included, members: Members) -> float:
+    """Return the p-value of the multiple correlation of membership with what m models were trained on.
+
+    Of so many independent numbers its square has a Beta distribution; 1.0 where they fit any membership.
+    """
+    m, n = included.shape
+    numbers = np.concatenate([included, members[None]]).astype(np.float32)  # sums of ones: exact up to 2^24
+    sums = numbers.sum(1, dtype=np.float64)
+    products = (numbers @ numbers.T).astype(np.float64) - np.outer(sums, sums) / n
+    own, shared, total = products[:m, :m], products[:m, m], products[m, m]
+    rank = int(np.linalg.matrix_rank(own, tol=1e-6 * n, hermitian=True))
+    if not 0 < rank < n - 1:
+        return 1.0
+    explained = float(shared @ np.linalg.pinv(own, rcond=1e-6, hermitian=True) @ shared / total)
+    return float(beta.sf(explained, rank / 2, (n - 1 - rank) / 2))

@@ -21,7 +21,7 @@ from redense.data.dataset import check_types
 
 NEARBY = (0, 1, -1)
 ROUNDING = 1e-3
-"""How far sums of probabilities may lie from 1 (float16)."""
+"""How far sums of probabilities may lie from 1; in bfloat16 by its rounding."""
 MOST_SHIFT = 1.0
 MOST_RATIO = 3.0
 """Shift of means, in standard deviations, and ratio of variances between training and audit, in half of the channels
@@ -61,17 +61,21 @@ class LogitsSeen:
     def __init__(self, what: str) -> None:
         self.what = what
         self._agree: list[npt.NDArray[np.bool_]] = []
-        self._probabilities = self._logs = True
+        self._probabilities = self._logs = self._sigmoid = True
 
     def add(self, logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> None:
         """Add the logits [b, classes] of a batch with classes [b]."""
         guesses = logits.argmax(1).cpu().numpy()
         self._agree.append(np.stack([guesses == labels + step for step in NEARBY]))
         z = logits.double()
+        rounding = max(ROUNDING, torch.finfo(logits.dtype).eps)
         if self._probabilities:
-            self._probabilities = bool((z >= 0).all() and ((z.sum(1) - 1).abs() < ROUNDING).all())
-        if self._logs:
-            self._logs = bool((z.logsumexp(1).abs() < ROUNDING).all())
+            self._probabilities = bool((z >= 0).all() and ((z.sum(1) - 1).abs() < rounding).all())
+        if self._logs:  # rounding moves log-probabilities by their size, whose mean is the entropy
+            most = rounding * max(1.0, math.log(z.shape[1]))
+            self._logs = bool((z.logsumexp(1).abs() < most).all())
+        if self._sigmoid:  # one logit z comes as (0, z)
+            self._sigmoid = z.shape[1] == 2 and bool((z[:, 0] == 0).all() and ((z >= 0) & (z <= 1)).all())
 
     def warnings(self) -> list[str]:
         """Warn of outputs that are no logits and of labels that are counted from elsewhere."""
@@ -87,6 +91,11 @@ class LogitsSeen:
                 "right but for rounding; take the log_softmax out of the model where you can"
             )
         agree = np.concatenate(self._agree, axis=1)
+        if self._sigmoid and agree.shape[1] >= FEWEST:
+            found.append(
+                f"{self.what}: the model's single output looks like a probability (always from 0 to 1), and was taken "
+                "as a logit; take the sigmoid out of the model"
+            )
         for step, shifted in zip(NEARBY[1:], agree[1:], strict=True):
             more = shifted.astype(np.float64) - agree[0]
             if len(more) >= FEWEST and more.mean() > ERRORS * more.std() / math.sqrt(len(more)):
@@ -98,11 +107,16 @@ class LogitsSeen:
 
 
 class NormInputs:
-    """Means and variances of what enters a BatchNorm layer, channel by channel."""
+    """Means and variances of what enters a BatchNorm layer, channel by channel.
+
+    Dropout before it has made variances in training larger than they are without; then only means and larger variances
+    than in training are held against it.
+    """
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
         self.norm = norm
         self.count = 0
+        self.dropped = False
         self.total = self.squares = torch.zeros(1, dtype=torch.float64)
 
     def add(self, inputs: torch.Tensor) -> None:
@@ -111,6 +125,10 @@ class NormInputs:
         self.count += flat.shape[1]
         self.total = self.total + flat.sum(1).cpu()
         self.squares = self.squares + flat.square().sum(1).cpu()
+
+    def pass_dropout(self) -> None:
+        """Take note of dropout that a batch passes; only that of the first batch before it got here counts."""
+        self.dropped |= not self.count
 
     def warnings(self) -> list[str]:
         """Warn where half of the channels have other means or variances than in training."""
@@ -121,7 +139,8 @@ class NormInputs:
         variance = (self.squares / self.count - mean.square()).clamp(min=0) + self.norm.eps
         expected, spread = running_mean.double().cpu(), running_var.double().cpu() + self.norm.eps
         shift = ((mean - expected).abs() / spread.sqrt()).median().item()
-        ratio = (variance / spread).log().abs().median().exp().item()
+        logs = (variance / spread).log()
+        ratio = (logs.clamp(min=0) if self.dropped else logs.abs()).median().exp().item()
         if shift <= MOST_SHIFT and ratio <= MOST_RATIO:
             return []
         return [
@@ -143,11 +162,14 @@ def first_norm(model: nn.Module) -> Iterator[list[NormInputs]]:
         yield []
         return
     seen = NormInputs(norm)
-    handle = norm.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0]))
+    handles = [norm.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0]))]
+    dropouts = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd) and module.p]
+    handles += [one.register_forward_pre_hook(lambda *_: seen.pass_dropout()) for one in dropouts]
     try:
         yield [seen]
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def _has_learnt(norm: nn.modules.batchnorm._BatchNorm) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.attacks import CALIBRATED
@@ -22,6 +22,10 @@ FEWEST = 50
 """Members and non-members that a verdict needs."""
 JUDGED = ("leak", "none shown")
 """Kinds of verdicts that say something about membership."""
+LEAST_CONFIDENCE = 0.95
+"""Of a verdict and of `refuse_leak`, however little sure the intervals of the table shall be."""
+KINDS = 2
+"""Ways in which an attack may show a leak, which share the permitted error: its accuracy, and whom it ranks highest."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,9 @@ class Verdict:
     """`kind`: whether a leak was shown; `sentence`: the same for somebody who has never heard of an ROC curve.
 
     - `attack`: the strongest, whose accuracy has the highest lower end over all attacks made; `accuracy`: its balanced
-      accuracy, in [0, 1]; `interval`: of that, widened so that those of all attacks hold together;
-    - `p`: of no leak, corrected for the number of attacks;
+      accuracy, in [0, 1]; `interval`: of that, widened so that those of all attacks hold together, with a confidence
+      of `LEAST_CONFIDENCE` at least;
+    - `p`: of no leak, by accuracies and rankings, corrected for these two and for the number of attacks;
     - `grade`: of a leak, ``barely``, ``clearly`` or ``strongly``, by the interval's lower end (`GRADES`).
 
     None where there is no verdict (`kind` is ``too few`` or ``not comparable``), and `grade` where no leak was shown.
@@ -46,14 +51,18 @@ class Verdict:
 
 
 def judge(found: Sequence[AttackResult], members: int, nonmembers: int, confidence: float) -> Verdict:
-    """Judge by the smallest p-value, corrected for the number of attacks; name the strongest attack and its size."""
+    """Judge by the smallest p-value, corrected for all that was tried; name the strongest attack and its size.
+
+    There is a leak wherever the interval of an accuracy lies above one half: it is part of the test.
+    """
     if min(members, nonmembers) < FEWEST:
         return Verdict(
             "too few",
             f"No verdict: {members:,} members and {nonmembers:,} non-members are too few; at least {FEWEST} of each "
             "are needed.",
         )
-    p_value = min(1.0, len(found) * min(attack.p_value for attack in found))
+    by_kind = (kind for attack in found for kind in (attack.p_value, _p_of_accuracy(attack, confidence)))
+    p_value = min(1.0, KINDS * len(found) * min(by_kind))
     interval, best = max(
         ((simultaneous(attack, len(found), confidence), attack) for attack in found),
         key=lambda ranked: (ranked[0], ranked[1].accuracy),
@@ -65,7 +74,7 @@ def judge(found: Sequence[AttackResult], members: int, nonmembers: int, confiden
         f"{100 * best.accuracy:.1f}% {interval_text(interval, 100, 1)} where guessing is right in 50%"
     )
     over = f"over all {len(found)} attacks, {probability}" if len(found) > 1 else probability
-    if p_value >= 1 - confidence:
+    if p_value >= 1 - max(confidence, LEAST_CONFIDENCE):
         sentence = (
             f"No leak that this audit can show: with {members:,} members and {nonmembers:,} non-members, {size}, which "
             f"chance alone may give ({over}). Stronger attacks may exist."
@@ -82,11 +91,21 @@ def simultaneous(attack: AttackResult, tests: int, confidence: float) -> tuple[f
     """Widen the interval of an accuracy so that those of so many tests hold together, inside [0, 1].
 
     Each may then err with a probability of (1 - `confidence`) / `tests` (Bonferroni); an end moves away from the
-    accuracy as the quantile of the normal distribution does. `confidence` is that of the attack's own interval.
+    accuracy as the quantile of the normal distribution does. `confidence` is that of the attack's own interval; where
+    it is less than `LEAST_CONFIDENCE`, that is taken instead.
     """
-    wanted = float(ndtri(1 - (1 - confidence) / tests / 2) / ndtri(0.5 + confidence / 2))
+    error = 1 - max(confidence, LEAST_CONFIDENCE)
+    wanted = float(ndtri(1 - error / tests / 2) / ndtri(0.5 + confidence / 2))
     low, high = (attack.accuracy + wanted * (end - attack.accuracy) for end in attack.accuracy_interval)
     return max(0.0, low), min(1.0, high)
+
+
+def _p_of_accuracy(attack: AttackResult, confidence: float) -> float:
+    """Return the one-sided p-value of guessing: the error at which the lower end of `simultaneous` is one half."""
+    reach = attack.accuracy - attack.accuracy_interval[0]
+    if attack.accuracy <= 0.5 or reach <= 0:
+        return 1.0
+    return float(ndtr(-float(ndtri(0.5 + confidence / 2)) * (attack.accuracy - 0.5) / reach))
 
 
 def _picked_out(attack: AttackResult) -> str:
@@ -113,7 +132,7 @@ def why_unnamed(verdict: Verdict, primary: AttackResult, confidence: float) -> s
             f"{primary.attack} ranks easy examples highest, whether members or not; reference models "
             f"({', '.join(CALIBRATED)}) can tell who is exposed"
         )
-    if primary.p_value >= 1 - confidence:
+    if primary.p_value >= 1 - max(confidence, LEAST_CONFIDENCE):
         return f"{primary.attack}, by which they would be chosen, shows no leak itself"
     return None
 
@@ -128,7 +147,8 @@ def refuse_leak(results: Sequence[tuple[str, AuditResult]], fail_above: float) -
     """Raise `LeakFound` when an attack of these titled results is more accurate than the limit; it names the strongest.
 
     The intervals are widened for all attacks of all results (`simultaneous`): where no attack is truly more accurate
-    than the limit, at most 5% of calls raise it. Raises `DataError` when a result has no verdict to go by.
+    than the limit, at most 5% of calls raise it, also where the results' own confidence is less than 95%. Raises
+    `DataError` when a result has no verdict to go by.
     """
     judged = [(title, result) for title, result in results if result.verdict.kind in JUDGED]
     tests = sum(len(result.attacks) for _, result in judged)

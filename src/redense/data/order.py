@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    IterableDataset,
     RandomSampler,
     SequentialSampler,
     SubsetRandomSampler,
@@ -53,6 +54,26 @@ def in_order(loader: DataLoader[Any]) -> bool:
     return known and isinstance(_sampler(loader), SequentialSampler)
 
 
+def draws_in_order(loader: DataLoader[Any]) -> bool:
+    """Tell whether the places that a loader draws are those of its data set, one after the other, all that it draws.
+
+    All of them are drawn, and no example is read. A sampler that is an iterator cannot be asked, and a data set that is
+    one has no places: both are in no known order. All generators of random numbers are afterwards where they were.
+
+    >>> examples = [([0.0], 0), ([1.0], 1)]
+    >>> [draws_in_order(DataLoader(examples, sampler=places)) for places in ([0, 1], [1, 0])]
+    [True, False]
+    """
+    if isinstance(loader.dataset, IterableDataset):
+        return False
+    if in_order(loader):
+        return True
+    with _chance_kept(loader):
+        drawn = _drawn(loader, None)
+    places = drawn if loader.batch_sampler is None else [place for batch in drawn for place in batch]
+    return bool(places) and places == list(range(len(places)))
+
+
 def first_places(loader: DataLoader[Any], batches: int) -> list[Any]:
     """Draw the places of a loader's first batches, lists; where it makes no batches, each is that of one element.
 
@@ -66,7 +87,7 @@ def first_places(loader: DataLoader[Any], batches: int) -> list[Any]:
         return _drawn(loader, batches)
 
 
-def _drawn(loader: DataLoader[Any], batches: int) -> list[Any]:
+def _drawn(loader: DataLoader[Any], batches: int | None) -> list[Any]:
     drawn: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
     if any(isinstance(one, Iterator) for one in (drawn, _sampler(loader))):
         return []

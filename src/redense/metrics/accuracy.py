@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from scipy.special import ndtri
 
 from redense.arguments import Confidence, Count, validated
 from redense.errors import ArgumentError
 from redense.metrics.intervals import halves_of, wilson_limit
-from redense.metrics.roc import Halves, IsMember, Scores, checked
+from redense.metrics.roc import Halves, IsMember, Roc, Scores, checked
 
 CROSS_FITTED = 1.08
 """By how much wider an interval is where each half of the examples has learnt the threshold for the other. Either half
@@ -90,7 +91,8 @@ def balanced_accuracy_interval(scores: Scores, members: IsMember, confidence: Co
       apart) is judged with the threshold that is best on the other half, and at least 0.5. The best threshold is no
       worse than these, and none is judged on the examples that chose it: pure noise gives a low end of 0.5 (nothing)
       as often as promised;
-    - high: that of `accuracy_interval` at the best threshold here, which exceeds what the truly best scores here.
+    - high: the highest that `accuracy_interval` has at any threshold here, so also at the truly best one. The end at
+      the threshold that is best here would not do: this may be one that accuses nobody, of which all is sure.
 
     Coverage is at least `confidence`, also on pure noise (`tests/claims/test_guarantees.py`).
 
@@ -104,12 +106,18 @@ def balanced_accuracy_interval(scores: Scores, members: IsMember, confidence: Co
 def balanced_accuracy_interval_of(halves: Halves, confidence: float = 0.95) -> tuple[float, float]:
     """Return `balanced_accuracy_interval` of sorted scores."""
     curve = halves.whole
-    best = curve.true_positives[curve.best], curve.false_positives[curve.best]
-    _, high = accuracy_interval(
-        int(best[0]), curve.members, int(best[1]), curve.nonmembers, confidence, cross_fitted=False
-    )
+    high = _highest_end(curve, confidence)
     low = 0.5
     if halves.comparable:
         found, accused = cross_fitted_counts(halves)
         low = max(low, accuracy_interval(found, curve.members, accused, curve.nonmembers, confidence)[0])
     return min(low, high), high
+
+
+def _highest_end(curve: Roc, confidence: float) -> float:
+    """Return the highest upper end of `accuracy_interval` over all points of a curve."""
+    z = float(ndtri(0.5 + confidence / 2))
+    tpr, fpr = curve.tpr, curve.fpr
+    above = np.maximum(wilson_limit(tpr, curve.members, z) - tpr, 0.0)
+    below = np.maximum(fpr - wilson_limit(fpr, curve.nonmembers, -z), 0.0)
+    return min(1.0, float(np.max((tpr + 1 - fpr + np.hypot(above, below)) / 2)))
