@@ -228,7 +228,7 @@ class DSD(Loop):
         phase, since = running(self.phases, self.progress)
         begin = self.progress - since
         where = f"{phase.label}, {self.unit} {begin} to {begin + phase.epochs - 1} of {self.total}, rate {self.rate:g}"
-        return f"DSD: {'over' if self.finished else where}: {weights_in_words(self.model, self._names, self.masks)}"
+        return f"DSD: {'over' if self.finished else where}: {weights_in_words(self.model, self.selection, self.masks)}"
 
     def __repr__(self) -> str:
         done = f"{self.progress} of {self.total} {self.unit} done, {self.phase.label}"
