@@ -224,8 +224,11 @@ class Recipe:
         if not 0 <= self.validation < 1:
             raise RecipeError(f"validation: got {self.validation:g}; expected a share from 0 (none) to 1 (excluded)")
         if self.keep == "best" and self._stopped:
-            stopped = ", ".join(self._stopped)
-            raise RecipeError(f"controls: got {stopped} with keep best, where all are kept so; expected only others")
+            (stopped, source), *_ = self._stopped.items()
+            raise RecipeError(
+                f"controls: got {stopped} with keep best, under which {source} is the same, kept at its best epoch; "
+                f"expected {source} instead"
+            )
         _require_known("audit", self.audit, FURTHER_FAMILIES)
         _require_known("protocols", self.protocols, protocols.OF_RUNS)
         if self.references < 2 or self.references % 2:
