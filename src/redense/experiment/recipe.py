@@ -118,7 +118,7 @@ class Recipe:
     models; 0.1 where early or keep best needs one."""
     keep: Keep = "last"
     """Of which epoch of every phase the weights are kept, and the next phase begins with: last, or best by
-    validation."""
+    validation, where llr is what early is otherwise."""
     audit: AuditNames = ()
     references: int = 16
     """Reference models of an audit, each trained like the target on a random half of all examples."""
