@@ -87,9 +87,21 @@ class Branching(nn.Module):
         return x if float(x.sum()) > 0 else -x
 
 
+class Constant(nn.Module):
+    """Makes the number of examples that it is traced with a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 3))
+
+    def forward(self, x):
+        return torch.cat([self.token.expand(len(x), -1), x], 1)
+
+
 @pytest.mark.parametrize(
     ("model", "example", "message"),
     [
+        (Constant(), torch.zeros(2, 3), r"Constant was exported, and ONNX Runtime fails on 6 examples.*write x.shape"),
         (Fickle(), torch.zeros(2, 3), "outputs differ from PyTorch's by"),
         (Branching(), torch.zeros(2, 3), "Branching cannot be exported: "),
         (nn.Linear(2, 2), [[1.0, 2.0]], "example: got \\[1.0, 2.0\\]; expected tensors"),

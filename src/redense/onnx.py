@@ -36,7 +36,8 @@ def export_onnx(model: nn.Module, example: Any, path: str | Path) -> float:
 
     Returns the largest difference of the outputs, on other inputs and in another number than those it was traced with.
     Raises `ModelError`, and writes nothing, when it exceeds `TOLERANCE` of the largest output, when the model cannot be
-    exported, or when the extra is missing; `DataError` for an example that is no batch of tensors.
+    exported or ONNX Runtime does not compute it for another number of examples, or when the extra is missing;
+    `DataError` for an example that is no batch of tensors.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -71,11 +72,19 @@ def export_onnx(model: nn.Module, example: Any, path: str | Path) -> float:
             raise ModelError(f"ONNX: {type(model).__name__} cannot be exported: {_first_line(error)}") from error
         assert program is not None
         content = program.model_proto.SerializeToString()
-    onnx.checker.check_model(content)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     inputs = [value.cpu().numpy() for value in (*other[0], *other[1].values())]
-    taken = {place.name for place in session.get_inputs()}  # what the model does not use is left out
-    found = session.run(None, {name: value for name, value in zip(names, inputs, strict=True) if name in taken})
+    try:
+        onnx.checker.check_model(content)
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        taken = {place.name for place in session.get_inputs()}  # what the model does not use is left out
+        found = session.run(None, {name: value for name, value in zip(names, inputs, strict=True) if name in taken})
+    except Exception as error:  # whatever the exporter has made of a stranger's model
+        raise ModelError(
+            f"ONNX: {type(model).__name__} was exported, and ONNX Runtime fails on {len(inputs[0])} examples "
+            f"({_first_line(error)}); not written. If its code says len(x), which makes the number of examples a "
+            "constant, write x.shape[0]; else torch.onnx.export(model, (example,), path, dynamo=True) writes it for "
+            "one number"
+        ) from error
     differences = [_difference(*pair) for pair in zip(found, expected, strict=True)]
     largest = max(float(values.float().abs().max()) for values in expected)
     difference = max(differences)

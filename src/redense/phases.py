@@ -160,7 +160,7 @@ def dense(epochs: Epochs, rate: Factor = 1.0) -> Phase:
     >>> dense(5, rate=(1.0, 0.1)).rate_end
     0.1
     """
-    begin, end = _rates(rate)
+    begin, end = ends_of(rate)
     return Phase("dense", epochs, begin, None, 0, rate_end=end)
 
 
@@ -181,7 +181,7 @@ def sparse(
     >>> sparse(5, 0.9).label
     'sparse 90%'
     """
-    begin, end = _rates(rate)
+    begin, end = ends_of(rate)
     return Phase("sparse", epochs, begin, sparsity, 1, rate_end=end, masks=masks)
 
 
@@ -276,8 +276,12 @@ def _checked(phases: Sequence[Phase]) -> list[Phase]:
     return found
 
 
-def _rates(rate: Rate) -> tuple[float, float | None]:
-    """Return where a rate begins, and where it ends if it moves."""
+def ends_of(rate: Rate) -> tuple[float, float | None]:
+    """Return where a rate begins, and where it ends if it moves; raise `RecipeError` for none above 0.
+
+    >>> ends_of(0.5), ends_of((1.0, 0.1))
+    ((0.5, None), (1.0, 0.1))
+    """
     ends = rate if isinstance(rate, tuple) else (rate,)
     if not all(0 < end < math.inf for end in ends):
         raise RecipeError(f"rate: got {rate!r}; expected {A_FACTOR.expected}")

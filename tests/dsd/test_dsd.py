@@ -649,3 +649,25 @@ def test_masks_of_another_model_are_refused():
     with pytest.raises(ModelError, match="mask '.*'"):
         dsd.apply_masks(other)
     assert torch.equal(before, other[0].weight)
+
+
+def test_the_line_counts_what_is_frozen_and_thawed_on_the_way():
+    model = nn.Sequential(nn.Linear(10, 16), nn.Linear(16, 3))
+    model[0].requires_grad_(False)
+    optimizer = optim.Adam(model.parameters())
+    dsd = DSD(model, optimizer, sparsity=0.5, epochs=(2, 3, 1))
+    said = [str(dsd)]
+    for epoch in dsd.epochs():
+        if epoch in (1, 3, 4):
+            model.requires_grad_(epoch == 1)  # the first layer comes, then both go, and nothing else happens to masks
+            model[1].bias.requires_grad_(True)
+        train_step(model, optimizer, epoch)
+        said.append(str(dsd))
+    assert [line.partition("rate 0.001: ")[2].partition(" of the p")[0] for line in said[:5]] == [
+        "48 weights in 1 tensor are free; left dense: 0.weight (70%",
+        "48 weights in 1 tensor are free; left dense: 0.weight (70%",
+        "208 weights in 2 tensors are free",
+        "104 of 208 weights in 2 tensors are held at zero",
+        "104 of 208 weights in 2 tensors are held at zero",
+    ]
+    assert "0 weights in 0 tensors are free; left dense: 0.weight" in said[6]

@@ -58,8 +58,10 @@ def test_early_and_keep_bring_what_they_need():
     assert Recipe(controls=("early",), rates=(1.0, 1.0, 1.0)).controls == ("longer", "early")
     assert Recipe(controls=("early",), validation=0.2).validation == 0.2
     assert (Recipe(keep="best").validation, Recipe().validation) == (0.1, 0.0)
-    with pytest.raises(RecipeError, match="controls: got early with keep best"):
+    with pytest.raises(RecipeError, match="got early with keep best, under which llr is the same.*expected llr"):
         Recipe(keep="best", controls=("early",))
+    with pytest.raises(RecipeError, match="expected longer instead"):
+        Recipe(keep="best", controls=("early",), rates=(1.0, 1.0, 1.0))
     for share in (-0.1, 1.0):
         with pytest.raises(RecipeError, match="validation: got"):
             Recipe(validation=share)

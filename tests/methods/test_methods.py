@@ -128,3 +128,11 @@ def test_phases_are_shown_as_they_were_trained():
     assert shown["spdf"]["phases"] == "sparse 45 with random masks at rate 1 to 0.232, re-dense 15 at rate 0.232 to 0.1"
     assert "phases" not in shown["dsd"]
     assert shown["dsd"]["epochs"] == "20, 20, 20"
+
+
+@pytest.mark.parametrize("method", ["acdc", "spdf", "prune"])
+@pytest.mark.parametrize("rate", [0.0, float("nan"), (1.0, 0.0), (1.0, 0.1, 0.2)])
+def test_a_rate_that_makes_no_sense_is_named_as_it_was_given(method, rate):
+    told = f"rate: got {re.escape(repr(rate))}; expected a finite factor above 0, or a pair"
+    with pytest.raises(RecipeError, match=told):
+        getattr(redense.methods, method)(0.9, 20, rate=rate)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import optim
+from torch import nn, optim
 
 from redense.errors import ModelError
 from redense.sparsity import enforce
@@ -357,3 +357,51 @@ def test_the_hooks_leave_no_trace():
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
     assert not any(parameter._post_accumulate_grad_hooks for parameter in model.parameters())
+
+
+WRITTEN = {
+    "load_state_dict": lambda model, dense: model.load_state_dict(dense),
+    "a layer's load_state_dict": lambda model, dense: model[0].load_state_dict(
+        {name.removeprefix("0."): values for name, values in dense.items() if name.startswith("0.")}
+    ),
+    "noise": lambda model, dense: model[0].weight.add_(1.0),
+}
+
+
+@pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("kind", [optim.SGD, optim.AdamW, optim.Rprop])
+def test_weights_and_moments_written_between_steps_are_zero_after_the_next(kind, write):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
+    optimizer = kind(model.parameters(), 0.01, **({"momentum": 0.9} if kind is optim.SGD else {}))
+    inputs = torch.randn(8, 6)
+
+    def step():
+        optimizer.zero_grad()
+        model(inputs).square().mean().backward()
+        optimizer.step()
+
+    step()
+    dense, dense_moments = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    masks = magnitude_masks(model, sparsity=0.5)
+    with masked(model, optimizer, masks):
+        step()
+        with torch.no_grad():
+            write(model, dense)
+        assert bool(model[0].weight[~masks["0.weight"]].any())
+        step()
+        assert not any(bool(model[n].weight[~masks[f"{n}.weight"]].any()) for n in (0, 1))
+        optimizer.load_state_dict(dense_moments)
+        step()
+        assert not any(bool(model[n].weight[~masks[f"{n}.weight"]].any()) for n in (0, 1))
+
+
+def test_ordinary_steps_of_optimizers_that_leave_zeros_alone_mask_no_weights_again(monkeypatch):
+    model = nn.Linear(6, 4)
+    optimizer = optim.Adam(model.parameters(), 0.01)
+    with masked(model, optimizer, magnitude_masks(model, sparsity=0.5)):
+        monkeypatch.setattr(Enforcement, "_zero_weights_and_moments", lambda self: pytest.fail("masked again"))
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(8, 6)).square().mean().backward()
+            optimizer.step()

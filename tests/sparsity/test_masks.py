@@ -3,11 +3,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from redense.errors import ModelError, RecipeError
 from redense.models.registry import build
 from redense.sparsity.bits import pack_bits, unpack_bits
-from redense.sparsity.masks import magnitude_masks
+from redense.sparsity.masks import check_selection, choose_masks, magnitude_masks
+from redense.sparsity.patterns import OutputChannels
 from redense.sparsity.select import prunable
 from redense.sparsity.zeros import measure_sparsity
 
@@ -93,3 +95,50 @@ def test_bits_come_back(values):
     packed = pack_bits(mask)
     assert packed.numel() == -(-len(values) // 8)
     assert np.array_equal(unpack_bits(packed, mask.shape), mask)
+
+
+NORMS = {
+    "parametrization": (nn.utils.parametrizations.weight_norm, "parametrizations.weight.original1"),
+    "legacy": (nn.utils.weight_norm, "weight_v"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dimension", [0, 1, None])
+@given(seed=st.integers(0, 999), sparsity=st.floats(0, 0.99), shared=st.sampled_from(["uniform", "global"]))
+def test_each_row_that_weight_norm_divides_by_its_length_keeps_its_largest(norm, dimension, seed, sparsity, shared):
+    wrap, name = NORMS[norm]
+    torch.manual_seed(seed)
+    layer = wrap(nn.Linear(5, 4), dim=dimension)
+    weight = dict(layer.named_parameters())[name].detach()
+    rows = {0: weight, 1: weight.T, None: weight.reshape(1, -1)}[dimension]
+    count = round(sparsity * 20)
+    if count > 20 - len(rows):
+        with pytest.raises(RecipeError, match=r"divided by its length \(0/0\)|without any"):
+            choose_masks(layer, sparsity=sparsity, distribution=shared)
+        return
+    mask = choose_masks(layer, sparsity=sparsity, distribution=shared)[name]
+    largest = {row.abs().max().item() for row in rows}
+    others = sorted(value for value in weight.abs().flatten().tolist() if value not in largest)
+    assert sorted(weight[~mask].abs().tolist()) == others[:count]
+    assert torch.isfinite(layer(torch.ones(1, 5))).all()
+
+
+def test_whole_channels_of_a_direction_are_refused_before_training():
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(5, 4))
+    with pytest.raises(RecipeError, match="a direction of weight_norm of which each of 4 is divided"):
+        check_selection(layer, 0.5, {"pattern": OutputChannels()})
+
+
+def test_the_sparsity_of_frozen_models_and_of_parts():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    with torch.no_grad():
+        model[0].weight.zero_()
+    assert measure_sparsity(model) == 16 / 24
+    model[0].requires_grad_(False)
+    assert measure_sparsity(model) == 0
+    assert measure_sparsity(model, include="0") == 16 / 24
+    model.requires_grad_(False)
+    assert measure_sparsity(model) == 16 / 24
+    assert measure_sparsity(model, exclude="1") == 1

@@ -10,9 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from redense import load_sparse, magnitude_masks, save_sparse
+from redense import choose_masks, load_sparse, magnitude_masks, save_sparse
 from redense.errors import FolderError, ModelError
 from redense.models.registry import build
+from redense.sparsity.enforce import apply_masks
 
 
 def bits(tensor):
@@ -184,3 +185,25 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path):
     with pytest.raises(FolderError, match="cannot be written"):
         save_sparse({"w": torch.ones(2)}, tmp_path / "nowhere" / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+WRAPPED = {
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+    "data parallel": nn.DataParallel,
+    "both": lambda model: nn.DataParallel(torch.compile(model, backend="eager")),
+    "averaged": torch.optim.swa_utils.AveragedModel,
+    "a layer compiled": lambda model: nn.Sequential(torch.compile(model[0], backend="eager"), model[1]),
+    "a layer wrapped twice": lambda model: nn.Sequential(nn.DataParallel(nn.DataParallel(model[0])), model[1]),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_a_wrapped_model_is_kept_under_the_names_of_the_bare_one(wrap, tmp_path):
+    model = nn.Sequential(nn.Linear(9, 50), nn.BatchNorm1d(50))
+    apply_masks(model, choose_masks(model, sparsity=0.9))
+    save_sparse(wrap(model), tmp_path / "model.safetensors")
+    loaded = nn.Sequential(nn.Linear(9, 50), nn.BatchNorm1d(50))
+    loaded.load_state_dict(load_sparse(tmp_path / "model.safetensors"))
+    assert all(
+        torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Unpack
 
@@ -10,8 +10,8 @@ import torch
 from torch import nn, optim
 
 from redense.arguments import CHECKED, Sparsity, validated
-from redense.dsd.hooks import StepHooks
-from redense.dsd.listing import listed_phases, three_phases
+from redense.dsd.hooks import StepHooks, take_over
+from redense.dsd.listing import listed_phases, plan_in_words, three_phases, told_plan
 from redense.dsd.loop import Loop, Unit
 from redense.dsd.words import say, weights_in_words
 from redense.errors import ModelError, RecipeError, TrainingError
@@ -50,7 +50,8 @@ class DSD(Loop):
     Args:
         model: any module, sharded by `fully_shard` or not.
         optimizer: an optimizer that holds the model's parameters, or several of which each weight is in one; `steps`
-            counts the first one's. Wrappers (Lookahead, SAM, Accelerate's, Lightning's, Opacus') are seen through.
+            counts the first one's. Wrappers (Lookahead, SAM, Accelerate's, Lightning's, Opacus') are seen through. What
+            a DSD that is over, or that nobody holds, has left on it goes.
         sparsity: fraction of zeros, in [0, 1).
         phases: instead of sparsity, epochs or steps, rates and rounds: a list of `redense.phases.dense(epochs, rate)`
             and `sparse(epochs, sparsity, rate)`, or what one of `redense.methods` lists. It may begin sparse, and after
@@ -72,8 +73,8 @@ class DSD(Loop):
             `choose_masks`).
 
     Raises `RecipeError` for settings that make no sense or do not fit the model, and `ModelError` for an
-    optimizer that does not hold what is to be pruned, or whose state can be neither dropped nor masked (tried out on a
-    stand-in, see `redense.sparsity.trial`).
+    optimizer that does not hold what is to be pruned, that has another DSD which is not over, or whose state can be
+    neither dropped nor masked (tried out on a stand-in, see `redense.sparsity.trial`).
 
     Source: Han et al., "DSD: Dense-Sparse-Dense Training for Deep Neural Networks", ICLR 2017.
 
@@ -124,15 +125,16 @@ class DSD(Loop):
         self._enforcement: Enforcement | None = None
         self._rehearsal = False
         self._due = False
-        """Whether the first optimizer has made a step that is not counted yet, since others are to follow."""
+        """Whether the first optimizer has made a step that is not counted yet: others are to follow."""
         self._seen: set[int] = set()
         """Which optimizers have made a step since the last one was counted."""
         self._others = 0
         """Steps of the others since the first one's last."""
-        self._hooks = [StepHooks(inner) for inner in self._optimizers.inner]
         self._check_model()
+        take_over(self._optimizers.inner)
+        self._hooks = [StepHooks(inner, self) for inner in self._optimizers.inner]
         if self.unit == "steps":
-            self._register()
+            self._register(hold=True)  # steps count themselves, whoever holds this object
         else:
             for hooks in self._hooks:
                 hooks.check(self._refuse_early_step)
@@ -186,7 +188,7 @@ class DSD(Loop):
         names = dict.fromkeys([*self._names, *masks])  # a layer may have been frozen since
         return {
             "format": FORMAT,
-            "plan": self._told_plan(),
+            "plan": told_plan(self.phases, self.unit),
             "progress": self.progress,
             "started": self._started,
             "over": (self._stepped or self._due) and not within_epoch,
@@ -208,29 +210,29 @@ class DSD(Loop):
             raise TrainingError(f"load_state_dict: got format {found}; expected {FORMAT}")
         missing = [name for name in ("plan", "progress", "started", "over", "told", "masks") if name not in state]
         if missing:
-            raise TrainingError(
-                f"load_state_dict: got a state without {', '.join(missing)}; expected that of state_dict"
-            )
-        if state["plan"] != self._told_plan():
-            raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {self._told_plan()}")
+            raise TrainingError(f"load_state_dict: got a state without {', '.join(missing)}; expected a whole one")
+        plan = told_plan(self.phases, self.unit)
+        if state["plan"] != plan:
+            raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {plan}")
         masks = self._unpacked(state["masks"])
         place = {name: bool(state[name]) for name in ("started", "over", "told")}
         runs = self._resume(state["progress"], **place)
         held = self.finished and bool(masks)
         if runs or held:
-            self._register()
+            self._register(hold=held)
             if self.phase.kind == "sparse":
-                self._enforcement = Enforcement(self.model, self._optimizers, masks)
+                self._enforce(masks)
 
     def __str__(self) -> str:
         """Say which phase it is, at which rate, how many weights are held at zero, and what large stays dense."""
         phase, since = running(self.phases, self.progress)
         begin = self.progress - since
         where = f"{phase.label}, {self.unit} {begin} to {begin + phase.epochs - 1} of {self.total}, rate {self.rate:g}"
-        return f"DSD: {'over' if self.finished else where}: {weights_in_words(self.model, self._names, self.masks)}"
+        return f"DSD: {'over' if self.finished else where}: {weights_in_words(self.model, self.selection, self.masks)}"
 
     def __repr__(self) -> str:
-        return f"DSD({self._plan()}; {self.progress} of {self.total} {self.unit} done, {self.phase.label})"
+        done = f"{self.progress} of {self.total} {self.unit} done, {self.phase.label}"
+        return f"DSD({plan_in_words(self.phases, self.unit)}; {done})"
 
     def _repr_html_(self) -> str:
         return html_text(str(self))
@@ -245,7 +247,8 @@ class DSD(Loop):
 
     def _moved(self, ended: bool) -> None:
         if ended and self.finished and self._enforcement:
-            return  # a list that ends sparse: the masks stay until `remove`
+            self._register(hold=True)  # a list that ends sparse: the masks stay until `remove`
+            return
         if ended:
             self._drop_masks()
             if not self.finished and self.moments == "reset":
@@ -266,14 +269,13 @@ class DSD(Loop):
         if sparsity is not None:
             masks = choose_masks(self.model, sparsity=sparsity, **self._selection_at(phase, sparsity))
             self._drop_masks()
-            self._enforcement = Enforcement(self.model, self._optimizers, masks)
+            self._enforce(masks)
 
     def _chosen(self, phase: Phase) -> tuple[Schedule, Selection]:
         """Say when a sparse phase chooses masks, and by what; chance differs from round to round."""
         return chosen(phase.masks, phase.epochs, phase.round, self.schedule, self.selection)
 
     def _updates(self, phase: Phase) -> Mapping[int, float]:
-        """Say when a sparse phase chooses masks, and how sparse."""
         return self._chosen(phase)[0].updates(phase.sparsity or 0.0, phase.epochs)
 
     def _selection_at(self, phase: Phase, sparsity: float) -> Selection:
@@ -283,8 +285,13 @@ class DSD(Loop):
             return selection
         return on_the_way(selection, sparsity / phase.sparsity if phase.sparsity else 1.0, self.masks)
 
+    def _enforce(self, masks: Masks) -> None:
+        self._enforcement = Enforcement(self.model, self._optimizers, masks)
+        self._abandoned = weakref.finalize(self, self._enforcement.remove)
+
     def _drop_masks(self) -> None:
         if self._enforcement:
+            self._abandoned.detach()
             self._enforcement.remove()
         self._enforcement = None
 
@@ -299,9 +306,11 @@ class DSD(Loop):
         phase, since = running(self.phases, self.progress)
         return 1.0 if self.finished else phase.factor(since)
 
-    def _register(self) -> None:
+    def _register(self, hold: bool = False) -> None:
+        """Work around every step; with `hold` also when nobody but the optimizers holds this object."""
         for hooks in self._hooks:
             hooks.around(self._before_step, self._after_step)
+            hooks.held = self if hold else hooks.held
 
     def _refuse_early_step(self, optimizer: optim.Optimizer) -> None:
         if self.unit == "epochs" and not (self.begun or self.finished or moves_nothing(optimizer)):
@@ -361,14 +370,6 @@ class DSD(Loop):
         self._optimizers.refuse_without_rates()
         self._counters = step_counters(self._optimizers, self.moments)
         self._names = list(parameters)
-
-    def _told_plan(self) -> str:
-        """Tell the phases apart for a state, rates included and without anybody's words."""
-        return json.dumps({self.unit: [phase.to_columns() for phase in self.phases]})
-
-    def _plan(self) -> str:
-        phases = ", ".join(f"{phase.label} {phase.epochs}" for phase in self.phases)
-        return f"{phases} {self.unit}"
 
     def _unpacked(self, bits: Mapping[str, torch.Tensor]) -> Masks:
         """Turn a state's bits into masks of this model."""

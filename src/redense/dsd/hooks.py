@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import optim
 
+from redense.dsd.loop import Loop
+from redense.errors import ModelError
 from redense.sparsity.enforce import uncompiled
 
 FORGOTTEN = (
-    "a DSD was made for this optimizer and thrown away before its loop began: nothing is pruned; keep it "
+    "a DSD was made for this optimizer and thrown away before its loop {}: nothing is pruned; keep it "
     "(dsd = redense.DSD(...)) and train in the body of `for epoch in dsd.epochs():`"
 )
 
 
 class StepHooks:
-    """Hooks on an optimizer; `remove` takes them off."""
+    """Hooks of a DSD, the `owner`, on an optimizer; `remove` takes them off.
 
-    def __init__(self, optimizer: optim.Optimizer) -> None:
+    They work as long as somebody holds the owner; `held` is set to it where the optimizer alone is to hold it.
+    """
+
+    def __init__(self, optimizer: optim.Optimizer, owner: Loop) -> None:
         self.optimizer = optimizer
+        self.held: Loop | None = None
+        self._owner = weakref.ref(owner)
         self._unscaled: list[Any] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._around = self._warned = False
+        _ON[optimizer] = weakref.ref(self)
+
+    @property
+    def owner(self) -> Loop | None:
+        """The DSD that they belong to; None when nobody holds it."""
+        return self._owner()
 
     def rates(self, factor: float) -> list[float]:
         """Return the rates of the next step in all groups, multiplied by a factor; within a step they are already."""
@@ -32,11 +47,15 @@ class StepHooks:
         return [float(group["lr"]) * factor for group in self.optimizer.param_groups]
 
     def around(self, before: Callable[[optim.Optimizer], float], after: Callable[[optim.Optimizer], None]) -> None:
-        """Call `before` and `after` around each step; between them rates are multiplied by what `before` returns."""
+        """Call the owner's methods around each step; between them rates are multiplied by what `before` returns."""
+        if self._around:  # perhaps within a step, which must not find its hooks changed
+            return
+        weak_before, weak_after = weakref.WeakMethod(before), weakref.WeakMethod(after)
 
         def before_step() -> None:
             self._restore()  # in case the last step raised an exception
-            factor = before(self.optimizer)
+            alive = weak_before()
+            factor = self._warn("was over") if alive is None else alive(self.optimizer)
             if factor != 1:
                 groups = self.optimizer.param_groups
                 self._unscaled = [group["lr"] for group in groups]
@@ -45,35 +64,86 @@ class StepHooks:
 
         def after_step() -> None:
             self._restore()
-            after(self.optimizer)
+            alive = weak_after()
+            if alive is not None:
+                alive(self.optimizer)
 
         self.remove()
+        _ON[self.optimizer], self._around = weakref.ref(self), True
         self._handles = [
             self.optimizer.register_step_pre_hook(uncompiled(before_step)),
             self.optimizer.register_step_post_hook(uncompiled(after_step)),
         ]
 
     def check(self, method: Callable[[optim.Optimizer], None]) -> None:
-        """Call a method before each step, as long as somebody holds the object that it belongs to."""
+        """Call a method of the owner before each step."""
         weak = weakref.WeakMethod(method)
 
         def before_step() -> None:
             alive = weak()
-            if alive is not None:
-                alive(self.optimizer)
+            if alive is None:
+                self._warn("began")
             else:
-                warnings.warn(FORGOTTEN, stacklevel=3)
-                self.remove()
+                alive(self.optimizer)
 
         self._handles.append(self.optimizer.register_step_pre_hook(uncompiled(before_step)))
 
     def remove(self) -> None:
-        """Take all hooks off."""
+        """Take all hooks off, and let the rates be what the scheduler has set."""
+        self._restore()
         for handle in self._handles:
             handle.remove()
-        self._handles = []
+        self._handles, self.held, self._around = [], None, False
+        if hooks_on(self.optimizer) is self:
+            del _ON[self.optimizer]
+
+    def _warn(self, when: str) -> float:
+        """Say once that the owner is gone; return a factor that changes nothing."""
+        if not self._warned:
+            warnings.warn(FORGOTTEN.format(when), stacklevel=4)
+        self._warned = True
+        return 1.0
 
     def _restore(self) -> None:
         for group, rate in zip(self.optimizer.param_groups, self._unscaled, strict=False):
             group["lr"] = rate
         self._unscaled = []
+
+
+_ON: weakref.WeakKeyDictionary[optim.Optimizer, weakref.ref[StepHooks]] = weakref.WeakKeyDictionary()
+"""The hooks that optimizers have."""
+
+
+def hooks_on(optimizer: optim.Optimizer) -> StepHooks | None:
+    """Return the hooks that some DSD has on an optimizer."""
+    weak = _ON.get(optimizer)
+    return None if weak is None else weak()
+
+
+def take_over(optimizers: Sequence[optim.Optimizer]) -> None:
+    """Take off what DSDs that are over, or that nobody holds, have left on optimizers: hooks, factor and masks.
+
+    Raises `ModelError`, before anything is changed, for an optimizer with a DSD that is not over: both factors would
+    count, and both masks.
+    """
+    if any(_busy(optimizer) for optimizer in optimizers):
+        gc.collect()  # what a cycle keeps is nobody's
+    for optimizer in optimizers:
+        other = _busy(optimizer)
+        if other is not None:
+            raise ModelError(
+                f"optimizer: this {type(optimizer).__name__} has a DSD that is not over ({other!r}); call its "
+                "remove() first (dsd.remove()), or go on with it"
+            )
+    for optimizer in optimizers:
+        former = hooks_on(optimizer)
+        if former is not None:
+            if former.owner is not None:
+                former.owner.remove()
+            former.remove()
+
+
+def _busy(optimizer: optim.Optimizer) -> Loop | None:
+    """Return the DSD of an optimizer, if it has one that is not over."""
+    former = hooks_on(optimizer)
+    return None if former is None or former.owner is None or former.owner.finished else former.owner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,3 +39,17 @@ def listed_phases(phases: Sequence[Phase], unit: Unit, three: Mapping[str, Any])
     if beside:
         raise RecipeError(f"got phases and {', '.join(beside)}; expected phases alone, which say all of that")
     return chained(phases), unit
+
+
+def told_plan(phases: Sequence[Phase], unit: Unit) -> str:
+    """Tell phases apart for a state, rates included and without anybody's words."""
+    return json.dumps({unit: [phase.to_columns() for phase in phases]})
+
+
+def plan_in_words(phases: Sequence[Phase], unit: Unit) -> str:
+    """List phases with their lengths.
+
+    >>> plan_in_words(dsd(0.5, (2, 1, 1)), "epochs")
+    'dense 2, sparse 50% 1, re-dense 50% 1 epochs'
+    """
+    return f"{', '.join(f'{phase.label} {phase.epochs}' for phase in phases)} {unit}"

@@ -9,29 +9,42 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
-from redense.sparsity.masks import Masks
+from redense.errors import RecipeError
+from redense.sparsity.masks import Masks, Selection
 from redense.sparsity.parameters import named
-from redense.sparsity.select import left_dense
+from redense.sparsity.select import left_dense, prunable
 from redense.sparsity.zeros import count_zeros
 
 LISTED = 5
 """Names of large parameters that stay dense, in the line about a phase."""
 
 
-def weights_in_words(model: nn.Module, names: Collection[str], masks: Masks) -> str:
-    """Say how many of the weights with these names are held at zero, and which large parameters stay dense.
+def weights_in_words(model: nn.Module, selection: Selection, masks: Masks) -> str:
+    """Say how many of the weights with masks are held at zero, and which large parameters stay dense.
 
+    Without masks, it is said how many weights there would be masks for now: some may have been frozen or thawed.
     Sharded weights are counted on all processes, so that all must call it.
 
-    >>> weights_in_words(nn.Linear(4, 2), ["weight"], {"weight": torch.eye(2, 4).bool()})
+    >>> weights_in_words(nn.Linear(4, 2), {}, {"weight": torch.eye(2, 4).bool()})
     '6 of 8 weights in 1 tensor are held at zero'
     """
-    parameters = named(model)
+    parameters, names = named(model), list(masks) or _prunable_now(model, selection)
     weights = sum(parameters[name].numel() for name in names)
-    within = f"{weights:,} weights in {len(names)} tensor{'s' * (len(names) > 1)}"
+    within = f"{weights:,} weights in {len(names)} tensor{'s' * (len(names) != 1)}"
     if not masks:
         return f"{within} are free{_dense_in_words(model, names)}"
     return f"{count_zeros(masks.values()):,} of {within} are held at zero{_dense_in_words(model, names)}"
+
+
+def _prunable_now(model: nn.Module, selection: Selection) -> list[str]:
+    try:
+        return list(
+            prunable(
+                model, selection.get("exclude", ()), selection.get("preset", "default"), selection.get("include", ())
+            )
+        )
+    except RecipeError:  # all is frozen, or what a pattern named is gone
+        return []
 
 
 def _dense_in_words(model: nn.Module, names: Collection[str]) -> str:

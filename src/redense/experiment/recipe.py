@@ -118,7 +118,7 @@ class Recipe:
     models; 0.1 where early or keep best needs one."""
     keep: Keep = "last"
     """Of which epoch of every phase the weights are kept, and the next phase begins with: last, or best by
-    validation."""
+    validation, where llr is what early is otherwise."""
     audit: AuditNames = ()
     references: int = 16
     """Reference models of an audit, each trained like the target on a random half of all examples."""
@@ -224,8 +224,11 @@ class Recipe:
         if not 0 <= self.validation < 1:
             raise RecipeError(f"validation: got {self.validation:g}; expected a share from 0 (none) to 1 (excluded)")
         if self.keep == "best" and self._stopped:
-            stopped = ", ".join(self._stopped)
-            raise RecipeError(f"controls: got {stopped} with keep best, where all are kept so; expected only others")
+            (stopped, source), *_ = self._stopped.items()
+            raise RecipeError(
+                f"controls: got {stopped} with keep best, under which {source} is the same, kept at its best epoch; "
+                f"expected {source} instead"
+            )
         _require_known("audit", self.audit, FURTHER_FAMILIES)
         _require_known("protocols", self.protocols, protocols.OF_RUNS)
         if self.references < 2 or self.references % 2:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from redense.arguments import Sparsity, called, validated
 from redense.errors import RecipeError
-from redense.phases import Phase, PhaseKind, Rate, chained, cosine, dense, sparse
+from redense.phases import Factor, Phase, PhaseKind, Rate, chained, cosine, dense, ends_of, sparse
 from redense.sparsity.checks import MaskChoice
 
 Phases = tuple[Phase, ...]
@@ -74,7 +74,7 @@ ONE_SHOT: Shares = (("dense", 50), ("sparse", 50))
 
 
 @validated(RecipeError)
-def acdc(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0) -> Phases:
+def acdc(sparsity: Sparsity, epochs: int = 100, rate: Factor = 1.0) -> Phases:
     """List the phases of AC/DC, which alternates and gives a dense and a sparse model: the ends of its last two phases.
 
     Of 100 epochs 10 are dense, then 5 sparse and 5 dense in turn, dense from 75 to 85 and sparse from there. Different
@@ -98,7 +98,7 @@ def acdc(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0) -> Phases:
 
 
 @validated(RecipeError)
-def spdf(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0, *, masks: MaskChoice | None = "random") -> Phases:
+def spdf(sparsity: Sparsity, epochs: int = 100, rate: Factor = 1.0, *, masks: MaskChoice | None = "random") -> Phases:
     """List the phases of sparse pre-training: sparse from the first epoch to three quarters, dense for the rest.
 
     The paper prunes by chance before training, trains a language model sparse, and then *fine-tunes it dense on other
@@ -121,7 +121,7 @@ def spdf(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0, *, masks: Mask
 
 
 @validated(RecipeError)
-def prune(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0, *, gradual: bool = True) -> Phases:
+def prune(sparsity: Sparsity, epochs: int = 100, rate: Factor = 1.0, *, gradual: bool = True) -> Phases:
     """List the phases of pruning, the baseline of all that ends sparse: dense, then sparse to the end.
 
     Args:
@@ -144,6 +144,7 @@ def prune(sparsity: Sparsity, epochs: int = 100, rate: Rate = 1.0, *, gradual: b
 
 def _shared_out(shares: Shares, sparsity: float, epochs: int, rate: Rate, masks: MaskChoice | None = None) -> Phases:
     """Share epochs out among phases, every end being rounded to a whole one, and let the rate fall over all of them."""
+    ends_of(rate)  # which says what is wrong with the whole, not with a phase's part of it
     fewest = -(-100 // min(share for _, share in shares))
     if epochs < fewest:
         raise RecipeError(f"epochs: got {epochs}; expected {fewest} or more in all, so that every phase has some")

@@ -93,8 +93,10 @@ def check_fit(name: str, model: nn.Module, examples: torch.Tensor, num_classes: 
             output = model(examples)
     except Exception as error:
         whole = "" if examples.is_floating_point() else f", integers from {examples.min()} to {examples.max()},"
+        small = "" if examples.is_floating_point() else _small_embeddings(model, int(examples.max()))
         raise ModelError(
-            f"model {name}: inputs of shape {tuple(examples.shape[1:])}{whole} raised {type(error).__name__}: {error}"
+            f"model {name}: inputs of shape {tuple(examples.shape[1:])}{whole} raised {type(error).__name__}: "
+            f"{error}{small}"
         ) from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (2, num_classes):
@@ -106,6 +108,16 @@ def check_fit(name: str, model: nn.Module, examples: torch.Tensor, num_classes: 
             raise ModelError(
                 f"model {name}: got sparse gradients of {called}; expected dense ones: make it with sparse=False"
             )
+
+
+def _small_embeddings(model: nn.Module, largest: int) -> str:
+    """Name the embeddings that an integer is too large for."""
+    small = {
+        name or "the model": module.num_embeddings
+        for name, module in model.named_modules()
+        if isinstance(module, EMBEDDINGS) and module.num_embeddings <= largest
+    }
+    return "".join(f"; {name} takes integers from 0 to {size - 1}" for name, size in small.items())
 
 
 def architecture(model: nn.Module) -> str:

@@ -6,6 +6,9 @@ look at them (`clip_grad_norm_`, closures, DDP's all-reduce). For optimizers tha
 itself, zero gradient, zero moment and zero weight give zero again; after steps of any other optimizer, weights and
 moments are masked too.
 
+Weights that were written between two steps (``load_state_dict``, noise) are told by PyTorch's count of changes, and are
+masked again before the next step; so are moments when the optimizer has loaded a state.
+
 A mask is -1 (keep) or 0 for every weight, combined with its bits, so that a pruned weight becomes +0.0 whatever was
 there, NaN and infinity included. On the CPU it is as wide as the weights: one call, one pass over a gradient that has
 just been computed. Masks of large models, and on other devices, cost one byte a weight: int8, which the CPU widens a
@@ -124,6 +127,8 @@ class Enforcement:
         wide = sum(local(parameter).numel() for parameter in parameters.values()) <= WIDE
         self._keep = {id(parameters[name]): _as_keep(parameters[name], mask, wide) for name, mask in masks.items()}
         self._masked_gradients: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
+        self._versions: list[int] = []
+        """How often the weights had been changed when they were last known to be masked; empty: never."""
         with torch.no_grad():
             for parameter in parameters.values():
                 self._zero_gradient(parameter)
@@ -131,7 +136,9 @@ class Enforcement:
         self._hooks: list[Removable] = [
             *(self._watch(p, self._keep[id(p)]) for p in parameters.values() if p.requires_grad),
             *before_clipping(optimizers.wrappers, self._zero_per_sample),
+            *(inner.register_load_state_dict_post_hook(self._forget) for inner in optimizers.inner),
         ]
+        self._versions = self._counted()
 
     @property
     def masks(self) -> dict[str, torch.Tensor]:
@@ -144,7 +151,10 @@ class Enforcement:
         return sum(keep.numel() * keep.element_size() for keep in self._keep.values())
 
     def before_step(self) -> None:
-        """Mask the gradients that were set or changed since `backward()` left them masked."""
+        """Mask the gradients that were set or changed since `backward()` left them masked, and weights written."""
+        if self._zeros_stay and self._versions != self._counted():
+            with torch.no_grad():
+                self._zero_weights_and_moments()
         for parameter in self.parameters.values():
             gradient = parameter.grad
             if gradient is None:
@@ -159,11 +169,19 @@ class Enforcement:
         if not self._zeros_stay:
             with torch.no_grad():
                 self._zero_weights_and_moments()
+        self._versions = self._counted()
 
     def remove(self) -> None:
         """Take the hooks off the parameters."""
         for hook in self._hooks:
             hook.remove()
+
+    def _counted(self) -> list[int]:
+        return [parameter._version for parameter in self.parameters.values()]
+
+    def _forget(self, _: optim.Optimizer) -> None:
+        """Take the optimizer's moments, which were loaded, for unmasked."""
+        self._versions = []
 
     def _zero_per_sample(self) -> None:
         with torch.no_grad():

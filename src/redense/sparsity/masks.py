@@ -12,8 +12,9 @@ from torch import nn
 from redense.arguments import Sparsity, validated
 from redense.errors import ModelError, RecipeError
 from redense.sparsity.checks import check_sparsity
+from redense.sparsity.directions import directions, empty_slices, keeping_one, refuse_empty_slices, slices
 from redense.sparsity.distributions import Distribution, pruned_counts
-from redense.sparsity.patterns import NofM, Pattern
+from redense.sparsity.patterns import NofM, OutputChannels, Pattern
 from redense.sparsity.saliency import Saliency, magnitude
 from redense.sparsity.select import Match, PresetName, prunable, several
 from redense.sparsity.shards import is_sharded, like, local, ranks_of
@@ -52,7 +53,8 @@ def choose_masks(model: nn.Module, *, sparsity: Sparsity, **selection: Unpack[Se
 
     By default ``round(sparsity * n)`` of the n weights of every layer (`redense.sparsity.select.WEIGHTS`), those of
     smallest magnitude (Han et al., "DSD", ICLR 2017, section 3); `Selection` lists what can be chosen instead, by
-    `selection`. With a pattern, n counts its units. Among equals the weight that comes first is pruned first. Weights
+    `selection`. With a pattern, n counts its units. Among equals the weight that comes first is pruned first. Of a
+    direction of weight_norm, whose rows are divided by their lengths, the most important of each row stays. Weights
     that `fully_shard` has spread over processes are compared where they lie: exactly the masks of a single process come
     out, sharded like the weights; this needs the magnitude and no pattern.
 
@@ -65,10 +67,13 @@ def choose_masks(model: nn.Module, *, sparsity: Sparsity, **selection: Unpack[Se
     """
     parameters, counts = check_selection(model, sparsity, selection)
     pattern = selection.get("pattern")
-    transposed = _transposed(model, pattern)
+    transposed, found = _transposed(model, pattern), directions(model)
+    divided = {name: found[id(parameter)] for name, parameter in parameters.items() if id(parameter) in found}
+    importance = _importance(model, parameters, saliency_of(selection))
+    importance |= {name: keeping_one(importance[name], dimension) for name, dimension in divided.items()}
     importance = {
         name: values.transpose(0, 1) if id(parameters[name]) in transposed else values
-        for name, values in _importance(model, parameters, saliency_of(selection)).items()
+        for name, values in importance.items()
     }
     if isinstance(pattern, NofM):
         pruned = {name: pattern.pruned(values.abs()) for name, values in importance.items()}
@@ -85,6 +90,7 @@ def choose_masks(model: nn.Module, *, sparsity: Sparsity, **selection: Unpack[Se
         marked = pruned[name].transpose(0, 1).contiguous() if id(parameter) in transposed else pruned[name]
         masks[name] = like(marked.logical_not_(), parameter)
     _refuse_empty(masks, sparsity)
+    refuse_empty_slices(masks, divided, sparsity)
     return masks
 
 
@@ -153,7 +159,28 @@ def check_selection(
     for name, count in (counts or {}).items():
         if count == units[name]:
             raise _none_left(name, units[name], sparsity)
+    if pattern is None or isinstance(pattern, OutputChannels):
+        plain = {name: parameter for name, parameter in parameters.items() if id(parameter) not in transposed}
+        _refuse_more_than_slices_bear(model, plain, units, counts, sparsity)
     return parameters, counts
+
+
+def _refuse_more_than_slices_bear(
+    model: nn.Module,
+    parameters: Mapping[str, nn.Parameter],
+    units: Mapping[str, int],
+    counts: Mapping[str, int] | None,
+    sparsity: float,
+) -> None:
+    """Raise `RecipeError` where not every slice of weight_norm's directions could keep a unit."""
+    found = directions(model)
+    rows = {n: slices(tuple(p.shape), found[id(p)]) for n, p in parameters.items() if id(p) in found}
+    for name, count in rows.items():
+        if counts is not None and counts[name] > units[name] - count:
+            raise empty_slices(name, count, sparsity)
+    total = sum(units.values())
+    if rows and counts is None and round(sparsity * total) > total - sum(rows.values()):
+        raise empty_slices(", ".join(rows), sum(rows.values()), sparsity)
 
 
 def lasting(selection: Selection) -> Selection:

@@ -7,6 +7,7 @@ name: ``_orig_mod.fc.weight``. Masks, states and patterns are those of the model
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -71,9 +72,28 @@ def bare(model: nn.Module) -> nn.Module:
     'Linear'
     """
     inside: object = model
-    while (holder := _holder(inside)) is not None and not type(inside).__module__.startswith("peft."):
+    while (holder := _plain_holder(inside)) is not None:
         inside = getattr(inside, holder)
     return _module_of(inside)
+
+
+def bare_state(model: nn.Module) -> dict[str, Any]:
+    """Return the state_dict of the bare model, also where parts of it are wrapped; adapters keep their names.
+
+    >>> list(bare_state(nn.DataParallel(nn.Sequential(nn.DataParallel(nn.Linear(2, 1))))))
+    ['0.weight', '0.bias']
+    """
+    inside = bare(model)
+    wrapped = {name: _plain_holder(module) for name, module in inside.named_modules(remove_duplicate=False)}
+    before = [f"{name}.{holder}." for name, holder in wrapped.items() if holder is not None]
+    state = dict(inside.state_dict())
+    for prefix in sorted(before, key=len, reverse=True):  # from the innermost
+        outer = prefix.removesuffix(".").rpartition(".")[0]
+        state = {
+            f"{outer}.{name.removeprefix(prefix)}" if name.startswith(prefix) else name: value
+            for name, value in state.items()
+        }
+    return state
 
 
 def named(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -103,6 +123,11 @@ def _module_of(model: object) -> nn.Module:
 def _holder(module: object) -> str | None:
     """Name the attribute in which a wrapper holds the model; None for what is no wrapper."""
     return next((attribute for kind, attribute in WRAPPERS.items() if is_a(module, kind)), None)
+
+
+def _plain_holder(module: object) -> str | None:
+    """Name the attribute in which a wrapper holds a model that computes the same; None for others, and adapters."""
+    return None if type(module).__module__.startswith("peft.") else _holder(module)
 
 
 def _collect(

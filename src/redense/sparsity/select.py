@@ -57,6 +57,7 @@ def prunable(
     exclude: Iterable[Match] | Match = (),
     preset: PresetName = "default",
     include: Iterable[Match] | Match = (),
+    frozen: bool = False,
 ) -> dict[str, nn.Parameter]:
     """Name the parameters that pruning applies to: trainable floats of two or more dimensions that are layers' weights.
 
@@ -67,7 +68,8 @@ def prunable(
     `include` adds parameters, also frozen ones, and `exclude` takes them away again. Each holds types of modules, whose
     parameters are meant, and names or shell patterns, which are compared with the parameter's full name and with the
     name of every module that contains it, so ``"conv2d"`` means ``conv2d.weight``. Names are those of the bare model,
-    also where it is wrapped. A parameter that several modules share is listed once, under its first name.
+    also where it is wrapped. A parameter that several modules share is listed once, under its first name. With
+    `frozen`, layers' frozen weights are named like the others.
 
     Raises `RecipeError` for a pattern that matches nothing, and when nothing is left; `ModelError` for lazy
     parameters.
@@ -78,7 +80,7 @@ def prunable(
     """
     found = places(model)
     of = _Shared(found)
-    chosen = _by_preset(found, of, preset)
+    chosen = _by_preset(found, of, preset, frozen)
     for pattern in several(include, "include"):
         matched = {id(place.parameter) for place in _matched(found, pattern, "include")}
         chosen |= _can_be_pruned(matched, of, pattern)
@@ -147,12 +149,14 @@ class _Shared:
         return self.places[key][0].parameter
 
 
-def _by_preset(found: list[Place], of: _Shared, preset: str) -> set[int]:
+def _by_preset(found: list[Place], of: _Shared, preset: str, frozen: bool) -> set[int]:
     """Identify the parameters that the preset prunes."""
     preset = FORMER_PRESETS.get(preset, preset)
     if preset not in get_args(Preset):
         raise RecipeError(f"preset: got {preset!r}; expected one of {', '.join(get_args(Preset))}")
-    trainable = {key for key in of.places if _has_masks(of.parameter(key)) and of.parameter(key).requires_grad}
+    trainable = {
+        key for key in of.places if _has_masks(of.parameter(key)) and (frozen or of.parameter(key).requires_grad)
+    }
     if preset == "everything":
         return trainable
     chosen = {

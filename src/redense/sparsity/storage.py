@@ -27,6 +27,7 @@ from redense.files.reading import build, plain_bytes
 from redense.files.writing import write_whole
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.keys import INTEGER
+from redense.sparsity.parameters import bare_state
 from redense.sparsity.shards import is_sharded
 
 FORMAT = "redense-bitmask-2"
@@ -40,7 +41,8 @@ def save_sparse(model: nn.Module | Annotated[Mapping[str, torch.Tensor], CHECKED
     """Write a model, or its state_dict, as bitmask and values.
 
     With a fraction s of zeros, a float32 tensor takes 1 - s + 1/32 of its dense size. Tensors that would not
-    shrink are written as they are. Every bit comes back, but that a zero has no sign: -0.0 comes back as 0.0.
+    shrink are written as they are. Every bit comes back, but that a zero has no sign: -0.0 comes back as 0.0. Names are
+    those of the bare model, however it is wrapped (``torch.compile``, data parallelism, averages).
 
     Raises `ModelError` for a state that is not all tensors, or sharded, and `FolderError` when the
     path cannot be written; then there is no file, or the old one.
@@ -56,7 +58,7 @@ def save_sparse(model: nn.Module | Annotated[Mapping[str, torch.Tensor], CHECKED
     >>> torch.equal(load_sparse(path)["weight"], net.weight)
     True
     """
-    state = model.state_dict() if isinstance(model, nn.Module) else model
+    state = bare_state(model) if isinstance(model, nn.Module) else model
     if not isinstance(state, Mapping):
         raise ModelError(f"model: got {type(state).__name__}; expected a model or its state_dict")
     stored: dict[str, torch.Tensor] = {}

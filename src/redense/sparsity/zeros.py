@@ -10,6 +10,7 @@ from torch import nn
 
 from redense.arguments import validated
 from redense.errors import RecipeError
+from redense.sparsity.parameters import named
 from redense.sparsity.select import Match, PresetName, prunable
 from redense.sparsity.shards import is_sharded, local, ranks_of
 
@@ -23,16 +24,20 @@ def measure_sparsity(
 ) -> float:
     """Return the fraction of exact zeros among the weights of a model that pruning applies to, in [0, 1].
 
-    Which these are, `exclude`, `preset` and `include` say as in `redense.choose_masks`. Sharded weights are
-    counted on all processes.
+    Which these are, `exclude`, `preset` and `include` say as in `redense.choose_masks`: of a model that is frozen in
+    part, the trainable ones and what `include` names; of one that is frozen as a whole, those that pruning would apply
+    to if it were not. Sharded weights are counted on all processes.
 
     >>> net = torch.nn.Linear(2, 2)
     >>> with torch.no_grad():
     ...     _ = net.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
     >>> measure_sparsity(net)
     0.25
+    >>> measure_sparsity(net.requires_grad_(False))
+    0.25
     """
-    return fraction_of_zeros(prunable(model, exclude, preset, include).values())
+    frozen = not any(parameter.requires_grad for parameter in named(model).values())
+    return fraction_of_zeros(prunable(model, exclude, preset, include, frozen).values())
 
 
 def fraction_of_zeros(tensors: Collection[torch.Tensor]) -> float:
