@@ -247,16 +247,16 @@ def test_published_results_are_read_and_written_alike(path):
 
 FIGURES = {
     "a difference beyond all rates": (("comparisons", 0, "difference"), 1e308, "a difference of rates, from -1 to 1"),
-    "a difference that is none": (("comparisons", 0, "difference"), float("nan"), "a difference of rates"),
+    "a difference that is none": (("comparisons", 0, "difference"), float("nan"), "a finite number"),
     "what one seed says nothing of": (("comparisons", 0, "quantity"), "inference_accuracy", "of one seed nothing else"),
     "an interval turned round": (("comparisons", 0, "interval"), [0.2, 0.1], "the lower one first"),
-    "an interval without an end": (("comparisons", 0, "interval"), [0.1, float("inf")], "two finite numbers"),
-    "a p-value that is none": (("comparisons", 0, "mcnemar", "holm"), float("nan"), "a rate from 0 to 1"),
+    "an interval without an end": (("comparisons", 0, "interval"), [0.1, float("inf")], "a finite number"),
+    "a p-value that is none": (("comparisons", 0, "mcnemar", "holm"), float("nan"), "a finite number"),
     "a p-value above 1": (("comparisons", 0, "mcnemar", "raw"), 1.5, "a rate from 0 to 1"),
     "accuracies turned round": (("at_equal_accuracy", 0, "test_accuracy_range"), [0.9, 0.1], "the lower one first"),
     "an inference accuracy turned round": (("rows", 0, "inference_interval"), [5, -1], "the lower one first"),
     "an inference accuracy above 1": (("rows", 0, "inference_interval"), [0.5, 1.5], "two rates from 0 to 1"),
-    "an inference accuracy that is none": (("rows", 0, "inference_interval"), [float("nan"), 1], "two rates from"),
+    "an inference accuracy that is none": (("rows", 0, "inference_interval"), [float("nan"), 1], "a finite number"),
 }
 
 
@@ -264,7 +264,7 @@ FIGURES = {
 def test_figures_of_results_that_nothing_can_have_are_refused_in_one_line(path, value, expected, written, tmp_path):
     values = json.loads((written / "results.json").read_text())
     (tmp_path / "results.json").write_text(json.dumps(changed(values, path, lambda _: value)))
-    with pytest.raises(FolderError, match=f"{path[-1]}: got .*; expected .*{expected}") as raised:
+    with pytest.raises(FolderError, match=f"{path[-1]}(: [01])?: got .*; expected .*{expected}") as raised:
         Results.load(tmp_path)
     assert len(str(raised.value).splitlines()) == 1
     assert raised.value.exit_code == 2

@@ -42,7 +42,8 @@ from redense.signals import Signals, image_queries
 
 T = TypeVar("T")
 FORMAT = 2
-"""Version of what is kept of an audit; a change has it made again. In format 1 intervals of a TPR were wider."""
+"""Version of what is kept of an audit; a change has it made again. In format 1 intervals of a TPR were wider, those
+of the best accuracy could end too low, and verdicts did not count accuracies."""
 BATCH = 128
 """Examples evaluated at once: small enough for activations to stay out of freshly mapped memory."""
 
