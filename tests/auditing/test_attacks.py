@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calling import call
 
 import redense
 from redense.attacks import SAMIA, ShadowClassifier
@@ -242,10 +243,7 @@ def test_the_table_is_light_to_import():
 
 @pytest.mark.parametrize("command", ["run", "audit"])
 def test_help_lists_the_families(command, capsys):
-    from redense.commands.main import main
-
-    with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
-    assert stop.value.code == 0
-    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    status, output, _ = call([command, "--help"], capsys)
+    assert status == 0
+    printed = " ".join(output.replace("│", " ").split())
     assert ", ".join(FURTHER_FAMILIES if command == "run" else FAMILIES) in printed

@@ -125,7 +125,7 @@ def test_a_difference_of_two_deviations_is_claimed_in_four_of_five_runs_of_ten_s
     for _ in range(100):
         differences = generator.normal(size=(family, 10))
         differences[0] += 2
-        found = [over_seeds("test_accuracy", *pair, each) for pair, each in zip(pairs, differences, strict=True)]
+        found = [over_seeds("test_accuracy", *pair, each / 100) for pair, each in zip(pairs, differences, strict=True)]
         claimed += corrected(found)[0].shown
     assert claimed >= 75
 

@@ -30,7 +30,7 @@ def origin(name: str, data_root: str | Path | None = None) -> dict[str, str] | N
         if is_object_name(name):
             return None
         return _of_folder(name) if os.path.isdir(name) else {"": _digest(Path(name))}
-    except OSError:
+    except (OSError, ValueError):  # also of names that cannot be those of files
         return None
 
 
