@@ -150,6 +150,7 @@ def test_a_chart_says_what_it_holds_in_a_table_and_changes_with_its_view(opened,
 def test_a_level_is_one_line_of_a_charts_table(opened, audited):
     figure = opened(audited / "report.html").locator("figure[data-chart=accuracy]")
     figure.locator("summary").press("Enter")
+    figure.locator("tbody th").first.wait_for()  # the table is made when it is opened
     names = figure.locator("tbody th").all_inner_texts()
     assert names.count("dense") == names.count("control-longer") == 1
     assert names.count("re-dense") == 2
