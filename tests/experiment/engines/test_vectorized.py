@@ -112,7 +112,7 @@ def test_a_stack_in_bfloat16_trains_as_the_plain_trainer_does_in_it(optimizer, n
             assert {value.dtype for value in state.values()} == {torch.float32}
             assert not any(state[key][~mask].any() for key, mask in masks[k].items())
             distances.append(apart(state, model.state_dict(), starts[k]))
-    assert np.median(distances) < 0.2
+    assert np.median(distances) < 0.35  # of how far training went; .20 is the most of 160 seeds, other training is at 1
 
 
 class Telling(torch.nn.Linear):
