@@ -24,12 +24,21 @@ def train(model, optimizer, dsd, until):
             return
 
 
-@pytest.mark.parametrize("until", [None, 0, 1, 3], ids=["not begun", "dense", "sparse", "re-dense"])
-def test_one_that_is_not_over_is_refused_by_name_and_works_on(until):
+def begun(until):
+    """Make a DSD, and train to the end of an epoch unless that is None."""
     model, optimizer = network()
     dsd = DSD(model, optimizer, sparsity=0.5, epochs=(1, 2, 2))
     if until is not None:
         train(model, optimizer, dsd, until)
+    return model, optimizer, dsd
+
+
+STAGES = pytest.mark.parametrize("until", [None, 0, 1, 3], ids=["not begun", "dense", "sparse", "re-dense"])
+
+
+@STAGES
+def test_one_that_is_not_over_is_refused_by_name_and_works_on(until):
+    model, optimizer, dsd = begun(until)
     with pytest.raises(ModelError, match=r"this SGD has a DSD that is not over \(DSD\(dense 1.*call its remove\(\)"):
         DSD(model, optimizer, sparsity=0.25, epochs=(1, 1, 1))
     train(model, optimizer, dsd, 4)
@@ -47,12 +56,9 @@ def rate_used(model, optimizer):
     return float(((before - model.bias.detach()) / model.bias.grad).mean())
 
 
-@pytest.mark.parametrize("until", [None, 0, 1, 3], ids=["not begun", "dense", "sparse", "re-dense"])
+@STAGES
 def test_one_that_nobody_holds_leaves_neither_masks_nor_factor_to_the_next(until):
-    model, optimizer = network()
-    dsd = DSD(model, optimizer, sparsity=0.5, epochs=(1, 2, 2))
-    if until is not None:
-        train(model, optimizer, dsd, until)
+    model, optimizer, dsd = begun(until)
     del dsd
     dsd = DSD(model, optimizer, sparsity=0.25, epochs=(1, 1, 1))
     seen = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 from scipy.stats import chi2_contingency
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -23,6 +23,7 @@ from redense.auditing.sample import Described, Sample
 from redense.auditing.table import figure
 from redense.auditing.verdict import FEWEST, Verdict
 from redense.metrics.intervals import auc_error
+from redense.metrics.paired import SHARE, normal_interval, within
 from redense.metrics.roc import Members, Roc, roc
 
 REMEDY = (
@@ -66,8 +67,7 @@ class Told:
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the normal interval, inside [0, 1]."""
-        reach = float(ndtri(0.5 + confidence / 2)) * self.error if self.error else 0.0
-        return max(0.0, self.auc - reach), min(1.0, self.auc + reach)
+        return within(normal_interval(self.auc, self.error, confidence) or (self.auc, self.auc), SHARE)
 
 
 def compare_sides(members: Described, nonmembers: Described) -> list[Told]:

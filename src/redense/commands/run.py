@@ -14,11 +14,10 @@ from redense.commands.console import console, say_loading
 from redense.commands.pages import Page
 from redense.commands.parse import flags, parse, refuse_repeated, take_recipe
 from redense.experiment.engines import fork_server
-from redense.experiment.recipe import FORMER_RECIPES, Recipe, load_recipe, shipped_recipes
+from redense.experiment.recipe import DEFAULT_RECIPE, FORMER_RECIPES, Recipe, load_recipe, shipped_recipes
 from redense.experiment.resources import Resources
 from redense.models.names import OWN
 
-DEFAULT_RECIPE = "digits"
 PAGE = Page(
     "run",
     "[RECIPE] [flags]",

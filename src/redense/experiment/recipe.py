@@ -50,6 +50,8 @@ VALIDATION = 0.1
 """The share of the training examples that validation takes where it is needed and not said."""
 TOML_LIMIT = 2**20
 """Bytes of a recipe in TOML, at most."""
+DEFAULT_RECIPE = "digits"
+"""What `redense run` trains without a recipe."""
 FORMER_RECIPES = {"fashion-mnist-reference": "fashion-mnist-published"}
 
 

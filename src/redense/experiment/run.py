@@ -67,8 +67,9 @@ def run(
     out = Path(out)
     watched = console or progress_console(progress)
     console = console or Console(quiet=True)
-    key = conditions(recipe, data_root, Resources(**resources))
-    prepared = _ready(recipe, data_root, Resources(**resources))
+    asked = Resources(**resources)
+    key = conditions(recipe, data_root, asked)
+    prepared = _ready(recipe, data_root, asked)
     choice = prepared.choice
     with open_folder(out, recipe, prepared.needed_bytes(Store(out)), choice.resources.lock) as folder:
         store = folder.store

@@ -60,7 +60,7 @@ def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparis
     by_phase: dict[Phase, list[Comparison]] = {}
     for one in (one for one in found if one.claimed):
         by_phase.setdefault(one.second, []).append(one)
-    winners = {phase: each for phase, each in by_phase.items() if all(one.shown and _above(one) for one in each)}
+    winners = {phase: each for phase, each in by_phase.items() if all(one.outcome == "higher" for one in each)}
     missing = _missing(results, found)
     whole = {phase: each for phase, each in winners.items() if phase not in missing}
     every = "every control of the same budget" if against == "control" else f"{NAMES[against]} training"

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redense import __version__
-from redense.experiment.recipe import Recipe, load_recipe
+from redense.experiment.recipe import DEFAULT_RECIPE, Recipe, load_recipe
 from redense.phases import NAMES, Phase, to_table
 
 if TYPE_CHECKING:
     from redense.experiment.plan import Fingerprints
     from redense.experiment.shown import Shown
-
-DEFAULT_RECIPE = "digits"
-"""What `redense run` trains without a recipe."""
 
 
 def command(recipe: Recipe, folder: Path) -> str:
