@@ -1,7 +1,8 @@
-"""The audit of a run: every phase of every target, printed and written into the run's folder."""
+"""The audit of a run: every phase of every target, and of a finished run what is written and printed of it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.settings import AuditSettings
 from redense.errors import FolderError
 from redense.experiment.audit_comparison import compare_audits
-from redense.experiment.audit_rows import AuditRow, write_rows
+from redense.experiment.audit_rows import AuditRow, Places, write_rows
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
+from redense.experiment.comparison import Comparison
 from redense.experiment.display import counted
 from redense.experiment.folder import Trust, check_targets, read_plan, read_recipe, refuse_newer
 from redense.experiment.measure import measure
 from redense.experiment.prepare import Prepared, prepare
+from redense.experiment.recipe import Recipe
 from redense.experiment.replicates import (
     PhaseReplicates,
     compare_replicates,
@@ -30,18 +33,22 @@ from redense.experiment.replicates import (
 )
 from redense.experiment.report.audits import audit_summary, audit_traces
 from redense.experiment.resources import Resources
-from redense.experiment.show import show_audit_files, show_audits, show_comparisons, show_replicates
+from redense.experiment.show import show_audit_files, show_comparisons, show_replicates
 from redense.experiment.write import write_results
 from redense.experiment.write_report import write_report
 from redense.files.writing import write_png, write_whole
 from redense.terminal import prose
 
 NO_CODE = Trust()
-FILES = (
-    *("audit.json", "audit.csv", "risks.csv", "audit.png", "audit-accuracy.png", "audit.html"),
-    *("replicates.json", "replicates.csv"),
-)
-"""What an audit writes into a run's folder, some of it only where reference models can be attacked in turn."""
+
+
+@dataclass(frozen=True)
+class Audits:
+    """What the audits of a run found: a row a target, what its reference models show, and how its phases compare."""
+
+    rows: list[AuditRow]
+    replicates: list[PhaseReplicates]
+    comparisons: list[Comparison]
 
 
 def check_audit(prepared: Prepared) -> None:
@@ -66,73 +73,53 @@ def audit_run(
     check_targets(folder)
     refuse_newer(folder)
     prepared = _prepared_as_trained(folder, data_root, device, trust)
-    rows = audit_prepared(prepared, Store(folder, reads_only=True), console, attacks)
+    store = Store(folder, reads_only=True)
+    audits = audit_prepared(prepared, store, attacks, console)
+    written = write_audits(audits, prepared.recipe, prepared.dataset.original_places, folder)
+    results = measure(prepared, store)[0].joined(audits.comparisons)
+    write_results(results, folder)
+    console.print(audit_summary(audits.rows), "", sep="\n")
+    show_replicates(means_of(audits.replicates), console)
+    show_comparisons(results, console)
+    show_audit_files(folder, written, console)
     console.print(prose(f"Written: {write_report([folder])}"))
-    return rows
+    return audits.rows
 
 
-def audit_prepared(
-    prepared: Prepared,
-    store: Store,
-    console: Console,
-    attacks: tuple[str, ...] = (),
-    watched: Console | None = None,
-    short: bool = False,
-) -> list[AuditRow]:
-    """Audit every finished phase, print what was found and write it into the folder.
+def audit_prepared(prepared: Prepared, store: Store, attacks: tuple[str, ...], watched: Console) -> Audits:
+    """Audit every finished phase; how far it is goes to the console `watched`.
 
-    What is printed is all attacks, or with `short` a line a phase, which is what a run shows.
-
-    What audits claim about phases joins the run's other claims, in results.json, and all are corrected together.
     Without `attacks` the families are those that the recipe names, and those that need nothing but plain answers.
-    How far it is goes to the console `watched`, by default to `console`.
     """
     auditor = _auditor(prepared, store, attacks or (*PLAIN_FAMILIES, *prepared.recipe.audit))
-    rows: list[AuditRow] = []
-    watched = watched or console
+    rows, replicates = [], []
     with counted("audit", auditor.count(), watched) as step:
         for row in auditor.rows():
             rows.append(row)
             step(row.name)
-    rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
-    write_rows(rows, prepared.dataset.original_places, store.root)
-    titled = [(row.name, row.result) for row in rows]
-    page = audit_html(titled, f"Privacy audit of {prepared.recipe.data}")
-    write_whole(store.root / "audit.html", page, inside=store.root)
-    first = [(row.name, row.result) for row in rows if row.seed == prepared.recipe.seeds[0]]
-    write_png(store.root / "audit.png", roc_figure(first), inside=store.root)
-    write_png(store.root / "audit-accuracy.png", audit_traces(rows), inside=store.root)
-    if short:
-        show_audits(rows, store.root, console)
-    else:
-        console.print(audit_summary(rows), "", sep="\n")
-    replicates = _replicate(auditor, watched)
-    show_replicates(means_of(replicates), console)
-    method = prepared.recipe.chosen_method
-    compared = [*compare_audits(rows, method), *compare_replicates(replicates, method)]
-    results = measure(prepared, store)[0].joined(compared)
-    write_results(results, store.root)
-    show_comparisons(results, console, short)
-    if not short:  # a run says at its end what it has written
-        show_audit_files(store.root, audit_files(store.root), console)
-    return rows
-
-
-def audit_files(folder: Path) -> list[str]:
-    """Name the files of a folder that an audit has written."""
-    return [name for name in FILES if (folder / name).exists()]
-
-
-def _replicate(auditor: RunAuditor, watched: Console) -> list[PhaseReplicates]:
-    """Make the reference models targets in turn, and write what is found into the folder."""
-    replicates = []
     with counted("replicates", len(auditor.phases), watched) as step:
-        for one in replicate_phases(auditor):
-            replicates.append(one)
-            step(one.phase.label)
-    if replicates:
-        write_replicates(replicates, auditor.store.root)
-    return replicates
+        for of_phase in replicate_phases(auditor):
+            replicates.append(of_phase)
+            step(of_phase.phase.label)
+    rows.sort(key=lambda row: list(PROTOCOLS).index(row.protocol))
+    method = prepared.recipe.chosen_method
+    return Audits(rows, replicates, [*compare_audits(rows, method), *compare_replicates(replicates, method)])
+
+
+def write_audits(audits: Audits, recipe: Recipe, train_places: Places, folder: Path) -> list[str]:
+    """Write the audits of a run, with their page and pictures; return the files' names.
+
+    `train_places` [n] says where each training example stands in its data.
+    """
+    names = write_rows(audits.rows, train_places, folder)
+    first = [(row.name, row.result) for row in audits.rows if row.seed == recipe.seeds[0]]
+    pictures = {"audit.png": roc_figure(first), "audit-accuracy.png": audit_traces(audits.rows)}
+    for name, picture in pictures.items():
+        write_png(folder / name, picture, inside=folder)
+    page = audit_html([(row.name, row.result) for row in audits.rows], f"Privacy audit of {recipe.data}")
+    write_whole(folder / "audit.html", page, inside=folder)
+    replicates = write_replicates(audits.replicates, folder) if audits.replicates else []
+    return [*names, *pictures, "audit.html", *replicates]
 
 
 def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:

@@ -114,13 +114,11 @@ def attack_names(rows: Iterable[AuditRow]) -> list[str]:
     return [attack.name for attack in ATTACKS if attack.name in made] + sorted(made - {each.name for each in ATTACKS})
 
 
-def write_rows(rows: Sequence[AuditRow], train_places: Places, folder: Path) -> None:
-    """Write ``audit.json``, ``audit.csv`` (a line an attack) and ``risks.csv`` (a line an example).
+def write_rows(rows: Sequence[AuditRow], train_places: Places, folder: Path) -> list[str]:
+    """Write ``audit.json``, ``audit.csv`` (a line an attack) and ``risks.csv`` (a line an example); return their names.
 
     `train_places` [n] says where each training example stands in its data, validation examples included.
     """
-    values = {"format": FORMAT, "rows": [row.to_mapping() for row in rows]}
-    write_whole(folder / FILE, json.dumps(values) + "\n", inside=folder)
     flat = [
         {
             **{name: value for name, value in row.to_mapping().items() if name not in NOT_FLAT},
@@ -130,8 +128,14 @@ def write_rows(rows: Sequence[AuditRow], train_places: Places, folder: Path) -> 
         for row in rows
         for attack in row.result.attacks
     ]
-    write_whole(folder / "audit.csv", csv_text(flat), inside=folder)
-    write_whole(folder / "risks.csv", _risks_csv(rows, train_places), inside=folder)
+    texts = {
+        FILE: json.dumps({"format": FORMAT, "rows": [row.to_mapping() for row in rows]}) + "\n",
+        "audit.csv": csv_text(flat),
+        "risks.csv": _risks_csv(rows, train_places),
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, text, inside=folder)
+    return list(texts)
 
 
 def written(folder: Path) -> Written:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from redense.arguments import Interval, Must, Rate, Shares, validated
 from redense.errors import RecipeError
-from redense.experiment.wording import DESCRIPTIONS, verdict
+from redense.experiment.wording import QUANTITIES, Quantity, QuantityName, verdict
 from redense.files.reading import check, fields, mapping
 from redense.methods import Method
 from redense.metrics.jackknife import CLAIMED_FROM
@@ -19,7 +19,6 @@ from redense.metrics.roc import Members
 from redense.phases import Phase
 
 SIGNIFICANT = 0.05
-Quantity = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc", "tpr"]
 Tested = Literal["test_accuracy", "inference_accuracy"]
 TESTED: tuple[Tested, ...] = ("test_accuracy", "inference_accuracy")
 """Quantities of a finished phase that are compared."""
@@ -69,7 +68,7 @@ class Comparison:
     them alone; `interval`, of an AUC, is over examples.
     """
 
-    quantity: Quantity
+    quantity: QuantityName
     first: Phase
     second: Phase
     seeds: int
@@ -88,6 +87,11 @@ class Comparison:
     replicates: int | None = None
     prediction: Interval | None = None
     claims: int | None = None
+
+    @property
+    def of(self) -> Quantity:
+        """The quantity's line of the table of quantities: its unit and words."""
+        return QUANTITIES[self.quantity]
 
     @property
     def claimed(self) -> bool:
@@ -145,8 +149,9 @@ class Comparison:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unread` for anything else."""
         found = fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
         said = found.seeds > 1 or found.replicates is not None or found.difference is None
-        expected = f"one of {', '.join(DESCRIPTIONS)}: of one seed nothing else is compared"
-        check(said or found.quantity in DESCRIPTIONS, found.quantity, "quantity", expected)
+        compared = [name for name, quantity in QUANTITIES.items() if quantity.of_two_networks is not None]
+        expected = f"one of {', '.join(compared)}: of one seed nothing else is compared"
+        check(said or found.quantity in compared, found.quantity, "quantity", expected)
         return found
 
 
@@ -183,7 +188,7 @@ def contrasts_by_seed(known: Collection[tuple[Phase, int]], method: Method) -> l
     return found
 
 
-def over_seeds(quantity: Quantity, first: Phase, second: Phase, differences: Sequence[float]) -> Comparison:
+def over_seeds(quantity: QuantityName, first: Phase, second: Phase, differences: Sequence[float]) -> Comparison:
     """Test paired differences, one a seed, against 0; p-values are not corrected yet. A single one has no test."""
     return Comparison(
         quantity,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from redense.experiment.comparison import Comparison, Quantity, over_seeds
+from redense.experiment.comparison import Comparison, over_seeds
+from redense.experiment.wording import QuantityName
 from redense.metrics.roc import Array
 from redense.phases import Phase
 
@@ -134,7 +135,7 @@ def compare_traces(
     0.02
     """
     met = [found for found in (curve_difference(*pair) for pair in pairs) if found is not None]
-    quantity: Quantity = "inference_accuracy_at_equal_test_accuracy"
+    quantity: QuantityName = "inference_accuracy_at_equal_test_accuracy"
     apart = len(pairs) - len(met)
     if not met:
         return Comparison(quantity, first, second, 0, None, apart=apart, protocol=protocol)

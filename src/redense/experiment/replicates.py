@@ -20,6 +20,7 @@ from redense.auditing.replicates import Figures, replicable, replicate, replicat
 from redense.experiment.auditor import FORMAT as FIGURES
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.comparison import Comparison, PValue
+from redense.experiment.phase_means import FILE as MEANS_FILE
 from redense.experiment.phase_means import RATES, PhaseMean, compared_figures, write_means
 from redense.files.kept import key_of, read_kept, write_kept
 from redense.files.writing import make_folder, write_whole
@@ -113,8 +114,11 @@ def over_replicates(figure: str, one: PhaseReplicates, other: PhaseReplicates) -
     )
 
 
-def write_replicates(replicates: Sequence[PhaseReplicates], folder: Path) -> None:
-    """Write ``replicates.csv``, a line a phase, attack and model, and ``replicates.json``: means over models."""
+def write_replicates(replicates: Sequence[PhaseReplicates], folder: Path) -> list[str]:
+    """Write ``replicates.json``, means over models, and ``replicates.csv``, a line a phase, attack and model.
+
+    Returns the files' names.
+    """
     lines = [
         {
             **one.phase.to_columns(),
@@ -126,8 +130,9 @@ def write_replicates(replicates: Sequence[PhaseReplicates], folder: Path) -> Non
         for attack, figures in one.figures.items()
         for place, model in enumerate(one.models)
     ]
-    write_whole(folder / "replicates.csv", csv_text(lines), inside=folder)
     write_means(means_of(replicates), folder)
+    write_whole(folder / "replicates.csv", csv_text(lines), inside=folder)
+    return [MEANS_FILE, "replicates.csv"]
 
 
 def means_of(replicates: Sequence[PhaseReplicates]) -> list[PhaseMean]:

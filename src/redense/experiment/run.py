@@ -26,7 +26,15 @@ from redense.experiment.recipe import Recipe
 from redense.experiment.report.layers import Network, kept_of, network_of
 from redense.experiment.resources import Resources
 from redense.experiment.results import Results
-from redense.experiment.show import show_comparisons, show_conclusion, show_network, show_notes, show_results
+from redense.experiment.show import (
+    show_audits,
+    show_comparisons,
+    show_conclusion,
+    show_network,
+    show_notes,
+    show_replicates,
+    show_results,
+)
 from redense.experiment.show_plan import show_engine, show_machine
 from redense.experiment.standing import standing_comparisons
 from redense.experiment.train import Outcome, train
@@ -87,7 +95,7 @@ def run(
         show_notes([*store.set_aside, *notes], console)
 
         results, masks = measure(prepared, store)
-        results = results.joined(_audits(out, results))
+        results = results.joined(_standing(out, results))
         written = write_results(results, out)
         audited: list[str] = []
         kept = kept_of(prepared.model, masks, recipe.phases_at(0.0))
@@ -99,14 +107,9 @@ def run(
             written += write_pictures(results, out)
             show_results(results, kept, network, console)
             if recipe.audit and not outcome.failures:
-                from redense.experiment.audit import audit_files, audit_prepared
-
-                audit_prepared(prepared, store, console, watched=watched, short=True)
-                audited = audit_files(out)
+                results, audited = _audit(prepared, store, results, console, watched)
                 written += audited
-                results = Results.load(out)
-            else:  # an audit adds claims, and then shows all
-                show_comparisons(results, console)
+            show_comparisons(results, console, short=bool(audited))
             written += write_page(results, store)
         _refuse_failures(outcome, prepared)
         if choice.resources.track:
@@ -174,7 +177,23 @@ def _check(prepared: Prepared) -> None:
     check_last_batches(prepared)
 
 
-def _audits(folder: Path, results: Results) -> list[Comparison]:
+def _audit(
+    prepared: Prepared, store: Store, results: Results, console: Console, watched: Console | None
+) -> tuple[Results, list[str]]:
+    """Audit what was trained; return the results with what audits claim of phases, and the names of files written."""
+    from redense.experiment.audit import audit_prepared, write_audits
+    from redense.experiment.replicates import means_of
+
+    audits = audit_prepared(prepared, store, (), watched or console)
+    written = write_audits(audits, prepared.recipe, prepared.dataset.original_places, store.root)
+    results = results.joined(audits.comparisons)
+    write_results(results, store.root)
+    show_audits(audits.rows, store.root, console)
+    show_replicates(means_of(audits.replicates), console)
+    return results, written
+
+
+def _standing(folder: Path, results: Results) -> list[Comparison]:
     """Return what the folder's audits compared, of networks that are still these: further rows join their family."""
     try:
         return standing_comparisons(Results.load(folder), results)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from redense.methods import control_of
 from redense.metrics.jackknife import CLAIMED_FROM
@@ -13,14 +14,33 @@ from redense.text import p_text, percent
 if TYPE_CHECKING:
     from redense.experiment.comparison import Comparison
 
-WORDS = {
-    "test_accuracy": ("beats", "falls behind"),
-    "inference_accuracy": ("gives away more than", "gives away less than"),
-    "inference_accuracy_at_equal_test_accuracy": ("gives away more than", "gives away less than"),
-    "auc": ("leaks more than", "leaks less than"),
-    "tpr": ("leaks more than", "leaks less than"),
-}
-"""What a phase does that is above another in a quantity, or below, where several seeds show it."""
+QuantityName = Literal["test_accuracy", "inference_accuracy", "inference_accuracy_at_equal_test_accuracy", "auc", "tpr"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is compared, and the words and units for it.
+
+    `figure` names it in a sentence, with the comparison's `{attack}` and `{fpr}`. A phase that is shown to be above
+    another does what `higher` says, one below what `lower` says. Differences are in points, or with `fraction` as they
+    are. `of_two_networks` says what one seed shows, which is nothing about phases; None where that is not compared.
+    """
+
+    figure: str
+    higher: str
+    lower: str
+    fraction: bool = False
+    of_two_networks: Callable[[Comparison], str] | None = None
+
+    @property
+    def scale(self) -> tuple[int, int]:
+        """The factor from fractions to the unit in which differences are written, and how many digits these have."""
+        return (1, 4) if self.fraction else (100, 2)
+
+    @property
+    def unit(self) -> str:
+        """What follows a difference."""
+        return "" if self.fraction else " points"
 
 
 def verdict(comparison: Comparison) -> str:
@@ -31,7 +51,11 @@ def verdict(comparison: Comparison) -> str:
         seeds = "" if comparison.apart == 1 else f" in any of {_seeds(comparison.apart)}"
         name, other = comparison.second.label, _spoken(comparison.first)
         return f"{name} and {other} have no test accuracy in common{seeds}{_protocol(comparison)}"
-    return _claim(comparison) if comparison.seeds > 1 else DESCRIPTIONS[comparison.quantity](comparison)
+    if comparison.seeds > 1:
+        return _claim(comparison)
+    of_two_networks = comparison.of.of_two_networks
+    assert of_two_networks is not None, f"one seed compares no {comparison.quantity}"
+    return of_two_networks(comparison)
 
 
 def _claim(comparison: Comparison) -> str:
@@ -41,13 +65,13 @@ def _claim(comparison: Comparison) -> str:
     if not comparison.shown:
         what = f"{_quantity(comparison)} {_figure(comparison, signed=True)}{rests}"
         return f"{where}{name} and {other}: no difference that {_seeds(comparison.seeds)} can show ({what})"
-    by = f"{_quantity(comparison)} " if comparison.quantity == "auc" else ""
+    by = f"{_quantity(comparison)} " if comparison.of.fraction else ""  # whose unit does not follow it
     return f"{where}{name} {_does(comparison)} {other} by {by}{_figure(comparison, signed=False)}{rests}"
 
 
 def _does(comparison: Comparison) -> str:
     """Return the verb for what is shown."""
-    return WORDS[comparison.quantity][comparison.outcome == "lower"]
+    return comparison.of.lower if comparison.outcome == "lower" else comparison.of.higher
 
 
 def _over_replicates(comparison: Comparison) -> str:
@@ -70,7 +94,7 @@ def _over_replicates(comparison: Comparison) -> str:
 
 def _number(comparison: Comparison, value: float) -> str:
     """Write a difference in the quantity's unit, with its sign."""
-    factor, digits = (1, 4) if comparison.quantity == "auc" else (100, 2)
+    factor, digits = comparison.of.scale
     return f"{factor * value:+z.{digits}f}"
 
 
@@ -104,14 +128,6 @@ def _audits(comparison: Comparison) -> str:
     )
 
 
-DESCRIPTIONS: Mapping[str, Callable[[Comparison], str]] = {
-    "test_accuracy": _networks,
-    "inference_accuracy_at_equal_test_accuracy": _curves,
-    "auc": _audits,
-}
-"""What one seed says: about these networks, and nothing about phases."""
-
-
 def _where(comparison: Comparison) -> str:
     if comparison.test_accuracy_range is None:
         return ""
@@ -120,20 +136,15 @@ def _where(comparison: Comparison) -> str:
 
 
 def _quantity(comparison: Comparison) -> str:
-    if comparison.quantity == "auc":
-        return f"AUC of {comparison.attack}"
-    if comparison.quantity == "tpr":
-        return f"TPR of {comparison.attack} at {percent(comparison.fpr or 0.0)} FPR"
-    return comparison.quantity.removesuffix("_at_equal_test_accuracy").replace("_", " ")
+    return comparison.of.figure.format(attack=comparison.attack, fpr=percent(comparison.fpr or 0.0))
 
 
 def _figure(comparison: Comparison, *, signed: bool) -> str:
     """Write the difference and its interval; without a sign, both as how far one phase is beyond the other."""
-    points = comparison.quantity != "auc"
-    factor, digits = (100, 2) if points else (1, 4)
+    factor, digits = comparison.of.scale
     difference = factor * (comparison.difference or 0.0)
     turn = -1 if difference < 0 and not signed else 1
-    text = f"{turn * difference:{'+' if signed else ''}z.{digits}f}{' points' * points}"
+    text = f"{turn * difference:{'+' if signed else ''}z.{digits}f}{comparison.of.unit}"
     if comparison.interval is None:
         return text
     low, high = sorted(turn * factor * end for end in comparison.interval)
@@ -165,3 +176,15 @@ def _spoken(phase: Phase) -> str:
 
 def _seeds(number: int) -> str:
     return f"{number} seed{'s' * (number > 1)}"
+
+
+_LEAKAGE = ("gives away more than", "gives away less than")
+_OF_AUDITS = ("leaks more than", "leaks less than")
+QUANTITIES: dict[QuantityName, Quantity] = {
+    "test_accuracy": Quantity("test accuracy", "beats", "falls behind", of_two_networks=_networks),
+    "inference_accuracy": Quantity("inference accuracy", *_LEAKAGE),
+    "inference_accuracy_at_equal_test_accuracy": Quantity("inference accuracy", *_LEAKAGE, of_two_networks=_curves),
+    "auc": Quantity("AUC of {attack}", *_OF_AUDITS, fraction=True, of_two_networks=_audits),
+    "tpr": Quantity("TPR of {attack} at {fpr} FPR", *_OF_AUDITS),
+}
+"""All that comparisons are of."""

@@ -20,7 +20,7 @@ DIGITS = 7
 
 @dataclass(frozen=True)
 class Series:
-    """Values [n] that belong together: a line of a chart, an entry of its legend.
+    """Values [n] that belong together: a line of a chart, an entry of its legend, or one with others of its `group`.
 
     `look` chooses colour, dashes and marker together, `symbol` another marker. `intervals` [n] hold the ends of bars,
     None for a value without. `places` [n] say where values stand, in words, where `x` alone does not. With `strong` the
@@ -37,6 +37,7 @@ class Series:
     symbol: int | None = None
     strong: bool = False
     ends: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True)

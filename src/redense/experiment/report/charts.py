@@ -9,7 +9,7 @@ import numpy as np
 
 from redense.experiment import equal_accuracy
 from redense.experiment.audit_rows import by_phase, by_protocol
-from redense.experiment.report.looks import LOOKS, begin_outside, drawn, in_view, look
+from redense.experiment.report.looks import LOOKS, begin_outside, drawn, in_view, look, of_all_rounds
 from redense.experiment.report.protocols import lowest_rate, primaries
 from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, test_estimate
 from redense.metrics.roc import Array
@@ -36,7 +36,7 @@ FEW_EPOCHS = 12
 
 def accuracy_charts(results: Results) -> list[Chart]:
     """Draw test and inference accuracy against sparsity."""
-    groups = results.groups()
+    groups = results.shown()
     several = len(results.recipe.seeds) > 1
     over = "over seeds" if several else "over the test examples"
     noise = 100 * results.noise
@@ -160,7 +160,7 @@ def _training_views(results: Results, read: Callable[[Row], Sequence[float]]) ->
                     continue
                 before = curves.get(chain[place - 1], [])[-1:] if place else []  # lines that go on where the last ended
                 x = [float(start + epoch) for epoch in range(1 - len(before), len(curve) + 1)]
-                series[phase] = Series(phase.label, x, [*before, *curve], look(phase))
+                series[phase] = Series(phase.label, x, [*before, *curve], look(phase), group=of_all_rounds(phase))
                 if place and phase.kind != "control":
                     marks.setdefault(float(start), NAMES[phase.kind])
         if series:
@@ -215,7 +215,7 @@ def _hidden(views: Sequence[View]) -> str:
 def _leakage(phase: Phase, points: Array) -> Series:
     x, y = points.T.tolist()
     places = [f"epoch {epoch}, test accuracy {value:.2f}%" for epoch, value in enumerate(x, 1)]
-    return Series(phase.label, x, y, look(phase), places=places, ends=True)
+    return Series(phase.label, x, y, look(phase), places=places, ends=True, group=of_all_rounds(phase))
 
 
 def _ends(means: Mapping[Phase, Array]) -> tuple[tuple[float, float], tuple[float, float]] | None:

@@ -8,26 +8,22 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from redense.experiment.comparison import Comparison, Tested
+from redense.experiment.comparison import TESTED, Comparison
+from redense.experiment.wording import QUANTITIES
 from redense.terminal import Fitting, below, prose, table_of
 from redense.text import p_figure
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results
 
-TITLES: dict[Tested, str] = {
-    "test_accuracy": "Test accuracy, A - B, points",
-    "inference_accuracy": "Inference accuracy, A - B, points",
-}
-
 
 def comparisons_table(results: Results) -> RenderableType:
     """Draw a table a quantity, of results with comparisons; then verdicts on the last phase against the controls."""
     parts: list[RenderableType] = []
-    for quantity, title in TITLES.items():
+    for quantity in TESTED:
         found = [comparison for comparison in results.comparisons if comparison.quantity == quantity]
         if found:
-            parts += [_table(title, found), ""]
+            parts += [_table(f"{QUANTITIES[quantity].figure.capitalize()}, A - B, points", found), ""]
     parts.append(prose(_note(results)))
     against_control = [
         comparison

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,11 @@ def look(phase: Phase) -> int:
     if control is CONTROLS["longer"] and phase.beside == "sparse":
         return ON_THE_WAY
     return 3 + list(CONTROLS.values()).index(control)
+
+
+def of_all_rounds(phase: Phase) -> str:
+    """Call a phase as it is called in all of its rounds, which share an entry of a chart's legend."""
+    return replace(phase, round=0).label
 
 
 def drawn(phases: Iterable[Phase], recipe: Recipe) -> tuple[dict[PhaseKind, list[Phase]], list[Phase]]:

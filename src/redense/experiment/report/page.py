@@ -10,18 +10,18 @@ from redense import __version__
 from redense.auditing.page import audit_values
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
+from redense.experiment.report.columns import PAGE, columns_of
 from redense.experiment.report.comparisons import audit_sentences, compared, difference, leakage_sentences
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.protocols import audited_name
 from redense.experiment.report.provenance import command, origins, settings
-from redense.experiment.report.seeds import percent_interval, spread_text
+from redense.experiment.report.seeds import percent_interval
 from redense.experiment.report.side_by_side import CAPTION as SIDE_CAPTION
 from redense.experiment.report.side_by_side import HEAD as SIDE_BY_SIDE
 from redense.experiment.report.side_by_side import runs_chart, side_by_side
-from redense.experiment.report.table import Line, notes
+from redense.experiment.report.table import notes
 from redense.experiment.report.weight_charts import weight_charts
-from redense.metrics.spread import Spread
 from redense.page.chart import Chart
 from redense.page.render import render
 from redense.text import p_text
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
     from redense.experiment.comparison import Comparison
     from redense.experiment.found import Found
-    from redense.experiment.results import Row
 
 MOST_EXPOSED = 4
 """Examples that a line of the table of the most exposed names."""
@@ -62,6 +61,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
     """Gather everything that the template says of a run; `prefix` tells its charts from another run's."""
     results, audits, seed = run.results, run.audits, run.recipe.seeds[0]
     several = len(results.recipe.seeds) > 1
+    columns = columns_of(PAGE, several)
     first = [row for row in audits if row.seed == seed]
     charts: dict[str, list[Chart]] = {
         "accuracy": [*accuracy_charts(results), *rate_chart(results, audits)] if results.rows else [],
@@ -76,11 +76,11 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "conclusion": conclusion(results, audits),
         "state": run.state,
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
-        "head": _head(several),
+        "head": [f"{column.head}{' interval' * column.interval}" for column in columns],
         "several": several,
         "controls": CONTROLS_TRAIN * bool(results.recipe.controls),
         "notes": notes(results),
-        "lines": [_line(group, several) for group in results.shown()],
+        "lines": [[column.cell(group) for column in columns] for group in results.shown()],
         "comparisons": [_compared(one) for one in results.comparisons],
         "sentences": [*leakage_sentences(results), *audit_sentences(results)],
         "audits": audit_values([(audited_name(row, first), row.result) for row in first])["audits"],
@@ -98,26 +98,6 @@ def _title(run: Found) -> str:
     return f"{run.recipe.data}, {run.recipe.method.upper()}: the run {run.name}"
 
 
-def _head(several: bool) -> Cells:
-    over = ["test, 95% interval"] * several
-    return ["phase", "test %", "inference %", "inference, 95% interval", *over, "train %", "zeros %", "seeds"]
-
-
-def _line(group: Sequence[Row], several: bool) -> Cells:
-    """Write what the table has of a phase, how many of its weights are zero, and of how many seeds it is."""
-    line = Line.of(group, several)
-    return [
-        line.phase,
-        line.test,
-        line.inference,
-        line.inference_interval,
-        *[line.test_interval] * several,
-        line.train,
-        spread_text(Spread.of(100 * row.measured_sparsity for row in group), 1),
-        str(len(group)),
-    ]
-
-
 def _compared(one: Comparison) -> Cells:
     """Write a comparison of two phases: who, in what, by how much, and what that shows."""
     says: str
@@ -127,7 +107,7 @@ def _compared(one: Comparison) -> Cells:
         says = "these networks differ" if one.networks_differ else "one seed: nothing about phases"
     return [
         compared(one),
-        one.quantity.replace("_", " "),
+        one.of.figure,
         difference(one),
         says,
         percent_interval(one.interval),

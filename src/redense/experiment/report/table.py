@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from redense.experiment.report.columns import PHASE, TERMINAL, TRAIN, Column, columns_of
 from redense.experiment.report.published import Accuracies, PhaseName, published
-from redense.experiment.report.seeds import accuracy_interval, inference_interval, percent_interval, percent_over_seeds
 from redense.terminal import Fitting, below, plain, prose, table_of
 
 if TYPE_CHECKING:
@@ -32,43 +31,15 @@ def results_table(results: Results, model: str) -> RenderableType:
     accuracy is left out.
     """
     study = published(results.recipe, model)
-    several = len(results.recipe.seeds) > 1
-    lines = [Line.of(group, several) for group in results.shown()]
-    beside = [_study(group[0].phase, study) for group in results.shown()] if study else None
+    groups = results.shown()
+    columns = columns_of(TERMINAL, several=len(results.recipe.seeds) > 1)
+    beside = [_study(group[0].phase, study) for group in groups] if study else None
     left_out = "the published study's figures" if beside else ""
-    layouts = [(_wide(lines, several, beside), "")] if beside else []
-    layouts += [(_wide(lines, several, None), left_out), (_narrow(lines, train=True), left_out)]
-    layouts.append((_narrow(lines, train=False), ", ".join([*([left_out] if left_out else []), "train accuracy"])))
+    layouts = [(_wide(columns, groups, beside), "")] if beside else []
+    layouts += [(_wide(columns, groups, None), left_out), (_narrow(columns, groups), left_out)]
+    fewer = [column for column in columns if column is not TRAIN]
+    layouts.append((_narrow(fewer, groups), ", ".join([*([left_out] if left_out else []), "train accuracy"])))
     return Group(Fitting(layouts), "", *_footnotes(results))
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the table: the phase, then figures and intervals in percent, that of the test accuracy over seeds."""
-
-    phase: str
-    train: str
-    test: str
-    test_interval: str
-    inference: str
-    inference_interval: str
-
-    @classmethod
-    def of(cls, group: Sequence[Row], several: bool) -> Line:
-        """Write a phase's figures: mean ± standard deviation, or those of the only seed of a run without `several`."""
-        return cls(
-            group[0].phase.label,
-            percent_over_seeds(group, "train_accuracy"),
-            percent_over_seeds(group, "test_accuracy"),
-            percent_interval(accuracy_interval(group)) if several else "",
-            percent_over_seeds(group, "inference_accuracy"),
-            percent_interval(inference_interval(group)),
-        )
-
-    def cells(self, several: bool) -> list[str]:
-        """Return them side by side."""
-        over_seeds = [self.test_interval] * several
-        return [self.phase, self.train, self.test, *over_seeds, self.inference, self.inference_interval]
 
 
 def _study(phase: Phase, study: Mapping[PhaseName, Accuracies]) -> list[str]:
@@ -77,22 +48,28 @@ def _study(phase: Phase, study: Mapping[PhaseName, Accuracies]) -> list[str]:
     return [f"{value:.2f}" for value in known] if known else ["-"] * 3
 
 
-def _wide(lines: Sequence[Line], several: bool, study: Sequence[Sequence[str]] | None) -> Table:
-    names = ["phase", "train %", "test %", *(["test, 95%"] if several else []), "inference %", "inference, 95%"]
-    table = table_of(*names, *(_STUDY if study else ()), text=["phase"])
-    for column in table.columns[len(names) :]:
-        column.style = "dim"
-    for place, line in enumerate(lines):
-        table.add_row(*line.cells(several), *(study[place] if study else ()))
+def _wide(columns: Sequence[Column], groups: Sequence[Sequence[Row]], study: Sequence[Sequence[str]] | None) -> Table:
+    """Draw the columns side by side, the published study's after them."""
+    table = table_of(*[column.head for column in columns], *(_STUDY if study else ()), text=[PHASE.head])
+    for of_study in table.columns[len(columns) :]:
+        of_study.style = "dim"
+    for place, group in enumerate(groups):
+        table.add_row(*[column.cell(group) for column in columns], *(study[place] if study else ()))
     return table
 
 
-def _narrow(lines: Sequence[Line], *, train: bool) -> Table:
-    names = ("phase", *(["train %"] if train else []), "test %", "inference %")
-    table = table_of(*names, text=["phase"], broken=["phase"])
-    for line in lines:
-        figures = [below(line.test, line.test_interval), below(line.inference, line.inference_interval)]
-        table.add_row(line.phase, *([line.train] if train else []), *figures)
+def _narrow(columns: Sequence[Column], groups: Sequence[Sequence[Row]]) -> Table:
+    """Draw intervals below their figures."""
+    names = [column.head for column in columns if not column.interval]
+    table = table_of(*names, text=[PHASE.head], broken=[PHASE.head])
+    for group in groups:
+        cells: list[str] = []
+        for column in columns:
+            if column.interval:
+                cells[-1] = below(cells[-1], column.cell(group))
+            else:
+                cells.append(column.cell(group))
+        table.add_row(*cells)
     return table
 
 

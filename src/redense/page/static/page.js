@@ -26,6 +26,7 @@
   const number = (value) => (Math.abs(value) >= 1e4 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4))));
   const colour = (series) => (dark.matches && !printing ? DARK : LIGHT)[series.look % LIGHT.length];
   const symbol = (series) => (series.symbol ?? series.look) % SYMBOLS.length;
+  const entry = (series) => series.group || series.name;
   const where = (series, place) => (series.places ? series.places[place] : number(series.x[place]));
   const interval = (series, place) => {
     const ends = series.intervals && series.intervals[place];
@@ -153,15 +154,17 @@
     shown() { return this.chart.views[this.view]; }
     draw() {
       const view = this.shown();
-      Plotly.react(this.plot, view.series.map((series) => trace(series, this.chart, this.hidden.has(series.name))), { ...layout(this.chart, view), datarevision: Math.random() },
+      Plotly.react(this.plot, view.series.map((series) => trace(series, this.chart, this.hidden.has(entry(series)))), { ...layout(this.chart, view), datarevision: Math.random() },
         { displayModeBar: false, responsive: !printing, displaylogo: false });
-      this.legend.replaceChildren(...view.series.map((series) => {
-        const button = element("button", { type: "button" }, sample(series), element("span", { textContent: series.name }));
-        button.setAttribute("aria-pressed", String(!this.hidden.has(series.name)));
+      const entries = [...new Map(view.series.map((series) => [entry(series), series])).entries()];
+      this.legend.replaceChildren(...entries.map(([name, series]) => {
+        const button = element("button", { type: "button" }, sample(series), element("span", { textContent: name }));
+        button.setAttribute("aria-pressed", String(!this.hidden.has(name)));
         button.addEventListener("click", () => {
-          if (!this.hidden.delete(series.name)) this.hidden.add(series.name);
-          button.setAttribute("aria-pressed", String(!this.hidden.has(series.name)));
-          Plotly.restyle(this.plot, { visible: !this.hidden.has(series.name) }, [view.series.indexOf(series)]);
+          if (!this.hidden.delete(name)) this.hidden.add(name);
+          button.setAttribute("aria-pressed", String(!this.hidden.has(name)));
+          const lines = view.series.flatMap((other, place) => (entry(other) === name ? [place] : []));
+          Plotly.restyle(this.plot, { visible: !this.hidden.has(name) }, lines);
         });
         return button;
       }));
