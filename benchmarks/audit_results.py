@@ -43,7 +43,7 @@ def main() -> None:
             for what in ("members", "nonmembers", "references")
         )
         print(
-            f"**Protocol `{protocol}`**: {PROTOCOLS[protocol]}; {members} members, {nonmembers} non-members, "
+            f"**Protocol `{protocol}`**: {PROTOCOLS[protocol].says}; {members} members, {nonmembers} non-members, "
             f"{references} reference models.\n",
             *table(of_protocol),
             sep="\n",

@@ -142,6 +142,10 @@ def test_runs_with_validation_resume_with_the_same_bits_and_say_what_is_kept(rec
     assert [{**row.to_mapping(), "seconds": 0} for row in again.rows] == without
     early = [row for row in again.rows if row.phase.keeps]
     assert [len(row.history) for row in early] == [row.kept_epoch for row in early]
+    for row in again.rows:
+        assert len(row.validation_history) == len(row.history)
+    for row in early:  # the first of the best
+        assert row.kept_epoch == 1 + row.validation_history.index(max(row.validation_history))
     assert Results.load(tmp_path / "again").rows == again.rows
     said = " ".join(str(again).split())
     assert "10% of the training examples validate" in said

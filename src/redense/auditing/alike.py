@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from redense.attacks.references import Array, mean_of_chosen
 from redense.auditing.evidence import Evidence
-from redense.auditing.protocols import Protocol
+from redense.auditing.protocols import PROTOCOLS, ProtocolName
 from redense.auditing.result import SURE, Alike
 from redense.auditing.sample import Described, Sample
 from redense.auditing.table import figure
@@ -119,9 +119,9 @@ def without_inputs() -> str:
     return NO_INPUTS
 
 
-def how_alike(evidence: Evidence, protocol: Protocol, compare: Compare) -> Alike:
+def how_alike(evidence: Evidence, protocol: ProtocolName, compare: Compare) -> Alike:
     """Put together what tells the sides apart; a random half needs no check, and few examples allow none."""
-    if protocol == "half":
+    if PROTOCOLS[protocol].drawn:
         return Alike(unchecked=DRAWN)
     if min(evidence.members.sum(), (~evidence.members).sum()) < FEWEST:
         return Alike(unchecked=f"there are fewer than {FEWEST} examples on a side")

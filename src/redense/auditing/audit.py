@@ -21,7 +21,7 @@ from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, left_out, 
 from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, repeated, telling_references
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.loaders import read_twice
-from redense.auditing.protocols import Protocol
+from redense.auditing.protocols import ProtocolName
 from redense.auditing.result import AuditResult
 from redense.auditing.seen import SideSeen, first_norm
 from redense.auditing.settings import AuditSettings
@@ -134,7 +134,7 @@ def audit(
 def audit_evidence(
     evidence: Evidence,
     *,
-    protocol: Protocol = "given",
+    protocol: ProtocolName = "given",
     warnings: Sequence[str] = (),
     learnt: Learnt | None = None,
     compare: Compare = without_inputs,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from redense.arguments import validated
 from redense.auditing.attack_result import AttackResult
-from redense.auditing.protocols import FORMER, Protocol
+from redense.auditing.protocols import FORMER, ProtocolName
 from redense.auditing.verdict import Verdict
 from redense.errors import DataError, UnknownName
 from redense.files.reading import Written, field, fields
@@ -111,7 +111,7 @@ class AuditResult:
     (True, 100)
     """
 
-    protocol: Protocol
+    protocol: ProtocolName
     members: int
     nonmembers: int
     references: int

@@ -99,7 +99,7 @@ def notes(result: AuditResult) -> list[str]:
     ]
     return [
         f"{result.members:,} members, {result.nonmembers:,} non-members{references}; "
-        f"protocol {result.protocol}: {PROTOCOLS[result.protocol]}.",
+        f"protocol {result.protocol}: {PROTOCOLS[result.protocol].says}.",
         accuracy_text(result),
         *note(result.alike),
         _epsilon(result),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from redense.auditing.protocols import PROTOCOLS, ProtocolName
 from redense.experiment.audit_rows import AuditRow, by_protocol
 from redense.experiment.comparison import Comparison, contrasts_by_seed, over_seeds
 from redense.experiment.equal_accuracy import compare_traces
@@ -27,13 +28,13 @@ def compare_audits(rows: Sequence[AuditRow], method: Method) -> list[Comparison]
     curves = [
         compare_traces(first, second, [(one.trace, other.trace) for one, other in found], protocol)
         for protocol, first, second, found in pairs
-        if protocol != "all"
+        if not PROTOCOLS[protocol].of_table
     ]
     alike = [each for each in pairs if len({row.result.primary for pair in each[3] for row in pair}) == 1]
     return [*(_compare_auc(*each) for each in alike), *curves]
 
 
-def _compare_auc(protocol: str, first: Phase, second: Phase, pairs: Pairs) -> Comparison:
+def _compare_auc(protocol: ProtocolName, first: Phase, second: Phase, pairs: Pairs) -> Comparison:
     """Compare the AUC of the primary attack: over seeds, or, of two networks, over examples."""
     found = [auc_difference(one.risks, other.risks, one.members) for one, other in pairs]
     comparison = over_seeds("auc", first, second, [difference for difference, _ in found])
@@ -42,9 +43,9 @@ def _compare_auc(protocol: str, first: Phase, second: Phase, pairs: Pairs) -> Co
     return dataclasses.replace(comparison, interval=interval, protocol=protocol, attack=attack)
 
 
-def _pairs(rows: Sequence[AuditRow], method: Method) -> list[tuple[str, Phase, Phase, Pairs]]:
+def _pairs(rows: Sequence[AuditRow], method: Method) -> list[tuple[ProtocolName, Phase, Phase, Pairs]]:
     """Pair rows of the same protocol and seed: (protocol, first, second, a pair a seed)."""
-    found: list[tuple[str, Phase, Phase, Pairs]] = []
+    found: list[tuple[ProtocolName, Phase, Phase, Pairs]] = []
     for protocol, of_protocol in by_protocol(rows).items():
         known = {(row.phase, row.seed): row for row in of_protocol}
         for first, second, seeds in contrasts_by_seed(known.keys(), method):

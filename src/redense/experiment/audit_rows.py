@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.attacks import ATTACKS
-from redense.auditing.protocols import Protocol
+from redense.auditing.protocols import ProtocolName
 from redense.auditing.result import AuditResult, flat_attack
 from redense.experiment.equal_accuracy import Trace
 from redense.files.reading import Unread, Written, build, field, fields, mapping
@@ -45,7 +45,7 @@ class AuditRow:
     training, then the test data. In rows that were read back both are empty: they stand in ``risks.csv``.
     """
 
-    protocol: Protocol
+    protocol: ProtocolName
     phase: Phase
     seed: int
     checkpoint: str
@@ -61,7 +61,7 @@ class AuditRow:
         """Which target and phase it is about, in a person's words."""
         return f"{self.phase.label}, {self.protocol}, seed {self.seed}"
 
-    def attack(self, name: str) -> AttackResult | None:
+    def found(self, name: str) -> AttackResult | None:
         """Return one attack's figures; None where it was not made, as where reference models are not finished."""
         return next((one for one in self.result.attacks if one.attack == name), None)
 
@@ -87,14 +87,14 @@ class AuditRow:
         check_control(phase)
         own = {name: value for name, value in others.items() if name not in ("history", "held_out")}
         row = fields(cls, own, phase=phase, trace=trace)
-        if row.attack(row.result.primary) is None or row.result.primary not in row.result.curves:
+        if row.found(row.result.primary) is None or row.result.primary not in row.result.curves:
             raise Unread(f"result: got no attack and curve {row.result.primary!r}, its primary; expected both")
         return row
 
 
-def by_protocol(rows: Iterable[AuditRow]) -> dict[Protocol, list[AuditRow]]:
+def by_protocol(rows: Iterable[AuditRow]) -> dict[ProtocolName, list[AuditRow]]:
     """Gather rows by protocol, in the order in which protocols come."""
-    found: dict[Protocol, list[AuditRow]] = {}
+    found: dict[ProtocolName, list[AuditRow]] = {}
     for row in rows:
         found.setdefault(row.protocol, []).append(row)
     return found

@@ -20,7 +20,7 @@ from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
 from redense.auditing.audit import audit_evidence
 from redense.auditing.checks import repeated
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
-from redense.auditing.protocols import OF_RUNS, Protocol
+from redense.auditing.protocols import OF_RUNS, PROTOCOLS, ProtocolName
 from redense.auditing.result import AuditResult
 from redense.auditing.sample import Sample
 from redense.data.batches import TensorData
@@ -116,9 +116,7 @@ class RunAuditor:
 
     def is_audited(self, job: Job) -> bool:
         """Tell whether a job's model is a target of one of the protocols."""
-        if job.member_set is None:
-            return "all" in self.protocols
-        return job.member_set.role == "target" and "half" in self.protocols
+        return protocol_of(job) in self.protocols
 
     @cached_property
     def table(self) -> dict[tuple[Phase, int], str]:
@@ -190,7 +188,8 @@ class RunAuditor:
 
     def _row(self, job: Job, shared: _OfPhase) -> AuditRow:
         members = self.members(job.member_set)
-        protocol: Protocol = "all" if job.member_set is None else "half"
+        protocol = protocol_of(job)
+        assert protocol is not None, "a reference model is no target"
         key = self._key(job, shared.references)
         result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
         result = replace(result, warnings=(*result.warnings, *shared.left_out(result)))
@@ -217,13 +216,13 @@ class RunAuditor:
         return None
 
     def _made(
-        self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: Protocol
+        self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: ProtocolName
     ) -> tuple[AuditResult, Array]:
         result = audit_evidence(
             self._evidence(job, members, shared.evidence),
             attacks=self.attacks,
             protocol=protocol,
-            randomized=protocol == "half",  # a target's member set throws a fair coin for each example
+            randomized=PROTOCOLS[protocol].drawn,
             warnings=repeated(self.digests, members),
             learnt=shared.learnt,
             compare=lambda: self.sides,
@@ -247,6 +246,13 @@ class RunAuditor:
             return evidence
         asked = self.ask(job, np.arange(len(self.labels)), augmented=augmented, noisy=noisy)
         return replace(evidence, augmented=asked.augmented, noisy=asked.noisy[0] if noisy else None)
+
+
+def protocol_of(job: Job) -> ProtocolName | None:
+    """Return the protocol that a job's model is a target of; None for a reference model."""
+    if job.member_set is None:
+        return "all"
+    return "half" if job.member_set.role == "target" else None
 
 
 @dataclass(frozen=True)

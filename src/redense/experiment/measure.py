@@ -60,4 +60,7 @@ def row_of(job: Job, checkpoint: Checkpoint, measured_sparsity: float) -> Row:
         checkpoint=job.key,
         history=Trace.of(checkpoint.history, len(checkpoint.test.phi)).points,
         kept_epoch=best_epoch(checkpoint.history, first_eligible(job)) if job.phase.keeps is not None else None,
+        validation_history=tuple(
+            epoch.validation_accuracy for epoch in checkpoint.history if epoch.validation_accuracy is not None
+        ),
     )

@@ -188,7 +188,7 @@ def _job(
         batch_size=recipe.batch_size,
         optimizer=recipe.optimizer,
         lr=recipe.lr * phase.rate,
-        momentum=recipe.momentum if recipe.optimizer == "sgd" else 0.0,
+        momentum=recipe.momentum if recipe.takes_momentum else 0.0,
         weight_decay=recipe.weight_decay,
         precision=recipe.precision,
     )

@@ -271,6 +271,11 @@ class Recipe:
         once = {name: _once(value) if name in SETS else value for name, value in settings.items()}
         return cls.from_mapping(once, source="recipe")
 
+    @property
+    def takes_momentum(self) -> bool:
+        """Whether the optimizer heeds `momentum`."""
+        return self.optimizer == "sgd"
+
     def heeded(self) -> dict[str, Any]:
         """Return of `to_mapping` what results depend on: without settings that the method or the optimizer ignores.
 
@@ -279,7 +284,7 @@ class Recipe:
         ([{'kind': 'sparse', 'epochs': 5}], False, False)
         """
         ignored = {name for name in LENGTHS if name not in self.chosen_method.takes}
-        if self.optimizer != "sgd":
+        if not self.takes_momentum:
             ignored.add("momentum")
         return {name: value for name, value in self.to_mapping().items() if name not in ignored}
 

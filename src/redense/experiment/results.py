@@ -38,8 +38,10 @@ COLUMNS = (
     *("epochs", "seconds", "checkpoint", "history"),
 )
 """What a row holds in JSON: its own fields and those of its phase."""
-FURTHER = ("kept_epoch",)
-"""What a row holds besides where it is not None."""
+FURTHER = ("kept_epoch", "validation_history")
+"""What a row holds besides where it says something."""
+CURVES = ("history", "validation_history")
+"""What a flat row leaves out: a figure an epoch."""
 WRITTEN = Written(
     "the results of a run",
     FORMAT,
@@ -58,7 +60,8 @@ class Row:
     95% interval, and `inference_accuracy_cross_fitted` that of thresholds judged on other examples than chose them;
     `seconds` the time spent in training; `checkpoint` the job's key; `history` holds (test accuracy, inference
     accuracy) after each epoch, the latter measured on the test examples and as many of the training examples;
-    `kept_epoch` is the epoch (from 1) whose weights the phase keeps, where that is its best by validation.
+    `kept_epoch` is the epoch (from 1) whose weights the phase keeps, where that is its best by validation, and
+    `validation_history` holds the accuracy on the validation examples after each epoch, where there are any.
 
     >>> from redense import Phase
     >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, 0.55, (0.55, 0.57), 42.0, "key")
@@ -78,11 +81,12 @@ class Row:
     checkpoint: str
     history: tuple[tuple[Share, Share], ...] = ()
     kept_epoch: int | None = None
+    validation_history: tuple[Share, ...] = ()
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the row as plain JSON values, the phase being flat among them."""
         values = {**dataclasses.asdict(self), **self.phase.to_columns()}
-        further = [name for name in (*FURTHER_PHASE_COLUMNS, *FURTHER) if values.get(name) is not None]
+        further = [name for name in (*FURTHER_PHASE_COLUMNS, *FURTHER) if values.get(name) not in (None, ())]
         return {name: values[name] for name in (*COLUMNS, *further)}
 
     @classmethod
@@ -229,7 +233,7 @@ class Results:
             raise Unread(f"members, nonmembers: got {self.members} and {self.nonmembers}; expected at least 1 of each")
 
     def to_csv(self) -> str:
-        """Write the rows as CSV, without their histories; the interval takes two columns."""
+        """Write the rows as CSV, without their curves; the interval takes two columns."""
         return csv_text([_flat(row) for row in self.rows])
 
     def to_pandas(self) -> Any:
@@ -269,6 +273,6 @@ def _flat(row: Row) -> dict[str, Any]:
     for name, value in row.to_mapping().items():
         if name == "inference_interval":
             flat["inference_low"], flat["inference_high"] = value
-        elif name != "history":
+        elif name not in CURVES:
             flat[name] = value
     return flat

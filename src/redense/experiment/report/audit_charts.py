@@ -22,7 +22,7 @@ def roc_charts(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     if not rows:
         return []
     views = [
-        _by_phase(results, [row for row in of_protocol if row.attack(attack)], attack)
+        _by_phase(results, [row for row in of_protocol if row.found(attack)], attack)
         for of_protocol in by_protocol(rows).values()
         for attack in primaries(of_protocol)
     ]

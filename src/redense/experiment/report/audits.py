@@ -104,7 +104,7 @@ def audit_heading(rows: Sequence[AuditRow]) -> str:
         from_to(getattr(row.result, what) for row in rows) for what in ("members", "nonmembers", "references")
     )
     return (
-        f"Audit, protocol {rows[0].protocol}: {PROTOCOLS[rows[0].protocol]} "
+        f"Audit, protocol {rows[0].protocol}: {PROTOCOLS[rows[0].protocol].says} "
         f"({members} and {nonmembers}; {references} reference models)"
     )
 
@@ -139,7 +139,7 @@ def _phases(
 ) -> Table:
     lines = {
         name: [
-            _marked(name, group) + _cell([reading(one) for row in group if (one := row.attack(name))], factor, digits)
+            _marked(name, group) + _cell([reading(one) for row in group if (one := row.found(name))], factor, digits)
             for group in groups
         ]
         for name in attack_names(row for group in groups for row in group)

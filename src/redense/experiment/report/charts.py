@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from redense.auditing.protocols import PROTOCOLS
 from redense.experiment import equal_accuracy
 from redense.experiment.audit_rows import by_phase, by_protocol
 from redense.experiment.report.looks import LOOKS, begin_outside, drawn, in_view, look, of_all_rounds
@@ -69,7 +70,7 @@ def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     views = []
     for protocol, of_protocol in by_protocol(audits).items():
         for primary in primaries(of_protocol):
-            rows = [row for row in of_protocol if row.attack(primary)]
+            rows = [row for row in of_protocol if row.found(primary)]
             lowest = lowest_rate(rows)
             if lowest is None:
                 continue
@@ -171,7 +172,7 @@ def _training_views(results: Results, read: Callable[[Row], Sequence[float]]) ->
 def leakage_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     """Draw inference against test accuracy, epoch by epoch, of the table's models and of targets on halves."""
     views = _leakage_views(results, [(phase, trace) for (phase, _), trace in results.traces().items()], "")
-    for protocol, rows in by_protocol(row for row in audits if row.protocol != "all").items():
+    for protocol, rows in by_protocol(row for row in audits if not PROTOCOLS[row.protocol].of_table).items():
         traces = [(row.phase, row.trace) for row in rows if row.trace.points]
         views += _leakage_views(results, traces, f", targets of protocol {protocol}")
     if not views:

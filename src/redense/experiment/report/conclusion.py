@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from redense.experiment.comparison import Comparison
 from redense.experiment.report.comparisons import with_opponent
+from redense.experiment.report.protocols import beside_phase
 from redense.experiment.report.seeds import inference_interval, mean_over_seeds
 from redense.phases import NAMES, Phase, PhaseKind
 from redense.text import interval_text, p_text
@@ -71,14 +72,14 @@ def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparis
         return (
             f"{so_far} no sparsity is {NAMES[results.recipe.final_phase.kind]} training shown to beat {every}: "
             f"{_one_of('the nearest', least.second, len(by_phase) > 1)} lies {_points(least)} {_side(least)} "
-            f"{_name(least.first)}{_rests(least)}{_alone(against)}{_awaited(missing)}."
+            f"{short_name(least.first)}{_rests(least)}{_alone(against)}{_awaited(missing)}."
         )
     best = max(whole or winners, key=lambda phase: _margin(winners[phase]))
     least = min(winners[best], key=_difference)
-    names = " and ".join(dict.fromkeys(_name(one.first) for one in winners[best]))
+    names = " and ".join(dict.fromkeys(short_name(one.first) for one in winners[best]))
     what = every if best in whole else f"so far {names}"
     others = f" (and so do {len(whole) - 1} more sparsities)" if len(whole) > 1 else ""
-    against_whom = f"the nearest, {_name(least.first)}" if len(winners[best]) > 1 else _name(least.first)
+    against_whom = f"the nearest, {short_name(least.first)}" if len(winners[best]) > 1 else short_name(least.first)
     return (
         f"{best.label[:1].upper()}{best.label[1:]} beats {what}{others}: by {_points(least)} against {against_whom}"
         f"{_rests(least)}{_alone(against)}{_awaited(missing)}."
@@ -99,7 +100,7 @@ def _missing(results: Results, found: Sequence[Comparison]) -> dict[Phase, dict[
     missing: dict[Phase, dict[str, None]] = {}
     for first, second in pairs:
         if (first, second) not in whole:
-            missing.setdefault(second, {})[_name(first if second in trained else second)] = None
+            missing.setdefault(second, {})[short_name(first if second in trained else second)] = None
     return missing
 
 
@@ -157,9 +158,8 @@ def _one_of(which: str, phase: Phase, several: bool) -> str:
 
 def _whose(results: Results, row: AuditRow) -> str:
     """Name the audited network: its phase, and the seed and the training set where these are not plain."""
-    half = ", trained on a random half" if row.protocol == "half" else ""
     seed = f", seed {row.seed}" if len(results.recipe.seeds) > 1 else ""
-    return f"{row.phase.label}{half}{seed}"
+    return f"{row.phase.label}{beside_phase(row)}{seed}"
 
 
 def _warned(row: AuditRow) -> str:
@@ -217,7 +217,8 @@ def _alone(against: str) -> str:
     return "" if against == "control" else f"; {ALONE}"
 
 
-def _name(phase: Phase) -> str:
+def short_name(phase: Phase) -> str:
+    """Call a phase of a comparison: a control by its name alone, since beside what it stands is plain."""
     return phase.lineage if phase.kind == "control" else phase.label
 
 
@@ -229,5 +230,5 @@ def _beside(results: Results) -> str:
         if results.recipe.is_beside_final(group[0].phase)
         or (group[0].phase.kind == "dense" and not results.recipe.controls)
     ]
-    named = [f"{_name(group[0].phase)} {100 * mean_over_seeds(group, 'test_accuracy'):.2f}%" for group in beside]
+    named = [f"{short_name(group[0].phase)} {100 * mean_over_seeds(group, 'test_accuracy'):.2f}%" for group in beside]
     return f"; {' and '.join(named)}" if named else ""

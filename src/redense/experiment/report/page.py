@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from redense import __version__
 from redense.auditing.page import audit_values
+from redense.auditing.protocols import PROTOCOLS
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
 from redense.experiment.report.columns import PAGE, columns_of
@@ -84,7 +85,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "comparisons": [_compared(one) for one in results.comparisons],
         "sentences": [*leakage_sentences(results), *audit_sentences(results)],
         "audits": audit_values([(audited_name(row, first), row.result) for row in first])["audits"],
-        "halves": any(row.protocol == "half" for row in first),
+        "halves": any(PROTOCOLS[row.protocol].drawn for row in first),
         "seed": seed,
         "exposed": [_exposed(row, audited_name(row, first)) for row in first if row.result.exposed],
         "pictures": example_pictures(run, first) if show_examples else [],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from redense.auditing.protocols import PROTOCOLS
+
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
 
@@ -26,4 +28,10 @@ def primaries(rows: Sequence[AuditRow]) -> list[str]:
 def audited_name(row: AuditRow, rows: Sequence[AuditRow]) -> str:
     """Name an audited model among those of a seed: its phase, and of several protocols which target it is."""
     several = len({one.protocol for one in rows}) > 1
-    return f"{row.phase.label}{', trained on a random half' * (several and row.protocol == 'half')}"
+    return f"{row.phase.label}{beside_phase(row)}" if several else row.phase.label
+
+
+def beside_phase(row: AuditRow) -> str:
+    """Say which target of its phase an audited model is, where that is not plain."""
+    target = PROTOCOLS[row.protocol].target
+    return f", {target}" if target else ""

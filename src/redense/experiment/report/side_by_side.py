@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from redense.experiment.report.comparisons import with_opponent
-from redense.experiment.report.conclusion import last_groups
+from redense.experiment.report.conclusion import last_groups, short_name
 from redense.experiment.report.seeds import (
     in_percent,
     inference_estimate,
@@ -86,9 +86,8 @@ def _nearest(results: Results, group: Sequence[Row]) -> str:
     if not found:
         return "-"
     nearest = min(found, key=lambda one: one.difference or 0.0)
-    name = nearest.first.lineage if nearest.first.kind == "control" else nearest.first.label
     interval = "" if nearest.interval is None else f" {interval_text(nearest.interval, 100, 2)}"
-    return f"{100 * (nearest.difference or 0.0):+z.2f}{interval} ({name})"
+    return f"{100 * (nearest.difference or 0.0):+z.2f}{interval} ({short_name(nearest.first)})"
 
 
 def _audited(run: Found, group: Sequence[Row]) -> str:

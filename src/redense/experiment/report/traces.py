@@ -13,6 +13,7 @@ from redense.experiment.equal_accuracy import Trace, by_phase, mean_points
 from redense.experiment.report.figures import style
 from redense.experiment.report.looks import begin_outside, in_view
 from redense.files.writing import picture
+from redense.methods import control_of
 from redense.phases import NAMES, Phase
 from redense.text import percent
 
@@ -157,7 +158,7 @@ def _labels(axes: Axes, means: Mapping[Phase, Points]) -> None:
 
 
 def _name(phase: Phase) -> str:
-    return f"{phase.series.removeprefix('control-')} beside {NAMES[phase.beside]}" if phase.beside else phase.series
+    return f"{control_of(phase).name} beside {NAMES[phase.beside]}" if phase.beside else phase.series
 
 
 def spread(heights: Sequence[float], apart: float) -> list[float]:
