@@ -25,7 +25,7 @@ from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
 
-from redense.text import visible
+from redense.text import PLAIN_WIDTH, visible
 
 PROSE = 100
 """Columns beyond which running text is hard to read."""
@@ -241,7 +241,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [line.replace(NO_BREAK, " ") for line in lines]
 
 
-def plain(drawn: RenderableType, width: int) -> str:
+def plain(drawn: RenderableType, width: int = PLAIN_WIDTH) -> str:
     """Return what a terminal of that width shows, as plain text without blanks at the ends of lines.
 
     >>> plain(prose("no leak"), 80)

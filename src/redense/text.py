@@ -11,6 +11,9 @@ from typing import Any
 
 from redense.errors import RedenseError
 
+PLAIN_WIDTH = 150
+"""Columns of text that no terminal shows: enough for any table in its wide form."""
+
 
 def percent(fraction: float) -> str:
     """Write a fraction as a percentage, with no more digits than it has.

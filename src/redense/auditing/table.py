@@ -18,7 +18,6 @@ from redense.text import interval_text
 if TYPE_CHECKING:
     from redense.auditing.result import Alike, AuditResult
 
-WIDTH = 150
 EXPOSED = 8
 """Members that the table names."""
 MARK = "*"
@@ -88,7 +87,7 @@ def _proven(attack: AttackResult) -> str:
 
 def plain_audit(result: AuditResult) -> str:
     """Return the table as plain text."""
-    return plain(audit_table(result), WIDTH)
+    return plain(audit_table(result))
 
 
 def notes(result: AuditResult) -> list[str]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from redense.text import PLAIN_WIDTH
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-PLAIN_WIDTH = 150
 
 
 def console(width: int = PLAIN_WIDTH) -> Console:

@@ -16,6 +16,7 @@ from redense.commands.parse import flags, parse, refuse_repeated, take_recipe
 from redense.experiment.engines import fork_server
 from redense.experiment.recipe import DEFAULT_RECIPE, FORMER_RECIPES, Recipe, load_recipe, shipped_recipes
 from redense.experiment.resources import Resources
+from redense.methods import CONTROLS
 from redense.models.names import OWN
 
 PAGE = Page(
@@ -32,7 +33,7 @@ PAGE = Page(
             "--sparsities S ...": "fractions of weights to prune",
             "--epochs D S R": "of the dense, sparse and re-dense phase",
             "--seeds N ...": "a whole table is trained for each",
-            "--controls NAME ...": "the same budget without masks, beside DSD: longer, llr, early",
+            "--controls NAME ...": f"the same budget without masks, beside DSD: {', '.join(CONTROLS)}",
             "--optimizer NAME": "adam, adamw or sgd",
             "--lr RATE": "its learning rate",
             "--precision NAME": "numbers to train in: fp32 or bf16",

@@ -16,7 +16,7 @@ from redense.experiment.report.protocols import lowest_rate
 from redense.experiment.report.seeds import spread_text
 from redense.metrics.spread import Spread
 from redense.terminal import Fitting, below, prose, table_of
-from redense.text import interval_text
+from redense.text import interval_text, percent
 
 _HOW_TO_READ = (
     "The strongest attack is the one that the verdict on a model names: the lower end of its accuracy is the highest. "
@@ -76,7 +76,7 @@ def _table(rows: Sequence[AuditRow]) -> Fitting:
     """Draw a protocol; narrow, intervals go below their figures, then the true-positive rate is left out."""
     fpr = lowest_rate(rows)
     lines = [_Line.of(group, fpr) for group in _groups(rows)]
-    rate = "" if fpr is None else f"TPR % at {100 * fpr:g}% FPR"
+    rate = "" if fpr is None else f"TPR % at {percent(fpr)} FPR"
     layouts: list[tuple[Table, str]] = [(_wide(lines, rate), "")]
     layouts += [(_narrow(lines, rate), "")] if rate else []
     return Fitting([*layouts, (_narrow(lines, ""), rate)])

@@ -18,7 +18,7 @@ from redense.experiment.report.seeds import spread_text
 from redense.experiment.report.traces import traces_figure
 from redense.metrics.spread import Spread
 from redense.terminal import Continued, below, heading, prose, table_of
-from redense.text import from_to, interval_text
+from redense.text import from_to, interval_text, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +59,7 @@ def audit_summary(rows: Sequence[AuditRow]) -> RenderableType:
         parts += [_table(of_protocol, "accuracy, %", _accuracy, 100, 2, {}), ""]
         lowest = lowest_rate(of_protocol)
         if lowest is not None:
-            title = f"TPR, %, at {100 * lowest:g}% FPR"
+            title = f"TPR, %, at {percent(lowest)} FPR"
             parts += [_table(of_protocol, title, partial(_rate_at, fpr=lowest), 100, 2, {}), ""]
             equal = held_back([row.result for row in of_protocol], lowest)
             parts += [*map(prose, equal), ""] if equal else []

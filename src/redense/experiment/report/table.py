@@ -11,12 +11,12 @@ from rich.table import Table
 from redense.experiment.report.columns import PHASE, TERMINAL, TRAIN, Column, columns_of
 from redense.experiment.report.published import Accuracies, PhaseName, published
 from redense.terminal import Fitting, below, plain, prose, table_of
+from redense.text import percent
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
     from redense.phases import Phase
 
-PLAIN_WIDTH = 150
 _OVER_SEEDS = (
     "Over seeds: mean ± standard deviation. Test, 95%: Student's interval of the mean over seeds, on these examples. "
     "Inference, 95%: over seeds and examples, low end from thresholds judged on other examples than chose them."
@@ -75,7 +75,7 @@ def _narrow(columns: Sequence[Column], groups: Sequence[Sequence[Row]]) -> Table
 
 def plain_table(results: Results) -> str:
     """Return the table as plain text, without the published study's numbers."""
-    return plain(results_table(results, model=""), PLAIN_WIDTH)
+    return plain(results_table(results, model=""))
 
 
 def _footnotes(results: Results) -> list[RenderableType]:
@@ -112,7 +112,7 @@ def _validated(results: Results) -> list[str]:
     ]
     chosen = f" Epochs kept, the best by validation: {'; '.join(kept)}." if kept else ""
     return [
-        f"{100 * results.recipe.validation:g}% of the training examples validate: no model is trained on them or "
+        f"{percent(results.recipe.validation)} of the training examples validate: no model is trained on them or "
         f"audited with them.{chosen}"
     ]
 
