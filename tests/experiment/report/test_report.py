@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from redense.experiment.recipe import Recipe
+from redense.experiment.report.charts import accuracy_charts, leakage_chart, training_charts
+from redense.experiment.report.columns import PAGE, TERMINAL, columns_of
 from redense.experiment.report.comparisons import comparisons_table
 from redense.experiment.report.figures import style, table_figure
 from redense.experiment.report.looks import in_view
@@ -213,3 +216,34 @@ def test_another_method_has_no_published_numbers(monkeypatch):
     other = dataclasses.replace(METHODS["dsd"], name="other")
     monkeypatch.setitem(METHODS, "other", other)
     assert not published(dataclasses.replace(FASHION, method="other"), "fmnist-cnn")
+
+
+def test_rounds_of_a_phase_share_an_entry_of_a_legend_and_pictures_show_what_a_method_yields():
+    recipe = Recipe(method="acdc", sparsities=(0.5,), epochs=(10, 10, 10), controls=("longer",))
+    phases = dict.fromkeys(phase for phases in recipe.lineages() for phase in phases)
+    rows = [
+        Row(phase, 0.5, 0, 1.0, 0.9, 0.55, 0.54, (0.5, 0.6), 1.0, str(place), ((0.9, 0.55),) * phase.epochs)
+        for place, phase in enumerate(phases)
+    ]
+    results = Results(recipe, 600, 100, tuple(rows))
+    of_rounds = {replace(phase, round=0).label for phase in phases}
+    assert len(of_rounds) < len(phases) / 3
+    for chart in [*training_charts(results, None), *leakage_chart(results, [])]:
+        (view,) = chart.views
+        assert {series.group for series in view.series} == of_rounds, chart.key
+        assert [series.name for series in view.series] == [phase.label for phase in phases], chart.key
+    yielded = {group[0].phase.series for group in results.shown()}
+    for chart in accuracy_charts(results):
+        assert {series.name for series in chart.views[0].series} - {"pure noise"} <= yielded, chart.key
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_the_page_and_the_terminal_write_the_same_figures_of_a_phase(seeds):
+    rows = [row("dense", None, seed) for seed in seeds]
+    results = Results(Recipe(seeds=seeds), 100, 100, tuple(rows))
+    shown = " ".join(drawn(results_table(results, "")))
+    for column in columns_of(TERMINAL, len(seeds) > 1):
+        assert column.head in shown
+        assert column.cell(rows) in shown
+    assert ("test, 95%" in shown) == (len(seeds) > 1)
+    assert set(columns_of(TERMINAL, len(seeds) > 1)) <= set(columns_of(PAGE, len(seeds) > 1))
