@@ -24,6 +24,8 @@ def primaries(rows: Sequence[AuditRow]) -> list[str]:
 
 
 def audited_name(row: AuditRow, rows: Sequence[AuditRow]) -> str:
-    """Name an audited model among those of a seed: its phase, and of several protocols which target it is."""
+    """Name an audited model among others: its phase, and what else tells it from them, the training set or the seed."""
     several = len({one.protocol for one in rows}) > 1
-    return f"{row.phase.label}{', trained on a random half' * (several and row.protocol == 'half')}"
+    half = ", trained on a random half" if several and row.protocol == "half" else ""
+    seed = f", seed {row.seed}" if len({one.seed for one in rows}) > 1 else ""
+    return f"{row.phase.label}{half}{seed}"
