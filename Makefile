@@ -1,6 +1,7 @@
 # `make demo` and `make test` are all that a newcomer needs; each installs what it uses first.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := pip==26.3
 UV := uv==0.13.9
 
 .PHONY: help install demo test check browser docs foreign trackers types notebooks evidence guarantees benchmarks clean
@@ -11,7 +12,7 @@ help:
 	@echo "make check       ruff, mypy and import-linter"
 	@echo "make browser     reports, looked at in headless Chromium"
 	@echo "make docs        the documentation, built strictly into site/"
-	@echo "make foreign     DSD in the training loops of other packages, and the guides to them"
+	@echo "make foreign     DSD in the training loops of other packages, the guides to them, and TensorBoard"
 	@echo "make trackers    runs that tell MLflow, TensorBoard and Weights & Biases"
 	@echo "make types       a user's script, checked by mypy and basedpyright against the wheel"
 	@echo "make notebooks   the notebook of examples/, executed"
@@ -19,7 +20,7 @@ help:
 	@echo "make guarantees  docs/results/guarantees.md anew, from tests/claims/register.toml and what was measured"
 	@echo "make benchmarks  the measurements in benchmarks/"
 
-# The outer pip installs uv, because a bare machine's python3 may lack ensurepip. Compiled once here, PyTorch and the
+# The outer pip installs pip and uv, because a bare machine's python3 may lack ensurepip. Compiled once here, PyTorch and the
 # others load in half the time in every process, also where Python may not write bytecode.
 UV_PIP := VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --compile-bytecode
 
@@ -30,7 +31,7 @@ install: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "redense needs Python 3.11 or later; $(PYTHON) is " \
 	+ sys.version.split()[0] + ": name another, such as make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv --without-pip .venv
-	$(PYTHON) -m pip --python $(BIN)/python install --quiet $(UV)
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet $(PIP) $(UV)
 	$(UV_PIP) --constraint requirements.txt --build-constraint requirements.txt -e .
 	touch $@
 
@@ -43,7 +44,7 @@ demo: .venv/core
 	$(BIN)/redense run --sparsities 0.5 --epochs 10 10 10 --controls longer --audit lira rmia --references 4 --out runs/demo
 	@echo
 	@echo "Look at: in the table, re-dense 50% against the control beside re-dense, which was trained as long without a mask;"
-	@echo "         in the audit, the attack that the last sentence names: 50% would be guessing."
+	@echo "         in the audit, how often the strongest attack on re-dense 50% is right: 50% would be guessing."
 	@echo "Open:    runs/demo/report.html in a browser"
 	@echo "Next:    .venv/bin/redense run --controls longer llr"
 	@echo "         .venv/bin/redense --help"
@@ -70,7 +71,7 @@ docs: install
 
 foreign: install
 	$(UV_PIP) -r requirements-foreign.txt
-	$(BIN)/pytest -m foreign -n 2 --dist loadfile tests/foreign
+	$(BIN)/pytest -m foreign -n 2 --dist loadfile tests/foreign tests/experiment/test_tracking.py
 
 trackers: install
 	$(UV_PIP) -r requirements-trackers.txt

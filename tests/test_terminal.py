@@ -1,13 +1,14 @@
 """Tables at any width: no figure is cut, and what is left out is said."""
 
 import io
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from redense.terminal import Continued, Fitting, below, fitted, heading, least_width, prose, table_of
+from redense.terminal import Continued, Fitting, below, fitted, heading, least_width, plain, prose, table_of
 from redense.text import interval_text
 
 WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=20), min_size=1, max_size=4).map(" ".join)
@@ -45,6 +46,21 @@ def test_columns_that_have_no_room_go_on_below(figures, width):
     rows = [line.split()[1:] for line in text.splitlines() if line.startswith("AUC")]
     assert [figure for row in rows for figure in row] == figures
     assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize(("terminal", "width"), [("80", 80), ("40", 40), ("300", 150)])
+def test_text_of_a_result_is_no_wider_than_the_terminal_it_is_printed_on(terminal, width, monkeypatch):
+    """A file or a pipe, which no terminal shows, gets the whole width."""
+    table = table_of("attack", *map(str, range(12)), text=["attack"])
+    table.add_row("confidence", *["[0.1234, 0.5678]"] * 12)
+    drawn = Fitting([(table, "")])
+    monkeypatch.setenv("COLUMNS", terminal)
+    assert plain(drawn, least_width(table)).count("[0.1234, 0.5678]") == 12
+    assert max(map(len, plain(drawn, 250).splitlines())) == least_width(table)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    shown = plain(drawn, 150)
+    assert shown.count("[0.1234, 0.5678]") == 12
+    assert max(map(len, shown.splitlines())) <= width
 
 
 @pytest.mark.parametrize(("width", "drawn", "said"), [(80, "wide", False), (30, "middle", True), (8, "narrow", True)])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import sys
 import textwrap
 import traceback
@@ -244,10 +245,14 @@ def _wrapped(text: str, width: int) -> list[str]:
 def plain(drawn: RenderableType, width: int = PLAIN_WIDTH) -> str:
     """Return what a terminal of that width shows, as plain text without blanks at the ends of lines.
 
+    Where standard output is a narrower terminal, it is of its width: lines that it would break are hard to read.
+
     >>> plain(prose("no leak"), 80)
     'no leak'
     """
     # in a notebook rich would also show in the cell what is only captured
     written = io.StringIO()
+    if sys.stdout is not None and sys.stdout.isatty():
+        width = min(width, shutil.get_terminal_size((width, 24)).columns)
     Console(file=written, width=width, color_system=None, force_jupyter=False).print(drawn)
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines())

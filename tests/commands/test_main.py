@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -13,6 +15,7 @@ from processes import environment
 from redense.commands.main import COMMANDS
 from redense.commands.parse import flags, take_recipe
 from redense.commands.run import Run, command
+from redense.experiment.engines.kinds import ENGINES
 from redense.experiment.recipe import FORMER_RECIPES, shipped_recipes
 
 
@@ -51,10 +54,37 @@ def test_dry_run_prints_the_plan_and_writes_nothing(small, tmp_path, capsys):
     assert status == 0
     assert "6 of 6 jobs to train, 6 epochs" in output
     assert all(word in output for word in ("time ", "disk ", "memory ", "re-dense 50%"))
+    assert re.search(r"^total .*\n\nPlan *$", output, re.MULTILINE), "a blank line between parts"
     assert not (tmp_path / "run").exists()
     call([*small, "--out", tmp_path / "run"], capsys)
     _, output, _ = call([*small, "--seeds", "0", "1", "--dry-run", "--out", tmp_path / "run"], capsys)
     assert "3 of 6 jobs to train" in output
+
+
+@pytest.mark.parametrize("width", ["150", "80", "60"])
+def test_the_plan_tells_the_seeds_apart_whatever_the_width(width, small, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", width)
+    _, output, _ = call([*small, "--seeds", "0", "1", "--dry-run", "--out", tmp_path / "run"], capsys)
+    plan = output.split("Plan")[1]
+    assert [line.split()[:3] for line in plan.splitlines() if line.startswith("dense")] == [
+        ["dense", "seed", "0"],
+        ["dense", "seed", "1"],
+    ]
+
+
+def test_an_engine_that_is_not_installed_is_named_before_anything_is_planned(small, tmp_path, capsys, monkeypatch):
+    ray = dataclasses.replace(ENGINES["ray"], extra="no_such_module_anywhere")
+    monkeypatch.setitem(ENGINES, "ray", ray)
+    for more in ([], ["--dry-run"]):
+        status, output, errors = call([*small, "--engine", "ray", *more, "--out", tmp_path / "run"], capsys)
+        assert (status, "Plan" in output) == (2, False)
+        assert errors == "redense: engine: ray is not installed; pip install 'redense[no_such_module_anywhere]'\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_lines_that_say_how_far_a_run_is_are_parted_from_its_tables(small, tmp_path, capsys):
+    _, output, _ = call([*small, "--out", tmp_path / "run"], capsys)
+    assert re.search(r"^\[3/3\] .*\n\nWeights kept", output, re.MULTILINE)
 
 
 def test_a_recipe_file_and_flags_over_it(npz, tmp_path, capsys):

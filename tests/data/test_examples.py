@@ -469,7 +469,7 @@ def test_pixels_that_nobody_scaled_are_named_with_the_remedy(x, named):
 def test_pixels_of_more_than_a_byte_are_named_too(factor):
     x = X.astype(np.float32) * np.float32(factor * 255 / X.max())
     warning = checked("mine", (x, Y), (x, Y)).warning
-    assert f"images are float32 from {x.min():g} to {x.max():g}, and reach the network so; divide them by" in warning
+    assert f"images have values from {x.min():g} to {x.max():g}, and reach the network so; divide them by" in warning
 
 
 def test_arrays_that_are_no_pair_may_stand_beside_examples(tmp_path):

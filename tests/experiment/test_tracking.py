@@ -116,6 +116,7 @@ def test_mlflow_in_its_own_database(recipe, folder, monkeypatch):
     assert [artifact.path for artifact in client.list_artifacts(told.info.run_id)] == ["report.html"]
 
 
+@pytest.mark.foreign  # it is small; the others bring half a hundred packages and older versions of some
 @pytest.mark.trackers
 @pytest.mark.filterwarnings("ignore")
 def test_tensorboards_files_are_read_back(recipe, folder):

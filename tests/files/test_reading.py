@@ -260,6 +260,48 @@ FIGURES = {
 }
 
 
+NO_RATES = {
+    "audit.json": {"format", "epochs", "rate", "round", "seed", "label", "threshold", "epsilon"},
+    "one audit": {"format", "label", "threshold", "epsilon"},
+    "replicates.json": {"format", "epochs", "rate", "round", "interval", "prediction"},
+}
+"""Names of numbers that may be negative or above 1; Student's interval of a mean of rates may leave them, too."""
+FIGURES_TRIED = {"audit.json": 20, "one audit": 18, "replicates.json": 2}
+
+
+@pytest.mark.parametrize("name", NO_RATES)
+def test_rates_of_audits_lie_between_0_and_1_and_counts_are_not_negative(name, written, tmp_path):
+    """A number of every name and type, wherever it is first met, is replaced by what it cannot be."""
+    values, tried = json.loads((written / name).read_text()), set()
+    for path in places(values):
+        value = values
+        for key in path:
+            value = value[key]
+        called = next((key for key in reversed(path) if isinstance(key, str)), "")
+        if type(value) not in (int, float) or called in NO_RATES[name] or (called, type(value)) in tried:
+            continue
+        tried.add((called, type(value)))
+        for impossible in (-0.5, 1.5) if type(value) is float else (-1,):
+            wrong = changed(values, path, lambda _, impossible=impossible: impossible)
+            (tmp_path / name).write_text(json.dumps(wrong))
+            assert read_or_refused(name, tmp_path) is None, (path, impossible)
+    assert len(tried) >= FIGURES_TRIED[name], tried
+
+
+@pytest.mark.parametrize("change", [lambda ends: ends[::-1], lambda ends: [ends[0]]], ids=["turned round", "one end"])
+def test_intervals_of_audits_have_their_lower_end_first(change, written, tmp_path):
+    values = json.loads((written / "one audit").read_text())
+    intervals = {path[-1]: path for path in places(values) if path and str(path[-1]).endswith("interval")}
+    assert len(intervals) >= 5
+    for path in intervals.values():
+        value = values
+        for key in path:
+            value = value[key]
+        if value is not None and value[0] < value[1]:
+            (tmp_path / "one audit").write_text(json.dumps(changed(values, path, change)))
+            assert read_or_refused("one audit", tmp_path) is None, path
+
+
 @pytest.mark.parametrize(("path", "value", "expected"), FIGURES.values(), ids=FIGURES)
 def test_figures_of_results_that_nothing_can_have_are_refused_in_one_line(path, value, expected, written, tmp_path):
     values = json.loads((written / "results.json").read_text())

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from redense.arguments import NotNegative, Rate, Shares, validated
+from redense.errors import DataError
 from redense.files.reading import fields, mapping
 from redense.metrics.accuracy import accuracy_interval, balanced_accuracy_interval_of, cross_fitted_counts
 from redense.metrics.intervals import (
@@ -30,11 +32,12 @@ TESTS = 2
 """p-values that every attack gets: of the area, and of the share of members among the highest scores."""
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class RateAt:
     """The true-positive rate at a false-positive rate that was asked for, or why there is none."""
 
-    fpr: float
+    fpr: Rate
     point: OperatingPoint | None
     refusal: str | None
 
@@ -49,6 +52,7 @@ class RateAt:
         return fields(cls, values)
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class AttackResult:
     """An attack's figures. Rates, areas and accuracies lie in [0, 1]; intervals hold the true value in 95% of audits.
@@ -64,16 +68,16 @@ class AttackResult:
     """
 
     attack: str
-    auc: float
-    auc_interval: tuple[float, float]
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    oracle_accuracy: float
-    oracle_interval: tuple[float, float]
-    advantage: float
+    auc: Rate
+    auc_interval: Shares
+    accuracy: Rate
+    accuracy_interval: Shares
+    oracle_accuracy: Rate
+    oracle_interval: Shares
+    advantage: Rate
     rates: tuple[RateAt, ...]
-    epsilon: float | None
-    p_value: float
+    epsilon: NotNegative | None
+    p_value: Rate
 
     @property
     def shown_rates(self) -> dict[float, OperatingPoint]:

@@ -8,12 +8,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from redense.arguments import validated
+from redense.arguments import Confidence, Count, Delta, Must, Rate, Shares, validated
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import FORMER, ProtocolName
 from redense.auditing.verdict import Verdict
@@ -28,10 +28,19 @@ FORMAT = 2
 """Format 1 had an epsilon for every attack that no proof covers, verdicts without size, and no check of the sides."""
 SOURCE = "audit result"
 _WRITTEN = Written("the result of an audit", FORMAT, "audit again with this version of redense", DataError)
+Curve = Annotated[
+    tuple[list[float], list[float]],
+    Must(
+        lambda ends: len(ends[0]) == len(ends[1]) > 0 and all(0 <= min(one) <= max(one) <= 1 for one in ends),
+        "false- and true-positive rates from 0 to 1, as many of each",
+    ),
+]
+"""The points of an ROC curve."""
 SURE = 0.01
 """Sides that are alike are told apart so often at most."""
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class Alike:
     """How well members and non-members are told apart without the model under audit.
@@ -43,9 +52,9 @@ class Alike:
     `unchecked` says why inputs and labels were not looked at; it is empty where they were.
     """
 
-    auc: float | None = None
-    interval: tuple[float, float] | None = None
-    p_value: float | None = None
+    auc: Rate | None = None
+    interval: Shares | None = None
+    p_value: Rate | None = None
     by: str = ""
     unchecked: str = ""
 
@@ -55,6 +64,7 @@ class Alike:
         return self.p_value is not None and self.p_value < SURE
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class Exposed:
     """A member that stands out: its place among the audited examples, its name, its class, and its `risk`.
@@ -64,12 +74,13 @@ class Exposed:
     accuses at most 1 in 1,000 non-members with it.
     """
 
-    example: int
+    example: Count
     name: str
     label: int
-    risk: float
+    risk: Rate
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class ClassRisk:
     """How much the members of one class stand out among its examples: AUC with its interval, None with too few.
@@ -78,10 +89,10 @@ class ClassRisk:
     """
 
     label: int
-    members: int
-    nonmembers: int
-    auc: float | None
-    auc_interval: tuple[float, float] | None
+    members: Count
+    nonmembers: Count
+    auc: Rate | None
+    auc_interval: Shares | None
 
 
 @validated(DataError)
@@ -112,20 +123,20 @@ class AuditResult:
     """
 
     protocol: ProtocolName
-    members: int
-    nonmembers: int
-    references: int
-    confidence: float
-    delta: float
+    members: Count
+    nonmembers: Count
+    references: Count
+    confidence: Confidence
+    delta: Delta
     attacks: tuple[AttackResult, ...]
     primary: str
     verdict: Verdict
     exposed: tuple[Exposed, ...]
     classes: tuple[ClassRisk, ...]
     warnings: tuple[str, ...]
-    curves: dict[str, tuple[list[float], list[float]]]
-    members_accuracy: float | None
-    nonmembers_accuracy: float | None
+    curves: dict[str, Curve]
+    members_accuracy: Rate | None
+    nonmembers_accuracy: Rate | None
     alike: Alike
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
     class_names: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scipy.special import ndtr, ndtri
 
+from redense.arguments import Rate, Shares, validated
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.attacks import CALIBRATED
 from redense.errors import DataError, LeakFound, RecipeError
@@ -28,6 +29,7 @@ KINDS = 2
 """Ways in which an attack may show a leak, which share the permitted error: its accuracy, and whom it ranks highest."""
 
 
+@validated(DataError)
 @dataclass(frozen=True)
 class Verdict:
     """`kind`: whether a leak was shown; `sentence`: the same for somebody who has never heard of an ROC curve.
@@ -44,9 +46,9 @@ class Verdict:
     kind: Literal["leak", "none shown", "too few", "not comparable"]
     sentence: str
     attack: str | None = None
-    accuracy: float | None = None
-    interval: tuple[float, float] | None = None
-    p: float | None = None
+    accuracy: Rate | None = None
+    interval: Shares | None = None
+    p: Rate | None = None
     grade: str | None = None
 
 

@@ -140,11 +140,12 @@ class Audit:
             self._refuse_what_a_run_knows()
             from redense.experiment.audit import audit_run
             from redense.experiment.folder import Trust
+            from redense.experiment.report.protocols import audited_name
 
             trust = Trust(source.model, source.data, source.trust)
             where: dict[str, Any] = {"data_root": self.data_root, "device": self.device, "console": console}
             rows = audit_run(source.run, self.settings.attacks, trust=trust, **where)
-            return [(row.name, row.result) for row in rows]
+            return [(audited_name(row, rows), row.result) for row in rows]
         from redense.auditing.table import audit_table
         from redense.terminal import prose
 

@@ -86,7 +86,7 @@ class Dataset:
 
         >>> data = checked("mine.npz", (254 * np.eye(4)[[0, 1], None], [0, 1]), (np.zeros((1, 1, 4)), [0]))
         >>> data.warning  # doctest: +ELLIPSIS
-        'data mine.npz: images are float32 from 0 to 254, and reach the network so; store them as uint8, which ...'
+        'data mine.npz: images have values from 0 to 254, and reach the network so; store them as uint8, which ...'
         """
         if len(self.y_test) > 1 and (self.y_test == self.y_test[0]).all():
             return (
@@ -101,8 +101,7 @@ class Dataset:
         else:
             remedy = "divide them by the largest value that they may have, such as 65535 for 16 bits"
         return (
-            f"data {self.name}: images are {x.dtype} from {x.min():g} to {x.max():g}, and reach the network so; "
-            f"{remedy}"
+            f"data {self.name}: images have values from {x.min():g} to {x.max():g}, and reach the network so; {remedy}"
         )
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from redense.auditing.attacks import PLAIN_FAMILIES
 from redense.auditing.figure import roc_figure
 from redense.auditing.page import audit_html
 from redense.auditing.protocols import PROTOCOLS
+from redense.auditing.result import AuditResult
 from redense.auditing.settings import AuditSettings
 from redense.errors import FolderError
 from redense.experiment.audit_comparison import compare_audits
@@ -32,6 +34,7 @@ from redense.experiment.replicates import (
     write_replicates,
 )
 from redense.experiment.report.audits import audit_summary, audit_traces
+from redense.experiment.report.protocols import audited_name
 from redense.experiment.resources import Resources
 from redense.experiment.show import show_audit_files, show_comparisons, show_replicates
 from redense.experiment.write import write_results
@@ -112,14 +115,18 @@ def write_audits(audits: Audits, recipe: Recipe, train_places: Places, folder: P
     `train_places` [n] says where each training example stands in its data.
     """
     names = write_rows(audits.rows, train_places, folder)
-    first = [(row.name, row.result) for row in audits.rows if row.seed == recipe.seeds[0]]
-    pictures = {"audit.png": roc_figure(first), "audit-accuracy.png": audit_traces(audits.rows)}
+    first = [row for row in audits.rows if row.seed == recipe.seeds[0]]
+    pictures = {"audit.png": roc_figure(_titled(first)), "audit-accuracy.png": audit_traces(audits.rows)}
     for name, picture in pictures.items():
         write_png(folder / name, picture, inside=folder)
-    page = audit_html([(row.name, row.result) for row in audits.rows], f"Privacy audit of {recipe.data}")
+    page = audit_html(_titled(audits.rows), f"Privacy audit of {recipe.data}")
     write_whole(folder / "audit.html", page, inside=folder)
     replicates = write_replicates(audits.replicates, folder) if audits.replicates else []
     return [*names, *pictures, "audit.html", *replicates]
+
+
+def _titled(rows: Sequence[AuditRow]) -> list[tuple[str, AuditResult]]:
+    return [(audited_name(row, rows), row.result) for row in rows]
 
 
 def _auditor(prepared: Prepared, store: Store, attacks: tuple[str, ...]) -> RunAuditor:

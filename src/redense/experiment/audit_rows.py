@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from redense.arguments import Rate, validated
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.attacks import ATTACKS
 from redense.auditing.protocols import ProtocolName
 from redense.auditing.result import AuditResult, flat_attack
+from redense.errors import FolderError
 from redense.experiment.equal_accuracy import Trace
 from redense.files.reading import Unread, Written, build, field, fields, mapping
 from redense.files.writing import write_whole
@@ -33,6 +35,7 @@ FORMAT = 4
 held results of format 1; in format 3 `test_accuracy` was of all non-members, of training data too."""
 
 
+@validated(FolderError)
 @dataclass(frozen=True)
 class AuditRow:
     """The audit of one phase of one target.
@@ -49,7 +52,7 @@ class AuditRow:
     phase: Phase
     seed: int
     checkpoint: str
-    test_accuracy: float
+    test_accuracy: Rate
     trace: Trace
     result: AuditResult
     risks: Array = dataclasses.field(default_factory=lambda: np.empty(0), compare=False, repr=False)

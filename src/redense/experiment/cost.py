@@ -95,10 +95,11 @@ def plan_table(
     """Draw the plan: every job with what it starts from, then the time, disk and memory that what is left takes."""
     to_train = {job.key for job in left}
     states = ["" if job.key in to_train else "finished" for job in jobs]
-    table = Fitting([(_plan(jobs, states), ""), (_short_plan(jobs, states), "model, key, what a phase starts from")])
+    tables = [(_plan(jobs, states), ""), (_short_plan(jobs, states, False), "key, what a phase starts from")]
+    table = Fitting([*tables, (_short_plan(jobs, states, True), "key, what a phase starts from")])
     processes, on = choice.processes, choice.device
     seconds = makespan(left, processes) * epoch_seconds(jobs[0], model, dataset, on) if left else 0.0
-    where = "on the GPU, one model at a time" if on == "cuda" else f"on {processes} worker(s)"
+    where = "on the GPU, one model at a time" if on == "cuda" else f"on {processes} worker{'s' * (processes > 1)}"
     lines = (
         f"{len(left)} of {len(jobs)} jobs to train, {sum(job.epochs for job in left)} epochs",
         f"time    about {_duration(seconds)} {where}",
@@ -118,10 +119,11 @@ def _plan(jobs: Sequence[Job], states: Sequence[str]) -> Table:
     return table
 
 
-def _short_plan(jobs: Sequence[Job], states: Sequence[str]) -> Table:
-    table = table_of("phase", "epochs", "rate", "", text=["phase", ""], broken=["phase"], title="Plan")
+def _short_plan(jobs: Sequence[Job], states: Sequence[str], broken: bool) -> Table:
+    names, text = ("phase", "model", "epochs", "rate", ""), ["phase", "model", ""]
+    table = table_of(*names, text=text, broken=["phase", "model"] if broken else [], title="Plan")
     for job, state in zip(jobs, states, strict=True):
-        table.add_row(job.phase.label, str(job.epochs), f"{job.training.lr:g}", state)
+        table.add_row(job.phase.label, visible(job.model_name), str(job.epochs), f"{job.training.lr:g}", state)
     return table
 
 

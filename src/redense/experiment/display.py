@@ -71,6 +71,7 @@ def counted(what: str, total: int, console: Console) -> Iterator[Callable[[str],
         lines.say_sometimes(f"[{done}/{total}] {what}: {name}")
 
     yield step
+    lines.end()
 
 
 class _Sparing:
@@ -78,15 +79,21 @@ class _Sparing:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.said = False
         self.spoken = time.monotonic()
 
     def say(self, text: str) -> None:
-        self.spoken = time.monotonic()
+        self.said, self.spoken = True, time.monotonic()
         self.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
     def say_sometimes(self, text: str) -> None:
         if time.monotonic() - self.spoken >= LINES_EVERY:
             self.say(text)
+
+    def end(self) -> None:
+        """Part the lines, if there were any, from what comes next."""
+        if self.said:
+            self.console.print()
 
 
 PICKED = "the best epoch of what was trained"
@@ -106,6 +113,7 @@ class _Lines:
     @contextmanager
     def shown(self) -> Iterator[None]:
         yield
+        self.lines.end()
 
     def show(self, event: Event) -> None:
         match event:

@@ -6,10 +6,12 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
+from redense.arguments import SOME, Rate, validated
+from redense.errors import FolderError
 from redense.experiment.comparison import Comparison, over_seeds
 from redense.experiment.wording import QuantityName
 from redense.metrics.roc import Array
@@ -29,6 +31,7 @@ runs with a kernel of one standard error, and with one of two as often as it say
 """
 
 
+@validated(FolderError)
 @dataclass(frozen=True)
 class Trace:
     """(test accuracy, inference accuracy) after each epoch of a phase, as fractions.
@@ -37,8 +40,8 @@ class Trace:
     its training examples.
     """
 
-    points: tuple[tuple[float, float], ...]
-    held_out: int
+    points: tuple[tuple[Rate, Rate], ...]
+    held_out: Annotated[int, SOME]
 
     @classmethod
     def of(cls, history: Sequence[Epoch], held_out: int) -> Trace:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redense.arguments import Count, Interval, Rate, validated
 from redense.auditing.attack_result import FPRS
+from redense.errors import FolderError
 from redense.files.reading import Written, build, field, fields, mapping
 from redense.files.writing import write_whole
 from redense.phases import Phase
@@ -22,6 +24,7 @@ RATES = {f"tpr_at_{fpr:g}": fpr for fpr in FPRS}
 """The false-positive rates of figures that are true-positive rates, highest first."""
 
 
+@validated(FolderError)
 @dataclass(frozen=True)
 class PhaseMean:
     """The mean of a figure of an attack over the reference models of a phase.
@@ -33,10 +36,10 @@ class PhaseMean:
     phase: Phase
     attack: str
     figure: str
-    replicates: int
-    mean: float
-    interval: tuple[float, float] | None
-    prediction: tuple[float, float] | None
+    replicates: Count
+    mean: Rate
+    interval: Interval | None
+    prediction: Interval | None
 
     def to_mapping(self) -> dict[str, Any]:
         """Return it as plain JSON values, the phase being flat among them."""

@@ -139,6 +139,7 @@ def dry_run(
     store = Store(Path(out))
     check_folder(store.root, recipe, prepared.needed_bytes(store))
     show_network(_network(prepared), prepared.dataset.warning, console)
+    console.print()
     console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
     show_machine(console)
     show_engine(prepared, console)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, erfcx, expit, logit, stdtr, stdtrit
 
-from redense.arguments import Confidence, Count, validated
+from redense.arguments import Confidence, Count, Rate, Shares, validated
 from redense.errors import ArgumentError
 from redense.metrics.roc import Array, Halves, IsMember, Members, Roc, Scores, roc
 
@@ -52,15 +52,16 @@ def wilson_limit(rate: float | Array, n: int, z: float | Array) -> Array:
 
 
 @validated()
+@validated()
 @dataclass(frozen=True)
 class OperatingPoint:
     """What an attack reaches at one threshold: rates in [0, 1] with Clopper-Pearson intervals for both."""
 
     threshold: float
-    tpr: float
-    tpr_interval: tuple[float, float]
-    fpr: float
-    fpr_interval: tuple[float, float]
+    tpr: Rate
+    tpr_interval: Shares
+    fpr: Rate
+    fpr_interval: Shares
 
 
 @validated()

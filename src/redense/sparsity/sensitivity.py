@@ -16,7 +16,7 @@ from redense.errors import RecipeError
 from redense.files.writing import picture, write_png
 from redense.sparsity.masks import Selection, check_selection, choose_masks, lasting
 from redense.sparsity.select import several
-from redense.terminal import least_width, plain, table_of
+from redense.terminal import Fitting, least_width, plain, table_of
 from redense.text import percent, visible
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Sensitivity:
         table = table_of("pruned alone", *map(percent, self.sparsities), text=["pruned alone"])
         for name, values in self.accuracies.items():
             table.add_row(visible(name), *(f"{100 * value:.2f}" for value in values))
-        return f"{plain(table, least_width(table))}\nnothing pruned: {100 * self.dense:.2f}"
+        return f"{plain(Fitting([(table, '')]), least_width(table))}\nnothing pruned: {100 * self.dense:.2f}"
 
     def save_png(self, path: str | Path) -> None:
         """Draw `figure` as a PNG."""

@@ -13,6 +13,7 @@ from redense.auditing.audit import audit_evidence
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.report.audits import audit_summary
+from redense.experiment.report.protocols import audited_name
 from redense.phases import Phase
 
 PHASES = (Phase("dense", 1, 1.0, None, 0), Phase("sparse", 1, 1.0, 0.5, 1), Phase("redense", 1, 0.1, 0.5, 1))
@@ -45,6 +46,17 @@ def tables(text):
         title = next((line for line in lines[:3] if line.startswith(("AUC", "accuracy, %", "TPR, %"))), None)
         if title is not None:
             yield title, lines[lines.index(title) + 1 :]
+
+
+def test_a_name_says_what_tells_an_audited_model_from_the_others_and_no_more(rows):
+    first, *_ = rows
+    assert audited_name(first, rows[:1]) == "dense"
+    whole = [dataclasses.replace(row, protocol="all") for row in rows]
+    for given in (rows, whole, rows + whole, [row for row in rows + whole if row.seed == 1]):
+        names = [audited_name(row, given) for row in given]
+        assert len(set(names)) == len(given)
+        assert any("seed" in name for name in names) == (len({row.seed for row in given}) > 1)
+        assert any("half" in name for name in names) == (len({row.protocol for row in given}) > 1)
 
 
 def test_the_heading_counts_the_examples_of_all_targets(rows):

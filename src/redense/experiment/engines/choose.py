@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,7 +65,7 @@ def choose(
 ) -> Choice:
     """Choose the engine for a model, its data and the number of models in the run.
 
-    Raises `RecipeError` when a time limit is asked for that the engine cannot keep.
+    Raises `RecipeError` when the engine is not installed, or cannot keep a time limit that is asked for.
     """
     device = resources.device
     if device == "auto":
@@ -73,6 +74,8 @@ def choose(
     name, reason = _name(resources, device, model, examples_to_try(dataset), models, precision)
     workers, limit = _workers(resources, model, dataset, batch_size)
     kind = ENGINES[name]
+    if kind.extra and find_spec(kind.extra) is None:
+        raise RecipeError(f"engine: {name} is not installed; pip install 'redense[{kind.extra}]'")
     if kind.forks:
         reason = f"{reason}{limit}"
     elif resources.time_limit is not None:

@@ -24,6 +24,7 @@ class EngineKind:
     Those `in_processes` train every job in a process of its own, on the CPU. One that `forks` has these here, forked
     from a server, as many as there are workers, and replaces one that takes longer than a time limit. `own_machine`
     tells whether it trains on this machine alone, `one_thread` that it is this process and uses one core of it.
+    `extra` is the one that has to be installed for it, and the name of its module, empty where there is none.
     """
 
     make: Callable[[Choice, Sequence[int]], Engine]
@@ -32,6 +33,7 @@ class EngineKind:
     forks: bool = False
     own_machine: bool = True
     one_thread: bool = False
+    extra: str = ""
 
 
 def _inline(choice: Choice, _keep_open: Sequence[int]) -> Engine:
@@ -62,5 +64,5 @@ ENGINES: dict[EngineName, EngineKind] = {
     "inline": EngineKind(_inline, one_thread=True),
     "local": EngineKind(_local, in_processes=True, forks=True),
     "vectorized": EngineKind(_vectorized, "stacked-{device}"),
-    "ray": EngineKind(_ray, in_processes=True, own_machine=False),
+    "ray": EngineKind(_ray, in_processes=True, own_machine=False, extra="ray"),
 }

@@ -26,9 +26,11 @@ def primaries(rows: Sequence[AuditRow]) -> list[str]:
 
 
 def audited_name(row: AuditRow, rows: Sequence[AuditRow]) -> str:
-    """Name an audited model among those of a seed: its phase, and of several protocols which target it is."""
+    """Name an audited model among others: its phase, and what else tells it from them, the training set or the seed."""
     several = len({one.protocol for one in rows}) > 1
-    return f"{row.phase.label}{beside_phase(row)}" if several else row.phase.label
+    target = beside_phase(row) if several else ""
+    seed = f", seed {row.seed}" if len({one.seed for one in rows}) > 1 else ""
+    return f"{row.phase.label}{target}{seed}"
 
 
 def beside_phase(row: AuditRow) -> str:
