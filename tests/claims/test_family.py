@@ -1,6 +1,7 @@
 """Claims over seeds, in the words that are printed: in few runs is any of them false."""
 
 import dataclasses
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,15 @@ def fast(monkeypatch):
     monkeypatch.setattr(comparison, "wilcoxon", lambda differences: 1.0)
 
 
+@cache
 def published(name):
     return Results.from_json((PUBLISHED / f"dsd-against-control-{name}.json").read_text())
 
 
 def claims(results):
     """Return the comparisons that claim a direction in words."""
-    every = (*results.comparisons, *results.at_equal_accuracy, *results.audits)
-    return [one for one in every if any(words in one.sentence for words in DIRECTED)]
+    every = [(one, one.sentence) for one in (*results.comparisons, *results.at_equal_accuracy, *results.audits)]
+    return [one for one, said in every if any(words in said for words in DIRECTED)]
 
 
 def of_seeds(results, rows, seeds):
