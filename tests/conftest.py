@@ -17,6 +17,18 @@ settings.register_profile("redense", deadline=None)
 settings.load_profile("redense")
 
 
+TRAINED = ("audited_run", "audited")
+"""Fixtures of a whole session that train and audit for many seconds."""
+
+
+def pytest_collection_modifyitems(items):
+    """Give all tests that read such a run to one process of pytest-xdist, so that it is made once."""
+    for item in items:
+        used = [name for name in TRAINED if name in item.fixturenames]
+        if used and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(used[0]))
+
+
 @pytest.fixture(scope="session")
 def npz(tmp_path_factory):
     (x, y), (x_test, y_test) = arrays()
@@ -71,6 +83,15 @@ def audited(recipe, tmp_path_factory):
     )
     run(every, folder, workers=0)
     return folder
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Leave out the check of arguments, which decides nothing in many small experiments and takes half of their time.
+
+    All other tests have it, those of the mark `evidence` too, which are the same experiments in greater number.
+    """
+    monkeypatch.setattr("redense.arguments.validate.fit", lambda kind, value: value)
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def printed(audited_run, tmp_path_factory):
     return found | makers(ROOT / "src/redense")
 
 
-pytestmark = pytest.mark.xdist_group("audited run")
+pytestmark = pytest.mark.xdist_group("audited_run")
 
 
 def test_all_that_is_printed_stands_in_one_entry_and_nothing_else_does(printed):

@@ -35,6 +35,8 @@ from redense.methods import METHODS
 from redense.metrics import auc, roc
 from redense.metrics.paired import holm
 
+pytestmark = pytest.mark.xdist_group("audited_run")  # `out`, too, is trained once
+
 RECIPE = {
     "data": "factories:data",
     "model": "factories:small",
@@ -411,7 +413,6 @@ def test_the_protocols_that_were_asked_for_are_audited_and_no_other(out, protoco
     assert auditor.count() == len(rows)
 
 
-@pytest.mark.xdist_group("audited run")
 def test_what_audits_compare_joins_the_claims_of_the_run(audited_recipe, audited_run, tmp_path):
     folder, printed = audited_run
     results = redense.Results.load(folder)
@@ -435,7 +436,6 @@ def test_what_audits_compare_joins_the_claims_of_the_run(audited_recipe, audited
     assert again.comparisons == results.comparisons
 
 
-@pytest.mark.xdist_group("audited run")
 def test_controls_are_audited_with_references_of_their_own(audited_recipe, audited_run):
     folder, _ = audited_run
     rows = [row for row in read_rows(folder) if (row.protocol, row.seed) == ("half", 0)]
