@@ -17,18 +17,6 @@ settings.register_profile("redense", deadline=None)
 settings.load_profile("redense")
 
 
-TRAINED = ("audited_run", "audited")
-"""Fixtures of a whole session that train and audit for many seconds."""
-
-
-def pytest_collection_modifyitems(items):
-    """Give all tests that read such a run to one process of pytest-xdist, so that it is made once."""
-    for item in items:
-        used = [name for name in TRAINED if name in item.fixturenames]
-        if used and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(used[0]))
-
-
 @pytest.fixture(scope="session")
 def npz(tmp_path_factory):
     (x, y), (x_test, y_test) = arrays()
