@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from redense.auditing.attack_result import AttackResult
@@ -24,7 +25,8 @@ FEWEST = 20
 """Of false positives that the rate in the table allows."""
 DIGITS = 6
 """Of the rates of curves; a millionth is less than one of 70,000 examples."""
-Read = Callable[[AttackResult], tuple[float, tuple[float, float]]]
+Figure = tuple[float, tuple[float, float]]
+"""With its interval."""
 
 
 def main() -> None:
@@ -70,15 +72,11 @@ def table(rows: Sequence[AuditRow]) -> Iterator[str]:
     last = [row.phase.kind for row in rows if row.phase.beside is None][-1]
     phases = list(dict.fromkeys(row.phase for row in rows if row.phase.beside in (None, last)))
     groups = [[row for row in rows if row.phase == phase] for phase in phases]
-    fpr = min(
-        rate.fpr
-        for rate in rows[0].result.attacks[0].rates
-        if rate.point is not None and rate.fpr * rows[0].result.nonmembers >= FEWEST
-    )
+    first = rows[0].result
+    fpr = min(fpr for fpr in first.attacks[0].shown_rates if fpr * first.nonmembers >= FEWEST)
 
-    def tpr(attack: AttackResult) -> tuple[float, tuple[float, float]]:
-        point = next(rate.point for rate in attack.rates if rate.fpr == fpr)
-        assert point is not None
+    def tpr(attack: AttackResult) -> Figure:
+        point = attack.shown_rates[fpr]
         return point.tpr, point.tpr_interval
 
     heads = [f"{phase.label}: {what}" for phase in phases for what in ("AUC", f"TPR at {100 * fpr:g}%")]
@@ -88,34 +86,24 @@ def table(rows: Sequence[AuditRow]) -> Iterator[str]:
         cells = [
             cell([read(row.result.attack(attack)) for row in group], factor, digits)
             for group in groups
-            for read, factor, digits in ((_auc, 1, 4), (tpr, 100, 2))
+            for read, factor, digits in ((attrgetter("auc", "auc_interval"), 1, 4), (tpr, 100, 2))
         ]
         yield f"| {attack} | {' | '.join(cells)} |"
     for side in ("members", "nonmembers"):
-        found = [[100 * getattr(row.result, f"{side}_accuracy") for row in group] for group in groups]
+        found = [Spread.of(100 * getattr(row.result, f"{side}_accuracy") for row in group) for group in groups]
         title = f"accuracy on {side}".replace("nonm", "non-m")
-        yield f"| *{title}* | {' | '.join(f'{spread(values, 2)}% | ' for values in found)} |"
+        yield f"| *{title}* | {' | '.join(f'{spread_text(values, 2)}% | ' for values in found)} |"
     epsilons = [row.result.attack(row.result.primary).epsilon for row in rows]
     if None not in epsilons:
         of_phases = [[row.result.attack(row.result.primary).epsilon or 0.0 for row in group] for group in groups]
-        cells = [f"{spread(values, 2)} | " for values in of_phases]
+        cells = [f"{spread_text(Spread.of(values), 2)} | " for values in of_phases]
         yield f"| *ε of the one run ({rows[0].result.primary})* | {' | '.join(cells)} |"
 
 
-def _auc(attack: AttackResult) -> tuple[float, tuple[float, float]]:
-    return attack.auc, attack.auc_interval
-
-
-def cell(values: Sequence[tuple[float, tuple[float, float]]], factor: float, digits: int) -> str:
+def cell(values: Sequence[Figure], factor: float, digits: int) -> str:
     """Return a figure with its interval; of several seeds their mean and standard deviation."""
-    if len(values) > 1:
-        return spread([factor * value for value, _ in values], digits)
-    return f"{factor * values[0][0]:.{digits}f} {interval_text(values[0][1], factor, digits)}".replace("\\", "")
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Return the mean, and the standard deviation where there are several."""
-    return spread_text(Spread.of(values), digits)
+    said = spread_text(Spread.of(factor * value for value, _ in values), digits)
+    return said if len(values) > 1 else f"{said} {interval_text(values[0][1], factor, digits)}"
 
 
 if __name__ == "__main__":

@@ -32,10 +32,11 @@ from redense.experiment.phase_means import figure_name
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Precision
 from redense.experiment.replicates import PhaseReplicates, over_replicates, replicate_phases
+from redense.experiment.report.seeds import spread_text
 from redense.experiment.results import Results, Row
 from redense.metrics.spread import Spread
 from redense.phases import Phase
-from redense.text import interval_text, p_text
+from redense.text import interval_text, p_figure
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "precision"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
@@ -125,18 +126,12 @@ def print_table(claims: Sequence[Comparison], runs: Runs, replicates: Replicates
             figure, factor, digits = f"{figure_name('auc')}, {one.attack}, {one.replicates} models", 1, 4
         else:
             of_seeds = [[getattr(row, one.quantity) for row in found[each][one.first].values()] for each in PRECISIONS]
-            values = [spread([100 * value for value in each]) for each in of_seeds]
+            values = [spread_text(Spread.of(100 * value for value in each), 2) for each in of_seeds]
             figure, factor, digits = f"{NAMES[one.quantity]}, %", 100, 2
         interval = "" if one.interval is None else f" {interval_text(one.interval, factor, digits)}"
         difference = f"{factor * (one.difference or 0.0):+.{digits}f}{interval}"
-        p = "-" if one.p is None else p_text(one.p).removeprefix("p ").removeprefix("= ")
+        p = "-" if one.p is None else p_figure(one.p)
         print(f"| {one.first.label} | {figure} | {values[0]} | {values[1]} | {difference} | {p} |")
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return the mean, and the standard deviation where there are several."""
-    found = Spread.of(values)
-    return f"{found.mean:.2f}" + (f" ± {found.deviation:.2f}" if found.deviation is not None else "")
 
 
 def publish(data: str, claims: Sequence[Comparison], runs: Runs) -> None:

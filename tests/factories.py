@@ -13,6 +13,10 @@ import torch
 from redense.experiment import idle_cores
 
 
+def tensors(x, y):
+    return torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+
+
 def small(input_shape, num_classes):
     """A perceptron with one hidden layer, batch norm and dropout: buffers and randomness to resume."""
     features = int(np.prod(input_shape))

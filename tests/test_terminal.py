@@ -1,24 +1,17 @@
 """Tables at any width: no figure is cut, and what is left out is said."""
 
-import io
 import sys
 
 import pytest
+from consoles import printed
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from redense.terminal import Continued, Fitting, below, fitted, heading, least_width, plain, prose, table_of
 from redense.text import interval_text
 
 WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=20), min_size=1, max_size=4).map(" ".join)
 FIGURES = st.lists(st.floats(-1000, 1000).map("{:.2f}".format), min_size=1, max_size=12)
-
-
-def printed(renderable, width):
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(renderable)
-    return console.file.getvalue()
 
 
 @given(st.lists(WORDS, min_size=2, max_size=2), FIGURES, st.integers(45, 160))

@@ -8,10 +8,11 @@ import pytest
 import torch
 from auditing.models import CODES, Lookup, leaky, numbered, numbers, with_references
 from claims.noise import noise
+from factories import tensors
 from pages import charts
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 import redense
 from redense.attacks import LiRA
@@ -23,10 +24,6 @@ from redense.errors import DataError, ModelError, RecipeError
 from redense.metrics import auc, one_run_epsilon_of_scores
 from redense.metrics.paired import shares_below
 from redense.signals import Signals, flip, image_queries, shift
-
-
-def tensors(x, y):
-    return TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
 
 
 def figures(result):
@@ -195,13 +192,6 @@ def test_a_result_of_another_format_is_refused():
     ):
         with pytest.raises(DataError, match=message):
             AuditResult.from_json(json.dumps(other))
-
-
-def test_a_former_word_for_a_protocol_is_read():
-    model, members, nonmembers = leaky()
-    written = redense.audit(model, members=members, nonmembers=nonmembers).to_mapping()
-    assert AuditResult.from_mapping({**written, "protocol": "reference"}).protocol == "all"
-    assert AuditResult.from_mapping({**written, "protocol": "half"}).protocol == "half"
 
 
 def test_json_has_no_number_that_is_none():

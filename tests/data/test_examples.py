@@ -10,6 +10,7 @@ import factories
 import numpy as np
 import pytest
 import torch
+from factories import tensors
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
@@ -53,10 +54,6 @@ class Raises(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         raise FileNotFoundError("gone with\nthe wind")
-
-
-def tensors(x=X, y=Y):
-    return TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
 
 
 def npz(folder, **content):
@@ -119,10 +116,10 @@ WAYS = {
         np.frombuffer(X[::-1].astype(">f8").tobytes(), ">f8").reshape(X.shape)[::-1],
         Y.astype(">i4"),
     ),
-    "a data set": lambda _: tensors(),
+    "a data set": lambda _: tensors(X, Y),
     "a sequence": lambda _: list(zip(X, Y.tolist(), strict=True)),
     "a sequence of lists": lambda _: [(x.tolist(), int(y)) for x, y in zip(X, Y, strict=True)],
-    "a loader": lambda _: DataLoader(tensors(), batch_size=5),
+    "a loader": lambda _: DataLoader(tensors(X, Y), batch_size=5),
     "a stream": lambda _: Stream(),
     "a generator": lambda _: (pair for pair in zip(X, Y.tolist(), strict=True)),
     "a mapping": lambda _: {"label": Y, "x": X},
@@ -647,7 +644,7 @@ def test_arrays_by_name_without_a_test_part_are_split_as_those_of_a_file(first, 
         (TRAIN, "arrays (x, y), 96 inputs and 96 labels, which are one set of examples"),
         (list(TRAIN), "arrays (x, y), 96 inputs and 96 labels"),
         (([[0.0], [1.0]], [0, 1]), "arrays (x, y), 2 inputs and 2 labels"),
-        (tensors(), "a TensorDataset of 12 examples, which is one set"),
+        (tensors(X, Y), "a TensorDataset of 12 examples, which is one set"),
         (Hub(*TRAIN), "a Hub of 96 examples, which is one set"),
         ({"pixels": TRAIN[0], "label": TRAIN[1]}, "a mapping with pixels, label"),
         ({}, "a mapping with nothing"),

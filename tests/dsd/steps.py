@@ -4,6 +4,16 @@ import io
 
 import torch
 
+from redense import DSD
+
+
+def linear_layer(seed=0, **options):
+    """A linear layer of ten inputs, its optimizer and a DSD of them."""
+    torch.manual_seed(seed)
+    model = torch.nn.Linear(10, 2)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    return model, optimizer, DSD(model, optimizer, **options)
+
 
 def train_step(model, optimizer, number):
     x = torch.randn(8, 10, generator=torch.Generator().manual_seed(number))

@@ -3,7 +3,7 @@ import io
 
 import pytest
 import torch
-from dsd.steps import state_of, train_step, zeros
+from dsd.steps import linear_layer, state_of, train_step, zeros
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn, optim
@@ -16,12 +16,8 @@ from redense.sparsity.zeros import fraction_of_zeros
 
 
 def linear(seed=0, **options):
-    torch.manual_seed(seed)
-    model = nn.Linear(10, 2)
-    optimizer = optim.Adam(model.parameters(), 0.01)
-    if "steps" not in options:
-        options = {"epochs": (1, 1, 1), **options}
-    return model, optimizer, DSD(model, optimizer, sparsity=0.5, **options)
+    lengths = {} if "steps" in options else {"epochs": (1, 1, 1)}
+    return linear_layer(seed, sparsity=0.5, **{**lengths, **options})
 
 
 @pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW, optim.Adagrad, optim.Rprop])

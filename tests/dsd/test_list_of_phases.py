@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from dsd.steps import state_of, train_step, zeros
+from dsd.steps import linear_layer, state_of, train_step, zeros
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn, optim
@@ -19,10 +19,7 @@ PARTS = (P.dense(2), P.sparse(3, 0.5, (1.0, 0.2)), P.dense(2, rate=0.1), P.spars
 
 
 def linear(phases=PARTS, seed=0, **options):
-    torch.manual_seed(seed)
-    model = nn.Linear(10, 2)
-    optimizer = optim.Adam(model.parameters(), 0.01)
-    return model, optimizer, DSD(model, optimizer, phases=phases, **options)
+    return linear_layer(seed, phases=phases, **options)
 
 
 def trained(model, optimizer, dsd):

@@ -38,18 +38,38 @@ def test_every_checkpoint_says_what_chose_its_kernels(undisturbed):
     assert all(here.items() <= each.items() for each in recorded(undisturbed))
 
 
-@pytest.mark.parametrize("name", ["torch", "cpu", "cpu_capability", *SETTINGS])
-def test_other_arithmetic_goes_on_only_where_asked_for_and_is_named(recipe, undisturbed, tmp_path, name):
-    folder = shutil.copytree(undisturbed, tmp_path / "run")
+def made_elsewhere(folder, *names):
+    """Let the folder's checkpoints say that something else chose their kernels."""
     for path in (folder / "checkpoints").glob(f"*/{UNCHECKED}"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), name: "another"}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | dict.fromkeys(names, "another")))
+
+
+OF_KERNELS = ("torch", "cpu", "cpu_capability", *SETTINGS)
+
+
+def test_other_arithmetic_is_refused_whatever_it_is_that_differs(recipe, undisturbed, tmp_path):
+    folder, kept = shutil.copytree(undisturbed, tmp_path / "run"), {}
+    for path in (folder / "checkpoints").glob(f"*/{UNCHECKED}"):
+        kept[path] = path.read_text()
     before = checkpoints(folder)
-    assert "Mixed" not in printed(recipe, folder)  # nothing is left to train
-    with pytest.raises(FolderError, match=rf"{name}: another \(5\), .*--mixed"):
-        run(more(recipe), folder, workers=0)
+    for name in OF_KERNELS:
+        made_elsewhere(folder, name)
+        with pytest.raises(FolderError, match=rf"{name}: another \(5\), .*--mixed") as refused:
+            run(more(recipe), folder, workers=0)
+        assert str(refused.value).count(": another (5)") == 1
+        for path, text in kept.items():
+            path.write_text(text)
     assert checkpoints(folder) == before
-    assert f"Mixed: {name}: another (5)" in printed(more(recipe), folder, mixed=True)
-    assert f"Mixed: {name}: another (5)" in printed(more(recipe), folder)
+
+
+def test_other_arithmetic_goes_on_where_asked_for_and_is_named(recipe, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    made_elsewhere(folder, *OF_KERNELS)
+    assert "Mixed" not in printed(recipe, folder)  # nothing is left to train
+    for resources in ({"mixed": True}, {}):
+        said = printed(more(recipe), folder, **resources)
+        assert "Mixed: " in said
+        assert all(f"{name}: another (5)" in said.partition("Mixed: ")[2] for name in OF_KERNELS)
 
 
 def test_a_variable_that_chooses_kernels_is_noticed(recipe, undisturbed, tmp_path, monkeypatch):

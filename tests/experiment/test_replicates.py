@@ -28,6 +28,8 @@ from redense.phases import Phase
 from redense.signals import Signals
 from redense.text import p_text
 
+pytestmark = pytest.mark.xdist_group("replicates")  # `out` is trained once
+
 RECIPE = redense.Recipe(
     data="factories:data",
     model="factories:small",

@@ -187,7 +187,7 @@ def test_one_seed_is_compared_by_the_examples_that_the_checkpoints_hold(results,
 
 def test_the_vectorised_engine_has_keys_of_its_own_and_agrees(recipe, tmp_path):
     console = Console(file=io.StringIO(), width=140)
-    recipe = Recipe.from_mapping({**recipe.to_mapping(), "model": "mlp"}, "test")
+    recipe = dataclasses.replace(recipe, model="mlp", sparsities=(0.5,), epochs=(1, 1, 1))
     stacked = redense.run(recipe, tmp_path / "run", engine="vectorized", console=console)
     assert "Engine: vectorized on cpu (asked for)" in console.file.getvalue()
     plain = redense.run(recipe, tmp_path / "run", workers=0)

@@ -10,6 +10,8 @@ from redense.errors import FolderError
 from redense.experiment.found import find
 from redense.experiment.shown import read_shown
 
+pytestmark = pytest.mark.xdist_group("audited")  # the run of that name is made in one process
+
 
 def _first_loss(values, loss):
     values["losses"][next(iter(values["losses"]))] = [loss]

@@ -22,6 +22,8 @@ from redense.experiment.run import run
 from redense.experiment.standing import standing_audits
 from redense.experiment.write_report import write_report
 
+pytestmark = pytest.mark.xdist_group("audited")  # the run of that name is made in one process
+
 
 def repeated(folder, tmp_path, recipe, **changes):
     """Run a recipe in a copy of a finished folder; return the copy and what was printed."""

@@ -4,11 +4,15 @@ import dataclasses
 import json
 import shutil
 
+import pytest
+
 from redense.experiment.found import find
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.results import Results
 from redense.experiment.unmeasured import planned, unmeasured
 from redense.experiment.write_report import write_report
+
+pytestmark = pytest.mark.xdist_group("audited")  # the run of that name is made in one process
 
 
 def _killed(run, folder, kinds=("dense", "sparse", "redense", "control")):

@@ -1,7 +1,13 @@
-"""One rank of a parallel test, run as `python rank.py FOLDER RANK SIZE SCENARIO...`; any failure is its exit status."""
+"""The ranks of parallel tests: `python rank.py FOLDER SIZE SCENARIO,SCENARIO... [SIZE SCENARIO,...]`, one group a SIZE.
+
+Ranks are forked, since each would else take seconds to load PyTorch; any failure is the exit status. What rank 3 of 4
+says goes into FOLDER/4-3.txt.
+"""
 
 import copy
+import os
 import sys
+import traceback
 from datetime import timedelta
 from pathlib import Path
 
@@ -217,9 +223,7 @@ def bad_input(folder):
             redense.choose_masks(target, **{"sparsity": 0.5, **settings})
 
 
-def main():
-    folder, rank, size, scenarios = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
-    torch.set_num_threads(1)
+def take_part(folder, rank, size, scenarios):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meet-{size}", rank=rank, world_size=size, timeout=timedelta(seconds=120)
     )
@@ -227,6 +231,36 @@ def main():
         globals()[scenario](folder)
         print(scenario, "passed", flush=True)
     dist.destroy_process_group()
+
+
+def forked(folder, rank, size, scenarios):
+    """Begin a rank in a process of its own; return its id."""
+    child = os.fork()
+    if child:
+        return child
+    output = os.open(folder / f"{size}-{rank}.txt", os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    status = 1
+    try:
+        take_part(folder, rank, size, scenarios)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def main():
+    folder, *groups = sys.argv[1:]
+    torch.set_num_threads(1)
+    torch.optim.Adam(network().parameters())  # loads what PyTorch loads late, once
+    for size, scenarios in zip(map(int, groups[::2]), groups[1::2], strict=True):
+        ranks = [forked(Path(folder), rank, size, scenarios.split(",")) for rank in range(size)]
+        statuses = [os.waitpid(rank, 0)[1] for rank in ranks]
+        if any(statuses):
+            sys.exit(1)
 
 
 if __name__ == "__main__":

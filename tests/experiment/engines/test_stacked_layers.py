@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch.func import vmap
 from torch.nn import functional
 
-from redense.experiment.engines.stacked_layers import FEW_INPUTS, StackedLayers
+from redense.experiment.engines import stacked_layers
+from redense.experiment.engines.stacked_layers import StackedLayers
 
 PAIRS = st.sampled_from([1, 2, (1, 2), (2, 1)])
 
@@ -67,9 +68,14 @@ def test_convolutions_are_those_of_the_models(
     )
 
 
-def test_both_ways_of_convolving_are_taken():
-    """The property above says nothing of a way that none of its examples goes."""
-    assert 9 <= FEW_INPUTS < 5 * 9
+def test_both_ways_of_convolving_are_taken(monkeypatch):
+    """The property above, of one to five channels, and the tests below say nothing of a way that none of them goes."""
+    product, taken = stacked_layers._product, []
+    monkeypatch.setattr(stacked_layers, "_product", lambda *tensors: taken.append(channels) or product(*tensors))
+    for channels in (1, 5, 8):
+        with StackedLayers():
+            vmap(functional.conv2d)(torch.rand(2, 3, channels, 6, 6), torch.rand(2, 4, channels, 3, 3))
+    assert taken == [1]
 
 
 @pytest.mark.parametrize("bias", [True, False])

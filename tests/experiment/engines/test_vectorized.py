@@ -211,7 +211,7 @@ def prepared(recipe):
         "controls": ("longer", "llr"),
         "audit": ("lira",),
         "references": 2,
-        "protocols": ("reference", "half"),
+        "protocols": ("all", "half"),
     }
     return prepare(type(recipe)(**changed))
 

@@ -1,13 +1,12 @@
 """The audits of a run as they are printed: what they are about, and which attack their verdicts name."""
 
 import dataclasses
-import io
 import re
 
 import numpy as np
 import pytest
 from claims.noise import noise
-from rich.console import Console
+from consoles import printed
 
 from redense.auditing.audit import audit_evidence
 from redense.experiment.audit_rows import AuditRow
@@ -33,10 +32,8 @@ def rows():
     return [audited(phase, seed) for phase in PHASES for seed in (0, 1, 2)]
 
 
-def printed(rows, width=200):
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(audit_summary(rows))
-    return console.file.getvalue()
+def summary(rows, width=200):
+    return printed(audit_summary(rows), width)
 
 
 def tables(text):
@@ -60,26 +57,26 @@ def test_a_name_says_what_tells_an_audited_model_from_the_others_and_no_more(row
 
 
 def test_the_heading_counts_the_examples_of_all_targets(rows):
-    text = " ".join(printed(rows).split())
+    text = " ".join(summary(rows).split())
     for what in ("members", "nonmembers"):
         counts = [getattr(row.result, what) for row in rows]
         span = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
         assert span in text.split("Audit, protocol half")[1].split(")")[0]
-    assert "(150 and 160; 4 reference models)" in " ".join(printed(rows[:1]).split())
+    assert "(150 and 160; 4 reference models)" in " ".join(summary(rows[:1]).split())
 
 
 def test_test_accuracy_stands_once_and_only_where_it_is_of_other_examples(rows):
-    text = printed(rows)
+    text = summary(rows)
     assert text.count("test accuracy, %") == 1
     assert "Test accuracy: on the 80 to 82 test examples among a target's non-members." in text
-    alone = printed([audited(PHASES[0], 0, "all")])
+    alone = summary([audited(PHASES[0], 0, "all")])
     assert "est accuracy" not in alone
     for one in (text, alone):
         assert one.count("accuracy on members, %") == one.count("accuracy on non-members, %") == 1
 
 
 def test_every_table_marks_the_attacks_that_the_verdicts_name(rows):
-    found = list(tables(printed(rows)))
+    found = list(tables(summary(rows)))
     assert [title.split("  ")[0] for title, _ in found] == ["AUC", "accuracy, %", "TPR, %, at 10% FPR"]
     named = {phase: {row.result.verdict.attack for row in rows if row.phase == phase} for phase in PHASES}
     for _, lines in found:
@@ -87,27 +84,27 @@ def test_every_table_marks_the_attacks_that_the_verdicts_name(rows):
         for place, phase in enumerate(PHASES):
             marked = {attack for attack, marks in cells.items() if marks[place]}
             assert marked == named[phase]
-    assert "*: the strongest attack on a target of that phase, which its verdict names" in printed(rows)
+    assert "*: the strongest attack on a target of that phase, which its verdict names" in summary(rows)
 
 
 def test_the_accuracies_are_those_of_the_verdicts():
     row = audited(PHASES[0], 0)
-    lines = dict(tables(printed([row])))[next(title for title, _ in tables(printed([row])) if "accuracy" in title)]
+    lines = dict(tables(summary([row])))[next(title for title, _ in tables(summary([row])) if "accuracy" in title)]
     assert f"* {100 * row.result.verdict.accuracy:.2f}" in "\n".join(lines)
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_no_figure_of_an_audit_is_cut_at_any_width(rows, seeds):
     shown = [row for row in rows if row.seed < seeds]
-    wide = sorted(FIGURE.findall(printed(shown)))
+    wide = sorted(FIGURE.findall(summary(shown)))
     for width in (60, 70, 80, 100, 120, 150):
-        text = printed(shown, width)
+        text = summary(shown, width)
         assert max(map(len, text.splitlines())) <= width
         assert sorted(FIGURE.findall(text)) == wide
 
 
 def test_rates_that_ties_hold_back_are_explained(rows):
-    text = " ".join(printed(rows).split())
+    text = " ".join(summary(rows).split())
     reached = {
         attack.attack: [row.result.attack(attack.attack).rates[0].point.fpr for row in rows]
         for attack in rows[0].result.attacks

@@ -38,6 +38,8 @@ from redense.metrics.spread import Spread
 from redense.page.chart import BASELINE
 from redense.phases import Phase, dense, sparse
 
+pytestmark = pytest.mark.xdist_group("audited")  # the run of that name is made in one process
+
 MOST_BYTES = 4_000_000
 
 

@@ -1,14 +1,14 @@
 """What a run prints, at every width: all of its figures, whole."""
 
 import dataclasses
-import io
 import itertools
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
+from consoles import printed
+from rich.console import Group
 
 from redense.experiment.comparison import over_seeds
 from redense.experiment.family import corrected
@@ -28,17 +28,16 @@ def results(request):
     return Results.from_json((PUBLISHED / f"{request.param}.json").read_text())
 
 
-def printed(results, width):
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(results_table(results, "fmnist-cnn"), comparisons_table(results), *conclusion(results))
-    return console.file.getvalue()
+def shown(results, width):
+    parts = results_table(results, "fmnist-cnn"), comparisons_table(results), *conclusion(results)
+    return printed(Group(*parts), width)
 
 
 def test_no_figure_is_cut_at_any_width(results):
-    wide = set(FIGURE.findall(printed(results, 200)))
-    dropped = {figure for line in printed(results, 200).splitlines() for figure in FIGURE.findall(line)[-1:]}
+    wide = set(FIGURE.findall(shown(results, 200)))
+    dropped = {figure for line in shown(results, 200).splitlines() for figure in FIGURE.findall(line)[-1:]}
     for width in (60, 70, 80, 100, 120, 150):
-        text = printed(results, width)
+        text = shown(results, width)
         assert "…" not in text
         assert max(map(len, text.splitlines())) <= width
         missing = wide - set(FIGURE.findall(text))
@@ -86,9 +85,7 @@ def test_every_figure_of_odd_results_is_whole_or_its_column_is_said_to_be_left_o
     ]
     assert len(fittings) >= 2
     for fitting, width in itertools.product(fittings, range(40, 201, 5)):
-        console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-        console.print(fitting)
-        text = console.file.getvalue()
+        text = printed(fitting, width)
         said = " ".join(text.split())
         whole = set(re.split(r"\s{2,}|\n", text)) | {part for line in text.splitlines() for part in line.split()}
         assert max(map(len, text.splitlines())) <= width
