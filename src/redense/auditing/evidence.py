@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from redense.errors import DataError
 from redense.metrics.roc import Members
 from redense.signals import Signals
 
+Places = npt.NDArray[np.int64]
 Kind = Literal["IN", "OUT"]
 """A reference model that was trained on an example, or was not."""
 
@@ -47,6 +48,10 @@ class NoisyAnswers:
             np.concatenate([part.sensitivities for part in parts]),
         )
 
+    def take(self, places: Places) -> NoisyAnswers:
+        """Choose some of the n examples."""
+        return NoisyAnswers(self.probabilities[places], self.sensitivities[places])
+
 
 @dataclass(frozen=True)
 class SampledAnswers:
@@ -63,6 +68,12 @@ class SampledAnswers:
                 f"noisy: got {r} answers of models {self.model.shape} about examples {self.example.shape}; "
                 f"expected ({r},) for both"
             )
+
+    def take(self, places: Places) -> SampledAnswers:
+        """Keep the answers about some of all examples, ascending `places`, which are counted anew."""
+        chosen = np.flatnonzero(np.isin(self.example, places))
+        example = np.searchsorted(places, self.example[chosen])
+        return SampledAnswers(self.model[chosen], example, self.answers.take(chosen))
 
 
 @validated(DataError)
@@ -94,6 +105,12 @@ class References:
     def teach(self) -> bool:
         """Whether there are answers about examples that a model was trained on, and about such that it was not."""
         return bool(self.included.any() and not self.included.all())
+
+    def take(self, places: Places) -> References:
+        """Choose some of the n examples, by ascending places."""
+        signals = Signals.stack([one[places] for one in map(self.signals.__getitem__, range(len(self.signals)))])
+        noisy = None if self.noisy is None else self.noisy.take(places)
+        return References(signals, self.included[:, places], noisy)
 
     @validated(DataError)
     def lacking(self, kind: Kind) -> npt.NDArray[np.int64]:
@@ -151,6 +168,20 @@ class Evidence:
             if self.references.included.shape[1] != n:
                 raise DataError(f"references: got {self.references.included.shape[1]} examples; expected {n}")
             refuse_unreal("the reference models", self.references.signals)
+
+    def take(self, places: Places) -> Evidence:
+        """Choose some of the n examples, by ascending places; their names stay what they are."""
+        names = self.names if self.names is not None else range(len(self.labels))
+        return replace(
+            self,
+            target=self.target[places],
+            labels=self.labels[places],
+            members=self.members[places],
+            references=None if self.references is None else self.references.take(places),
+            augmented=None if self.augmented is None else self.augmented[places],
+            noisy=None if self.noisy is None else self.noisy.take(places),
+            names=[str(names[place]) for place in places],
+        )
 
 
 def refuse_unreal(who: str, signals: Signals) -> None:
