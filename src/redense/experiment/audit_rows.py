@@ -43,7 +43,8 @@ class AuditRow:
     trained on; in the protocol `half` they are some of its non-members. `trace` tells how accurate the target was on
     these, and what it gave away, after each epoch.
     `risks` [n] are the examples' risks by the primary attack, NaN of those that were left out, `members` [n] tells
-    whose they are; examples are the training, then the test data. In rows that were read back both are empty: they stand in ``risks.csv``.
+    whose they are; examples are the training, then the test data. In rows that were read back both are empty: they
+    stand in ``risks.csv``.
     """
 
     protocol: Protocol
