@@ -108,8 +108,8 @@ class Distinct:
         apart[self.inputs[self.both]] = False
         if apart.any():
             found.append(
-                f"{int(apart.sum()):,} examples are among the members and, repeated, among the non-members: what the model has "
-                "learnt of the one it says of the other, which hides a leak; take repetitions out of the data"
+                f"{int(apart.sum()):,} examples are among the members and, repeated, among the non-members: what the "
+                "model has learnt of the one it says of the other, which hides a leak; take repetitions out of the data"
             )
         for side, name in ((members, "members"), (~members, "non-members")):
             again = int((side & self._again & ~self.both).sum())
