@@ -33,6 +33,7 @@ def test_of_equal_inputs_the_first_counts_and_those_of_both_sides_do_not(example
     distinct = Distinct.of(*named(examples))
     assert distinct.counts.tolist() == expected
     assert distinct.places.tolist() == [place for place, counts in enumerate(expected) if counts]
+    assert distinct.repeated.tolist() == [place for place in distinct.places if examples.count(examples[place]) > 1]
     firsts = [examples.index(example) for example in examples]
     assert distinct.first.tolist() == firsts
 

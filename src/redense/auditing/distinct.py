@@ -58,6 +58,11 @@ class Distinct:
         """Where the examples stand that count, int64 [k], ascending."""
         return np.flatnonzero(self.counts)
 
+    @property
+    def repeated(self) -> Places:
+        """Where the examples stand that count and are repeated on their side, int64 [r], ascending."""
+        return np.unique(self.first[self._again & ~self.both])
+
     def evidence(self, evidence: Evidence) -> Evidence:
         """Leave out what does not count.
 

@@ -18,7 +18,7 @@ from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
 from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
 from redense.auditing.audit import audit_evidence
-from redense.auditing.distinct import Distinct
+from redense.auditing.distinct import MOST_OVERLAP, Distinct
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.protocols import OF_RUNS, Protocol
 from redense.auditing.result import AuditResult
@@ -96,10 +96,9 @@ class RunAuditor:
         return sides_alike(*samples)
 
     def check(self) -> None:
-        """Raise `DataError` for halves without members or test examples, and sides of models that overlap too much.
+        """Raise `DataError` for halves without members or test examples, and targets whose sides overlap too much.
 
-        What training would only meet at its end. Reference models whose halves overlap are taken to be trained without
-        an example of which they have seen a copy.
+        What training would only meet at its end.
         """
         for job in {job.member_set: job for job in self.jobs if job.member_set is not None}.values():
             members, first = self.members(job.member_set), len(self.dataset.y_train)
@@ -109,8 +108,7 @@ class RunAuditor:
                     f"{job.model_name}: got {first:,} training and {len(members) - first:,} test examples, and the "
                     f"random half that it is trained on holds {held}; expected more test examples, or no audit"
                 )
-        asked = (job.member_set for job in self.jobs if self.is_audited(job) or job.member_set is not None)
-        for member_set in dict.fromkeys(asked):
+        for member_set in dict.fromkeys(job.member_set for job in self.jobs if self.is_audited(job)):
             self.distinct.refuse_overlap(self.members(member_set))
 
     def count(self) -> int:
@@ -276,15 +274,22 @@ class _OfPhase:
     planned: int
 
     def left_out(self, result: AuditResult) -> list[str]:
-        """Say which reference models are missing, and which attacks asked for were not made."""
+        """Say which reference models are missing, what they may know, and which attacks asked for were not made."""
         used = len(self.references)
         lost = [
             f"{self.planned - used} of {self.planned} reference models of this phase are left out: they, or the models "
             "of their complementary halves, are not finished; run the recipe again"
         ]
         made = [attack.attack for attack in result.attacks]
+        distinct = self.auditor.distinct
+        again, counted = len(distinct.repeated), len(distinct.places)
+        seen = [
+            f"{again:,} of {counted:,} distinct examples are repeated in the data, and reference models that count as "
+            "trained without one may have seen its repetition, which hides a leak; take repetitions out of the data"
+        ]
         return [
             *(lost if used < self.planned else []),
+            *(seen if self.references and again > MOST_OVERLAP * counted else []),
             *not_made(self.auditor.attacks, made, references=bool(self.references)),
         ]
 
