@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from redense.auditing.evidence import Evidence, Places
+from redense.auditing.evidence import Evidence, Places, some_evidence
 from redense.auditing.result import AuditResult
 from redense.errors import DataError
 from redense.metrics.roc import Members
@@ -76,7 +76,7 @@ class Distinct:
             copies = np.flatnonzero(self._again)
             np.logical_or.at(included.T, self.first[copies], references.included.T[copies])
             references = replace(references, included=included)
-        return replace(evidence, references=references).take(self.places)
+        return some_evidence(replace(evidence, references=references), self.places)
 
     def result(self, result: AuditResult, members: Members) -> AuditResult:
         """Put what was found on the examples that count where they stand among all n, of which `members` [n] are some.

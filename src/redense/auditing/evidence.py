@@ -106,12 +106,6 @@ class References:
         """Whether there are answers about examples that a model was trained on, and about such that it was not."""
         return bool(self.included.any() and not self.included.all())
 
-    def take(self, places: Places) -> References:
-        """Choose some of the n examples, by ascending places."""
-        signals = Signals.stack([one[places] for one in map(self.signals.__getitem__, range(len(self.signals)))])
-        noisy = None if self.noisy is None else self.noisy.take(places)
-        return References(signals, self.included[:, places], noisy)
-
     @validated(DataError)
     def lacking(self, kind: Kind) -> npt.NDArray[np.int64]:
         """Return the examples that no model was trained on (``IN``) or that all were (``OUT``)."""
@@ -169,19 +163,29 @@ class Evidence:
                 raise DataError(f"references: got {self.references.included.shape[1]} examples; expected {n}")
             refuse_unreal("the reference models", self.references.signals)
 
-    def take(self, places: Places) -> Evidence:
-        """Choose some of the n examples, by ascending places; their names stay what they are."""
-        names = self.names if self.names is not None else range(len(self.labels))
-        return replace(
-            self,
-            target=self.target[places],
-            labels=self.labels[places],
-            members=self.members[places],
-            references=None if self.references is None else self.references.take(places),
-            augmented=None if self.augmented is None else self.augmented[places],
-            noisy=None if self.noisy is None else self.noisy.take(places),
-            names=[str(names[place]) for place in places],
-        )
+
+def some_evidence(evidence: Evidence, places: Places) -> Evidence:
+    """Choose some of the n examples, by ascending places; their names stay what they are."""
+    names = evidence.names if evidence.names is not None else range(len(evidence.labels))
+    references = evidence.references
+    return replace(
+        evidence,
+        target=evidence.target[places],
+        labels=evidence.labels[places],
+        members=evidence.members[places],
+        references=None if references is None else some_references(references, places),
+        augmented=None if evidence.augmented is None else evidence.augmented[places],
+        noisy=None if evidence.noisy is None else evidence.noisy.take(places),
+        names=[str(names[place]) for place in places],
+    )
+
+
+def some_references(references: References, places: Places) -> References:
+    """Choose what reference models say of some of the n examples, by ascending places."""
+    of_models = [references.signals[model] for model in range(len(references.included))]
+    signals = Signals.stack([one[places] for one in of_models])
+    noisy = None if references.noisy is None else references.noisy.take(places)
+    return References(signals, references.included[:, places], noisy)
 
 
 def refuse_unreal(who: str, signals: Signals) -> None:

@@ -19,7 +19,14 @@ from redense.auditing.answers import Examples, digests, noisy_pairs, read_exampl
 from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
 from redense.auditing.audit import audit_evidence
 from redense.auditing.distinct import MOST_OVERLAP, Distinct
-from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
+from redense.auditing.evidence import (
+    Evidence,
+    NoisyAnswers,
+    References,
+    SampledAnswers,
+    some_evidence,
+    some_references,
+)
 from redense.auditing.protocols import OF_RUNS, Protocol
 from redense.auditing.result import AuditResult
 from redense.auditing.sample import Sample
@@ -251,7 +258,7 @@ class RunAuditor:
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:
         """Gather what is known of the examples that count; the reference models' answers are of these already."""
         evidence = self._of_target(job, members, references is not None)
-        evidence = evidence if self.distinct.counts.all() else evidence.take(self.distinct.places)
+        evidence = evidence if self.distinct.counts.all() else some_evidence(evidence, self.distinct.places)
         return replace(evidence, references=references)
 
     def _of_target(self, job: Job, members: Members, references: bool) -> Evidence:
@@ -303,7 +310,7 @@ class _OfPhase:
         noisy = self._noisy(included) if self.auditor.queried("noisy", True) else None
         references = References(Signals.stack(signals), included, noisy)
         distinct = self.auditor.distinct
-        return references if distinct.counts.all() else references.take(distinct.places)
+        return references if distinct.counts.all() else some_references(references, distinct.places)
 
     @cached_property
     def labels(self) -> Any:
