@@ -99,7 +99,8 @@ def test_what_a_network_has_learnt_of_repeated_examples_is_found():
 def test_repeated_examples_show_no_leak(world, relabelled, capsys):
     runs = 300
     said = np.array([claims(world, seed, relabelled=relabelled) for seed in range(1_000, 1_000 + runs)])
-    for wrong, what in zip(said.sum(0), ("leak", "epsilon above 0"), strict=True):
+    claimed = ("leak", "epsilon above 0") if world != "bags with replacement" else ("leak",)  # no coins, no epsilon
+    for wrong, what in zip(said.sum(0), claimed, strict=False):
         case = f"{world}{', labels of their own' if relabelled else ''}: no {what}"
         record("repeated examples", case, runs - wrong, runs)
         with capsys.disabled():
