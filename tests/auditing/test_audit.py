@@ -185,8 +185,8 @@ def test_a_result_of_another_format_is_refused():
     written = json.loads(redense.audit(model, members=members, nonmembers=nonmembers).to_json())
     without = {name: value for name, value in written.items() if name != "format"}
     for other, message in (
-        ({**written, "format": 99}, "got format 99; expected 2; use the version of redense that wrote it"),
-        ({**written, "format": 0}, "got format 0; expected 2; audit again"),
+        ({**written, "format": 99}, "got format 99; expected 3; use the version of redense that wrote it"),
+        ({**written, "format": 0}, "got format 0; expected 3; audit again"),
         (without, "format is missing.; audit again"),
         ({"format": 3, "rows": [written]}, "got the audits of a run, .*read_rows"),
     ):
@@ -297,18 +297,24 @@ def test_overlap_of_more_than_a_hundredth_is_an_error():
         redense.audit(model, members=members, nonmembers=numbered(197, 200))
 
 
-def test_a_little_overlap_and_repetitions_are_warnings():
+def test_a_little_overlap_and_repetitions_are_warnings_that_say_what_to_do():
     model, (x, y), _ = leaky(n=200)
     x[1], y[1] = x[0], y[0]
-    others, theirs = numbered(198, 200)
+    others, theirs = numbered(199, 200)
     others[7], theirs[7] = others[8], theirs[8]
     result = redense.audit(model, members=(x, y), nonmembers=(others, theirs))
-    assert result.warnings == (
-        "2 examples are among the members and among the non-members",
-        "1 of 200 members are repetitions of others",
-        "1 of 200 non-members are repetitions of others",
+    again = (
+        "repetitions of others (equal inputs), and were left out: the model says the same of them, and to count them "
+        "as further cases is to find leaks by chance; all figures are of distinct examples; give each once, and look "
+        "where copies come from, such as oversampling or drawing with replacement"
     )
-    assert "Warning: 2 examples are among" in str(result)
+    assert result.warnings == (
+        "1 examples are among the members and among the non-members, and were left out of both: what was trained on is "
+        "no non-member; take them out of one side",
+        f"1 of 200 members are {again}",
+        f"1 of 200 non-members are {again}",
+    )
+    assert "Warning: 1 examples are among" in str(result)
 
 
 @pytest.mark.parametrize("members_as", [torch.float32, torch.float64, torch.float16])

@@ -189,10 +189,10 @@ def test_audits_of_format_1_are_refused_and_made_again_by_the_same_command(out):
         old["verdict"] = {name: old["verdict"][name] for name in ("kind", "sentence")}
         old |= {"format": 1, "one_run_epsilon": 9.0, "attacks": [one | {"epsilon": 9.0} for one in old["attacks"]]}
         path.write_text(json.dumps(old))
-        with pytest.raises(DataError, match="got format 1; expected 2; audit again with this version"):
+        with pytest.raises(DataError, match="got format 1; expected 3; audit again with this version"):
             AuditResult.from_json(path.read_text())
     (out / "audit.json").write_text(json.dumps(json.loads(before[out / "audit.json"]) | {"format": 2}))
-    with pytest.raises(FolderError, match="got format 2; expected 4; run `redense audit"):
+    with pytest.raises(FolderError, match="got format 2; expected 5; run `redense audit"):
         read_rows(out)
     redense.run(recipe(), out=out, workers=0)
     assert {path: path.read_text() for path in before} == before
@@ -483,9 +483,9 @@ def test_the_rows_of_an_audit_are_read_back(out, tmp_path):
     write_rows(rows, np.arange(len(rows[0].members) // 2), tmp_path)
     written = json.loads((tmp_path / "audit.json").read_text())
     for text, message in (
-        (json.dumps({**written, "format": 99}), "got format 99; expected 4"),
+        (json.dumps({**written, "format": 99}), "got format 99; expected 5"),
         ("7", "cannot be read as the audits of a run .got 7"),
-        (json.dumps({"format": 4, "rows": [{}]}), "cannot be read as the audits of a run .rows: 0: history is missing"),
+        (json.dumps({"format": 5, "rows": [{}]}), "cannot be read as the audits of a run .rows: 0: history is missing"),
     ):
         (tmp_path / "audit.json").write_text(text)
         with pytest.raises(FolderError, match=message):

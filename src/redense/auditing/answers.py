@@ -183,10 +183,10 @@ def digests(inputs: Any) -> npt.NDArray[np.bytes_]:
     tensors = [torch.as_tensor(value) for value in (inputs.values() if isinstance(inputs, Mapping) else (inputs,))]
     rows = [tensor.detach().cpu().contiguous().reshape(len(tensor), -1) for tensor in tensors]
     flat = [row.view(torch.uint8).numpy() for row in rows]  # as bytes, for NumPy knows no bfloat16
-    return np.array(
-        [
-            hashlib.blake2b(b"".join(part[index].tobytes() for part in flat), digest_size=16).digest()
-            for index in range(len(flat[0]))
-        ],
-        dtype="S16",
-    )
+    found = []
+    for parts in zip(*flat, strict=True):
+        fingerprint = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            fingerprint.update(part)
+        found.append(fingerprint.digest())
+    return np.array(found, dtype="S16")

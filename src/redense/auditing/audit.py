@@ -18,7 +18,8 @@ from redense.auditing.alike import Compare, how_alike, not_comparable, sides_ali
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_disorder
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
 from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
-from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, repeated, telling_references
+from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, telling_references
+from redense.auditing.distinct import Distinct
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import ProtocolName
@@ -113,8 +114,10 @@ def audit(
     read.append(ask(both[1], "nonmembers", watch=seen[1]))
     examples = Examples.join(read)
     is_member = np.arange(len(examples.labels)) < len(read[0].labels)
-    warnings += repeated(examples.digests, is_member)
-    warnings += [warning for side in seen for warning in side.logits.warnings()]
+    distinct = Distinct.of(examples.digests, is_member)
+    warnings += distinct.warnings(is_member)
+    for side, own in zip(seen, (is_member, ~is_member), strict=True):
+        warnings += side.logits.warnings(distinct.counts[own])
     warnings += [warning for norm in norms for warning in norm.warnings()]
     evidence = Evidence(
         target=examples.signals[0],
@@ -127,7 +130,8 @@ def audit(
         classes=classes_of(both[0]),
     )
     compare = partial(sides_alike, *(side.sample for side in seen))
-    return audit_evidence(evidence, warnings=warnings, compare=compare, **settings)
+    result = audit_evidence(distinct.evidence(evidence), warnings=warnings, compare=compare, **settings)
+    return distinct.result(result, is_member)
 
 
 @validated(DataError)

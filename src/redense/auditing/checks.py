@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import beta, binomtest, hypergeom
 
 from redense.attacks.references import Included
@@ -19,8 +18,6 @@ from redense.text import interval_text
 
 ERRORS = 3
 """Standard errors from which an accuracy differs."""
-MOST_OVERLAP = 0.01
-"""Of the smaller side: more common examples are an error."""
 UNLIKELY = 1e-4
 """Of fair coins: numbers of members and non-members so uneven are taken for a mistake."""
 LEAST_SURE = 0.99
@@ -85,29 +82,6 @@ def check_coins(members: int, nonmembers: int) -> None:
             f"fewer than 1 of {1 / UNLIKELY:,.0f} cases; give all examples for which a coin was thrown, or leave "
             "randomized out: then no epsilon can be proven"
         )
-
-
-def repeated(digests: npt.NDArray[np.bytes_], is_member: npt.NDArray[np.bool_]) -> list[str]:
-    """Find examples that are members and non-members at once, or twice on a side, by the digests of their contents.
-
-    Returns warnings with the counts; raises `DataError` when more than 1% of the smaller side overlap.
-    """
-    warnings = []
-    mine, theirs = np.unique(digests[is_member]), np.unique(digests[~is_member])
-    overlap = len(np.intersect1d(mine, theirs, assume_unique=True))
-    smaller = min(is_member.sum(), (~is_member).sum())
-    if overlap > MOST_OVERLAP * smaller:
-        raise DataError(
-            f"{overlap} examples are among the members and among the non-members, more than 1% of {smaller}; expected "
-            "two separate sets: take the common ones out"
-        )
-    if overlap:
-        warnings.append(f"{overlap} examples are among the members and among the non-members")
-    for side, distinct, name in ((is_member, mine, "members"), (~is_member, theirs, "non-members")):
-        again = int(side.sum()) - len(distinct)
-        if again:
-            warnings.append(f"{again} of {int(side.sum())} {name} are repetitions of others")
-    return warnings
 
 
 def telling_references(evidence: Evidence) -> list[str]:

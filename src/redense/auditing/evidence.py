@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from redense.errors import DataError
 from redense.metrics.roc import Members
 from redense.signals import Signals
 
+Places = npt.NDArray[np.int64]
 Kind = Literal["IN", "OUT"]
 """A reference model that was trained on an example, or was not."""
 
@@ -47,6 +48,10 @@ class NoisyAnswers:
             np.concatenate([part.sensitivities for part in parts]),
         )
 
+    def take(self, places: Places) -> NoisyAnswers:
+        """Choose some of the n examples."""
+        return NoisyAnswers(self.probabilities[places], self.sensitivities[places])
+
 
 @dataclass(frozen=True)
 class SampledAnswers:
@@ -63,6 +68,12 @@ class SampledAnswers:
                 f"noisy: got {r} answers of models {self.model.shape} about examples {self.example.shape}; "
                 f"expected ({r},) for both"
             )
+
+    def take(self, places: Places) -> SampledAnswers:
+        """Keep the answers about some of all examples, ascending `places`, which are counted anew."""
+        chosen = np.flatnonzero(np.isin(self.example, places))
+        example = np.searchsorted(places, self.example[chosen])
+        return SampledAnswers(self.model[chosen], example, self.answers.take(chosen))
 
 
 @validated(DataError)
@@ -151,6 +162,30 @@ class Evidence:
             if self.references.included.shape[1] != n:
                 raise DataError(f"references: got {self.references.included.shape[1]} examples; expected {n}")
             refuse_unreal("the reference models", self.references.signals)
+
+
+def some_evidence(evidence: Evidence, places: Places) -> Evidence:
+    """Choose some of the n examples, by ascending places; their names stay what they are."""
+    names = evidence.names if evidence.names is not None else range(len(evidence.labels))
+    references = evidence.references
+    return replace(
+        evidence,
+        target=evidence.target[places],
+        labels=evidence.labels[places],
+        members=evidence.members[places],
+        references=None if references is None else some_references(references, places),
+        augmented=None if evidence.augmented is None else evidence.augmented[places],
+        noisy=None if evidence.noisy is None else evidence.noisy.take(places),
+        names=[str(names[place]) for place in places],
+    )
+
+
+def some_references(references: References, places: Places) -> References:
+    """Choose what reference models say of some of the n examples, by ascending places."""
+    of_models = [references.signals[model] for model in range(len(references.included))]
+    signals = Signals.stack([one[places] for one in of_models])
+    noisy = None if references.noisy is None else references.noisy.take(places)
+    return References(signals, references.included[:, places], noisy)
 
 
 def refuse_unreal(who: str, signals: Signals) -> None:

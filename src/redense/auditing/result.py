@@ -24,8 +24,9 @@ from redense.text import csv_text, data_frame, html_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = 2
-"""Format 1 had an epsilon for every attack that no proof covers, verdicts without size, and no check of the sides."""
+FORMAT = 3
+"""Format 1 had an epsilon for every attack that no proof covers, verdicts without size, and no check of the sides; in
+format 2 repeated examples were taken for independent cases."""
 SOURCE = "audit result"
 _WRITTEN = Written("the result of an audit", FORMAT, "audit again with this version of redense", DataError)
 Curve = Annotated[
@@ -110,9 +111,11 @@ class AuditResult:
     `members_accuracy` and `nonmembers_accuracy` in [0, 1] are those of the audited model, None where only the
     probability of the true class is known. `alike` says how well the two sides are told apart without the model.
     `warnings` is what should be known before any of it is believed.
+    Equal inputs of one side count once, the first of them, and those of both sides not at all: `members_left_out` and
+    `nonmembers_left_out` say how many examples are not among `members` and `nonmembers`, 0 where no inputs were seen.
     `curves` holds (FPR, TPR) points of every attack. `risks` [n] is the risk of every example, members or not, in the
-    order in which they were given; it is not written to JSON. `class_names` is what the data set calls its classes, by
-    label, empty where it does not say.
+    order in which they were given, NaN of those left out; it is not written to JSON.
+    `class_names` is what the data set calls its classes, by label, empty where it does not say.
 
     >>> import redense, torch
     >>> x, y = torch.randn(200, 4), torch.randint(0, 2, (200,))
@@ -140,6 +143,8 @@ class AuditResult:
     alike: Alike
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
     class_names: tuple[str, ...] = ()
+    members_left_out: Count = 0
+    nonmembers_left_out: Count = 0
 
     @validated(DataError)
     def class_name(self, label: int) -> str:

@@ -77,8 +77,11 @@ class LogitsSeen:
         if self._sigmoid:  # one logit z comes as (0, z)
             self._sigmoid = z.shape[1] == 2 and bool((z[:, 0] == 0).all() and ((z >= 0) & (z <= 1)).all())
 
-    def warnings(self) -> list[str]:
-        """Warn of outputs that are no logits and of labels that are counted from elsewhere."""
+    def warnings(self, counts: npt.NDArray[np.bool_] | None = None) -> list[str]:
+        """Warn of outputs that are no logits and of labels that are counted from elsewhere.
+
+        `counts` [n] tells which of all examples so far are independent cases, by default all.
+        """
         found = []
         if self._probabilities:
             found.append(
@@ -91,6 +94,8 @@ class LogitsSeen:
                 "right but for rounding; take the log_softmax out of the model where you can"
             )
         agree = np.concatenate(self._agree, axis=1)
+        if counts is not None:
+            agree = agree[:, counts]
         if self._sigmoid and agree.shape[1] >= FEWEST:
             found.append(
                 f"{self.what}: the model's single output looks like a probability (always from 0 to 1), and was taken "

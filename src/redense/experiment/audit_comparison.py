@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from redense.auditing.protocols import PROTOCOLS, ProtocolName
 from redense.experiment.audit_rows import AuditRow, by_protocol
 from redense.experiment.comparison import Comparison, contrasts_by_seed, over_seeds
@@ -36,11 +38,17 @@ def compare_audits(rows: Sequence[AuditRow], method: Method) -> list[Comparison]
 
 def _compare_auc(protocol: ProtocolName, first: Phase, second: Phase, pairs: Pairs) -> Comparison:
     """Compare the AUC of the primary attack: over seeds, or, of two networks, over examples."""
-    found = [auc_difference(one.risks, other.risks, one.members) for one, other in pairs]
+    found = [_difference(one, other) for one, other in pairs]
     comparison = over_seeds("auc", first, second, [difference for difference, _ in found])
     interval = comparison.interval if len(found) > 1 else normal_interval(*found[0])
     attack = pairs[0][0].result.primary
     return dataclasses.replace(comparison, interval=interval, protocol=protocol, attack=attack)
+
+
+def _difference(one: AuditRow, other: AuditRow) -> tuple[float, float]:
+    """Compare two audits of a run on the examples that count, which are the same in both."""
+    counts = ~np.isnan(one.risks)
+    return auc_difference(one.risks[counts], other.risks[counts], one.members[counts])
 
 
 def _pairs(rows: Sequence[AuditRow], method: Method) -> list[tuple[ProtocolName, Phase, Phase, Pairs]]:

@@ -30,9 +30,10 @@ FILE = "audit.json"
 Places = npt.NDArray[np.int64]
 NOT_FLAT = ("beside_row", "held_out", "history", "result")
 """What of a row is not in the CSV files."""
-FORMAT = 4
+FORMAT = 5
 """Of audit.json. Format 1 did not record rates and epochs of phases, and called the protocol `all` otherwise; format 2
-held results of format 1; in format 3 `test_accuracy` was of all non-members, of training data too."""
+held results of format 1; in format 3 `test_accuracy` was of all non-members, of training data too; format 4 held
+results of format 2."""
 
 
 @validated(FolderError)
@@ -44,8 +45,9 @@ class AuditRow:
     `all` the same. `test_accuracy` in [0, 1] is that on the `trace.held_out` test examples which the target was not
     trained on; in the protocol `half` they are some of its non-members. `trace` tells how accurate the target was on
     these, and what it gave away, after each epoch.
-    `risks` [n] are the examples' risks by the primary attack, `members` [n] tells whose they are; examples are the
-    training, then the test data. In rows that were read back both are empty: they stand in ``risks.csv``.
+    `risks` [n] are the examples' risks by the primary attack, NaN of those that were left out, `members` [n] tells
+    whose they are; examples are the training, then the test data. In rows that were read back both are empty: they
+    stand in ``risks.csv``.
     """
 
     protocol: ProtocolName
@@ -155,7 +157,10 @@ def read_rows(folder: Path) -> list[AuditRow]:
 
 
 def _risks_csv(rows: Sequence[AuditRow], train_places: Places) -> str:
-    """Follow every example through the phases: its risk in each, and of which targets it was a member."""
+    """Follow every example through the phases: its risk in each, and of which targets it was a member.
+
+    The risk of one that was left out is empty.
+    """
     targets = {f"{row.protocol} seed {row.seed}": row.members for row in rows}
     head = ["split", "index", *(f"member of {name}" for name in targets), *(f"risk {row.name}" for row in rows)]
     examples = len(rows[0].members)
@@ -163,6 +168,6 @@ def _risks_csv(rows: Sequence[AuditRow], train_places: Places) -> str:
         np.where(np.arange(examples) < len(train_places), "train", "test"),
         np.concatenate([train_places, np.arange(examples - len(train_places))]),
         *(members.astype(int) for members in targets.values()),
-        *(np.char.mod("%.6f", row.risks) for row in rows),
+        *(np.where(np.isnan(row.risks), "", np.char.mod("%.6f", row.risks)) for row in rows),
     ]
     return csv_lines(head, zip(*columns, strict=True))

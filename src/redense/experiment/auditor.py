@@ -18,8 +18,15 @@ from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
 from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
 from redense.auditing.audit import audit_evidence
-from redense.auditing.checks import repeated
-from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
+from redense.auditing.distinct import MOST_OVERLAP, Distinct
+from redense.auditing.evidence import (
+    Evidence,
+    NoisyAnswers,
+    References,
+    SampledAnswers,
+    some_evidence,
+    some_references,
+)
 from redense.auditing.protocols import OF_RUNS, PROTOCOLS, ProtocolName
 from redense.auditing.result import AuditResult
 from redense.auditing.sample import Sample
@@ -41,9 +48,10 @@ from redense.phases import Phase
 from redense.signals import Signals, image_queries
 
 T = TypeVar("T")
-FORMAT = 2
+FORMAT = 3
 """Version of what is kept of an audit; a change has it made again. In format 1 intervals of a TPR were wider, those
-of the best accuracy could end too low, and verdicts did not count accuracies."""
+of the best accuracy could end too low, and verdicts did not count accuracies; in format 2 repeated examples were taken
+for independent cases."""
 BATCH = 128
 """Examples evaluated at once: small enough for activations to stay out of freshly mapped memory."""
 
@@ -108,7 +116,7 @@ class RunAuditor:
                     f"random half that it is trained on holds {held}; expected more test examples, or no audit"
                 )
         for member_set in dict.fromkeys(job.member_set for job in self.jobs if self.is_audited(job)):
-            repeated(self.digests, self.members(member_set))
+            self.distinct.refuse_overlap(self.members(member_set))
 
     def count(self) -> int:
         """Return how many rows there will be."""
@@ -154,6 +162,14 @@ class RunAuditor:
     def digests(self) -> Any:
         """Fingerprints of the training, then the test examples."""
         return np.concatenate([digests(part) for part in (self.data.x_train, self.data.x_test)])
+
+    @cached_property
+    def distinct(self) -> Distinct:
+        """Which examples count: the same ones in all audits of the run, which share what is learnt about them.
+
+        Training and test data are the two sides.
+        """
+        return Distinct.of(self.digests, np.arange(len(self.labels)) < len(self.data.y_train))
 
     @property
     def attack_names(self) -> list[str]:
@@ -223,10 +239,11 @@ class RunAuditor:
             attacks=self.attacks,
             protocol=protocol,
             randomized=PROTOCOLS[protocol].drawn,
-            warnings=repeated(self.digests, members),
+            warnings=self.distinct.warnings(members, "in the training and in the test data"),
             learnt=shared.learnt,
             compare=lambda: self.sides,
         )
+        result = self.distinct.result(result, members)
         assert result.risks is not None
         folder = self.store.root / "audit"
         make_folder(folder, inside=self.store.root)
@@ -238,10 +255,16 @@ class RunAuditor:
         return result, result.risks
 
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:
+        """Gather what is known of the examples that count; the reference models' answers are of these already."""
+        evidence = self._of_target(job, members, references is not None)
+        evidence = evidence if self.distinct.counts.all() else some_evidence(evidence, self.distinct.places)
+        return replace(evidence, references=references)
+
+    def _of_target(self, job: Job, members: Members, references: bool) -> Evidence:
         signals = _present(job, self.store.load_signals(job.key))
-        evidence = Evidence(signals, self.labels, members, references, names=self.names, classes=self.dataset.classes)
-        augmented = self.queried("augmented", references is not None) and len(self.dataset.input_shape) == 3
-        noisy = self.queried("noisy", references is not None)
+        evidence = Evidence(signals, self.labels, members, names=self.names, classes=self.dataset.classes)
+        augmented = self.queried("augmented", references) and len(self.dataset.input_shape) == 3
+        noisy = self.queried("noisy", references)
         if not augmented and not noisy:
             return evidence
         asked = self.ask(job, np.arange(len(self.labels)), augmented=augmented, noisy=noisy)
@@ -264,30 +287,45 @@ class _OfPhase:
     planned: int
 
     def left_out(self, result: AuditResult) -> list[str]:
-        """Say which reference models are missing, and which attacks asked for were not made."""
+        """Say which reference models are missing, what they may know, and which attacks asked for were not made."""
         used = len(self.references)
         lost = [
             f"{self.planned - used} of {self.planned} reference models of this phase are left out: they, or the models "
             "of their complementary halves, are not finished; run the recipe again"
         ]
         made = [attack.attack for attack in result.attacks]
+        distinct = self.auditor.distinct
+        again, counted = len(distinct.repeated), len(distinct.places)
+        seen = [
+            f"{again:,} of {counted:,} distinct examples are repeated in the data, and reference models that count as "
+            "trained without one may have seen its repetition, which hides a leak; take repetitions out of the data"
+        ]
         return [
             *(lost if used < self.planned else []),
+            *(seen if self.references and again > MOST_OVERLAP * counted else []),
             *not_made(self.auditor.attacks, made, references=bool(self.references)),
         ]
 
     @cached_property
     def evidence(self) -> References | None:
+        """What they say of the examples that count, and on which of these they were trained."""
         if not self.references:
             return None
         signals = [_present(job, self.auditor.store.load_signals(job.key)) for job in self.references]
         included = np.stack([self.auditor.members(job.member_set) for job in self.references])
         noisy = self._noisy(included) if self.auditor.queried("noisy", True) else None
-        return References(Signals.stack(signals), included, noisy)
+        references = References(Signals.stack(signals), included, noisy)
+        distinct = self.auditor.distinct
+        return references if distinct.counts.all() else some_references(references, distinct.places)
+
+    @cached_property
+    def labels(self) -> Any:
+        """The classes of the examples that count."""
+        return self.auditor.labels[self.auditor.distinct.places]
 
     @cached_property
     def learnt(self) -> Learnt:
-        return Learnt(self.evidence, self.auditor.labels)
+        return Learnt(self.evidence, self.labels)
 
     def _noisy(self, included: Any) -> SampledAnswers:
         model, example = noisy_pairs(included)

@@ -71,7 +71,7 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
         found = read_kept(path, key)
         if found is None:
             assert shared.evidence is not None
-            found = _made(shared.evidence, auditor.labels, auditor.attacks)
+            found = _made(shared.evidence, shared.labels, auditor.attacks)
             make_folder(path.parent, inside=auditor.store.root)
             write_kept(path, key, found, inside=auditor.store.root)
         if found["primary"] is not None:
