@@ -74,15 +74,6 @@ def audited(recipe, tmp_path_factory):
 
 
 @pytest.fixture
-def unchecked(monkeypatch):
-    """Leave out the check of arguments, which decides nothing in many small experiments and takes half of their time.
-
-    All other tests have it, those of the mark `evidence` too, which are the same experiments in greater number.
-    """
-    monkeypatch.setattr("redense.arguments.validate.fit", lambda kind, value: value)
-
-
-@pytest.fixture
 def fashion_mnist():
     root = os.environ.get("REDENSE_DATA")
     if not root:

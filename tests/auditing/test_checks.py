@@ -327,7 +327,6 @@ def answers_of(evidence, z):
     return seen.warnings()
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_checks_of_answers_are_calm_on_sound_audits():
     warned = 0
     for seed in range(200):
@@ -344,7 +343,6 @@ def without_leak(seed):
     return Evidence(Signals.of_logits(z, evidence.labels), evidence.labels, evidence.members)
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_checks_are_calm_where_nothing_leaks():
     warned = [audit_evidence(without_leak(seed), attacks=("threshold",)).warnings for seed in range(200)]
     assert sum(map(bool, warned)) <= 2, [one for one in warned if one]

@@ -33,7 +33,6 @@ def tally(runs, models, *, sizes, **options):
     return counts
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("models", [0, 2, 8])
 @pytest.mark.parametrize("protocol", ["all", "half"])
 def test_calm_in_few_runs(models, protocol):

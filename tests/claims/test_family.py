@@ -100,13 +100,11 @@ def runs_with_a_false_claim(seeds, runs, *, curves):
     return wrong, found
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("world", "seeds"), [("simulated", 3), ("digits", 3), ("location30", 5)])
 def test_in_few_runs_with_nothing_to_find_is_anything_claimed(world, seeds):
     check(runs_with_a_claim(world, seeds, FEW, curves=False), FEW, 0.05, world)
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_in_few_runs_with_something_to_find_is_anything_false_claimed():
     wrong, found = runs_with_a_false_claim(5, FEW, curves=False)
     check(wrong, FEW, 0.05, "false claims")
@@ -118,7 +116,6 @@ def test_the_quick_tests_would_see_a_false_claim_in_twelve_percent():
     assert binom.sf(MOST, FEW, 0.05) < 0.02
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_a_difference_of_two_deviations_is_claimed_in_four_of_five_runs_of_ten_seeds():
     """Of a usual run: 24 contrasts (4 sparsities, two controls), three quantities; nothing else is there to find."""
     family = 3 * 24

@@ -159,7 +159,6 @@ def learnt_and_held(name, runs, n, leak):
 QUICK = 150
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("leak", [0.0, LEAK])
 def test_the_intervals_of_all_attacks_in_few_audits(leak):
     for key, held in counts(QUICK, 60, leak).items():

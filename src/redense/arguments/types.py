@@ -7,13 +7,11 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from redense.arguments.arrays import Numbers, array_of, refuse_without_values
-from redense.arguments.rules import (
-    CHECKED,
-    Must,
-)
+from redense.arguments.rules import CHECKED, Must
 from redense.arguments.words import Unfit, described, is_lazy, is_scalar, is_tensor, is_truth
 from redense.text import did_you_mean
 
@@ -25,72 +23,108 @@ LISTED = 10_000
 """Elements of a list that are looked at one by one; beyond, of numbers and strings alone, it would take long."""
 
 
-def fit(kind: Any, value: Any) -> Any:
-    """Return a value as the type that an annotation names; raise `Unfit` where it is none of that."""
-    origin, arguments = get_origin(kind), get_args(kind)
+Check = Callable[[Any], Any]
+"""Returns a value as a type; raises `Unfit` where it is none of that."""
+
+
+def checker(kind: Any) -> Check:
+    """Make the check of the type that an annotation names: the annotation is read once, values are checked often.
+
+    >>> from redense.arguments.rules import Rate
+    >>> checker(list[Rate])((0, 0.5))
+    (0.0, 0.5)
+    """
     if kind is Any or kind is object or isinstance(kind, TypeVar):
-        return value
-    if is_lazy(value):
-        raise Unfit("a value; send one batch through the model first", "a lazy parameter")
+        return lambda value: value
+    check = _checker(kind, get_origin(kind), get_args(kind))
+
+    def ready(value: Any) -> Any:
+        if is_lazy(value):
+            raise Unfit("a value; send one batch through the model first", "a lazy parameter")
+        return check(value)
+
+    return ready
+
+
+def _checker(kind: Any, origin: Any, arguments: tuple[Any, ...]) -> Check:
     if origin is typing.Annotated:
-        return _annotated(arguments[0], kind.__metadata__, value)
+        return _annotated(arguments[0], kind.__metadata__)
     if origin is Literal:
-        if not isinstance(value, str) or value not in arguments:
-            known = [each for each in arguments if isinstance(each, str)]
-            got = f"{value!r}{did_you_mean(value, known)}" if isinstance(value, str) else ""
-            raise Unfit(f"one of {', '.join(map(str, arguments))}", got)
-        return value
+        return _literal(arguments)
     if origin in (typing.Union, types.UnionType):
-        return _union(arguments, value)
+        return _union(arguments)
     if kind in _PLAIN:
-        return _PLAIN[kind](value)
+        return _PLAIN[kind]
     if origin is tuple:
-        return _tuple(arguments, value)
+        return _tuple(arguments)
     if origin in _LISTS:
-        return _list(arguments[0], value, origin)
+        return _list(arguments[0], origin)
     if origin in (dict, Mapping):
-        return _mapping(arguments, value)
+        return _mapping(*arguments)
     if kind is Callable or origin is Callable or origin is _CALLABLE:
-        if not callable(value):
-            raise Unfit("a function")
-        return value
-    return _instance(origin or kind, value)
+        return _function
+    return partial(_instance, origin or kind)
 
 
-def _annotated(kind: Any, rules: tuple[Any, ...], value: Any) -> Any:
+def _annotated(kind: Any, rules: tuple[Any, ...]) -> Check:
     if CHECKED in rules:
-        return value
+        return lambda value: value
     arrays = [rule for rule in rules if isinstance(rule, Numbers)]
     if arrays:
-        return arrays[0].fit(value)
-    musts = [rule for rule in rules if isinstance(rule, Must)]
-    try:
-        found = fit(kind, value)
-    except Unfit as unfit:
-        if musts:
-            raise Unfit(musts[0].expected, "" if unfit.where else unfit.got) from None
-        raise
-    for rule in musts:
-        if not rule.holds(found):
-            raise Unfit(rule.expected)
-    return found
+        return arrays[0].fit
+    check, musts = checker(kind), [rule for rule in rules if isinstance(rule, Must)]
 
-
-def _union(kinds: tuple[Any, ...], value: Any) -> Any:
-    if value is None and types.NoneType in kinds:
-        return None
-    unfits = []
-    for kind in kinds:
-        if kind is types.NoneType:
-            continue
+    def held(value: Any) -> Any:
         try:
-            return fit(kind, value)
+            found = check(value)
         except Unfit as unfit:
-            unfits.append(unfit)
-    inside = [unfit for unfit in unfits if unfit.where]
-    if inside:  # one of the kinds fits but for something in it
-        raise inside[0]
-    raise Unfit(" or ".join(dict.fromkeys(unfit.expected for unfit in unfits)), unfits[0].got if unfits else "")
+            if musts:
+                raise Unfit(musts[0].expected, "" if unfit.where else unfit.got) from None
+            raise
+        for rule in musts:
+            if not rule.holds(found):
+                raise Unfit(rule.expected)
+        return found
+
+    return held
+
+
+def _literal(known: tuple[Any, ...]) -> Check:
+    names, expected = [each for each in known if isinstance(each, str)], f"one of {', '.join(map(str, known))}"
+
+    def one_of(value: Any) -> Any:
+        if not isinstance(value, str) or value not in known:
+            raise Unfit(expected, f"{value!r}{did_you_mean(value, names)}" if isinstance(value, str) else "")
+        return value
+
+    return one_of
+
+
+def _union(kinds: tuple[Any, ...]) -> Check:
+    optional = types.NoneType in kinds
+    checks = [checker(kind) for kind in kinds if kind is not types.NoneType]
+
+    def any_of(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        unfits = []
+        for check in checks:
+            try:
+                return check(value)
+            except Unfit as unfit:
+                unfits.append(unfit)
+        inside = [unfit for unfit in unfits if unfit.where]
+        if inside:  # one of the kinds fits but for something in it
+            raise inside[0]
+        raise Unfit(" or ".join(dict.fromkeys(unfit.expected for unfit in unfits)), unfits[0].got if unfits else "")
+
+    return any_of
+
+
+def _function(value: Any) -> Any:
+    if not callable(value):
+        raise Unfit("a function")
+    return value
 
 
 def _truth(value: Any) -> bool:
@@ -142,7 +176,7 @@ def _nothing(value: Any) -> None:
         raise Unfit("None")
 
 
-_PLAIN: dict[Any, Callable[[Any], Any]] = {
+_PLAIN: dict[Any, Check] = {
     bool: _truth,
     int: _integer,
     float: _number,
@@ -161,49 +195,66 @@ _LISTS = (list, Sequence, Iterable)
 _CALLABLE = get_origin(Callable[[], None])
 
 
-def _list(kind: Any, value: Any, origin: Any) -> Any:
-    """Check the elements of a list, a tuple or a NumPy array [n]; generators are not used up."""
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable) or is_scalar(value):
-        raise Unfit(_list_of(kind))
-    if not isinstance(value, (list, tuple)):
-        if origin is Iterable and not hasattr(value, "shape"):
+def _list(kind: Any, origin: Any) -> Check:
+    """Make the check of a list, a tuple or a NumPy array [n], element by element; generators are not used up."""
+    element, expected = checker(kind), f"a list of {_SEVERAL[kind]}" if kind in _SEVERAL else "a list"
+
+    def listed(value: Any) -> Any:
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable) or is_scalar(value):
+            raise Unfit(expected)
+        if not isinstance(value, (list, tuple)):
+            if origin is Iterable and not hasattr(value, "shape"):
+                return value
+            if hasattr(value, "shape"):
+                value = array_of(value, expected).tolist()
+            elif not isinstance(value, Sequence):
+                raise Unfit(expected)
+        if len(value) > LISTED and kind not in (str, int, float):
             return value
-        if hasattr(value, "shape"):
-            value = array_of(value, _list_of(kind)).tolist()
-        elif not isinstance(value, Sequence):
-            raise Unfit(_list_of(kind))
-    if len(value) > LISTED and kind not in (str, int, float):
-        return value
-    elements = [_element(kind, each, place) for place, each in enumerate(value)]
-    return tuple(elements) if isinstance(value, tuple) else elements
+        elements = [_inside(element, each, place) for place, each in enumerate(value)]
+        return tuple(elements) if isinstance(value, tuple) else elements
+
+    return listed
 
 
-def _list_of(kind: Any) -> str:
-    return f"a list of {_SEVERAL[kind]}" if kind in _SEVERAL else "a list"
-
-
-def _tuple(kinds: tuple[Any, ...], value: Any) -> Any:
+def _tuple(kinds: tuple[Any, ...]) -> Check:
     if kinds[1:] == (Ellipsis,):
-        return tuple(_list(kinds[0], value, Sequence))
-    if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
-        raise Unfit(f"a list of {len(kinds)} {_SEVERAL.get(kinds[0], '')}".rstrip())
-    return tuple(_element(kind, each, place) for place, (kind, each) in enumerate(zip(kinds, value, strict=True)))
+        listed = _list(kinds[0], Sequence)
+        return lambda value: tuple(listed(value))
+    checks, expected = (
+        [checker(kind) for kind in kinds],
+        f"a list of {len(kinds)} {_SEVERAL.get(kinds[0], '')}".rstrip(),
+    )
+
+    def together(value: Any) -> Any:
+        if not isinstance(value, (list, tuple)) or len(value) != len(checks):
+            raise Unfit(expected)
+        pairs = enumerate(zip(checks, value, strict=True))
+        return tuple(_inside(check, each, place) for place, (check, each) in pairs)
+
+    return together
 
 
-def _element(kind: Any, value: Any, place: Any) -> Any:
+def _mapping(of_keys: Any, of_values: Any) -> Check:
+    keys, values = checker(of_keys), checker(of_values)
+
+    def mapped(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise Unfit("a mapping")
+        for key, each in value.items():
+            _inside(keys, key, key)
+            _inside(values, each, key)
+        return value
+
+    return mapped
+
+
+def _inside(check: Check, value: Any, place: Any) -> Any:
+    """Check what stands at a place of a list or mapping."""
     try:
-        return fit(kind, value)
+        return check(value)
     except Unfit as unfit:
         raise Unfit(unfit.expected, unfit.got or described(value), f"[{place!r}]{unfit.where}") from None
-
-
-def _mapping(kinds: tuple[Any, ...], value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise Unfit("a mapping")
-    for key, each in value.items():
-        _element(kinds[0], key, key)
-        _element(kinds[1], each, key)
-    return value
 
 
 def _instance(kind: Any, value: Any) -> Any:

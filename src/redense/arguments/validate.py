@@ -6,10 +6,10 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
-from redense.arguments.types import fit
+from redense.arguments.types import Check, checker
 from redense.arguments.words import Unfit, described
 from redense.errors import ArgumentError, RedenseError
 
@@ -43,40 +43,46 @@ def validated(error: type[RedenseError] = ArgumentError) -> Callable[[F], F]:
 
 
 def _wrapped(function: Any, annotated: Any, error: type[RedenseError]) -> Any:
-    signature = inspect.signature(function)
+    parameters = inspect.signature(function).parameters.values()
+    in_order = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    others = next((one.name for one in parameters if one.kind is one.VAR_KEYWORD), None)
 
     @functools.cache
-    def hints() -> dict[str, Any]:  # later: annotations may name what is defined below
-        return typing.get_type_hints(annotated, include_extras=True)
+    def checks() -> dict[str, Check]:  # later: annotations may name what is defined below
+        hints = typing.get_type_hints(annotated, include_extras=True)
+        further = hints.pop(others, None) if others is not None else None
+        named = {one.name for one in parameters} - {others}
+        found = {name: checker(hint) for name, hint in hints.items() if name in named}
+        return {**_of_keywords(further), **found}
 
-    def checked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-        bound = signature.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            if name in hints():
-                several = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
-                bound.arguments[name] = _keywords(hints()[name], value, error) if several else _one(
-                    hints()[name], value, name, error
-                )  # fmt: skip
-        return bound
+    def checked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        known = checks()
+
+        def one(name: str, value: Any) -> Any:
+            return _one(known[name], value, name, error) if name in known else value
+
+        fitting = [one(name, value) for name, value in zip(in_order, args, strict=False)]
+        # what is too much is the function's own error
+        return [*fitting, *args[len(fitting) :]], {name: one(name, value) for name, value in kwargs.items()}
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        bound = checked(args, kwargs)
-        return function(*bound.args, **bound.kwargs)
+        fitting, named = checked(args, kwargs)
+        return function(*fitting, **named)
 
     # as if it stood where the function does: doctest looks for its examples there
     made = types.FunctionType(call.__code__, function.__globals__, function.__name__, None, call.__closure__)
     return functools.update_wrapper(made, function)
 
 
-def _one(kind: Any, value: Any, name: str, error: type[RedenseError]) -> Any:
+def _of_keywords(kind: Any) -> dict[str, Check]:
+    """Make checks of the keyword arguments that a mapping with known keys lists; others are the function's business."""
+    known = typing.get_type_hints(get_args(kind)[0], include_extras=True) if get_args(kind) else {}
+    return {name: checker(hint) for name, hint in known.items()}
+
+
+def _one(check: Check, value: Any, name: str, error: type[RedenseError]) -> Any:
     try:
-        return fit(kind, value)
+        return check(value)
     except Unfit as unfit:
         got = unfit.got or described(value)
         raise error(f"{name}{unfit.where}: got {got}; expected {unfit.expected}") from None
-
-
-def _keywords(kind: Any, values: Mapping[str, Any], error: type[RedenseError]) -> dict[str, Any]:
-    """Check the keyword arguments that a mapping with known keys lists; others are the function's own business."""
-    known = typing.get_type_hints(get_args(kind)[0], include_extras=True) if get_args(kind) else {}
-    return {name: _one(known[name], value, name, error) if name in known else value for name, value in values.items()}

@@ -186,6 +186,8 @@ def audit_evidence(
         protocol=protocol,
         members=counts[0],
         nonmembers=counts[1],
+        members_left_out=0,  # by whoever saw the inputs
+        nonmembers_left_out=0,
         references=len(evidence.references.included) if evidence.references else 0,
         confidence=chosen.confidence,
         delta=chosen.delta,

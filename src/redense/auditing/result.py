@@ -128,6 +128,8 @@ class AuditResult:
     protocol: ProtocolName
     members: Count
     nonmembers: Count
+    members_left_out: Count
+    nonmembers_left_out: Count
     references: Count
     confidence: Confidence
     delta: Delta
@@ -143,8 +145,6 @@ class AuditResult:
     alike: Alike
     risks: npt.NDArray[np.float64] | None = dataclasses.field(default=None, compare=False, repr=False)
     class_names: tuple[str, ...] = ()
-    members_left_out: Count = 0
-    nonmembers_left_out: Count = 0
 
     @validated(DataError)
     def class_name(self, label: int) -> str:
