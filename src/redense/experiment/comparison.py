@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from redense.arguments import Interval, Must, Rate, Shares, validated
+from redense.auditing.protocols import ProtocolName
 from redense.errors import RecipeError
 from redense.experiment.wording import QUANTITIES, Quantity, QuantityName, verdict
 from redense.files.reading import check, fields, mapping
@@ -81,7 +82,7 @@ class Comparison:
     only_second: int | None = None
     test_accuracy_range: Shares | None = None
     apart: int = 0
-    protocol: str | None = None
+    protocol: ProtocolName | None = None
     attack: str | None = None
     fpr: Rate | None = None
     replicates: int | None = None

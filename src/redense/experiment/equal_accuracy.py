@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from redense.arguments import SOME, Rate, validated
+from redense.auditing.protocols import ProtocolName
 from redense.errors import FolderError
 from redense.experiment.comparison import Comparison, over_seeds
 from redense.experiment.wording import QuantityName
@@ -125,7 +126,7 @@ def curve_difference(first: Trace, second: Trace) -> CurveDifference | None:
 
 
 def compare_traces(
-    first: Phase, second: Phase, pairs: Sequence[tuple[Trace, Trace]], protocol: str | None = None
+    first: Phase, second: Phase, pairs: Sequence[tuple[Trace, Trace]], protocol: ProtocolName | None = None
 ) -> Comparison:
     """Compare two phases, of which `pairs` holds the traces, a pair a seed, at equal test accuracy.
 

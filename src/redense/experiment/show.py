@@ -13,7 +13,7 @@ from redense.experiment.found import Found, find
 from redense.experiment.phase_means import FILE as REPLICATES
 from redense.experiment.phase_means import PhaseMean, read_means
 from redense.experiment.report.audit_overview import audit_overview
-from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences, with_opponent
+from redense.experiment.report.comparisons import audit_sentences, comparisons_table, leakage_sentences
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.layers import Kept, Network, kept_table, layer_table
 from redense.experiment.report.replicates import replicates_summary
@@ -67,8 +67,7 @@ def show_comparisons(results: Results, console: Console, short: bool = False) ->
     """Print how phases compare, and what a run's claims amount to in words; with `short` those of its last phase."""
     if results.comparisons:
         console.print(comparisons_table(results), "", sep="\n")
-    audits = [one.sentence for one in with_opponent(results, results.audits)] if short else audit_sentences(results)
-    sentences = (*leakage_sentences(results), *audits)
+    sentences = (*leakage_sentences(results), *audit_sentences(results, short))
     for sentence in sentences:
         console.print(prose(sentence))
     if sentences:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from redense.auditing.protocols import PROTOCOLS
 from redense.methods import control_of
 from redense.metrics.jackknife import CLAIMED_FROM
 from redense.phases import Phase
@@ -159,7 +160,9 @@ def _rests_on(comparison: Comparison) -> str:
 
 
 def _protocol(comparison: Comparison) -> str:
-    return "" if comparison.protocol is None else f", {comparison.protocol}"
+    """Name the protocol of an audit, unless its targets are the run's own networks."""
+    own = comparison.protocol is None or PROTOCOLS[comparison.protocol].of_table
+    return "" if own else f", {comparison.protocol}"
 
 
 def _apart(comparison: Comparison) -> str:

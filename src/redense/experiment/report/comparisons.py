@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from redense.experiment.comparison import TESTED, Comparison
+from redense.experiment.report.seeds import best_group
 from redense.experiment.wording import QUANTITIES
 from redense.terminal import Fitting, below, prose, table_of
 from redense.text import p_figure
@@ -25,18 +26,15 @@ def comparisons_table(results: Results) -> RenderableType:
         if found:
             parts += [_table(f"{QUANTITIES[quantity].figure.capitalize()}, A - B, points", found), ""]
     parts.append(prose(_note(results)))
-    against_control = [
-        comparison
-        for comparison in results.comparisons
-        if comparison.first.kind == "control" and results.recipe.is_final(comparison.second)
-    ]
-    parts += ["", *(prose(comparison.sentence) for comparison in against_control)] if against_control else []
+    against_control = [one for one in with_opponent(results, results.comparisons) if one.first.kind == "control"]
+    said = sentences(results, against_control)
+    parts += ["", *map(prose, said)] if said else []
     return Group(*parts)
 
 
 def leakage_sentences(results: Results) -> list[str]:
     """Say what the last phase gives away at equal test accuracy, against what it has to beat."""
-    return [comparison.sentence for comparison in with_opponent(results, results.at_equal_accuracy)]
+    return sentences(results, with_opponent(results, results.at_equal_accuracy))
 
 
 def with_opponent(results: Results, comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -45,9 +43,22 @@ def with_opponent(results: Results, comparisons: Sequence[Comparison]) -> list[C
     return [one for one in comparisons if one.first.kind == against and results.recipe.is_final(one.second)]
 
 
-def audit_sentences(results: Results) -> list[str]:
-    """Say how phases compare in the run's audits."""
-    return [comparison.sentence for comparison in results.audits]
+def audit_sentences(results: Results, short: bool = False) -> list[str]:
+    """Say how phases compare in the run's audits; with `short` the last one with what it has to beat."""
+    return sentences(results, with_opponent(results, results.audits) if short else results.audits)
+
+
+def sentences(results: Results, comparisons: Sequence[Comparison]) -> list[str]:
+    """Put comparisons into words: of what one seed cannot tell, only what is about the phase that the conclusion names.
+
+    The others are in `results.json` and on the page.
+    """
+    best = best_group(results)
+    return [
+        one.sentence
+        for one in comparisons
+        if one.claimed or one.replicates is not None or best is None or one.second == best[0].phase
+    ]
 
 
 def compared(comparison: Comparison) -> str:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from redense.experiment.comparison import Comparison
 from redense.experiment.report.comparisons import with_opponent
 from redense.experiment.report.protocols import beside_phase
-from redense.experiment.report.seeds import inference_interval, mean_over_seeds
+from redense.experiment.report.seeds import best_group, inference_interval, last_groups, mean_over_seeds
 from redense.phases import NAMES, Phase, PhaseKind
 from redense.text import interval_text, p_text
 
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
-    from redense.experiment.results import Results, Row
+    from redense.experiment.results import Results
 
 ALONE = "no control of the same budget was trained beside it (--controls longer llr)"
 
@@ -139,16 +139,6 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
         f"Who sees how sure {phase.label} is of an example tells training from other examples with an accuracy of "
         f"{100 * accuracy:.2f}%{ends}, where guessing is right in 50%; stronger attacks exist, and an audit makes them."
     )
-
-
-def best_group(results: Results) -> tuple[Row, ...] | None:
-    """Return the rows, a seed each, of the last phase at the sparsity where its mean test accuracy is highest."""
-    return max(last_groups(results), key=lambda group: mean_over_seeds(group, "test_accuracy"), default=None)
-
-
-def last_groups(results: Results) -> list[tuple[Row, ...]]:
-    """List the rows, a seed each, of the last phase at every sparsity."""
-    return [group for group in results.groups() if results.recipe.is_final(group[0].phase)]
 
 
 def _one_of(which: str, phase: Phase, several: bool) -> str:

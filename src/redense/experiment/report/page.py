@@ -12,7 +12,7 @@ from redense.auditing.protocols import PROTOCOLS
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
 from redense.experiment.report.columns import PAGE, columns_of
-from redense.experiment.report.comparisons import audit_sentences, compared, difference, leakage_sentences
+from redense.experiment.report.comparisons import compared, difference, with_opponent
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.protocols import audited_name
@@ -83,7 +83,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "notes": notes(results),
         "lines": [[column.cell(group) for column in columns] for group in results.shown()],
         "comparisons": [_compared(one) for one in results.comparisons],
-        "sentences": [*leakage_sentences(results), *audit_sentences(results)],
+        "sentences": [one.sentence for one in (*with_opponent(results, results.at_equal_accuracy), *results.audits)],
         "audits": audit_values([(audited_name(row, first), row.result) for row in first])["audits"],
         "halves": any(PROTOCOLS[row.protocol].drawn for row in first),
         "seed": seed,

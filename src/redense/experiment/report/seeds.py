@@ -15,7 +15,7 @@ Estimate = tuple[float, Interval | None]
 """A figure and its interval, in percent."""
 
 if TYPE_CHECKING:
-    from redense.experiment.results import Row
+    from redense.experiment.results import Results, Row
 
 
 def inference_interval(group: Sequence[Row]) -> Interval | None:
@@ -79,3 +79,13 @@ def mean_over_seeds(group: Sequence[Row], name: str) -> float:
 def in_percent(figure: float, interval: Interval | None) -> Estimate:
     """Return a fraction and its interval in percent."""
     return 100 * figure, None if interval is None else (100 * interval[0], 100 * interval[1])
+
+
+def best_group(results: Results) -> tuple[Row, ...] | None:
+    """Return the rows, a seed each, of the last phase at the sparsity where its mean test accuracy is highest."""
+    return max(last_groups(results), key=lambda group: mean_over_seeds(group, "test_accuracy"), default=None)
+
+
+def last_groups(results: Results) -> list[tuple[Row, ...]]:
+    """List the rows, a seed each, of the last phase at every sparsity."""
+    return [group for group in results.groups() if results.recipe.is_final(group[0].phase)]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from redense.experiment.report.comparisons import with_opponent
-from redense.experiment.report.conclusion import last_groups, short_name
+from redense.experiment.report.conclusion import short_name
 from redense.experiment.report.seeds import (
     in_percent,
     inference_estimate,
     inference_interval,
+    last_groups,
     mean_over_seeds,
     percent_interval,
     percent_over_seeds,
