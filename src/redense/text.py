@@ -68,14 +68,17 @@ def p_figure(p: float) -> str:
     return f"{p:.2f}" if p > 0.995 else f"{p:.2g}".replace("0.", ".", 1)
 
 
-def interval_text(interval: tuple[float, float], factor: float, digits: int) -> str:
-    """Write both ends, times a factor; what rounds to nothing has no sign.
+def interval_text(interval: tuple[float, float], factor: float, digits: int, signed: bool = False) -> str:
+    """Write both ends, times a factor, `signed` those of a difference; what rounds to nothing has no minus.
 
     >>> interval_text((0.1, 0.25), 100, 1), interval_text((-1e-9, 0.1), 100, 1)
     ('[10.0, 25.0]', '[0.0, 10.0]')
+    >>> interval_text((-0.1, 0.25), 100, 1, signed=True)
+    '[-10.0, +25.0]'
     """
-    low, high = (factor * end for end in interval)
-    return f"[{low:z.{digits}f}, {high:z.{digits}f}]"
+    sign = "+" if signed else ""
+    low, high = (f"{factor * end:{sign}z.{digits}f}" for end in interval)
+    return f"[{low}, {high}]"
 
 
 def from_to(counts: Iterable[int]) -> str:

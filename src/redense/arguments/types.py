@@ -61,7 +61,7 @@ def _checker(kind: Any, origin: Any, arguments: tuple[Any, ...]) -> Check:
         return _list(arguments[0], origin)
     if origin in (dict, Mapping):
         return _mapping(*arguments)
-    if kind is Callable or origin is Callable or origin is _CALLABLE:
+    if Callable in (kind, origin):
         return _function
     return partial(_instance, origin or kind)
 
@@ -190,9 +190,6 @@ _SEVERAL = {bool: "truth values", int: "integers", float: "numbers", str: "strin
 
 
 _LISTS = (list, Sequence, Iterable)
-
-
-_CALLABLE = get_origin(Callable[[], None])
 
 
 def _list(kind: Any, origin: Any) -> Check:

@@ -11,6 +11,7 @@ from redense.auditing.evidence import Evidence, Places, some_evidence
 from redense.auditing.result import AuditResult
 from redense.errors import DataError
 from redense.metrics.roc import Members
+from redense.text import percent
 
 MOST_OVERLAP = 0.01
 """Of the distinct inputs of the smaller side: more common ones are an error."""
@@ -133,8 +134,8 @@ class Distinct:
         overlap, smaller = int((mine & theirs).sum()), int(min(mine.sum(), theirs.sum()))
         if overlap > MOST_OVERLAP * smaller:
             raise DataError(
-                f"{overlap} examples are among the members and among the non-members, more than 1% of {smaller}; "
-                "expected two separate sets: take the common ones out"
+                f"{overlap:,} inputs are among the members and among the non-members, more than {percent(MOST_OVERLAP)} "
+                f"of {smaller:,}; expected two separate sets: take the common ones out"
             )
 
 

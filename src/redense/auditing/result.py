@@ -86,7 +86,7 @@ class Exposed:
 class ClassRisk:
     """How much the members of one class stand out among its examples: AUC with its interval, None with too few.
 
-    The intervals hold together: none of them misses in 95% of audits, so that the highest class's holds too.
+    The intervals hold together: none of them misses in `confidence` of audits, so that the highest class's holds too.
     """
 
     label: int

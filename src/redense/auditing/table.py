@@ -11,9 +11,9 @@ from rich.table import Table
 from redense.auditing.attack_result import AttackResult, RateAt
 from redense.auditing.attacks import PRIMARY
 from redense.auditing.protocols import PROTOCOLS
-from redense.auditing.verdict import GRADES, why_unnamed
+from redense.auditing.verdict import GRADES, LEAST_CONFIDENCE, why_unnamed
 from redense.terminal import Fitting, below, plain, prose, table_of
-from redense.text import interval_text
+from redense.text import interval_text, percent
 
 if TYPE_CHECKING:
     from redense.auditing.result import Alike, AuditResult
@@ -32,7 +32,7 @@ def audit_table(result: AuditResult) -> RenderableType:
     layouts = [(_wide(result, shown), "")]
     for rates in dict.fromkeys((tuple(shown), tuple(shown[-1:]), ())):
         left_out = ["oracle accuracy", *([] if proven else ["ε, which is not proven"])]
-        left_out += [f"TPR at {100 * fpr:g}%" for fpr in shown if fpr not in rates]
+        left_out += [f"TPR at {percent(fpr)}" for fpr in shown if fpr not in rates]
         layouts.append((_narrow(result, rates, proven), ", ".join(left_out)))
     said = [*notes(result), exposed_line(result, EXPOSED), *_by_class(result)]
     return Group(
@@ -48,7 +48,7 @@ def audit_table(result: AuditResult) -> RenderableType:
 
 
 def _wide(result: AuditResult, shown: Sequence[float]) -> Table:
-    rates = [f"TPR % at {100 * fpr:g}%" for fpr in shown]
+    rates = [f"TPR % at {percent(fpr)}" for fpr in shown]
     table = table_of("attack", "AUC", "", "accuracy %", "", "oracle %", *rates, "ε ≥", text=["attack"])
     for attack in result.attacks:
         cells = [
@@ -67,7 +67,7 @@ def _wide(result: AuditResult, shown: Sequence[float]) -> Table:
 
 def _narrow(result: AuditResult, shown: Sequence[float], proven: bool) -> Table:
     """Draw intervals below their figures; oracle accuracy, and an epsilon that is not proven, are left out."""
-    names = ["AUC", "accuracy %", *(f"TPR % at {100 * fpr:g}%" for fpr in shown), *(["ε ≥"] if proven else [])]
+    names = ["AUC", "accuracy %", *(f"TPR % at {percent(fpr)}" for fpr in shown), *(["ε ≥"] if proven else [])]
     table = table_of("attack", *names, text=["attack"], broken=["attack"])
     for attack in result.attacks:
         cells = [
@@ -94,7 +94,7 @@ def notes(result: AuditResult) -> list[str]:
     """Say what an audit is about, and what is left out or held back and why."""
     references = f", {result.references} reference models" if result.references else ", no reference models"
     refused = [
-        f"TPR at {100 * rate.fpr:g}% FPR: - ({rate.refusal})" for rate in result.attacks[0].rates if rate.point is None
+        f"TPR at {percent(rate.fpr)} FPR: - ({rate.refusal})" for rate in result.attacks[0].rates if rate.point is None
     ]
     return [
         f"{result.members:,} members, {result.nonmembers:,} non-members{references}; "
@@ -124,7 +124,7 @@ def held_back(results: Sequence[AuditResult], fpr: float) -> list[str]:
         if reached and min(reached) < HELD_BACK * fpr:
             ends = dict.fromkeys(f"{100 * end:.2g}" for end in (min(reached), max(reached)))
             found.append(f"{' to '.join(ends)}% for {attack}")
-    asked = f"{100 * fpr:g}%"
+    asked = f"{percent(fpr)}"
     if not found:
         return []
     return [
@@ -158,8 +158,8 @@ def figure(alike: Alike) -> str:
 
 def explanations(confidence: float) -> list[str]:
     """Explain verdict and columns to somebody who has never heard of an ROC curve."""
-    sure = f"{100 * confidence:g}%"
-    grades = ", ".join(f'"{grade}" from {100 * least:g}%' for grade, least in GRADES if least)
+    sure = f"{percent(confidence)}"
+    grades = ", ".join(f'"{grade}" from {percent(least)}' for grade, least in GRADES if least)
     return [
         "Members are examples that the model was trained on, non-members others like them. An attack gives every "
         "example a score and guesses that those with high scores are members; the more often it is right, the more "
@@ -171,7 +171,8 @@ def explanations(confidence: float) -> list[str]:
         "share of the members that are found when at most 1% of the non-members are wrongly accused. ε: the privacy "
         "loss (differential privacy) that is proven.",
         f"Intervals, in brackets, hold the true figure in {sure} of audits, each by itself. The verdict's is wider: "
-        f"those of all attacks hold together in {sure}. Its lower end chooses the word: {grades}, else "
+        f"those of all attacks hold together in {percent(max(confidence, LEAST_CONFIDENCE))}. "
+        f"Its lower end chooses the word: {grades}, else "
         f'"{GRADES[-1][0]}". '
         f"p: how often chance alone would look like a leak at least as clear. {MARK}: the strongest attack, which the "
         "verdict names: the lower end of its accuracy is the highest, while another's AUC may be larger.",
@@ -186,7 +187,7 @@ def _epsilon(result: AuditResult) -> str:
             "ε: -, because one training proves none unless an independent fair coin put every example in (randomized)."
         )
     return (
-        f"ε: what this one training proves (delta {result.delta:g}, confidence {100 * result.confidence:g}%) by "
+        f"ε: what this one training proves (delta {result.delta:g}, confidence {percent(result.confidence)}) by "
         f"{result.primary}, chosen beforehand, where an independent fair coin put every example in."
     )
 

@@ -115,6 +115,9 @@ class Audit:
     data_root: Path | None = None
     """Where named data lie; else $REDENSE_DATA, else the user's cache folder."""
 
+    lock: bool = True
+    """Keep a run's folder to oneself while it is audited; --no-lock where its file system has no locks."""
+
     def execute(self) -> None:
         """Audit, print, write and judge."""
         screen = console()
@@ -143,7 +146,12 @@ class Audit:
             from redense.experiment.report.protocols import audited_name
 
             trust = Trust(source.model, source.data, source.trust)
-            where: dict[str, Any] = {"data_root": self.data_root, "device": self.device, "console": console}
+            where: dict[str, Any] = {
+                "data_root": self.data_root,
+                "device": self.device,
+                "console": console,
+                "lock": self.lock,
+            }
             rows = audit_run(source.run, self.settings.attacks, trust=trust, **where)
             return [(audited_name(row, rows), row.result) for row in rows]
         from redense.auditing.table import audit_table

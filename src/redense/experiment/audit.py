@@ -22,7 +22,7 @@ from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison
 from redense.experiment.display import counted
-from redense.experiment.folder import Trust, check_targets, read_plan, read_recipe, refuse_newer
+from redense.experiment.folder import Trust, check_targets, hold_folder, read_plan, read_recipe, refuse_newer
 from redense.experiment.measure import measure
 from redense.experiment.prepare import Prepared, prepare
 from redense.experiment.recipe import Recipe
@@ -67,25 +67,28 @@ def audit_run(
     device: Any,
     console: Console,
     trust: Trust = NO_CODE,
+    lock: bool = True,
 ) -> list[AuditRow]:
     """Audit a finished run with the families of attacks asked for, by default its own.
 
-    Raises `FolderError` when the folder holds no finished phase of a run, or names code that `trust` does not.
+    Raises `FolderError` when the folder holds no finished phase of a run, or names code that `trust` does not, and
+    with `lock` while a run or another audit uses it.
     """
     AuditSettings(attacks=attacks)  # raises for those that do not exist
     check_targets(folder)
     refuse_newer(folder)
     prepared = _prepared_as_trained(folder, data_root, device, trust)
     store = Store(folder, reads_only=True)
-    audits = audit_prepared(prepared, store, attacks, console)
-    written = write_audits(audits, prepared.recipe, prepared.dataset.original_places, folder)
-    results = measure(prepared, store)[0].joined(audits.comparisons)
-    write_results(results, folder)
-    console.print(audit_summary(audits.rows), "", sep="\n")
-    show_replicates(means_of(audits.replicates), console)
-    show_comparisons(results, console)
-    show_audit_files(folder, written, console)
-    console.print(prose(f"Written: {write_report([folder])}"))
+    with hold_folder(folder, prepared.recipe, lock):
+        audits = audit_prepared(prepared, store, attacks, console)
+        written = write_audits(audits, prepared.recipe, prepared.dataset.original_places, folder)
+        results = measure(prepared, store)[0].joined(audits.comparisons)
+        write_results(results, folder)
+        console.print(audit_summary(audits.rows), "", sep="\n")
+        show_replicates(means_of(audits.replicates), console)
+        show_comparisons(results, console)
+        show_audit_files(folder, written, console)
+        console.print(prose(f"Written: {write_report([folder])}"))
     return audits.rows
 
 

@@ -6,14 +6,15 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from redense.arguments import Interval, Must, Rate, Shares, validated
+from redense.arguments import Count, Interval, Must, Rate, Shares, validated
 from redense.auditing.protocols import ProtocolName
 from redense.errors import RecipeError
 from redense.experiment.wording import QUANTITIES, Quantity, QuantityName, verdict
 from redense.files.reading import check, fields, mapping
 from redense.methods import Method
+from redense.methods.controls import check_control
 from redense.metrics.jackknife import CLAIMED_FROM
 from redense.metrics.paired import OF_SHARES, mcnemar, t_interval, t_test, wilcoxon
 from redense.metrics.roc import Members
@@ -21,7 +22,7 @@ from redense.phases import Phase
 
 SIGNIFICANT = 0.05
 Tested = Literal["test_accuracy", "inference_accuracy"]
-TESTED: tuple[Tested, ...] = ("test_accuracy", "inference_accuracy")
+TESTED: tuple[Tested, ...] = get_args(Tested)
 """Quantities of a finished phase that are compared."""
 
 
@@ -72,22 +73,22 @@ class Comparison:
     quantity: QuantityName
     first: Phase
     second: Phase
-    seeds: int
+    seeds: Count
     difference: Difference | None
     interval: Interval | None = None
     t: PValue | None = None
     wilcoxon: PValue | None = None
     mcnemar: PValue | None = None
-    only_first: int | None = None
-    only_second: int | None = None
+    only_first: Count | None = None
+    only_second: Count | None = None
     test_accuracy_range: Shares | None = None
-    apart: int = 0
+    apart: Count = 0
     protocol: ProtocolName | None = None
     attack: str | None = None
     fpr: Rate | None = None
-    replicates: int | None = None
+    replicates: Count | None = None
     prediction: Interval | None = None
-    claims: int | None = None
+    claims: Count | None = None
 
     @property
     def of(self) -> Quantity:
@@ -149,10 +150,14 @@ class Comparison:
     def from_mapping(cls, values: Mapping[str, Any]) -> Comparison:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unread` for anything else."""
         found = fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
-        said = found.seeds > 1 or found.replicates is not None or found.difference is None
+        for phase in (found.first, found.second):
+            check_control(phase)
+        alone = found.seeds == 1 and found.replicates is None and found.difference is not None
         compared = [name for name, quantity in QUANTITIES.items() if quantity.of_two_networks is not None]
         expected = f"one of {', '.join(compared)}: of one seed nothing else is compared"
-        check(said or found.quantity in compared, found.quantity, "quantity", expected)
+        check(not alone or found.quantity in compared, found.quantity, "quantity", expected)
+        for name in (*found.of.needs, *found.of.needs_of_one_seed * alone):
+            check(getattr(found, name) is not None, None, name, f"that of a comparison of {found.quantity}")
         return found
 
 

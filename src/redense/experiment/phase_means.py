@@ -14,6 +14,7 @@ from redense.auditing.attack_result import FPRS
 from redense.errors import FolderError
 from redense.files.reading import Written, build, field, fields, mapping
 from redense.files.writing import write_whole
+from redense.methods.controls import check_control
 from redense.phases import Phase
 from redense.text import percent
 
@@ -50,6 +51,7 @@ class PhaseMean:
     def from_mapping(cls, values: Mapping[str, Any]) -> PhaseMean:
         """Undo `to_mapping`, also after a passage through JSON; raise `Unread` for anything else."""
         phase, own = Phase.from_columns(mapping(values))
+        check_control(phase)
         return fields(cls, own, phase=phase)
 
 

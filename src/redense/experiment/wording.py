@@ -10,7 +10,7 @@ from redense.auditing.protocols import PROTOCOLS
 from redense.methods import control_of
 from redense.metrics.jackknife import CLAIMED_FROM
 from redense.phases import Phase
-from redense.text import p_text, percent
+from redense.text import interval_text, p_text, percent
 
 if TYPE_CHECKING:
     from redense.experiment.comparison import Comparison
@@ -25,6 +25,7 @@ class Quantity:
     `figure` names it in a sentence, with the comparison's `{attack}` and `{fpr}`. A phase that is shown to be above
     another does what `higher` says, one below what `lower` says. Differences are in points, or with `fraction` as they
     are. `of_two_networks` says what one seed shows, which is nothing about phases; None where that is not compared.
+    `needs` names the fields of a comparison that its words are made of, `needs_of_one_seed` those of one seed besides.
     """
 
     figure: str
@@ -32,6 +33,8 @@ class Quantity:
     lower: str
     fraction: bool = False
     of_two_networks: Callable[[Comparison], str] | None = None
+    needs: tuple[str, ...] = ()
+    needs_of_one_seed: tuple[str, ...] = ()
 
     @property
     def scale(self) -> tuple[int, int]:
@@ -89,14 +92,19 @@ def _over_replicates(comparison: Comparison) -> str:
         says = f"{name} against {other}: {what}"
     if comparison.prediction is None:
         return f"{over}{says}"
-    low, high = (_number(comparison, end) for end in comparison.prediction)
-    return f"{over}{says}; one further training: [{low}, {high}]"
+    further = interval_text(comparison.prediction, *comparison.of.scale, signed=True)
+    return f"{over}{says}; one further training: {further}"
 
 
-def _number(comparison: Comparison, value: float) -> str:
-    """Write a difference in the quantity's unit, with its sign."""
+def difference_text(comparison: Comparison) -> str:
+    """Write the difference in its quantity's unit, with its sign."""
     factor, digits = comparison.of.scale
-    return f"{factor * value:+z.{digits}f}"
+    return f"{factor * (comparison.difference or 0.0):+z.{digits}f}"
+
+
+def difference_interval(comparison: Comparison) -> str:
+    """Write the interval of the difference in the same unit, a dash where there is none."""
+    return "-" if comparison.interval is None else interval_text(comparison.interval, *comparison.of.scale, signed=True)
 
 
 def _networks(comparison: Comparison) -> str:
@@ -143,13 +151,12 @@ def _quantity(comparison: Comparison) -> str:
 def _figure(comparison: Comparison, *, signed: bool) -> str:
     """Write the difference and its interval; without a sign, both as how far one phase is beyond the other."""
     factor, digits = comparison.of.scale
-    difference = factor * (comparison.difference or 0.0)
-    turn = -1 if difference < 0 and not signed else 1
-    text = f"{turn * difference:{'+' if signed else ''}z.{digits}f}{comparison.of.unit}"
+    turn = -factor if (comparison.difference or 0.0) < 0 and not signed else factor
+    text = f"{turn * (comparison.difference or 0.0):{'+' if signed else ''}z.{digits}f}{comparison.of.unit}"
     if comparison.interval is None:
         return text
-    low, high = sorted(turn * factor * end for end in comparison.interval)
-    return f"{text} [{low:z.{digits}f}, {high:z.{digits}f}]"
+    ends = comparison.interval if turn > 0 else comparison.interval[::-1]
+    return f"{text} {interval_text(ends, turn, digits, signed)}"
 
 
 def _rests_on(comparison: Comparison) -> str:
@@ -184,10 +191,12 @@ def _seeds(number: int) -> str:
 _LEAKAGE = ("gives away more than", "gives away less than")
 _OF_AUDITS = ("leaks more than", "leaks less than")
 QUANTITIES: dict[QuantityName, Quantity] = {
-    "test_accuracy": Quantity("test accuracy", "beats", "falls behind", of_two_networks=_networks),
+    "test_accuracy": Quantity(
+        "test accuracy", "beats", "falls behind", of_two_networks=_networks, needs_of_one_seed=("mcnemar",)
+    ),
     "inference_accuracy": Quantity("inference accuracy", *_LEAKAGE),
     "inference_accuracy_at_equal_test_accuracy": Quantity("inference accuracy", *_LEAKAGE, of_two_networks=_curves),
-    "auc": Quantity("AUC of {attack}", *_OF_AUDITS, fraction=True, of_two_networks=_audits),
-    "tpr": Quantity("TPR of {attack} at {fpr} FPR", *_OF_AUDITS),
+    "auc": Quantity("AUC of {attack}", *_OF_AUDITS, fraction=True, of_two_networks=_audits, needs=("attack",)),
+    "tpr": Quantity("TPR of {attack} at {fpr} FPR", *_OF_AUDITS, needs=("attack", "fpr")),
 }
 """All that comparisons are of."""

@@ -58,7 +58,7 @@ class Control:
 
     `lists` makes its phases of the method's, dense first; `fits` tells for which of these it makes sense, and `needs`
     says what they lack otherwise. `best_of` names, for a method's phases, the control whose best epoch on validation
-    examples it is, if it is that of one.
+    examples it is, if it is that of one. `beside_each` tells that it has a phase beside each of the method's.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Control:
     fits: Callable[[Phases], bool] = bool
     needs: str = ""
     best_of: Callable[[Phases], str] | None = None
+    beside_each: bool = False
 
     @property
     def lineage(self) -> str:
@@ -91,7 +92,7 @@ class Control:
 CONTROLS = {
     control.name: control
     for control in (
-        Control("longer", _longer),
+        Control("longer", _longer, beside_each=True),
         Control("llr", _llr, _rate_falls, "no rate falls, so that llr would be longer in one phase"),
         Control("early", _early, best_of=_last),
     )

@@ -60,7 +60,7 @@ def normal_interval(difference: float, error: float, confidence: float = 0.95) -
     >>> [round(end, 2) for end in normal_interval(1.0, 1.0)], normal_interval(0.0, 0.0)
     ([-0.96, 2.96], None)
     """
-    if error == 0:
+    if error < NO_SPREAD:
         return None
     reach = float(ndtri(0.5 + confidence / 2)) * error
     return difference - reach, difference + reach

@@ -47,13 +47,14 @@ def tables(text):
 
 def test_a_name_says_what_tells_an_audited_model_from_the_others_and_no_more(rows):
     first, *_ = rows
-    assert audited_name(first, rows[:1]) == "dense"
+    assert audited_name(first, rows[:1]) == "dense, trained on a random half"
+    assert audited_name(dataclasses.replace(first, protocol="all"), rows[:1]) == "dense"
     whole = [dataclasses.replace(row, protocol="all") for row in rows]
     for given in (rows, whole, rows + whole, [row for row in rows + whole if row.seed == 1]):
         names = [audited_name(row, given) for row in given]
         assert len(set(names)) == len(given)
         assert any("seed" in name for name in names) == (len({row.seed for row in given}) > 1)
-        assert any("half" in name for name in names) == (len({row.protocol for row in given}) > 1)
+        assert any("half" in name for name in names) == any(row.protocol == "half" for row in given)
 
 
 def test_the_heading_counts_the_examples_of_all_targets(rows):

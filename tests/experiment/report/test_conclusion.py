@@ -93,7 +93,7 @@ def test_what_rounds_to_nothing_has_no_sign():
         dataclasses.replace(row, test_accuracy=0.8 + 1e-7 * row.seed * (row.phase.kind != "redense")) for row in WINNING
     ]
     gain = conclusion(Results(BESIDE, 500, 500, tuple(level)).compared())[0]
-    assert "[0.00, 0.00]" in gain
+    assert "[+0.00, +0.00]" in gain
     assert "-0.00" not in gain
 
 

@@ -33,7 +33,7 @@ from redense.experiment.report.provenance import command
 from redense.experiment.results import Results, Row
 from redense.experiment.shown import read_shown
 from redense.experiment.write_report import write_report
-from redense.methods import METHODS
+from redense.methods import CONTROLS, METHODS
 from redense.metrics.spread import Spread
 from redense.page.chart import BASELINE
 from redense.phases import Phase, dense, sparse
@@ -244,7 +244,7 @@ def test_letters_that_nobody_sees_are_written_out(audited):
 def test_every_phase_has_a_look_of_its_own():
     """Of the phases of all methods and controls; sparsities and rounds share one."""
     for method in (name for name in METHODS if name != "phases"):
-        recipe = Recipe(method=method, controls=("longer", "llr", "early"), sparsities=(0.5,))
+        recipe = Recipe(method=method, controls=tuple(CONTROLS), sparsities=(0.5,))
         phases = dict.fromkeys(phase for chain in recipe.lineages() for phase in chain)
         kinds = {(phase.kind, phase.lineage if phase.kind == "control" else "", phase.beside) for phase in phases}
         looks = {(look(phase), style(phase)) for phase in phases}

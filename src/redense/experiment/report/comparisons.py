@@ -10,7 +10,7 @@ from rich.table import Table
 
 from redense.experiment.comparison import TESTED, Comparison
 from redense.experiment.report.seeds import best_group
-from redense.experiment.wording import QUANTITIES
+from redense.experiment.wording import QUANTITIES, difference_interval, difference_text
 from redense.terminal import Fitting, below, prose, table_of
 from redense.text import p_figure
 
@@ -66,11 +66,6 @@ def compared(comparison: Comparison) -> str:
     return f"{comparison.second.label} - {comparison.first.label}"
 
 
-def difference(comparison: Comparison) -> str:
-    """Write the difference in percentage points, with its sign."""
-    return f"{100 * (comparison.difference or 0.0):+z.2f}"
-
-
 def _table(title: str, comparisons: list[Comparison]) -> Fitting:
     """Draw the wide table; narrow, without Wilcoxon's p; narrower, the interval below the difference."""
     if not any(comparison.claimed for comparison in comparisons):
@@ -106,15 +101,14 @@ def _drawn(
 
 def _claim(comparison: Comparison) -> tuple[str, str, str, str]:
     """Return the difference, its interval, and the p-values of Student's and Wilcoxon's test."""
-    ends, wilcoxon = comparison.interval, comparison.wilcoxon
-    interval = "-" if ends is None else f"[{100 * ends[0]:+z.2f}, {100 * ends[1]:+z.2f}]"
-    return difference(comparison), interval, _p(comparison.p), _p(None if wilcoxon is None else wilcoxon.raw)
+    texts, wilcoxon = (difference_text(comparison), difference_interval(comparison)), comparison.wilcoxon
+    return *texts, _p(comparison.p), _p(None if wilcoxon is None else wilcoxon.raw)
 
 
 def _networks(comparison: Comparison) -> tuple[str, str, str, str]:
     """Return the difference, how many examples one network alone has right, and McNemar's p-value."""
     only = str(comparison.only_second), str(comparison.only_first)
-    return difference(comparison), *only, _p(comparison.p_shown)
+    return difference_text(comparison), *only, _p(comparison.p_shown)
 
 
 def _note(results: Results) -> str:

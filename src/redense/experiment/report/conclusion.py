@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from redense.experiment.comparison import Comparison
 from redense.experiment.report.comparisons import with_opponent
-from redense.experiment.report.protocols import beside_phase
+from redense.experiment.report.protocols import audited_name
 from redense.experiment.report.seeds import best_group, inference_interval, last_groups, mean_over_seeds
+from redense.experiment.wording import difference_interval
 from redense.phases import NAMES, Phase, PhaseKind
 from redense.text import interval_text, p_text
 
@@ -78,7 +79,8 @@ def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparis
     least = min(winners[best], key=_difference)
     names = " and ".join(dict.fromkeys(short_name(one.first) for one in winners[best]))
     what = every if best in whole else f"so far {names}"
-    others = f" (and so do {len(whole) - 1} more sparsities)" if len(whole) > 1 else ""
+    more = len(whole) - 1
+    others = f" (and so do{'es' * (more == 1)} {more} more sparsit{'y' if more == 1 else 'ies'})" if more > 0 else ""
     against_whom = f"the nearest, {short_name(least.first)}" if len(winners[best]) > 1 else short_name(least.first)
     return (
         f"{best.label[:1].upper()}{best.label[1:]} beats {what}{others}: by {_points(least)} against {against_whom}"
@@ -132,7 +134,7 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
         row = audited[0]
         says = row.result.verdict.sentence.removesuffix(".")
         says = f"{says[:1].lower()}{says[1:]}"
-        return f"In the audit of {_whose(results, row)}: {says}.{_warned(row)}{_all(results, audits)}"
+        return f"In the audit of {audited_name(row, audits)}: {says}.{_warned(row)}{_all(results, audits)}"
     accuracy, interval = mean_over_seeds(group, "inference_accuracy"), inference_interval(group)
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (
@@ -144,12 +146,6 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
 def _one_of(which: str, phase: Phase, several: bool) -> str:
     """Name a phase, and which it is of several."""
     return f"{which}, {phase.label}," if several else phase.label
-
-
-def _whose(results: Results, row: AuditRow) -> str:
-    """Name the audited network: its phase, and the seed and the training set where these are not plain."""
-    seed = f", seed {row.seed}" if len(results.recipe.seeds) > 1 else ""
-    return f"{row.phase.label}{beside_phase(row)}{seed}"
 
 
 def _warned(row: AuditRow) -> str:
@@ -198,7 +194,7 @@ def _points(one: Comparison) -> str:
 
 def _rests(one: Comparison) -> str:
     """Say in brackets how sure a difference is."""
-    interval = "" if one.interval is None else f"95% interval of the difference {interval_text(one.interval, 100, 2)}, "
+    interval = "" if one.interval is None else f"95% interval of the difference {difference_interval(one)}, "
     p = "" if one.p is None else f"{p_text(one.p)}, "
     return f" ({interval}{p}{one.seeds} seeds)"
 

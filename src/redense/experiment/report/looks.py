@@ -29,7 +29,7 @@ def look(phase: Phase) -> int:
     if phase.kind != "control":
         return LOOKS[phase.kind]
     control = control_of(phase)
-    if control is CONTROLS["longer"] and phase.beside == "sparse":
+    if control.beside_each and phase.beside == "sparse":
         return ON_THE_WAY
     return 3 + list(CONTROLS.values()).index(control)
 

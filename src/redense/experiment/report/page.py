@@ -12,17 +12,17 @@ from redense.auditing.protocols import PROTOCOLS
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
 from redense.experiment.report.columns import PAGE, columns_of
-from redense.experiment.report.comparisons import compared, difference, with_opponent
+from redense.experiment.report.comparisons import compared, with_opponent
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.protocols import audited_name
 from redense.experiment.report.provenance import command, origins, settings
-from redense.experiment.report.seeds import percent_interval
 from redense.experiment.report.side_by_side import CAPTION as SIDE_CAPTION
 from redense.experiment.report.side_by_side import HEAD as SIDE_BY_SIDE
 from redense.experiment.report.side_by_side import runs_chart, side_by_side
 from redense.experiment.report.table import notes
 from redense.experiment.report.weight_charts import weight_charts
+from redense.experiment.wording import difference_interval, difference_text
 from redense.page.chart import Chart
 from redense.page.render import render
 from redense.text import p_text
@@ -109,9 +109,9 @@ def _compared(one: Comparison) -> Cells:
     return [
         compared(one),
         one.of.figure,
-        difference(one),
+        f"{difference_text(one)}{one.of.unit}",
         says,
-        percent_interval(one.interval),
+        difference_interval(one),
         "-" if one.p_shown is None else p_text(one.p_shown),
     ]
 

@@ -26,14 +26,7 @@ def primaries(rows: Sequence[AuditRow]) -> list[str]:
 
 
 def audited_name(row: AuditRow, rows: Sequence[AuditRow]) -> str:
-    """Name an audited model among others: its phase, and what else tells it from them, the training set or the seed."""
-    several = len({one.protocol for one in rows}) > 1
-    target = beside_phase(row) if several else ""
-    seed = f", seed {row.seed}" if len({one.seed for one in rows}) > 1 else ""
-    return f"{row.phase.label}{target}{seed}"
-
-
-def beside_phase(row: AuditRow) -> str:
-    """Say which target of its phase an audited model is, where that is not plain."""
+    """Name an audited model among others: its phase, which target if not the table's, and of several seeds which."""
     target = PROTOCOLS[row.protocol].target
-    return f", {target}" if target else ""
+    seed = f", seed {row.seed}" if len({one.seed for one in rows}) > 1 else ""
+    return f"{row.phase.label}{f', {target}' * bool(target)}{seed}"

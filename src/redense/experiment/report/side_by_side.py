@@ -16,6 +16,7 @@ from redense.experiment.report.seeds import (
     percent_interval,
     percent_over_seeds,
 )
+from redense.experiment.wording import difference_interval, difference_text
 from redense.page.chart import BASELINE, Axis, Chart, Series, View
 from redense.text import interval_text
 
@@ -87,8 +88,8 @@ def _nearest(results: Results, group: Sequence[Row]) -> str:
     if not found:
         return "-"
     nearest = min(found, key=lambda one: one.difference or 0.0)
-    interval = "" if nearest.interval is None else f" {interval_text(nearest.interval, 100, 2)}"
-    return f"{100 * (nearest.difference or 0.0):+z.2f}{interval} ({short_name(nearest.first)})"
+    interval = "" if nearest.interval is None else f" {difference_interval(nearest)}"
+    return f"{difference_text(nearest)}{interval} ({short_name(nearest.first)})"
 
 
 def _audited(run: Found, group: Sequence[Row]) -> str:
