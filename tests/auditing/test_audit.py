@@ -293,7 +293,7 @@ def test_risks_count_equal_scores_half():
 
 def test_overlap_of_more_than_a_hundredth_is_an_error():
     model, members, _ = leaky(n=200)
-    with pytest.raises(DataError, match="3 examples are among the members and among the non-members"):
+    with pytest.raises(DataError, match="3 inputs are among the members and among the non-members"):
         redense.audit(model, members=members, nonmembers=numbered(197, 200))
 
 
@@ -309,12 +309,12 @@ def test_a_little_overlap_and_repetitions_are_warnings_that_say_what_to_do():
         "where copies come from, such as oversampling or drawing with replacement"
     )
     assert result.warnings == (
-        "1 examples are among the members and among the non-members, and were left out of both: what was trained on is "
-        "no non-member; take them out of one side",
+        "2 examples have inputs that are among the members and among the non-members (1 of them distinct), and were "
+        "left out: what was trained on is no non-member; take them out of one side",
         f"1 of 200 members are {again}",
         f"1 of 200 non-members are {again}",
     )
-    assert "Warning: 1 examples are among" in str(result)
+    assert "Warning: 2 examples have inputs that are among" in str(result)
 
 
 @pytest.mark.parametrize("members_as", [torch.float32, torch.float64, torch.float16])
@@ -327,7 +327,7 @@ def test_how_examples_are_stored_changes_neither_overlap_nor_what_inputs_tell(me
     sides = (whole[:200].to(members_as), labels[:200]), (whole[200:].to(nonmembers_as), labels[200:])
     plain = redense.audit(model, members=(whole[:200], labels[:200]), nonmembers=(whole[200:], labels[200:]))
     assert redense.audit(model, members=sides[0], nonmembers=sides[1]).to_json() == plain.to_json()
-    with pytest.raises(DataError, match="200 examples are among the members and among the non-members"):
+    with pytest.raises(DataError, match="200 inputs are among the members and among the non-members"):
         redense.audit(model, members=sides[0], nonmembers=(whole[:200].to(nonmembers_as), labels[:200]))
 
 

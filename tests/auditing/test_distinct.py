@@ -48,7 +48,7 @@ def test_what_is_on_both_sides_is_counted_for_any_sides(examples, data):
     common, smaller = len(mine & theirs), min(len(mine), len(theirs))
     distinct = Distinct.of(digests, side)
     if common > 0.01 * smaller:
-        with pytest.raises(DataError, match=f"^{common} examples are among .*, more than 1% of {smaller}; expected"):
+        with pytest.raises(DataError, match=f"^{common} inputs are among .*, more than 1% of {smaller}; expected"):
             distinct.refuse_overlap(members)
     else:
         distinct.refuse_overlap(members)
@@ -173,7 +173,7 @@ def test_what_is_on_both_sides_is_in_neither():
     assert (result.members, result.members_left_out, result.nonmembers, result.nonmembers_left_out) == (299, 1, 299, 1)
     assert np.flatnonzero(np.isnan(result.risks)).tolist() == [0, 599]
     (warning,) = result.warnings
-    assert warning.startswith("1 examples are among the members and among the non-members, and were left out of both: ")
+    assert warning.startswith("2 examples have inputs that are among the members and among the non-members (1 of them ")
 
 
 def test_few_distinct_examples_are_too_few_however_often_they_are_given():

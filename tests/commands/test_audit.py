@@ -343,7 +343,7 @@ def test_unusable_signals_are_one_line(arrays, message, capsys, tmp_path):
         ({"weights": "members.npz"}, "cannot be read as safetensors"),
         ({"weights": "members.npz"}, "expected a state_dict in safetensors, for nothing is unpickled; a PyTorch file"),
         ({"members": "weights.safetensors"}, "cannot be read as NPZ"),
-        ({"nonmembers": "members.npz"}, "200 examples are among the members and among the non-members"),
+        ({"nonmembers": "members.npz"}, "200 inputs are among the members and among the non-members"),
         ({"model": "mlp"}, "does not fit mlp"),
         ({"model": "factories:no_module"}, "the factory returned str"),
         ({"model": "commands.test_audit:nothing"}, "has no function 'nothing'"),

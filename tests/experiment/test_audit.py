@@ -359,7 +359,7 @@ def test_data_that_overlap_are_refused_before_anything_is_trained(tmp_path):
     x = np.random.default_rng(0).random((60, 6), dtype=np.float32)
     y = np.arange(60) % 3
     np.savez(tmp_path / "data.npz", x=x[:40], y=y[:40], x_test=x[35:], y_test=y[35:])
-    with pytest.raises(DataError, match="5 examples are among the members and among the non-members"):
+    with pytest.raises(DataError, match="5 inputs are among the members and among the non-members"):
         redense.run(recipe(data=str(tmp_path / "data.npz")), out=tmp_path / "out", workers=0)
     assert not (tmp_path / "out").exists()
 

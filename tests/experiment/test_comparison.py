@@ -97,8 +97,8 @@ AUC = {"quantity": "auc", "first": DENSE, "second": REDENSE, "protocol": "half",
             0.02,
             (0.01, 0.03),  # alone it would leave out 0; the family decides
             0.2,
-            "re-dense 50% and dense: no difference that 3 seeds can show (AUC of LiRA online +0.0200 [+0.0100, +0.0300], "
-            "p = .2 over 48 claims, half, 3 seeds)",
+            "re-dense 50% and dense: no difference that 3 seeds can show (AUC of LiRA online +0.0200 [+0.0100, "
+            "+0.0300], p = .2 over 48 claims, half, 3 seeds)",
         ),
     ],
 )

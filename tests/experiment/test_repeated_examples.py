@@ -13,6 +13,7 @@ from redense.attacks import LiRA
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence
 from redense.errors import DataError
+from redense.experiment import audit as audit_module
 from redense.experiment import auditor as auditor_module
 from redense.experiment.audit import RunAuditor
 from redense.experiment.audit_comparison import compare_audits
@@ -27,6 +28,8 @@ from redense.signals import Signals
 TRAIN, TEST = 400, 240
 LEFT_OUT = [7, 11, TRAIN + 5, TRAIN + 20]
 """A repetition in the training data, an example that is in both, and one in the test data: in the order of all."""
+REPEATED = [3, TRAIN + 2]
+"""What the repetitions repeat."""
 
 
 def written(folder, train, test):
@@ -78,7 +81,7 @@ def test_equal_inputs_count_once_in_every_audit(run):
         assert result.attack("LiRA online").auc == auc(scores, row.members[kept])
         assert np.flatnonzero(np.isnan(row.risks)).tolist() == LEFT_OUT
         assert any("repetitions of others (equal inputs)" in warning for warning in result.warnings)
-        common = "1 examples are in the training and in the test data, and were left out of both"
+        common = "examples have inputs that are in the training and in the test data (1 of them distinct), and were"
         assert any(common in warning for warning in result.warnings)
         names = np.array(auditor.names)
         assert all(names[one.example] == one.name and one.example not in LEFT_OUT for one in result.exposed)
@@ -110,9 +113,9 @@ def test_phases_are_compared_by_what_counts(run):
         assert one.difference == pytest.approx(second - first, abs=1e-12)
 
 
-def test_replicates_are_of_what_counts(run):
+def test_replicates_are_of_what_stands_once(run):
     _, auditor, _ = run
-    kept = np.delete(np.arange(TRAIN + TEST), LEFT_OUT)
+    kept = np.delete(np.arange(TRAIN + TEST), [*LEFT_OUT, *REPEATED])
     for found in replicate_phases(auditor):
         models = [job for job in auditor.of_phase(found.phase).references if job.member_set.index != 1]
         signals = Signals.stack([auditor.store.load_signals(job.key) for job in models])
@@ -156,12 +159,22 @@ def test_halves_of_much_repeated_data_are_refused_before_anything_is_trained(tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_without_halves_takes_repeated_training_data_and_says_what_references_may_have_seen(tmp_path):
+def test_reference_models_know_an_example_if_they_saw_any_copy_and_replicates_are_of_what_stands_once(tmp_path):
     (x, y), test = arrays()
-    recipe = written(tmp_path, (x.repeat(4, axis=0), y.repeat(4)), test)
+    x, y = np.concatenate([x.repeat(4, axis=0), 1 - x[:20]]), np.concatenate([y.repeat(4), y[:20]])
+    recipe = written(tmp_path, (x, y), test)
     changes = {"protocols": ("all",), "audit": ("rmia",), "references": 2}
-    redense.run(dataclasses.replace(recipe, **changes), out=tmp_path / "out", workers=0)
+    recipe = dataclasses.replace(recipe, **changes)
+    redense.run(recipe, out=tmp_path / "out", workers=0)
     for row in json.loads((tmp_path / "out/audit.json").read_text())["rows"]:
         result = row["result"]
-        assert (result["members"], result["members_left_out"], result["nonmembers_left_out"]) == (96, 288, 0)
-        assert any("96 of 144 distinct examples are repeated in the data, and" in one for one in result["warnings"])
+        assert (result["members"], result["members_left_out"], result["nonmembers_left_out"]) == (116, 288, 0)
+    auditor = audit_module._auditor(prepare(recipe), Store(tmp_path / "out"), ("rmia",))
+    shared = auditor.of_phase(auditor.phases[0])
+    drawn = np.stack([auditor.members(job.member_set) for job in shared.references])
+    any_copy = drawn[:, :384].reshape(2, 96, 4).any(2)
+    assert np.array_equal(shared.evidence.included[:, :96], any_copy)
+    assert any_copy.all(0).sum() > 50, "both models of a pair have seen most examples"
+    once, labels = shared.halved
+    assert len(labels) == once.included.shape[1] == 20 + len(test[1])
+    assert (once.included.sum(0) == 1).all(), "one of a pair has seen what stands once"

@@ -169,11 +169,11 @@ def test_phases_are_compared_model_by_model_and_corrected_with_all_claims():
 def test_the_words_of_a_claim():
     found = corrected(compare_replicates(phases(16), METHODS["dsd"]))[2]
     assert found.shown
-    low, high, first, last = (f"{end:.4f}" for end in (*found.interval, *found.prediction))
+    low, high, first, last = (f"{end:+.4f}" for end in (*found.interval, *found.prediction))
     assert found.sentence == (
         f"Over 16 models trained on random halves, re-dense 50% leaks more than dense (AUC of LiRA online "
         f"{found.difference:+.4f} [{low}, {high}], {p_text(found.p)} over 6 claims); one further training: "
-        f"[{float(first):+.4f}, {float(last):+.4f}]."
+        f"[{first}, {last}]."
     )
 
 

@@ -44,7 +44,7 @@ def validated(error: type[RedenseError] = ArgumentError) -> Callable[[F], F]:
 
 def _wrapped(function: Any, annotated: Any, error: type[RedenseError]) -> Any:
     parameters = inspect.signature(function).parameters.values()
-    in_order = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    in_order = [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     others = next((one.name for one in parameters if one.kind is one.VAR_KEYWORD), None)
 
     @functools.cache

@@ -179,14 +179,24 @@ def sensitivity(model: nn.Module, inputs: Any, probabilities: torch.Tensor) -> t
 
 
 def digests(inputs: Any) -> npt.NDArray[np.bytes_]:
-    """Fingerprint every example of a batch by the bytes of its inputs, [n] of 16 bytes."""
-    tensors = [torch.as_tensor(value) for value in (inputs.values() if isinstance(inputs, Mapping) else (inputs,))]
+    """Fingerprint every example of a batch by the bytes of its inputs, [n] of 16 bytes.
+
+    Inputs with names are the same in any order of these, and in any width of their numbers.
+    """
+    names = sorted(inputs) if isinstance(inputs, Mapping) else [""]
+    tensors = [_widened(inputs[name]) for name in names] if isinstance(inputs, Mapping) else [torch.as_tensor(inputs)]
     rows = [tensor.detach().cpu().contiguous().reshape(len(tensor), -1) for tensor in tensors]
     flat = [row.view(torch.uint8).numpy() for row in rows]  # as bytes, for NumPy knows no bfloat16
     found = []
     for parts in zip(*flat, strict=True):
         fingerprint = hashlib.blake2b(digest_size=16)
-        for part in parts:
+        for name, part in zip(names, parts, strict=True):
+            fingerprint.update(name.encode())
             fingerprint.update(part)
         found.append(fingerprint.digest())
     return np.array(found, dtype="S16")
+
+
+def _widened(values: Any) -> torch.Tensor:
+    tensor = torch.as_tensor(values)
+    return tensor.double() if tensor.is_floating_point() else tensor.long()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from redense.arguments import validated
-from redense.attacks.references import Array
+from redense.arguments import SOME, validated
+from redense.attacks.references import Array, WasIncluded
 from redense.auditing.alike import Compare, how_alike, not_comparable, sides_alike, warned, without_inputs
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_disorder
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
@@ -46,9 +46,9 @@ def audit(
     members: Any,
     nonmembers: Any,
     references: Sequence[nn.Module] = (),
-    included: npt.ArrayLike | None = None,
+    included: WasIncluded | None = None,
     queries: Sequence[Query] = (),
-    batch_size: int = 500,
+    batch_size: Annotated[int, SOME] = 500,
     device: str | None = None,
     names: Sequence[str] | None = None,
     layout: Layout = "auto",

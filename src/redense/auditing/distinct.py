@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from redense.attacks.references import Included
 from redense.auditing.evidence import Evidence, Places, some_evidence
 from redense.auditing.result import AuditResult
 from redense.errors import DataError
@@ -15,6 +16,7 @@ from redense.text import percent
 
 MOST_OVERLAP = 0.01
 """Of the distinct inputs of the smaller side: more common ones are an error."""
+OVERLAP_REMEDY = "expected two separate sets: take the common ones out"
 SIDES = "among the members and among the non-members"
 
 
@@ -64,6 +66,13 @@ class Distinct:
         """Where the examples stand that count and are repeated on their side, int64 [r], ascending."""
         return np.unique(self.first[self._again & ~self.both])
 
+    def of_any_copy(self, included: Included) -> Included:
+        """Return which models [m] were trained on an example [n], the first of its equals, or on any copy of it."""
+        found = included.copy()
+        copies = np.flatnonzero(self._again)
+        np.logical_or.at(found.T, self.first[copies], included.T[copies])
+        return found
+
     def evidence(self, evidence: Evidence) -> Evidence:
         """Leave out what does not count.
 
@@ -73,10 +82,7 @@ class Distinct:
             return evidence
         references = evidence.references
         if references is not None:
-            included = references.included.copy()
-            copies = np.flatnonzero(self._again)
-            np.logical_or.at(included.T, self.first[copies], references.included.T[copies])
-            references = replace(references, included=included)
+            references = replace(references, included=self.of_any_copy(references.included))
         return some_evidence(replace(evidence, references=references), self.places)
 
     def result(self, result: AuditResult, members: Members) -> AuditResult:
@@ -102,20 +108,21 @@ class Distinct:
         `members` [n] tells who is a member, `between` what the two sides are.
         """
         self.refuse_overlap(members)
-        common = int((self.both & ~self._again).sum()) // 2
+        common = len(np.unique(self.inputs[self.both]))
         found = []
         if common:
             found.append(
-                f"{common:,} examples are {between}, and were left out of both: what was trained on is no non-member; "
-                "take them out of one side"
+                f"{int(self.both.sum()):,} examples have inputs that are {between} ({common:,} of them distinct), "
+                "and were left out: what was trained on is no non-member; take them out of one side"
             )
         mine, theirs = _present(self.inputs, members)
         apart = mine & theirs
         apart[self.inputs[self.both]] = False
         if apart.any():
             found.append(
-                f"{int(apart.sum()):,} examples are among the members and, repeated, among the non-members: what the "
-                "model has learnt of the one it says of the other, which hides a leak; take repetitions out of the data"
+                f"inputs that are among the members and, repeated, among the non-members: {int(apart.sum()):,}; what "
+                "the model has learnt of the one it says of the other, which hides a leak; take repetitions out of the "
+                "data"
             )
         for side, name in ((members, "members"), (~members, "non-members")):
             again = int((side & self._again & ~self.both).sum())
@@ -128,14 +135,14 @@ class Distinct:
                 )
         return found
 
-    def refuse_overlap(self, members: Members) -> None:
+    def refuse_overlap(self, members: Members, remedy: str = OVERLAP_REMEDY) -> None:
         """Raise `DataError` when more than `MOST_OVERLAP` of the smaller side's distinct inputs are on both sides."""
         mine, theirs = _present(self.inputs, members)
         overlap, smaller = int((mine & theirs).sum()), int(min(mine.sum(), theirs.sum()))
         if overlap > MOST_OVERLAP * smaller:
             raise DataError(
-                f"{overlap:,} inputs are among the members and among the non-members, more than {percent(MOST_OVERLAP)} "
-                f"of {smaller:,}; expected two separate sets: take the common ones out"
+                f"{overlap:,} inputs are among the members and among the non-members, more than "
+                f"{percent(MOST_OVERLAP)} of {smaller:,}; {remedy}"
             )
 
 

@@ -14,11 +14,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from redense.attacks.references import Array
+from redense.attacks.threshold import Labels
 from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
 from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
 from redense.auditing.audit import audit_evidence
-from redense.auditing.distinct import MOST_OVERLAP, Distinct
+from redense.auditing.distinct import OVERLAP_REMEDY, Distinct
 from redense.auditing.evidence import (
     Evidence,
     NoisyAnswers,
@@ -52,6 +53,10 @@ FORMAT = 3
 """Version of what is kept of an audit; a change has it made again. In format 1 intervals of a TPR were wider, those
 of the best accuracy could end too low, and verdicts did not count accuracies; in format 2 repeated examples were taken
 for independent cases."""
+HALVED_COPIES = (
+    "the data repeat examples, so that a random half has copies of what the other half has: give each once, or leave "
+    "out the protocol half"
+)
 BATCH = 128
 """Examples evaluated at once: small enough for activations to stay out of freshly mapped memory."""
 
@@ -116,7 +121,8 @@ class RunAuditor:
                     f"random half that it is trained on holds {held}; expected more test examples, or no audit"
                 )
         for member_set in dict.fromkeys(job.member_set for job in self.jobs if self.is_audited(job)):
-            self.distinct.refuse_overlap(self.members(member_set))
+            remedy = HALVED_COPIES if member_set is not None else OVERLAP_REMEDY
+            self.distinct.refuse_overlap(self.members(member_set), remedy)
 
     def count(self) -> int:
         """Return how many rows there will be."""
@@ -287,22 +293,15 @@ class _OfPhase:
     planned: int
 
     def left_out(self, result: AuditResult) -> list[str]:
-        """Say which reference models are missing, what they may know, and which attacks asked for were not made."""
+        """Say which reference models are missing, and which attacks asked for were not made."""
         used = len(self.references)
         lost = [
             f"{self.planned - used} of {self.planned} reference models of this phase are left out: they, or the models "
             "of their complementary halves, are not finished; run the recipe again"
         ]
         made = [attack.attack for attack in result.attacks]
-        distinct = self.auditor.distinct
-        again, counted = len(distinct.repeated), len(distinct.places)
-        seen = [
-            f"{again:,} of {counted:,} distinct examples are repeated in the data, and reference models that count as "
-            "trained without one may have seen its repetition, which hides a leak; take repetitions out of the data"
-        ]
         return [
             *(lost if used < self.planned else []),
-            *(seen if self.references and again > MOST_OVERLAP * counted else []),
             *not_made(self.auditor.attacks, made, references=bool(self.references)),
         ]
 
@@ -311,12 +310,26 @@ class _OfPhase:
         """What they say of the examples that count, and on which of these they were trained."""
         if not self.references:
             return None
+        distinct = self.auditor.distinct
         signals = [_present(job, self.auditor.store.load_signals(job.key)) for job in self.references]
-        included = np.stack([self.auditor.members(job.member_set) for job in self.references])
+        members = np.stack([self.auditor.members(job.member_set) for job in self.references])
+        included = distinct.of_any_copy(members)
         noisy = self._noisy(included) if self.auditor.queried("noisy", True) else None
         references = References(Signals.stack(signals), included, noisy)
-        distinct = self.auditor.distinct
         return references if distinct.counts.all() else some_references(references, distinct.places)
+
+    @property
+    def halved(self) -> tuple[References, Labels]:
+        """The same of the examples that stand once, with their classes.
+
+        Of these one model of each complementary pair was trained on either; of repeated ones both may have seen a copy.
+        """
+        assert self.evidence is not None
+        distinct = self.auditor.distinct
+        once = ~np.isin(distinct.places, distinct.repeated)
+        if once.all():
+            return self.evidence, self.labels
+        return some_references(self.evidence, np.flatnonzero(once)), self.labels[once]
 
     @cached_property
     def labels(self) -> Any:

@@ -59,7 +59,7 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
     """Make the reference models of each phase targets in turn; what was made is kept in the folder's ``audit``.
 
     Phases with fewer than `DESCRIBED_FROM` finished reference models are left out, and so are runs without an attack
-    that can be repeated.
+    that can be repeated, or whose every example is given more than once.
     """
     for phase in auditor.phases:
         shared = auditor.of_phase(phase)
@@ -70,8 +70,10 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
         path = auditor.store.root / "audit" / f"replicates-{key}.json"
         found = read_kept(path, key)
         if found is None:
-            assert shared.evidence is not None
-            found = _made(shared.evidence, shared.labels, auditor.attacks)
+            references, labels = shared.halved
+            if not len(labels):
+                continue
+            found = _made(references, labels, auditor.attacks)
             make_folder(path.parent, inside=auditor.store.root)
             write_kept(path, key, found, inside=auditor.store.root)
         if found["primary"] is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from redense.arguments import SHARE, NotNegative, Shares, validated
+from redense.arguments import SHARE, SOME, NotNegative, Shares, validated
 from redense.errors import FolderError, RecipeError
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
@@ -80,7 +80,7 @@ class Row:
     seconds: NotNegative
     checkpoint: str
     history: tuple[tuple[Share, Share], ...] = ()
-    kept_epoch: int | None = None
+    kept_epoch: Annotated[int, SOME] | None = None
     validation_history: tuple[Share, ...] = ()
 
     def to_mapping(self) -> dict[str, Any]:

@@ -110,7 +110,9 @@ def _validated(results: Results) -> list[str]:
         for group in results.shown()
         if group[0].phase.keeps is not None
     ]
-    chosen = f" Epochs kept, the best by validation: {'; '.join(kept)}." if kept else ""
+    gradual = any(group[0].phase.masks == "gradual" for group in results.shown())
+    once = " (where pruning is gradual, of those with all zeros)" if gradual else ""
+    chosen = f" Epochs kept, the best by validation{once}: {'; '.join(kept)}." if kept else ""
     return [
         f"{percent(results.recipe.validation)} of the training examples validate: no model is trained on them or "
         f"audited with them.{chosen}"
