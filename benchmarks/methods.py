@@ -4,7 +4,7 @@
     python benchmarks/methods.py --out runs/methods --data digits --seeds 0 1 --epochs 2 2 2
 
 Every method has the same total of epochs, the same networks to begin with and the same order of batches in every seed,
-so that differences are paired. All claims of one call are one family. Writes docs/results/methods-DATA.json with
+so that differences are paired. All claims of one call are one family. Writes docs/results/methods/DATA.json with
 --publish.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,8 +22,10 @@ from redense.experiment.comparison import TESTED, Comparison, over_seeds
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
 from redense.experiment.results import Results, Row
+from redense.experiment.wording import difference_interval, difference_text
+from redense.methods import control_of
 from redense.phases import Phase
-from redense.text import interval_text, p_text
+from redense.text import p_text
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 COMPARED = ("dsd", "acdc", "spdf", "prune")
@@ -49,10 +51,11 @@ def main() -> None:
         claims = [next(family) for _ in compared[data]]
         print(f"\n**{data}**, {len(given.seeds)} seeds, {sum(given.epochs)} epochs in all\n")
         print_figures(list(of_data.values()))
-        print_claims(claims)
+        for quantity in dict.fromkeys(one.quantity for one in claims):
+            print_against_controls([one for one in claims if one.quantity == quantity and one.first.kind == "control"])
+        print_claims([one for one in claims if one.first.kind != "control"])
         if given.publish:
-            rows = {method: [row.to_mapping() for row in results.rows] for method, results in of_data.items()}
-            (RESULTS / f"methods-{data}.json").write_text(json.dumps(rows).replace("}, {", "},\n{") + "\n")
+            publish(data, of_data, claims)
 
 
 def trained(given: argparse.Namespace, data: str, method: str) -> Results:
@@ -113,16 +116,52 @@ def print_figures(runs: Sequence[Results]) -> None:
             print(f"| {results.recipe.method} | {phase.label} | {means[0]:.2f} | {means[1]:.2f} |")
 
 
+def print_against_controls(claims: Sequence[Comparison]) -> None:
+    """Print a line a last phase and a column a control: how far the phase is above it; what is shown, in bold."""
+    names = list(dict.fromkeys(control_of(one.first).name for one in claims))
+    what = claims[0].quantity.replace("_", " ")
+    print(f"\n| {what}, points above | {' | '.join(names)} |\n| --- {'| --- ' * len(names)}|")
+    for last in dict.fromkeys(one.second for one in claims):
+        cells = {control_of(one.first).name: cell(one) for one in claims if one.second == last}
+        print(f"| {named(last)} | {' | '.join(cells.get(name, '-') for name in names)} |")
+
+
+def cell(one: Comparison) -> str:
+    """Write a difference, its interval and p; in bold where it is shown."""
+    if one.difference is None:
+        return "no accuracy in common"
+    mark = "**" if one.shown else ""
+    p = "" if one.p is None else f", {p_text(one.p)}"
+    return f"{mark}{difference_text(one)}{mark} {difference_interval(one)}{p}"
+
+
+def publish(data: str, of_data: Mapping[str, Results], claims: Sequence[Comparison]) -> None:
+    """Write the rows of what methods yield and of their controls, and all claims, one a line."""
+    rows = [
+        {"method": method, **row.to_mapping()}
+        for method, results in of_data.items()
+        for rows in by_phase(results).values()
+        for row in rows.values()
+    ]
+    for row in rows:
+        del row["seconds"]  # which say nothing of a machine that did other work
+    parts = {"rows": rows, "claims": [one.to_mapping() for one in claims]}
+    texts = [f'"{name}": [\n' + ",\n".join(map(json.dumps, part)) + "\n]" for name, part in parts.items()]
+    (RESULTS / "methods" / f"{data}.json").write_text("{" + ",\n".join(texts) + "}\n")
+
+
 def print_claims(claims: Sequence[Comparison]) -> None:
-    """Print a line a comparison, what is shown first."""
+    """Print a line a comparison of two methods, what is shown first."""
     print(f"\n| A - B | in | points | p over {claims[0].claims} claims |\n| --- | --- | --- | --- |")
     for one in sorted(claims, key=lambda one: one.p if one.p is not None else 2.0):
         if one.difference is None:
             continue
-        interval = "" if one.interval is None else f" {interval_text(one.interval, 100, 2)}"
         p = "-" if one.p is None else p_text(one.p)
-        names = f"{named(one.second)} - {named(one.first)}"
-        print(f"| {names} | {one.quantity.replace('_', ' ')} | {100 * one.difference:+.2f}{interval} | {p} |")
+        names, figure = (
+            f"{named(one.second)} - {named(one.first)}",
+            f"{difference_text(one)} {difference_interval(one)}",
+        )
+        print(f"| {names} | {one.quantity.replace('_', ' ')} | {figure} | {p} |")
 
 
 def named(phase: Phase) -> str:
