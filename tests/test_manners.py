@@ -55,3 +55,10 @@ def test_headings_of_the_changelog_are_those_of_keep_a_changelog():
     headings = re.findall(r"^### (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings
     assert set(headings) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+@pytest.mark.xdist_group("alone")
+def test_groups_reach_pytest_xdist(request):
+    """In pytest 9.2 names of tests cannot be set, so that pytest-xdist 3.8 trains what a group shares in each process."""
+    if getattr(request.config.option, "loadgroup", False):
+        assert request.node.nodeid.endswith("@alone")

@@ -84,6 +84,7 @@ def test_one_seed_is_printed_again(capsys, monkeypatch, copied):
     assert_alike(capsys, monkeypatch, *copied)
 
 
+@pytest.mark.xdist_group("audited_run")
 def test_seeds_controls_audits_and_replicates_are_printed_again(
     capsys, monkeypatch, audited_run, audited_recipe, tmp_path
 ):

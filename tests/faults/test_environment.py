@@ -195,6 +195,7 @@ def test_a_foreign_folder_does_not_lead_elsewhere(recipe, undisturbed, tmp_path,
     assert (folder / name).is_fifo() if kind == "pipe" else (folder / name).is_symlink()
 
 
+@pytest.mark.xdist_group("audited_run")
 @pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe"])
 def test_no_name_that_a_command_writes_leads_elsewhere(audited_run, tmp_path, kind):
     """Every file that lies in an audited run's folder was written there: each in turn is made to lead out of it."""

@@ -36,6 +36,7 @@ from redense.experiment.replicates import (
 from redense.experiment.report.audits import audit_summary, audit_traces
 from redense.experiment.report.protocols import audited_name
 from redense.experiment.resources import Resources
+from redense.experiment.results import Results
 from redense.experiment.show import show_audit_files, show_comparisons, show_replicates
 from redense.experiment.write import write_results
 from redense.experiment.write_report import write_report
@@ -80,10 +81,7 @@ def audit_run(
     prepared = _prepared_as_trained(folder, data_root, device, trust)
     store = Store(folder, reads_only=True)
     with hold_folder(folder, prepared.recipe, lock):
-        audits = audit_prepared(prepared, store, attacks, console)
-        written = write_audits(audits, prepared.recipe, prepared.dataset.original_places, folder)
-        results = measure(prepared, store)[0].joined(audits.comparisons)
-        write_results(results, folder)
+        audits, results, written = audit_prepared(prepared, store, measure(prepared, store)[0], attacks, console)
         console.print(audit_summary(audits.rows), "", sep="\n")
         show_replicates(means_of(audits.replicates), console)
         show_comparisons(results, console)
@@ -92,11 +90,24 @@ def audit_run(
     return audits.rows
 
 
-def audit_prepared(prepared: Prepared, store: Store, attacks: tuple[str, ...], watched: Console) -> Audits:
-    """Audit every finished phase; how far it is goes to the console `watched`.
+def audit_prepared(
+    prepared: Prepared, store: Store, results: Results, attacks: tuple[str, ...], watched: Console
+) -> tuple[Audits, Results, list[str]]:
+    """Audit every finished phase of measured results, and write both; how far it is goes to the console `watched`.
 
-    Without `attacks` the families are those that the recipe names, and those that need nothing but plain answers.
+    Returns the audits, the results with what these claim of phases, all corrected together, and the names of the
+    audits' files. Without `attacks` the families are those that the recipe names, and those that need nothing but
+    plain answers.
     """
+    audits = _made(prepared, store, attacks, watched)
+    written = write_audits(audits, prepared.recipe, prepared.dataset.original_places, store.root)
+    results = results.joined(audits.comparisons)
+    write_results(results, store.root)
+    return audits, results, written
+
+
+def _made(prepared: Prepared, store: Store, attacks: tuple[str, ...], watched: Console) -> Audits:
+    """Attack all targets, then each reference model in turn, and compare the phases."""
     auditor = _auditor(prepared, store, attacks or (*PLAIN_FAMILIES, *prepared.recipe.audit))
     rows, replicates = [], []
     with counted("audit", auditor.count(), watched) as step:

@@ -182,13 +182,10 @@ def _audit(
     prepared: Prepared, store: Store, results: Results, console: Console, watched: Console | None
 ) -> tuple[Results, list[str]]:
     """Audit what was trained; return the results with what audits claim of phases, and the names of files written."""
-    from redense.experiment.audit import audit_prepared, write_audits
+    from redense.experiment.audit import audit_prepared
     from redense.experiment.replicates import means_of
 
-    audits = audit_prepared(prepared, store, (), watched or console)
-    written = write_audits(audits, prepared.recipe, prepared.dataset.original_places, store.root)
-    results = results.joined(audits.comparisons)
-    write_results(results, store.root)
+    audits, results, written = audit_prepared(prepared, store, results, (), watched or console)
     show_audits(audits.rows, store.root, console)
     show_replicates(means_of(audits.replicates), console)
     return results, written
