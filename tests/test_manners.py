@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 import redense
@@ -59,6 +60,6 @@ def test_headings_of_the_changelog_are_those_of_keep_a_changelog():
 
 @pytest.mark.xdist_group("alone")
 def test_groups_reach_pytest_xdist(request):
-    """In pytest 9.2 names of tests cannot be set, so that pytest-xdist 3.8 trains what a group shares in each process."""
+    """In pytest 9.2 they do not: pytest-xdist 3.8 cannot set names of tests, and each process trains what they share."""
     if getattr(request.config.option, "loadgroup", False):
         assert request.node.nodeid.endswith("@alone")
