@@ -60,6 +60,6 @@ def test_headings_of_the_changelog_are_those_of_keep_a_changelog():
 
 @pytest.mark.xdist_group("alone")
 def test_groups_reach_pytest_xdist(request):
-    """Under pytest 9.2 they do not, for pytest-xdist 3.8 cannot set names of tests: each process trains what is shared."""
+    """They do not under pytest 9.2: pytest-xdist 3.8 cannot set names there, and each process trains what is shared."""
     if getattr(request.config.option, "loadgroup", False):
         assert request.node.nodeid.endswith("@alone")
