@@ -17,10 +17,11 @@ from redense.attacks.references import Array
 from redense.auditing.alike import Compare, how_alike, not_comparable, sides_alike, warned, without_inputs
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_disorder
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
-from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
+from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, possible_attacks, queried
 from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, telling_references
 from redense.auditing.distinct import Distinct
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
+from redense.auditing.left_out import left_out
 from redense.auditing.loaders import read_twice
 from redense.auditing.protocols import ProtocolName
 from redense.auditing.result import AuditResult

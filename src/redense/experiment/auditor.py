@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 from redense.attacks.references import Array
 from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
-from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
+from redense.auditing.attacks import ATTACKS, Learnt, queried
 from redense.auditing.audit import audit_evidence
 from redense.auditing.distinct import MOST_OVERLAP, Distinct
 from redense.auditing.evidence import (
@@ -27,6 +27,8 @@ from redense.auditing.evidence import (
     some_evidence,
     some_references,
 )
+from redense.auditing.left_out import not_made
+from redense.auditing.needs import Query
 from redense.auditing.protocols import OF_RUNS, PROTOCOLS, ProtocolName
 from redense.auditing.result import AuditResult
 from redense.auditing.sample import Sample
