@@ -29,7 +29,7 @@ from redense.auditing.evidence import (
 )
 from redense.auditing.left_out import not_made
 from redense.auditing.needs import Query
-from redense.auditing.protocols import OF_RUNS, PROTOCOLS, ProtocolName
+from redense.auditing.protocols import OF_RUNS, PROTOCOLS, ProtocolName, of_role
 from redense.auditing.result import AuditResult
 from redense.auditing.sample import Sample
 from redense.data.batches import TensorData
@@ -275,9 +275,7 @@ class RunAuditor:
 
 def protocol_of(job: Job) -> ProtocolName | None:
     """Return the protocol that a job's model is a target of; None for a reference model."""
-    if job.member_set is None:
-        return "all"
-    return "half" if job.member_set.role == "target" else None
+    return of_role(job.member_set.role if job.member_set else None)
 
 
 @dataclass(frozen=True)

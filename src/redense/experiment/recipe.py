@@ -147,7 +147,7 @@ class Recipe:
     @property
     def audited_protocols(self) -> tuple[str, ...]:
         """The protocols whose audits are shown: those asked for; without an audit of the run's own, the table's too."""
-        return self.protocols if self.audit else tuple(dict.fromkeys(("all", *self.protocols)))
+        return self.protocols if self.audit else tuple(dict.fromkeys((*protocols.OF_TABLE, *self.protocols)))
 
     def phases_at(self, sparsity: float) -> Phases:
         """List the phases of the method at a sparsity."""
