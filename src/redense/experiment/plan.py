@@ -9,7 +9,8 @@ from typing import Any
 
 from redense.auditing.protocols import OF_RUNS, PROTOCOLS, of_role
 from redense.data.members import MemberSet
-from redense.experiment.recipe import OptimizerName, Precision, Recipe
+from redense.experiment.optimizers import OptimizerName
+from redense.experiment.recipe import Precision, Recipe
 from redense.files.kept import key_of
 from redense.files.reading import fields
 from redense.phases import Phase

@@ -22,6 +22,7 @@ from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.data.layout import Layout
 from redense.errors import RecipeError
+from redense.experiment.optimizers import OPTIMIZERS, OptimizerName
 from redense.files.reading import field as setting_of
 from redense.files.reading import mapping, plain_bytes
 from redense.methods import CONTROLS, LENGTHS, METHODS, Method, Phases
@@ -30,7 +31,6 @@ from redense.phases import Phase, of_table, to_table
 from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean, percent
 
-OptimizerName = Literal["adam", "adamw", "sgd"]
 Precision = Literal["fp32", "bf16"]
 Keep = Literal["last", "best"]
 AuditNames = Annotated[
@@ -274,7 +274,7 @@ class Recipe:
     @property
     def takes_momentum(self) -> bool:
         """Whether the optimizer heeds `momentum`."""
-        return self.optimizer == "sgd"
+        return OPTIMIZERS[self.optimizer].takes_momentum
 
     def heeded(self) -> dict[str, Any]:
         """Return of `to_mapping` what results depend on: without settings that the method or the optimizer ignores.
