@@ -30,8 +30,9 @@ from redense.data.batches import TensorData
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.fork_server import WORKER_ENVIRONMENT
 from redense.experiment.idle_cores import read_signals_on
+from redense.experiment.optimizers import make_optimizer
 from redense.experiment.plan import Training
-from redense.experiment.trainer import make_optimizer, train_epoch, trainable
+from redense.experiment.trainer import train_epoch, trainable
 from redense.experiment.whole_folders import UNCHECKED
 from redense.models.registry import build, placed
 

@@ -25,8 +25,9 @@ from timing import in_turns, machine, processor_seconds, ratios, seconds, spread
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.fork_server import WORKER_ENVIRONMENT
 from redense.experiment.engines.stacked import Stack
+from redense.experiment.optimizers import make_optimizer
 from redense.experiment.plan import Training
-from redense.experiment.trainer import make_optimizer, train_epoch, trainable
+from redense.experiment.trainer import train_epoch, trainable
 from redense.models.registry import build, placed
 from redense.signals import read_signals
 

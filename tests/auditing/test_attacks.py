@@ -26,6 +26,7 @@ from redense.auditing.attacks import (
 )
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
+from redense.auditing.page import attacks_explained
 from redense.auditing.settings import AuditSettings
 from redense.errors import DataError
 from redense.signals import Signals
@@ -142,6 +143,16 @@ def test_every_attack_scores_every_example_and_decides_where_it_says():
     alone = replace(evidence, references=None)
     plain = possible_attacks(PLAIN_FAMILIES, alone)
     assert published(attack.name for attack in plain if attack.decides(alone)) == ["gap", *PER_CLASS]
+
+
+def test_pages_explain_the_attacks_that_were_made_and_no_others():
+    for attack in ATTACKS:
+        assert attack.says, attack.name
+        explained = attacks_explained([attack.name])
+        assert f": {attack.says} ({attack.name})." in explained
+        assert (f", {attack.name} tell what is easy from" in explained) == attack.calibrated
+    every = attacks_explained(NAMES)
+    assert all(attack.name in every and attack.says in every for attack in ATTACKS)
 
 
 def test_noisy_answers_reach_the_attack_that_learns_from_them():

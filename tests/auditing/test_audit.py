@@ -188,7 +188,10 @@ def test_a_result_of_another_format_is_refused():
         ({**written, "format": 99}, "got format 99; expected 3; use the version of redense that wrote it"),
         ({**written, "format": 0}, "got format 0; expected 3; audit again"),
         (without, "format is missing.; audit again"),
-        ({"format": 3, "rows": [written]}, "got the audits of a run, .*read_rows"),
+        (
+            {"format": 3, "rows": [written]},
+            "got the audits of a run, .*the result of one of its rows; `redense audit RUN` prints",
+        ),
     ):
         with pytest.raises(DataError, match=message):
             AuditResult.from_json(json.dumps(other))

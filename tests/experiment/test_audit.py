@@ -1,12 +1,12 @@
 import csv
 import dataclasses
-import io
 import json
 import re
 import shutil
 
 import numpy as np
 import pytest
+from consoles import printed
 from factories import arrays
 from rich.console import Console
 
@@ -276,10 +276,9 @@ def test_attacks_that_were_asked_for_and_not_made_are_named(out, tmp_path):
         named = {warning.split(":")[0] for warning in row.result.warnings if "asked for and left out" in warning}
         assert named == ({"label-only", "lira", "rmia"} if row.phase.kind == "dense" else {"label-only"})
         assert (row.result.members_accuracy, row.result.nonmembers_accuracy) != (None, None)
-    printed = Console(width=400, file=io.StringIO())
-    printed.print(audit_summary(rows))
-    assert "Warning: lira: asked for and left out, for there are no reference models." in printed.file.getvalue()
-    assert "accuracy on non-members, %" in printed.file.getvalue()
+    said = printed(audit_summary(rows), 400)
+    assert "Warning: lira: asked for and left out, for there are no reference models." in said
+    assert "accuracy on non-members, %" in said
 
 
 def with_rates_at(row, seed, nonmembers):
@@ -295,9 +294,8 @@ def test_over_seeds_the_lowest_rate_that_all_targets_have_is_shown(out, nonmembe
     """Halves are drawn anew for every seed, and so are their numbers of non-members, which rates need enough of."""
     half = [row for row in read_rows(out) if row.protocol == "half"]
     rows = [with_rates_at(row, seed, number) for seed, number in enumerate(nonmembers) for row in half]
-    console = Console(width=200, file=io.StringIO())
-    console.print(audit_summary(rows))
-    shown = {rate: f"TPR, %, at {rate} FPR" in console.file.getvalue() for rate in ("10%", "1%", "0.1%")}
+    said = printed(audit_summary(rows))
+    shown = {rate: f"TPR, %, at {rate} FPR" in said for rate in ("10%", "1%", "0.1%")}
     fewest = min(nonmembers)  # 10 of them may be accused wrongly
     assert shown == {"10%": 100 <= fewest < 1_000, "1%": fewest >= 1_000, "0.1%": False}
     views = [view for chart in rate_chart(Results.load(out), rows) for view in chart.views]
@@ -414,17 +412,14 @@ def test_the_protocols_that_were_asked_for_are_audited_and_no_other(out, protoco
 
 
 def test_what_audits_compare_joins_the_claims_of_the_run(audited_recipe, audited_run, tmp_path):
-    folder, printed = audited_run
+    folder, shown = audited_run
     results = redense.Results.load(folder)
     claims = [one for one in (*results.comparisons, *results.at_equal_accuracy, *results.audits) if one.claimed]
     # five contrasts: two accuracies, curves, AUC of two protocols, curves of `half`
     assert len(claims) == 5 * 6 == {one.claims for one in claims}.pop()
     p_values = [(one.t.raw, one.t.holm) if one.t else (1.0, 1.0) for one in claims]
     assert [corrected for _, corrected in p_values] == holm([raw for raw, _ in p_values])
-    console = Console(file=io.StringIO(), width=200)
-    for one in printed:
-        console.print(one)
-    said = " ".join(console.file.getvalue().split())
+    said = " ".join("".join(map(printed, shown)).split())
     assert "correction over all 30 claims of this run" in said
     assert len(re.findall(r"over all \d+ claims", said)) == 1  # nothing is shown with fewer
     last = with_opponent(results, results.audits)  # `redense audit` says the others, too

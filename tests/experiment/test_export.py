@@ -1,4 +1,5 @@
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from redense.commands.main import main
 from redense.errors import FolderError, RecipeError
 from redense.experiment.checkpoints import Store
 from redense.experiment.export import export
+from redense.experiment.export_formats import FORMATS, Format
 from redense.experiment.export_settings import ExportSettings, file_name
 from redense.experiment.results import Results
 from redense.models.registry import build
@@ -30,6 +32,10 @@ def run(tmp_path_factory):
     settings["controls"] = ("longer", "llr")
     redense.run(redense.Recipe(data=str(folder / "data.npz"), model="mlp", **settings), folder / "run", workers=0)
     return folder / "run"
+
+
+def test_every_name_has_a_line():
+    assert tuple(FORMATS) == get_args(Format)
 
 
 @pytest.mark.parametrize("phase", ["dense", "sparse", "redense"])
@@ -83,7 +89,7 @@ def test_every_row_can_be_named_and_has_a_file_of_its_own(run):
         phase = row.phase
         names = {name: getattr(phase, name) for name in ("lineage", "sparsity", "beside", "round")}
         assert ExportSettings(phase=phase.kind, seed=row.seed, **names).row(rows) == row
-    assert len({file_name(row, "onnx") for row in rows}) == len(rows)
+    assert len({file_name(row, format) for row in rows for format in FORMATS}) == len(rows) * len(FORMATS)
 
 
 def test_what_is_not_asked_for_is_the_last_phase_of_the_method_and_the_first_seed(run):

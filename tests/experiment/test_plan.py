@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from redense.auditing.protocols import OF_RUNS, OF_TABLE, PROTOCOLS, of_role
 from redense.experiment.plan import Fingerprints, Job, critical_path, plan
 from redense.experiment.recipe import Recipe
 
@@ -20,6 +21,18 @@ def test_one_dense_phase_serves_all_sparsities():
     for job in jobs:
         assert job.parent is None or job.parent in seen
         seen.add(job.key)
+
+
+@pytest.mark.parametrize("name", OF_RUNS)
+def test_every_protocol_of_runs_has_targets_that_no_other_has(name):
+    recipe = Recipe(audit=("lira",), protocols=(name,), references=2, sparsities=(0.5,), seeds=(0, 7))
+    targets = {}
+    for job in plan(recipe, "mlp", FINGERPRINTS):
+        targets.setdefault(of_role(job.member_set and job.member_set.role), set()).add(job.model_name)
+    assert targets.pop(None) == {"reference 0", "reference 1"}
+    assert targets.keys() == {*OF_TABLE, name}
+    assert {len(models) for models in targets.values()} == {2}
+    assert of_role(PROTOCOLS[name].role) == name
 
 
 def test_more_sparsities_and_seeds_keep_every_key():

@@ -23,13 +23,14 @@ from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.events import EpochDone
 from redense.experiment.export import export
+from redense.experiment.optimizers import make_optimizer
 from redense.experiment.plan import Job, Training
 from redense.experiment.precision import check_precision, logits_in, why_slow
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
 from redense.experiment.run import dry_run, run
-from redense.experiment.trainer import make_optimizer, train_epoch
+from redense.experiment.trainer import train_epoch
 from redense.models.registry import rebuild
 from redense.signals import read_signals
 

@@ -45,10 +45,11 @@ KNOWN = {
         ({"lr": float("inf")}, "lr: got inf"),
         ({"rates": (1, 1, 0)}, "rates: got .1.0, 1.0, 0.0.; expected three finite factors above 0"),
         ({"rounds": 0}, "rounds: got 0"),
-        ({"batch_size": 0}, "batch_size: got 0"),
+        ({"batch_size": 0}, "batch_size: got 0; expected an integer of 1 or more"),
         ({"batch_size": 1.0}, "expected an integer"),
-        ({"momentum": 1.0}, "momentum: got 1"),
-        ({"weight_decay": -0.1}, "weight_decay: got -0.1"),
+        ({"momentum": 1.0}, "momentum: got 1.0; expected a fraction from 0 .included. to 1 .excluded."),
+        ({"weight_decay": -0.1}, "weight_decay: got -0.1; expected a finite number of 0 or more"),
+        ({"weight_decay": float("inf")}, "weight_decay: got inf"),
         ({"optimizer": "lion"}, "expected one of adam, adamw, sgd"),
         ({"distribution": "even"}, "expected one of uniform, global"),
         ({"data": 3}, "expected a string"),
@@ -92,7 +93,7 @@ def test_recipes_survive_json():
         ("sparsites = [0.5]", "unknown setting 'sparsites'; did you mean 'sparsities'"),
         ('epochs = "10"', "epochs: got '10'; expected a list of 3 integers"),
         ("epochs = [1, 2", "not valid TOML"),
-        ("lr = true", "lr: got True; expected a number"),
+        ("lr = true", "lr: got True; expected a finite number above 0"),
     ],
 )
 def test_bad_files(tmp_path, text, message):

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from consoles import printed
 from rich.console import Console
 
 import redense
@@ -205,9 +206,7 @@ def test_models_that_do_not_vary_give_neither_interval_nor_claim():
     assert one.interval is None
     assert not one.shown
     assert "+0.1000" in one.sentence
-    text = io.StringIO()
-    Console(file=text, width=200).print(replicates_summary(means_of([phase_of(DENSE, values)])))
-    assert "0.750" in text.getvalue()
+    assert "0.750" in printed(replicates_summary(means_of([phase_of(DENSE, values)])))
 
 
 def test_figures_under_one_anothers_names_are_made_again(out):

@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -6,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redense import choose_masks
-from redense.sparsity.distributions import pruned_counts
+from redense.sparsity.checks import DistributionName
+from redense.sparsity.distributions import DISTRIBUTIONS, pruned_counts
 
 SHAPES = st.dictionaries(
     st.text("abc", min_size=1, max_size=3),
@@ -14,6 +16,10 @@ SHAPES = st.dictionaries(
     min_size=1,
     max_size=5,
 )
+
+
+def test_every_name_has_a_line():
+    assert tuple(DISTRIBUTIONS) == get_args(DistributionName)
 
 
 @given(SHAPES, st.floats(0, 0.97))

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from redense.auditing.needs import HAS, Need, Query, taught
 
 if TYPE_CHECKING:
     from redense.attacks.lira import Variance
@@ -15,15 +17,10 @@ if TYPE_CHECKING:
     from redense.attacks.samia import FittedSAMIA
     from redense.attacks.shadow_classifier import FittedClassifier
     from redense.attacks.threshold import Labels
-    from redense.auditing.evidence import Evidence, Kind, References
+    from redense.auditing.evidence import Evidence, References
     from redense.auditing.settings import AuditSettings
     from redense.signals import Signals
 
-Query = Literal["augmented", "noisy"]
-Need = Literal["signals", "classes", "references", "several", "taught", "IN", "OUT", "augmented", "noisy"]
-"""What an attack may need beyond the probability of the true class: all signals of a plain answer, examples of several
-classes, reference models, several of them, their answers about examples both IN and OUT, an IN or an OUT model for
-every example, the target's answers to augmented queries, or every model's answers to noisy queries."""
 Score = Callable[..., "Array"]
 """(evidence, what was learnt, settings by name) -> float64 [n], higher = member."""
 Decides = Callable[["Evidence"], bool]
@@ -33,16 +30,18 @@ Decides = Callable[["Evidence"], bool]
 class Attack:
     """One attack of an audit.
 
-    `family` is the name by which it is asked for, with others like it; `name` stands in results. `score` is given the
-    evidence, what the attack has learnt, and those of the audit's settings that `settings` names. `learn` is given
-    reference models and the classes of the examples [n]; what it returns serves all targets. Where it `decides`, 0 is
-    the attack's own threshold: at 0 and above it guesses "member". `calibrated` ones compare a score with what
-    reference models say of that very example, so that what is merely easy does not stand out. `primary` ranks it among
-    those that risks rest on, `pictured` among those whose curves are drawn; 1 comes first, None never.
+    `family` is the name by which it is asked for, with others like it; `name` stands in results, and `says` beside it
+    on pages, for readers who know no attack: which examples it takes for members. `score` is given the evidence, what
+    the attack has learnt, and those of the audit's settings that `settings` names. `learn` is given reference models
+    and the classes of the examples [n]; what it returns serves all targets. Where it `decides`, 0 is the attack's own
+    threshold: at 0 and above it guesses "member". `calibrated` ones compare a score with what reference models say of
+    that very example, so that what is merely easy does not stand out. `primary` ranks it among those that risks rest
+    on, `pictured` among those whose curves are drawn; 1 comes first, None never.
     """
 
     family: str
     name: str
+    says: str
     score: Score
     needs: tuple[Need, ...] = ()
     learn: Callable[[References, Labels], Any] | None = None
@@ -52,9 +51,9 @@ class Attack:
     primary: int | None = None
     pictured: int | None = None
 
-    def possible(self, evidence: Evidence) -> bool:
-        """Tell whether the evidence has all that the attack needs."""
-        return all(_HAS[need](evidence) for need in self.needs)
+    def lacks(self, evidence: Evidence) -> list[Need]:
+        """List what the attack needs and the evidence has not."""
+        return [need for need in self.needs if not HAS[need](evidence)]
 
     def scores(self, evidence: Evidence, learnt: Any, settings: AuditSettings) -> Array:
         """Attack, with what was learnt beforehand: float64 [n], higher = member."""
@@ -87,33 +86,6 @@ class Learnt:
 
 def _always(_: Evidence) -> bool:
     return True
-
-
-def _with_references(evidence: Evidence) -> bool:
-    return evidence.references is not None
-
-
-def _taught(evidence: Evidence) -> bool:
-    return evidence.references is not None and evidence.references.teach
-
-
-def _every(kind: Kind) -> Callable[[Evidence], bool]:
-    return lambda evidence: evidence.references is not None and not len(evidence.references.lacking(kind))
-
-
-_HAS: dict[Need, Callable[[Evidence], bool]] = {
-    "signals": lambda evidence: not evidence.phi_only,
-    "classes": lambda evidence: bool(evidence.labels.min() < evidence.labels.max()),
-    "references": _with_references,
-    "several": lambda evidence: evidence.references is not None and len(evidence.references.included) > 1,
-    "taught": _taught,
-    "IN": _every("IN"),
-    "OUT": _every("OUT"),
-    "augmented": lambda evidence: evidence.augmented is not None,
-    "noisy": lambda evidence: (
-        evidence.noisy is not None and (evidence.references is None or evidence.references.noisy is not None)
-    ),
-}
 
 
 def _gap(evidence: Evidence, _: None) -> Array:
@@ -230,26 +202,72 @@ def _lira(mode: Mode) -> Score:
 
 
 _BOTH: tuple[Need, ...] = ("several", "IN", "OUT")
+_PER_CLASS = "the same, against a threshold for every class"
 ATTACKS = (
-    Attack("threshold", "gap", _gap, ("signals",), decides=_always, pictured=7),
-    Attack("threshold", "confidence", _threshold(_phi), decides=_taught, primary=3, pictured=6),
-    Attack("threshold", "loss", _threshold(_loss), decides=_taught),
-    Attack("threshold", "entropy", _threshold(_entropy), ("signals",), decides=_taught),
-    Attack("threshold", "modified entropy", _threshold(_modified_entropy), ("signals",), decides=_taught),
-    Attack("threshold", "confidence, per class", _class_thresholds(_phi), ("classes",), decides=_always, pictured=5),
-    Attack("threshold", "loss, per class", _class_thresholds(_loss), ("classes",), decides=_always),
-    Attack("threshold", "entropy, per class", _class_thresholds(_entropy), ("signals", "classes"), decides=_always),
+    Attack("threshold", "gap", "those that the model gets right", _gap, ("signals",), decides=_always, pictured=7),
+    Attack(
+        family="threshold",
+        name="confidence",
+        says="those whose true class it is sure of",
+        score=_threshold(_phi),
+        decides=taught,
+        primary=3,
+        pictured=6,
+    ),
+    Attack("threshold", "loss", "those on which it errs little", _threshold(_loss), decides=taught),
+    Attack(
+        family="threshold",
+        name="entropy",
+        says="those about which it hesitates little, whatever their class",
+        score=_threshold(_entropy),
+        needs=("signals",),
+        decides=taught,
+    ),
+    Attack(
+        family="threshold",
+        name="modified entropy",
+        says="those about which it hesitates little and is right",
+        score=_threshold(_modified_entropy),
+        needs=("signals",),
+        decides=taught,
+    ),
+    Attack(
+        family="threshold",
+        name="confidence, per class",
+        says=_PER_CLASS,
+        score=_class_thresholds(_phi),
+        needs=("classes",),
+        decides=_always,
+        pictured=5,
+    ),
+    Attack("threshold", "loss, per class", _PER_CLASS, _class_thresholds(_loss), ("classes",), decides=_always),
+    Attack(
+        family="threshold",
+        name="entropy, per class",
+        says=_PER_CLASS,
+        score=_class_thresholds(_entropy),
+        needs=("signals", "classes"),
+        decides=_always,
+    ),
     Attack(
         family="threshold",
         name="modified entropy, per class",
+        says=_PER_CLASS,
         score=_class_thresholds(_modified_entropy),
         needs=("signals", "classes"),
         decides=_always,
     ),
-    Attack("label-only", "label-only", _label_only, ("augmented",)),
+    Attack(
+        family="label-only",
+        name="label-only",
+        says="those that it also gets right when they are mirrored and shifted",
+        score=_label_only,
+        needs=("augmented",),
+    ),
     Attack(
         family="shadow",
         name="shadow classifier",
+        says="those whose answers look like a member's to a classifier taught by reference models",
         score=_shadow,
         needs=("signals", "references", "taught"),
         learn=_learn_shadow,
@@ -259,17 +277,35 @@ ATTACKS = (
     Attack(
         family="samia",
         name="SAMIA",
+        says="those whose answers, also under noise, look like a member's to a network taught by reference models",
         score=_samia,
         needs=("references", "taught", "noisy"),
         learn=_learn_samia,
         decides=_always,
         pictured=4,
     ),
-    Attack("rmia", "RMIA offline", _rmia("offline"), ("references", "OUT"), calibrated=True),
-    Attack("rmia", "RMIA online", _rmia("online"), ("references", *_BOTH), calibrated=True, primary=2, pictured=2),
+    Attack(
+        family="rmia",
+        name="RMIA offline",
+        says="those that it is surer of, compared with others, than reference models trained without them",
+        score=_rmia("offline"),
+        needs=("references", "OUT"),
+        calibrated=True,
+    ),
+    Attack(
+        family="rmia",
+        name="RMIA online",
+        says="those that it is surer of, compared with others, than reference models with and without them",
+        score=_rmia("online"),
+        needs=("references", *_BOTH),
+        calibrated=True,
+        primary=2,
+        pictured=2,
+    ),
     Attack(
         family="lira",
         name="LiRA offline",
+        says="those whose true class it is surer of than reference models trained without them",
         score=_lira("offline"),
         needs=("references", "several", "OUT"),
         settings=("variance",),
@@ -278,6 +314,7 @@ ATTACKS = (
     Attack(
         family="lira",
         name="LiRA online",
+        says="those about which it answers more like reference models trained with them than like those without",
         score=_lira("online"),
         needs=("references", *_BOTH),
         settings=("variance",),
@@ -313,50 +350,7 @@ PICTURED = _by_rank(attack.pictured for attack in ATTACKS)
 def possible_attacks(families: Iterable[str], evidence: Evidence) -> list[Attack]:
     """Return the attacks of the families asked for that the evidence allows, weakest first."""
     chosen = set(families)
-    return [attack for attack in ATTACKS if attack.family in chosen and attack.possible(evidence)]
-
-
-def left_out(families: Iterable[str], evidence: Evidence) -> list[str]:
-    """Say which attacks of the families asked for the reference models do not allow, and why; nothing without any."""
-    references, chosen = evidence.references, set(families)
-    if references is None:
-        return []
-    count, n = references.included.shape
-    all_or_none = "all" if references.included.any() else "none"
-    reasons: dict[Need, str] = {
-        "several": f"there is {count} reference model, and at least 2 are needed",
-        "taught": f"the reference models were trained on {all_or_none} of the examples",
-        "IN": f"{len(references.lacking('IN'))} of {n} examples are in no reference model's training data",
-        "OUT": f"{len(references.lacking('OUT'))} of {n} examples are in every reference model's training data",
-    }
-    by_reason: dict[str, list[str]] = {}
-    for attack in ATTACKS:
-        lacks = next((need for need in attack.needs if need in reasons and not _HAS[need](evidence)), None)
-        if attack.family in chosen and lacks is not None:
-            by_reason.setdefault(reasons[lacks], []).append(attack.name)
-    return [f"left out {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
-
-
-def not_made(families: Iterable[str], made: Iterable[str], *, references: bool) -> list[str]:
-    """Say which families asked for have no attack among those made, and why; `references` says whether there are any.
-
-    >>> not_made(["threshold", "lira"], ["gap", "confidence"], references=False)
-    ['lira: asked for and left out, for there are no reference models']
-    """
-    present = {attack.family for attack in ATTACKS if attack.name in set(made)}
-    needs = {family: {need for one in ATTACKS if one.family == family for need in one.needs} for family in families}
-    return [
-        f"{family}: asked for and left out, for "
-        + (
-            "there are no reference models"
-            if "references" in wanted and not references
-            else "the inputs are no images"
-            if "augmented" in wanted
-            else "what it needs is not there"
-        )
-        for family, wanted in needs.items()
-        if family not in present
-    ]
+    return [attack for attack in ATTACKS if attack.family in chosen and not attack.lacks(evidence)]
 
 
 def queried(families: Iterable[str], query: Query, *, references: bool) -> bool:

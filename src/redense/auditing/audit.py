@@ -17,12 +17,13 @@ from redense.attacks.references import Array, WasIncluded
 from redense.auditing.alike import Compare, how_alike, not_comparable, sides_alike, warned, without_inputs
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_disorder
 from redense.auditing.attack_result import AttackResult, evaluate, thinned
-from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, left_out, possible_attacks, queried
+from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, possible_attacks, queried
 from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, telling_references
 from redense.auditing.distinct import Distinct
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
+from redense.auditing.left_out import left_out
 from redense.auditing.loaders import read_twice
-from redense.auditing.protocols import ProtocolName
+from redense.auditing.protocols import PROTOCOLS, ProtocolName
 from redense.auditing.result import AuditResult
 from redense.auditing.seen import SideSeen, first_norm
 from redense.auditing.settings import AuditSettings
@@ -165,9 +166,8 @@ def audit_evidence(
     counts = int(members.sum()), int((~members).sum())
     if chosen.randomized:
         check_coins(*counts)
-    telling = (
-        telling_references(evidence) if protocol == "given" else []
-    )  # a run draws its own without regard to targets
+    # a run draws its own without regard to targets
+    telling = [] if PROTOCOLS[protocol].of_runs else telling_references(evidence)
     if telling:
         evidence, learnt = _without_references(evidence, chosen.families, telling), None
     made = _make(evidence, learnt or Learnt(evidence.references, evidence.labels), chosen)

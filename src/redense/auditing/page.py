@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from redense.auditing.attacks import ATTACKS
 from redense.auditing.table import explanations, exposed_line, marked, notes, warnings
 from redense.text import interval_text, p_figure, percent
 
@@ -17,18 +19,13 @@ if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
 
 
-WORDS = [
-    "The attacks guess by what the model answers. gap: that examples it gets right are members; confidence: those "
-    "whose true class it is sure of; loss: those on which it errs little; entropy: those about which it hesitates "
-    "little, whatever their class; per class: with a threshold for every class. RMIA and LiRA compare every example's "
-    "answer with those of reference models, trained alike with it (online) and without it (offline too), and so tell "
-    "what is easy from what was learnt by heart.",
+CURVES = (
     "An ROC curve shows, threshold by threshold, the share of the members that are found (TPR) against the share of "
     "the non-members that are wrongly accused (FPR). Its axes are logarithmic here: every labelled step is ten times "
     "the one before, so that the left end, where few are accused and accusations are worth most, has as much room as "
-    "the right. On the dotted line the attack guesses.",
-]
-"""What stands on a page besides what the terminal explains: for a reader who has never heard of an ROC curve."""
+    "the right. On the dotted line the attack guesses."
+)
+"""For a reader who has never heard of an ROC curve."""
 
 
 def audit_html(results: Sequence[tuple[str, AuditResult]], title: str, sources: Sequence[tuple[str, str]] = ()) -> str:
@@ -79,5 +76,32 @@ def audit_values(results: Sequence[tuple[str, AuditResult]]) -> dict[str, Any]:
         "percent": percent,
         "interval": interval_text,
         "p_figure": p_figure,
-        "explanations": [*explanations(results[0][1].confidence), *WORDS] if results else [],
+        "explanations": _explanations([result for _, result in results]) if results else [],
     }
+
+
+def _explanations(results: Sequence[AuditResult]) -> list[str]:
+    """Return what a page explains: what the terminal does, the attacks that were made, and what an ROC curve is."""
+    made = {one.attack for result in results for one in result.attacks}
+    return [*explanations(results[0].confidence), attacks_explained(made), CURVES]
+
+
+def attacks_explained(made: Collection[str]) -> str:
+    """Say which examples each of these attacks takes for members; neighbours of which the same is said, together.
+
+    >>> attacks_explained(["gap", "loss"])
+    'Attacks guess that these are members: those that the model gets right (gap); those on which it errs little (loss).'
+    """
+    attacks = [attack for attack in ATTACKS if attack.name in made]
+    said = [
+        f"{says} ({'; '.join(attack.name for attack in alike)})"
+        for says, alike in groupby(attacks, key=lambda attack: attack.says)
+    ]
+    lines = [f"Attacks guess that these are members: {'; '.join(said)}."]
+    calibrated = [attack.name for attack in attacks if attack.calibrated]
+    if calibrated:
+        lines.append(
+            f"By comparison with reference models' answers about the very same example, {', '.join(calibrated)} tell "
+            "what is easy from what was learnt by heart."
+        )
+    return " ".join(lines)

@@ -199,8 +199,8 @@ class AuditResult:
         """
         if isinstance(values, Mapping) and "rows" in values:
             raise DataError(
-                f"{SOURCE}: got the audits of a run, a row a phase; expected one audit; read all with "
-                "redense.experiment.audit_rows.read_rows(folder), or take the result of one of the rows"
+                f"{SOURCE}: got the audits of a run, a row a phase; expected one audit: the result of "
+                "one of its rows; `redense audit RUN` prints them all"
             )
         return _WRITTEN.take(values, SOURCE, cls._from_values)
 

@@ -14,6 +14,7 @@ from redense.commands.console import console, say_loading
 from redense.commands.pages import Page
 from redense.commands.parse import flags, parse, refuse_repeated, take_recipe
 from redense.experiment.engines import fork_server
+from redense.experiment.optimizers import OPTIMIZERS
 from redense.experiment.recipe import DEFAULT_RECIPE, FORMER_RECIPES, Recipe, load_recipe, shipped_recipes
 from redense.experiment.resources import Resources
 from redense.methods import CONTROLS
@@ -34,7 +35,7 @@ PAGE = Page(
             "--epochs D S R": "of the dense, sparse and re-dense phase",
             "--seeds N ...": "a whole table is trained for each",
             "--controls NAME ...": f"the same budget without masks, beside DSD: {', '.join(CONTROLS)}",
-            "--optimizer NAME": "adam, adamw or sgd",
+            "--optimizer NAME": ", ".join(OPTIMIZERS),
             "--lr RATE": "its learning rate",
             "--precision NAME": "numbers to train in: fp32 or bf16",
         },

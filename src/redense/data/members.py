@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # plans and results are read without PyTorch
     from redense.data.batches import TensorData
 
 
+Role = Literal["target", "reference"]
+
+
 @dataclass(frozen=True)
 class MemberSet:
     """A random half of the pool, which is the training examples followed by the test examples.
@@ -26,7 +29,7 @@ class MemberSet:
     counts say nothing either, and no example lacks an IN or an OUT.
     """
 
-    role: Literal["target", "reference"]
+    role: Role
     index: int
 
     def included(self, size: int) -> npt.NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from redense.attacks.references import Array
 from redense.attacks.threshold import Labels
 from redense.auditing.alike import Told, sides_alike
 from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
-from redense.auditing.attacks import ATTACKS, Learnt, Query, not_made, queried
+from redense.auditing.attacks import ATTACKS, Learnt, queried
 from redense.auditing.audit import audit_evidence
 from redense.auditing.distinct import OVERLAP_REMEDY, Distinct
 from redense.auditing.evidence import (
@@ -28,7 +28,9 @@ from redense.auditing.evidence import (
     some_evidence,
     some_references,
 )
-from redense.auditing.protocols import OF_RUNS, PROTOCOLS, ProtocolName
+from redense.auditing.left_out import not_made
+from redense.auditing.needs import Query
+from redense.auditing.protocols import OF_RUNS, PROTOCOLS, ProtocolName, of_role
 from redense.auditing.result import AuditResult
 from redense.auditing.sample import Sample
 from redense.data.batches import TensorData
@@ -279,9 +281,7 @@ class RunAuditor:
 
 def protocol_of(job: Job) -> ProtocolName | None:
     """Return the protocol that a job's model is a target of; None for a reference model."""
-    if job.member_set is None:
-        return "all"
-    return "half" if job.member_set.role == "target" else None
+    return of_role(job.member_set.role if job.member_set else None)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.choose import Choice
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.memory import PROCESS_BYTES, state_bytes, training_bytes
+from redense.experiment.optimizers import make_optimizer
 from redense.experiment.plan import Job
-from redense.experiment.trainer import make_optimizer, train_epoch, trainable
+from redense.experiment.trainer import train_epoch, trainable
 from redense.models.registry import placed
 from redense.signals import read_signals
 from redense.terminal import Fitting, table_of

@@ -1,4 +1,4 @@
-"""Take a trained phase out of a run: as a plain state_dict, as bitmask and values, or as ONNX."""
+"""Take a trained phase out of a run, in one of the formats of the table."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
-from redense import data
 from redense.arguments import validated
-from redense.data.batches import examples_to_try
 from redense.errors import FolderError, RecipeError
-from redense.experiment.checkpoints import Checkpoint, Store
+from redense.experiment.checkpoints import Store
+from redense.experiment.export_formats import FORMATS, Exported
 from redense.experiment.export_settings import ExportSettings, file_name
-from redense.experiment.folder import Trust, check_targets
-from redense.experiment.prepare import fitting_model
-from redense.experiment.recipe import Recipe
+from redense.experiment.folder import check_targets
 from redense.experiment.results import Results
-from redense.files.writing import check_inside, write_whole
-from redense.models.registry import rebuild
-from redense.onnx import export_onnx
-from redense.sparsity.storage import save_sparse
+from redense.files.writing import check_inside
 
 
 @validated(RecipeError)
@@ -56,17 +48,6 @@ def export(run: str | Path, **settings: Any) -> Path:
         check_inside(folder, target)
     if not os.path.isdir(target.parent):
         raise FolderError(f"{target}: its folder does not exist; expected a file in an existing folder")
-    if asked.format == "bitmask":
-        save_sparse(checkpoint.model, target)
-    elif asked.format == "safetensors":
-        write_whole(target, save(checkpoint.model))
-    else:
-        Trust(asked.model, asked.data, asked.trust).check(results.recipe, folder)
-        _export_onnx(results.recipe, row.seed, checkpoint, target, asked.data_root)
+    exported = Exported(checkpoint, row.seed, results.recipe, folder, asked)
+    FORMATS[asked.format].write(exported, target)
     return target
-
-
-def _export_onnx(recipe: Recipe, seed: int, checkpoint: Checkpoint, target: Path, data_root: str | Path | None) -> None:
-    name, _, dataset = fitting_model(recipe.model, data.load(recipe.data, data_root, recipe.layout, integers=True))
-    model = rebuild(name, dataset.input_shape, dataset.num_classes, checkpoint.model, seed)
-    export_onnx(model, examples_to_try(dataset), target)

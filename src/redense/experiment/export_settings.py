@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from redense.arguments import described, validated
 from redense.errors import RecipeError
+from redense.experiment.export_formats import FORMATS, Format
 from redense.phases import PhaseKind
 from redense.text import percent
 
 if TYPE_CHECKING:
     from redense.experiment.results import Row
-
-Format = Literal["safetensors", "bitmask", "onnx"]
-SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "bitmask": ".bitmask.safetensors", "onnx": ".onnx"}
 
 
 @validated(RecipeError)
@@ -94,7 +92,7 @@ def file_name(row: Row, format: Format) -> str:
     what = phase.kind if phase.beside is None else f"{phase.lineage}-beside-{phase.beside}"
     sparsity = f"-{percent(phase.sparsity).removesuffix('%')}" if phase.sparsity is not None else ""
     again = f"-round-{phase.round}" if phase.round > 1 else ""
-    return f"{what}{sparsity}{again}-seed-{row.seed}{SUFFIXES[format]}"
+    return f"{what}{sparsity}{again}-seed-{row.seed}{FORMATS[format].suffix}"
 
 
 def _first(name: str, values: list[Any]) -> Any:

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from redense.experiment.cgroups import memory_left
+from redense.experiment.optimizers import OPTIMIZERS
 from redense.models.evaluation import evaluating
 from redense.signals import EVALUATION_BATCH
 
 PROCESS_BYTES = 550e6
 """Memory of a worker process without its model: 450 to 530 MB on Linux, its share of what is mapped included."""
-STATES = 4
-"""Copies of the weights in training: the weights, their gradients and two moments."""
+STATES = 2 + max(kind.moments for kind in OPTIMIZERS.values())
+"""Copies of the weights in training: the weights, their gradients and the moments of the optimizer that keeps most."""
 
 
 def available_bytes(root: Path = Path("/")) -> int:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redense.auditing.protocols import OF_RUNS, PROTOCOLS, of_role
 from redense.data.members import MemberSet
-from redense.experiment.recipe import OptimizerName, Precision, Recipe
+from redense.experiment.optimizers import OptimizerName
+from redense.experiment.recipe import Precision, Recipe
 from redense.files.kept import key_of
 from redense.files.reading import fields
 from redense.phases import Phase
@@ -87,8 +89,8 @@ class Job:
         """Which model it is a phase of, in a person's words."""
         if self.member_set is None:
             return f"seed {self.seed}"
-        half = self.member_set
-        return f"reference {half.index}" if half.role == "reference" else f"half, seed {self.seed}"
+        protocol = of_role(self.member_set.role)
+        return f"reference {self.member_set.index}" if protocol is None else f"{protocol}, seed {self.seed}"
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the job as plain JSON values."""
@@ -121,18 +123,19 @@ class ModelIdentity:
 
 
 def identities(recipe: Recipe) -> tuple[ModelIdentity, ...]:
-    """List the models that a recipe asks for: the table's, then for an audit targets on halves and references.
+    """List the models that a recipe asks for: the table's, then for an audit other targets and references.
 
     A reference model's seed depends on its index alone, so that all targets share them and more can join later.
     """
     table = [ModelIdentity(seed) for seed in recipe.seeds]
     if not recipe.audit:
         return tuple(table)
-    halves = [ModelIdentity(seed, MemberSet("target", seed)) for seed in recipe.seeds if "half" in recipe.protocols]
+    roles = [PROTOCOLS[name].role for name in OF_RUNS if name in recipe.protocols]
+    targets = [ModelIdentity(seed, MemberSet(role, seed)) for role in roles if role for seed in recipe.seeds]
     references = [
         ModelIdentity(derive(index, "reference"), MemberSet("reference", index)) for index in range(recipe.references)
     ]
-    return (*table, *halves, *references)
+    return (*table, *targets, *references)
 
 
 def plan(recipe: Recipe, model: str, fingerprints: Fingerprints) -> tuple[Job, ...]:

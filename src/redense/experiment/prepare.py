@@ -74,7 +74,7 @@ def prepare(
         check_selection(model, sparsity, {"exclude": recipe.exclude, "distribution": recipe.distribution})
     check_precision(recipe.precision, model_name, model, examples_to_try(dataset))
     models = len(identities(recipe)) * len(recipe.sparsities)
-    choice = choose(resources, model, dataset, recipe.batch_size, models, recipe.precision)
+    choice = choose(resources, model, dataset, recipe.batch_size, models, recipe.precision, recipe.optimizer)
     fingerprints = Fingerprints(dataset.fingerprint, _structure(model), arithmetic or choice.arithmetic)
     jobs = plan(recipe, model_name, fingerprints)
     return Prepared(recipe, dataset, model_name, model, fingerprints, jobs, choice)

@@ -6,7 +6,6 @@ One frozen dataclass serves TOML files, command-line flags and Python; every che
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from typing import Annotated, Any, Literal
 
 from typing_extensions import Doc
 
-from redense.arguments import validated
+from redense.arguments import FRACTION, SOME, NotNegative, Positive, validated
 from redense.auditing import protocols
 from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.data.layout import Layout
 from redense.errors import RecipeError
+from redense.experiment.optimizers import OPTIMIZERS, OptimizerName
 from redense.files.reading import field as setting_of
 from redense.files.reading import mapping, plain_bytes
 from redense.methods import CONTROLS, LENGTHS, METHODS, Method, Phases
@@ -30,7 +30,6 @@ from redense.phases import Phase, of_table, to_table
 from redense.sparsity.checks import DistributionName, check_sparsity
 from redense.text import did_you_mean, percent
 
-OptimizerName = Literal["adam", "adamw", "sgd"]
 Precision = Literal["fp32", "bf16"]
 Keep = Literal["last", "best"]
 AuditNames = Annotated[
@@ -89,18 +88,18 @@ class Recipe:
     """One whole table is trained for each seed."""
     rounds: int = 1
     """How often sparse and re-dense are repeated: 2 is D-S-D-S-D; of dsd alone."""
-    batch_size: int = 32
+    batch_size: Annotated[int, SOME] = 32
     """Examples a step."""
     optimizer: OptimizerName = "adam"
     """A fresh one starts every phase."""
-    lr: float = 1e-3
+    lr: Positive = 1e-3
     """Learning rate of the optimizer."""
     rates: tuple[float, float, float] = (1.0, 1.0, 0.1)
     """Factors on the learning rate in the dense, sparse and re-dense phase; in other methods it falls from the first to
     the last along a cosine over all epochs."""
-    momentum: float = 0.9
+    momentum: Annotated[float, FRACTION] = 0.9
     """Momentum of SGD."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """Weight decay: L2 for SGD and Adam, decoupled for AdamW."""
     precision: Precision = "fp32"
     """fp32 trains in float32; bf16 computes forward and backward passes in bfloat16, faster where the processor
@@ -115,7 +114,7 @@ class Recipe:
     and batches but no mask; llr spends all these epochs at the low rate. Where the method begins sparse, they begin
     with that phase unmasked. early is llr (where no rate falls, the last phase of longer) stopped at its best epoch by
     validation, and brings that control and validation with it."""
-    validation: float = 0.0
+    validation: Annotated[float, FRACTION] = 0.0
     """Share of the training examples that validates and is neither trained on nor audited, the same examples for all
     models; 0.1 where early or keep best needs one."""
     keep: Keep = "last"
@@ -147,7 +146,7 @@ class Recipe:
     @property
     def audited_protocols(self) -> tuple[str, ...]:
         """The protocols whose audits are shown: those asked for; without an audit of the run's own, the table's too."""
-        return self.protocols if self.audit else tuple(dict.fromkeys(("all", *self.protocols)))
+        return self.protocols if self.audit else tuple(dict.fromkeys((*protocols.OF_TABLE, *self.protocols)))
 
     def phases_at(self, sparsity: float) -> Phases:
         """List the phases of the method at a sparsity."""
@@ -208,14 +207,6 @@ class Recipe:
         _require_distinct("seeds", self.seeds)
         if min(self.seeds) < 0:
             raise RecipeError(f"seeds: got {min(self.seeds)}; expected integers of 0 or more")
-        if self.batch_size < 1:
-            raise RecipeError(f"batch_size: got {self.batch_size}; expected at least 1")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise RecipeError(f"lr: got {self.lr:g}; expected a finite rate above 0")
-        if not 0 <= self.momentum < 1:
-            raise RecipeError(f"momentum: got {self.momentum:g}; expected 0 (included) to 1 (excluded)")
-        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
-            raise RecipeError(f"weight_decay: got {self.weight_decay:g}; expected a finite value of 0 or more")
         _require_some("protocols", self.protocols)
         for name in SETS:
             _require_distinct(name, getattr(self, name))
@@ -223,8 +214,6 @@ class Recipe:
         for control in (CONTROLS[name] for name in self.controls):
             if not control.fits(phases):
                 raise RecipeError(f"controls: got {control.name}, and {control.needs}; expected the others alone")
-        if not 0 <= self.validation < 1:
-            raise RecipeError(f"validation: got {self.validation:g}; expected a share from 0 (none) to 1 (excluded)")
         if self.keep == "best" and self._stopped:
             (stopped, source), *_ = self._stopped.items()
             raise RecipeError(
@@ -274,7 +263,7 @@ class Recipe:
     @property
     def takes_momentum(self) -> bool:
         """Whether the optimizer heeds `momentum`."""
-        return self.optimizer == "sgd"
+        return OPTIMIZERS[self.optimizer].takes_momentum
 
     def heeded(self) -> dict[str, Any]:
         """Return of `to_mapping` what results depend on: without settings that the method or the optimizer ignores.

@@ -16,6 +16,7 @@ import numpy as np
 from redense.attacks.threshold import Labels
 from redense.auditing.attacks import PRIMARY
 from redense.auditing.evidence import References
+from redense.auditing.protocols import AS_REFERENCES
 from redense.auditing.replicates import Figures, replicable, replicate, replicate_without_pairs
 from redense.experiment.auditor import FORMAT as FIGURES
 from redense.experiment.auditor import RunAuditor
@@ -108,7 +109,7 @@ def over_replicates(figure: str, one: PhaseReplicates, other: PhaseReplicates) -
         difference=mean.mean,
         interval=mean.interval,
         t=PValue.of(mean.p),
-        protocol="half",
+        protocol=AS_REFERENCES,
         attack=one.primary,
         fpr=RATES.get(figure),
         replicates=mean.replicates,

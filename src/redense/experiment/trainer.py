@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -13,7 +13,8 @@ from torch import nn
 from redense.data.batches import TensorData, as_input
 from redense.data.members import split
 from redense.experiment.checkpoints import Progress
-from redense.experiment.plan import Job, Pruning, Training
+from redense.experiment.optimizers import make_optimizer
+from redense.experiment.plan import Job, Pruning
 from redense.experiment.precision import logits_in
 from redense.experiment.recipe import Precision
 from redense.experiment.whole_folders import Tensors
@@ -184,21 +185,6 @@ def _chosen(job: Job, pruning: Pruning) -> tuple[Schedule, Selection]:
 def trainable(model: nn.Module) -> list[nn.Parameter]:
     """List the parameters that training moves."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-def make_optimizer(parameters: Iterable[Any], training: Training) -> torch.optim.Optimizer:
-    """Make a fresh optimizer of parameters or groups of them, fused: one kernel a step, not several a tensor."""
-    parameters = list(parameters)
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            training.lr,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
-    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, training.lr, weight_decay=training.weight_decay, fused=True)
 
 
 def train_epoch(

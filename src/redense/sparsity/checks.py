@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from redense.arguments import FRACTION
 from redense.errors import RecipeError
 
 DistributionName = Literal["uniform", "global", "erk"]
@@ -14,5 +15,5 @@ MaskChoice = Literal["random", "gradual"]
 
 def check_sparsity(setting: str, sparsity: float) -> None:
     """Raise `RecipeError`, which begins with `setting`, unless the sparsity is a number in [0, 1)."""
-    if isinstance(sparsity, bool) or not (isinstance(sparsity, (int, float)) and 0 <= sparsity < 1):
-        raise RecipeError(f"{setting}: got {sparsity!r}; expected a fraction from 0 (included) to 1 (excluded)")
+    if isinstance(sparsity, bool) or not (isinstance(sparsity, (int, float)) and FRACTION.holds(sparsity)):
+        raise RecipeError(f"{setting}: got {sparsity!r}; expected {FRACTION.expected}")

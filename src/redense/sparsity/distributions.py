@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import get_args
+from collections.abc import Callable, Mapping
 
 from redense.errors import RecipeError
 from redense.sparsity.checks import DistributionName, check_sparsity
@@ -13,11 +12,11 @@ from redense.sparsity.select import matching
 Distribution = str | Mapping[str, float]
 """``uniform``, ``global``, ``erk``, or name pattern -> sparsity."""
 Shapes = Mapping[str, tuple[int, ...]]
+Units = Mapping[str, int]
+Counts = dict[str, int]
 
 
-def pruned_counts(
-    shapes: Shapes, units: Mapping[str, int], sparsity: float, distribution: Distribution
-) -> dict[str, int] | None:
+def pruned_counts(shapes: Shapes, units: Units, sparsity: float, distribution: Distribution) -> Counts | None:
     """Say how many of each tensor's `units` (weights, blocks or channels) to prune; None: the smallest of all together.
 
     - ``uniform``: ``round(sparsity * n)`` of every tensor.
@@ -34,19 +33,16 @@ def pruned_counts(
     check_sparsity("sparsity", sparsity)
     if not isinstance(distribution, str):
         return _explicit(units, sparsity, distribution)
-    if distribution == "uniform":
-        return {name: round(sparsity * n) for name, n in units.items()}
-    if distribution == "global":
-        return None
-    if distribution == "erk":
-        return _erdos_renyi_kernel(shapes, units, sparsity)
+    counts = next((counts for name, counts in DISTRIBUTIONS.items() if name == distribution), None)
+    if counts is not None:
+        return counts(shapes, units, sparsity)
     raise RecipeError(
-        f"distribution: got {distribution!r}; expected {', '.join(get_args(DistributionName))} or a mapping of name "
-        "patterns to sparsities"
+        f"distribution: got {distribution!r}; expected {', '.join(DISTRIBUTIONS)} or a mapping of name patterns to "
+        "sparsities"
     )
 
 
-def _explicit(units: Mapping[str, int], sparsity: float, sparsities: Mapping[str, float]) -> dict[str, int]:
+def _explicit(units: Units, sparsity: float, sparsities: Mapping[str, float]) -> Counts:
     chosen: dict[str, float] = {}
     for pattern, value in sparsities.items():
         check_sparsity(f"distribution: {pattern}", value)
@@ -55,7 +51,15 @@ def _explicit(units: Mapping[str, int], sparsity: float, sparsities: Mapping[str
     return {name: round(chosen.get(name, sparsity) * n) for name, n in units.items()}
 
 
-def _erdos_renyi_kernel(shapes: Shapes, units: Mapping[str, int], sparsity: float) -> dict[str, int]:
+def _uniform(_: Shapes, units: Units, sparsity: float) -> Counts:
+    return {name: round(sparsity * n) for name, n in units.items()}
+
+
+def _global(_: Shapes, _units: Units, _sparsity: float) -> None:
+    return None
+
+
+def _erdos_renyi_kernel(shapes: Shapes, units: Units, sparsity: float) -> Counts:
     raw = {name: sum(shape) / math.prod(shape) for name, shape in shapes.items()}
     total = sum(units.values())
     pruned = round(sparsity * total)
@@ -74,3 +78,11 @@ def _erdos_renyi_kernel(shapes: Shapes, units: Mapping[str, int], sparsity: floa
     for name in by_remainder[: pruned - sum(counts.values())]:
         counts[name] += 1
     return counts
+
+
+DISTRIBUTIONS: dict[DistributionName, Callable[[Shapes, Units, float], Counts | None]] = {
+    "uniform": _uniform,
+    "global": _global,
+    "erk": _erdos_renyi_kernel,
+}
+"""All distributions by name, each with the function that says how many of each tensor's units to prune."""

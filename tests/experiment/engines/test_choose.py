@@ -1,3 +1,4 @@
+import dataclasses
 from typing import get_args
 
 import pytest
@@ -10,6 +11,7 @@ from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.kinds import ENGINES, EngineName
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.engines.vectorized import VectorizedEngine
+from redense.experiment.optimizers import OPTIMIZERS
 from redense.experiment.prepare import prepare
 from redense.experiment.resources import Resources
 
@@ -87,6 +89,19 @@ def test_on_a_gpu_many_models_are_stacked_where_they_can_be(prepared, monkeypatc
     assert with_batch_norm.name == "inline"
     assert "the vectorised engine cannot train this model" in with_batch_norm.reason
     assert "running_mean" in with_batch_norm.reason
+
+
+@pytest.mark.parametrize("engine", ["auto", "vectorized"])
+def test_an_optimizer_that_sees_tensors_as_wholes_is_not_stacked(prepared, monkeypatch, engine):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(OPTIMIZERS, "adamw", dataclasses.replace(OPTIMIZERS["adamw"], elementwise=False))
+    arguments = Resources(engine=engine), torch.nn.Linear(6, 3), prepared.dataset, 16, 3
+    choice = choose(*arguments, optimizer="adamw")
+    assert choice.name == "inline"
+    assert choice.reason.startswith("the vectorised engine cannot train this model: adamw updates every tensor as")
+    assert choose(*arguments, optimizer="adam").name == "vectorized"
+    recipe = dataclasses.replace(prepared.recipe, model="mlp", seeds=(0, 1), optimizer="adamw")
+    assert "adamw updates every tensor" in prepare(recipe, resources=Resources(engine=engine)).choice.reason
 
 
 def test_what_cannot_be_stacked_goes_to_processes(prepared):

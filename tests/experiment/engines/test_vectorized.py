@@ -19,9 +19,10 @@ from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.stacked import Stack, why_not_stacked
 from redense.experiment.engines.vectorized import VectorizedEngine
 from redense.experiment.events import EpochDone, Failed, Finished, Retried
+from redense.experiment.optimizers import OPTIMIZERS, make_optimizer
 from redense.experiment.plan import Training
 from redense.experiment.prepare import prepare
-from redense.experiment.trainer import make_optimizer, train_epoch, trainable
+from redense.experiment.trainer import train_epoch, trainable
 from redense.models.registry import build
 from redense.sparsity.enforce import masked
 from redense.sparsity.masks import magnitude_masks
@@ -44,7 +45,7 @@ def apart(found, expected, start):
 @settings(max_examples=25)
 @given(
     models=st.integers(1, 5),
-    optimizer=st.sampled_from(["adam", "adamw", "sgd"]),
+    optimizer=st.sampled_from([name for name, kind in OPTIMIZERS.items() if kind.elementwise]),
     weight_decay=st.sampled_from([0.0, 0.01]),
     batch_size=st.integers(1, 9),
     shares=st.lists(st.sampled_from([1.0, 1.0, 0.75, 0.4]), min_size=5, max_size=5),

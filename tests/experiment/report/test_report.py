@@ -1,13 +1,12 @@
 import dataclasses
-import io
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from consoles import printed
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from redense.experiment.recipe import Recipe
 from redense.experiment.report.charts import accuracy_charts, leakage_chart, training_charts
@@ -39,10 +38,7 @@ ONE_SEED = Results(FASHION, 60_000, 10_000, (row("dense", None), row("sparse", 0
 
 
 def drawn(table):
-    console = Console(file=io.StringIO(), width=130)
-    with console.capture() as captured:
-        console.print(table)
-    return [" ".join(line.split()) for line in captured.get().splitlines()]
+    return [" ".join(line.split()) for line in printed(table, 130).splitlines()]
 
 
 def test_the_table_has_the_published_numbers_beside_ours():

@@ -18,6 +18,7 @@ from redense.experiment.cgroups import cpu_quota
 from redense.experiment.engines.kinds import ENGINES, EngineKind, EngineName
 from redense.experiment.engines.stacked import why_not_stacked
 from redense.experiment.memory import PROCESS_BYTES, available_bytes, training_bytes
+from redense.experiment.optimizers import OptimizerName
 from redense.experiment.recipe import Precision
 
 if TYPE_CHECKING:  # which itself knows the table of engines
@@ -62,6 +63,7 @@ def choose(
     batch_size: int,
     models: int,
     precision: Precision = "fp32",
+    optimizer: OptimizerName = "adam",
 ) -> Choice:
     """Choose the engine for a model, its data and the number of models in the run.
 
@@ -71,7 +73,7 @@ def choose(
     if device == "auto":
         on_cpu = resources.trains_in_processes or resources.ray_address is not None
         device = "cuda" if torch.cuda.is_available() and not on_cpu else "cpu"
-    name, reason = _name(resources, device, model, examples_to_try(dataset), models, precision)
+    name, reason = _name(resources, device, model, examples_to_try(dataset), models, precision, optimizer)
     workers, limit = _workers(resources, model, dataset, batch_size)
     kind = ENGINES[name]
     if kind.extra and find_spec(kind.extra) is None:
@@ -91,11 +93,12 @@ def _name(
     examples: torch.Tensor,
     models: int,
     precision: Precision,
+    optimizer: OptimizerName,
 ) -> tuple[EngineName, str]:
     """Return the engine and why it is the one."""
     alone: EngineName = "inline" if device == "cuda" or resources.workers == 0 else "local"
     if resources.engine == "vectorized" or (resources.engine == "auto" and device == "cuda" and models > 1):
-        obstacle = why_not_stacked(model, examples, precision)
+        obstacle = why_not_stacked(model, examples, precision, optimizer)
         if obstacle is None:
             asked = resources.engine == "vectorized"
             return "vectorized", "asked for" if asked else f"{models} models share the GPU, trained as one"

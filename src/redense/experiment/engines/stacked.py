@@ -19,10 +19,11 @@ from torch.func import functional_call, vmap
 
 from redense.data.batches import scaled
 from redense.experiment.engines.stacked_layers import StackedLayers
+from redense.experiment.optimizers import OPTIMIZERS, OptimizerName, make_optimizer
 from redense.experiment.plan import Training
 from redense.experiment.precision import logits_in
 from redense.experiment.recipe import Precision
-from redense.experiment.trainer import make_optimizer, trainable
+from redense.experiment.trainer import trainable
 from redense.experiment.whole_folders import Tensors
 from redense.models.evaluation import evaluating
 
@@ -233,12 +234,17 @@ class Stack:
         return self._row({**ones, **{name: mask.float().cpu() for name, mask in masks.items()}})
 
 
-def why_not_stacked(model: nn.Module, examples: torch.Tensor, precision: Precision = "fp32") -> str | None:
+def why_not_stacked(
+    model: nn.Module, examples: torch.Tensor, precision: Precision = "fp32", optimizer: OptimizerName = "adam"
+) -> str | None:
     """Say why a model cannot be trained in a stack, or return None where it can.
 
     Two examples [2, ...] are run through a copy of the model: it must not change its buffers (as BatchNorm does with
-    its running statistics), not draw random numbers (as Dropout does), and use what `torch.func.vmap` knows.
+    its running statistics), not draw random numbers (as Dropout does), and use what `torch.func.vmap` knows. The
+    optimizer is handed a model's weights as one row, and must not tell one tensor from another.
     """
+    if not OPTIMIZERS[optimizer].elementwise:
+        return f"{optimizer} updates every tensor as a whole"
     model = deepcopy(model).cpu().train()
     if len({parameter.dtype for parameter in trainable(model)}) > 1:
         return "its parameters have several types"
