@@ -120,5 +120,5 @@ def test_whatever_is_written_for_a_run_is_checked_to_lie_in_its_folder():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in writers:
                 found += 1
                 inside = any(keyword.arg == "inside" for keyword in node.keywords)
-                assert inside or path.name == "export.py", f"{path}:{node.lineno}"
+                assert inside or path.name == "export_formats.py", f"{path}:{node.lineno}"
     assert found > 15

@@ -76,7 +76,10 @@ def open_folder(path: Path, recipe: Recipe, needed_bytes: int, locked: bool = Tr
     check_folder(path, recipe, needed_bytes)
     with _held(path, locked) as lock:
         store = Store(path)
-        store.discard_unfinished_writes()
+        try:
+            store.discard_unfinished_writes()
+        except OSError as error:  # such as too many open files
+            raise FolderError(f"--out {path}: cannot be tidied {why(error)}") from None
         write_whole(path / RECIPE_FILE, json.dumps(recipe.to_mapping(), indent=1) + "\n", inside=path)
         yield RunFolder(path, store, lock)
 
