@@ -149,7 +149,11 @@ def write_synced(path: Path, content: bytes) -> None:
 
 def write_png(path: Path, figure: Any, *, inside: Path | None = None) -> None:
     """Write a figure of matplotlib as PNG, as `write_whole` does."""
-    write_whole(path, png_bytes(figure), inside=inside)
+    try:
+        content = png_bytes(figure)
+    except OSError as error:  # matplotlib opens its fonts
+        raise FolderError(f"{path}: cannot be drawn {why(error)}") from error
+    write_whole(path, content, inside=inside)
 
 
 def png_bytes(figure: Any) -> bytes:
