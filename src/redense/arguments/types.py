@@ -218,10 +218,8 @@ def _tuple(kinds: tuple[Any, ...]) -> Check:
     if kinds[1:] == (Ellipsis,):
         listed = _list(kinds[0], Sequence)
         return lambda value: tuple(listed(value))
-    checks, expected = (
-        [checker(kind) for kind in kinds],
-        f"a list of {len(kinds)} {_SEVERAL.get(kinds[0], '')}".rstrip(),
-    )
+    checks = [checker(kind) for kind in kinds]
+    expected = f"a list of {len(kinds)} {_SEVERAL.get(kinds[0], '')}".rstrip()
 
     def together(value: Any) -> Any:
         if not isinstance(value, (list, tuple)) or len(value) != len(checks):

@@ -124,7 +124,7 @@ def held_back(results: Sequence[AuditResult], fpr: float) -> list[str]:
         if reached and min(reached) < HELD_BACK * fpr:
             ends = dict.fromkeys(f"{100 * end:.2g}" for end in (min(reached), max(reached)))
             found.append(f"{' to '.join(ends)}% for {attack}")
-    asked = f"{percent(fpr)}"
+    asked = percent(fpr)
     if not found:
         return []
     return [
@@ -158,7 +158,7 @@ def figure(alike: Alike) -> str:
 
 def explanations(confidence: float) -> list[str]:
     """Explain verdict and columns to somebody who has never heard of an ROC curve."""
-    sure = f"{percent(confidence)}"
+    sure = percent(confidence)
     grades = ", ".join(f'"{grade}" from {percent(least)}' for grade, least in GRADES if least)
     return [
         "Members are examples that the model was trained on, non-members others like them. An attack gives every "
