@@ -1,7 +1,7 @@
 """ROC curves on logarithmic axes."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from redense.auditing.curves import LONG, on_log_axes
@@ -10,6 +10,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)).filter(any)
 
 
 @given(STEPS)
+@example([(0, 1), (2, 105), (17, 0)])
 def test_a_curve_drawn_on_log_axes_is_the_curve(steps):
     """Every point that is drawn lies on the curve in rates, and no long part is left to a straight line on logs."""
     counts = np.cumsum([(0, 0), *steps], axis=0).T.astype(float)

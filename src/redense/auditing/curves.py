@@ -90,13 +90,13 @@ def on_log_axes(fpr: Sequence[float], tpr: Sequence[float], least: float) -> tup
     points = np.array([fpr, tpr], dtype=float)
     along = points.sum(axis=0)  # grows from point to point, also where one of the two stays
     start, end = np.maximum(points[:, :-1], least), np.maximum(points[:, 1:], least)
-    steeper = (end / start).argmax(axis=0)
-    part = np.arange(len(steeper))
-    long = part[(end / start)[steeper, part] > LONG]
-    between = np.geomspace(start[steeper[long], long], end[steeper[long], long], BETWEEN + 2)[:-1]
-    first, last = points[steeper[long], long], points[steeper[long], long + 1]
-    added = along[long] + (between - first) / (last - first) * (along[long + 1] - along[long])
-    places = np.unique(np.concatenate([along, added.ravel()]))
+    added = []
+    for values, first, last in zip(points, start, end, strict=True):
+        long = np.flatnonzero(last / first > LONG)
+        between = np.geomspace(first[long], last[long], BETWEEN + 2)[:-1]
+        share = (between - values[long]) / (values[long + 1] - values[long])
+        added.append((along[long] + share * (along[long + 1] - along[long])).ravel())
+    places = np.unique(np.concatenate([along, *added]))
     x, y = (np.interp(places, along, values) for values in points)
     seen = (x >= least) | (y >= least)
     return np.maximum(x[seen], least).tolist(), np.maximum(y[seen], least).tolist()

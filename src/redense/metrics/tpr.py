@@ -11,7 +11,7 @@ from scipy.special import bdtr, bdtrc, betaincinv, ndtr, ndtri
 
 from redense.arguments import Confidence, Rate, validated
 from redense.errors import ArgumentError
-from redense.metrics.intervals import OperatingPoint, check_confidence, operating_point, wilson_limit
+from redense.metrics.intervals import OperatingPoint, check_confidence, operating_point
 from redense.metrics.roc import Array, Counts, IsMember, Roc, Scores, roc
 
 
@@ -116,24 +116,25 @@ def _mid_tail(counts: Counts, n: int, rate: float, *, upper: bool) -> Array:
 def _end(curve: Roc, passed: Counts, left: Array, sign: int) -> float:
     """Return an end of the interval: the farthest over so many non-members `passed`, with `left` for the members.
 
-    Their number at the last point of the curve with no more than so many non-members gives a Jeffreys limit; which is
-    the farthest, Wilson's closed form tells.
+    Their number at the last point of the curve with no more than so many non-members gives a Jeffreys limit. Of the
+    places that find the same number the one with most `left` is farthest, the others need no limit.
     """
     places = np.searchsorted(curve.false_positives, passed, side="right") - 1
     found = np.where(passed >= 0, curve.true_positives[places], 0)
-    n = curve.members
-    farthest = int(np.argmax(sign * wilson_limit(found / n, n, sign * left)))
-    return jeffreys_limit(int(found[farthest]), n, sign * float(left[farthest]))
+    numbers, which = np.unique(found, return_inverse=True)
+    most = np.zeros(len(numbers))
+    np.maximum.at(most, which, left)
+    limits = jeffreys_limits(numbers, curve.members, sign * most)
+    return float(limits.min() if sign < 0 else limits.max())
 
 
-def jeffreys_limit(k: int, n: int, deviation: float) -> float:
-    """Return the rate from which k of n deviate by so many standard errors: above k / n where that is positive.
+def jeffreys_limits(k: Counts, n: int, deviations: Array) -> Array:
+    """Return the rates from which each k of n deviates by so many standard errors: above k / n for positive ones.
 
-    A quantile of Beta(k + 1/2, n - k + 1/2); 0 below no success and 1 above no failure.
+    Quantiles of Beta(k + 1/2, n - k + 1/2); 0 below no success and 1 above no failure.
 
-    >>> round(jeffreys_limit(0, 10, 1.96), 2), jeffreys_limit(0, 10, -1.96)
-    (0.22, 0.0)
+    >>> jeffreys_limits(np.array([0, 0, 10]), 10, np.array([1.96, -1.96, 1.96])).round(2).tolist()
+    [0.22, 0.0, 1.0]
     """
-    if k == (n if deviation > 0 else 0):
-        return float(deviation > 0)
-    return float(betaincinv(k + 0.5, n - k + 0.5, ndtr(deviation)))
+    limits = betaincinv(k + 0.5, n - k + 0.5, ndtr(deviations))
+    return np.asarray(np.where(k == np.where(deviations > 0, n, 0), deviations > 0, limits))
