@@ -110,14 +110,14 @@ class Phase:
     def to_columns(self) -> dict[str, Any]:
         """Return the fields as the columns of a flat row, in which the kind is called ``phase``.
 
-        Those of `FURTHER` are there where they say something.
+        Those of `OPTIONAL_COLUMNS` are there where they say something.
 
         >>> Phase("dense", 10, 1.0, None, 0).to_columns()["phase"]
         'dense'
         """
         values = dataclasses.asdict(self)
-        further = {name: values[name] for name in FURTHER if values[name] is not None}
-        return {name: values["kind" if name == "phase" else name] for name in COLUMNS} | further
+        further = {name: values[name] for name in OPTIONAL_COLUMNS if values[name] is not None}
+        return {name: values["kind" if name == "phase" else name] for name in PHASE_COLUMNS} | further
 
     @classmethod
     def from_columns(cls, row: Mapping[str, Any]) -> tuple[Phase, dict[str, Any]]:
@@ -126,23 +126,23 @@ class Phase:
         Raises `redense.files.reading.Unread`.
         """
         mapping(row)
-        given = {"kind" if name == "phase" else name: field(row, name) for name in COLUMNS}
+        given = {"kind" if name == "phase" else name: field(row, name) for name in PHASE_COLUMNS}
         try:
-            phase = fields(cls, given | {name: row[name] for name in FURTHER if name in row})
+            phase = fields(cls, given | {name: row[name] for name in OPTIONAL_COLUMNS if name in row})
         except RecipeError as error:
             raise Unread(str(error)) from None
-        return phase, {name: value for name, value in row.items() if name not in (*COLUMNS, *FURTHER)}
+        return phase, {name: value for name, value in row.items() if name not in (*PHASE_COLUMNS, *OPTIONAL_COLUMNS)}
 
 
-COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")
+PHASE_COLUMNS = ("lineage", "phase", "sparsity", "rate", "beside", "round", "epochs")
 """What a phase is called in rows of JSON and CSV."""
-FURTHER = ("rate_end", "masks", "keeps")
+OPTIONAL_COLUMNS = ("rate_end", "masks", "keeps")
 """Columns of phases of which these are not None."""
 
-Rate = float | tuple[float, float]
+Factors = float | tuple[float, float]
 """A factor on the learning rate, or where it begins and where it ends, a cosine lying between them."""
 A_FACTOR = called("a finite factor above 0, or a pair of them (from, to) for a cosine")
-Factor = Annotated[Rate, A_FACTOR]
+Factor = Annotated[Factors, A_FACTOR]
 Epochs = Annotated[int, Must(lambda epochs: epochs >= 1, "an integer of at least 1")]
 
 
@@ -276,7 +276,7 @@ def _checked(phases: Sequence[Phase]) -> list[Phase]:
     return found
 
 
-def ends_of(rate: Rate) -> tuple[float, float | None]:
+def ends_of(rate: Factors) -> tuple[float, float | None]:
     """Return where a rate begins, and where it ends if it moves; raise `RecipeError` for none above 0.
 
     >>> ends_of(0.5), ends_of((1.0, 0.1))

@@ -17,7 +17,7 @@ from documents.reader import at_hand, furnish
 import redense
 from redense.commands.main import COMMANDS, main
 from redense.experiment.recipe import load_recipe
-from redense.experiment.results import COLUMNS
+from redense.experiment.results import ROW_COLUMNS
 
 PAGES = documents()
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -127,7 +127,7 @@ def test_files_are_as_shown(block, folder):
         shown = json.loads(block.text)
         written = json.loads((folder / "runs/digits/results.json").read_text())
         assert list(shown) == list(written)
-        assert list(shown["rows"][0]) == list(COLUMNS) == list(written["rows"][0])
+        assert list(shown["rows"][0]) == list(ROW_COLUMNS) == list(written["rows"][0])
         assert shown["format"] == written["format"]
 
 

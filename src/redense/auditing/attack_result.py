@@ -179,7 +179,7 @@ def top_p_value(curve: Roc) -> float:
     return float(hypergeom.sf(found - 1, curve.members + curve.nonmembers, curve.members, int(guesses[index])))
 
 
-def thinned(curve: Roc) -> tuple[list[float], list[float]]:
+def thinned_curve(curve: Roc) -> tuple[list[float], list[float]]:
     """Return false- and true-positive rates of at most `CURVE_POINTS` points, evenly spread on a logarithmic scale."""
     wanted = np.geomspace(1, max(2, curve.nonmembers), CURVE_POINTS) / curve.nonmembers
     last = np.searchsorted(curve.fpr, wanted * (1 + 1e-12), side="right") - 1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redense.auditing.needs import HAS, Need, Query, taught
+from redense.auditing.needs import HAS, Need, QueryKind, taught
 
 if TYPE_CHECKING:
     from redense.attacks.lira import Variance
@@ -353,7 +353,7 @@ def possible_attacks(families: Iterable[str], evidence: Evidence) -> list[Attack
     return [attack for attack in ATTACKS if attack.family in chosen and not attack.lacks(evidence)]
 
 
-def queried(families: Iterable[str], query: Query, *, references: bool) -> bool:
+def queried(families: Iterable[str], query: QueryKind, *, references: bool) -> bool:
     """Tell whether an attack of these families needs such queries and lacks nothing else, reference models included.
 
     >>> queried(["samia", "lira"], "noisy", references=True), queried(["samia", "lira"], "noisy", references=False)

@@ -16,7 +16,7 @@ from redense.arguments import SOME, validated
 from redense.attacks.references import Array, WasIncluded
 from redense.auditing.alike import Compare, how_alike, not_comparable, sides_alike, warned, without_inputs
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_disorder
-from redense.auditing.attack_result import AttackResult, evaluate, thinned
+from redense.auditing.attack_result import AttackResult, evaluate, thinned_curve
 from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, possible_attacks, queried
 from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, telling_references
 from redense.auditing.distinct import Distinct
@@ -207,7 +207,7 @@ def audit_evidence(
         members_accuracy=inside,
         nonmembers_accuracy=outside,
         alike=alike,
-        curves={name: thinned(curve) for name, curve in made.curves.items()},
+        curves={name: thinned_curve(curve) for name, curve in made.curves.items()},
         risks=risks,
         class_names=evidence.classes,
     )

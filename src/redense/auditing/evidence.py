@@ -17,7 +17,7 @@ from redense.metrics.roc import Members
 from redense.signals import Signals
 
 Places = npt.NDArray[np.int64]
-Kind = Literal["IN", "OUT"]
+Side = Literal["IN", "OUT"]
 """A reference model that was trained on an example, or was not."""
 
 
@@ -107,9 +107,9 @@ class References:
         return bool(self.included.any() and not self.included.all())
 
     @validated(DataError)
-    def lacking(self, kind: Kind) -> npt.NDArray[np.int64]:
+    def lacking(self, side: Side) -> npt.NDArray[np.int64]:
         """Return the examples that no model was trained on (``IN``) or that all were (``OUT``)."""
-        return np.flatnonzero(~(self.included if kind == "IN" else ~self.included).any(0))
+        return np.flatnonzero(~(self.included if side == "IN" else ~self.included).any(0))
 
 
 @validated(DataError)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from redense.auditing.evidence import Evidence, Kind
+    from redense.auditing.evidence import Evidence, Side
 
-Query = Literal["augmented", "noisy"]
+QueryKind = Literal["augmented", "noisy"]
 Need = Literal["signals", "classes", "references", "several", "taught", "IN", "OUT", "augmented", "noisy"]
 """What an attack may need beyond the probability of the true class: all signals of a plain answer, examples of several
 classes, reference models, several of them, their answers about examples both IN and OUT, an IN or an OUT model for
@@ -24,8 +24,8 @@ def taught(evidence: Evidence) -> bool:
     return evidence.references is not None and evidence.references.teach
 
 
-def _every(kind: Kind) -> Callable[[Evidence], bool]:
-    return lambda evidence: evidence.references is not None and not len(evidence.references.lacking(kind))
+def _every(side: Side) -> Callable[[Evidence], bool]:
+    return lambda evidence: evidence.references is not None and not len(evidence.references.lacking(side))
 
 
 HAS: dict[Need, Callable[[Evidence], bool]] = {

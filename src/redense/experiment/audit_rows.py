@@ -19,6 +19,7 @@ from redense.auditing.protocols import ProtocolName
 from redense.auditing.result import AuditResult, flat_attack
 from redense.errors import FolderError
 from redense.experiment.equal_accuracy import Trace
+from redense.experiment.grouping import gathered
 from redense.files.reading import Unread, Written, build, field, fields, mapping
 from redense.files.writing import write_whole
 from redense.methods.controls import check_control
@@ -99,18 +100,12 @@ class AuditRow:
 
 def by_protocol(rows: Iterable[AuditRow]) -> dict[ProtocolName, list[AuditRow]]:
     """Gather rows by protocol, in the order in which protocols come."""
-    found: dict[ProtocolName, list[AuditRow]] = {}
-    for row in rows:
-        found.setdefault(row.protocol, []).append(row)
-    return found
+    return gathered((row.protocol, row) for row in rows)
 
 
 def by_phase(rows: Iterable[AuditRow]) -> dict[Phase, list[AuditRow]]:
     """Gather rows by phase, in the order in which phases come."""
-    found: dict[Phase, list[AuditRow]] = {}
-    for row in rows:
-        found.setdefault(row.phase, []).append(row)
-    return found
+    return gathered((row.phase, row) for row in rows)
 
 
 def attack_names(rows: Iterable[AuditRow]) -> list[str]:

@@ -29,7 +29,7 @@ from redense.auditing.evidence import (
     some_references,
 )
 from redense.auditing.left_out import not_made
-from redense.auditing.needs import Query
+from redense.auditing.needs import QueryKind
 from redense.auditing.protocols import OF_RUNS, PROTOCOLS, ProtocolName, of_role
 from redense.auditing.result import AuditResult
 from redense.auditing.sample import Sample
@@ -206,7 +206,7 @@ class RunAuditor:
                 batch_size=BATCH,
             )
 
-    def queried(self, query: Query, references: bool) -> bool:
+    def queried(self, query: QueryKind, references: bool) -> bool:
         """Tell whether the attacks need such queries, given reference models or not."""
         return queried(self.attacks, query, references=references)
 

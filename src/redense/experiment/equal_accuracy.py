@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,14 +75,6 @@ class Trace:
     def reach(self) -> Array:
         """The lowest and the highest test accuracy near which epochs lie: one lucky epoch is not reach, [2]."""
         return self.near(self.extremes)[:, 0]
-
-
-def by_phase(traces: Iterable[tuple[Phase, Trace]]) -> dict[Phase, list[Trace]]:
-    """Gather traces, of a seed each, by phase, in the order in which phases come."""
-    found: dict[Phase, list[Trace]] = {}
-    for phase, trace in traces:
-        found.setdefault(phase, []).append(trace)
-    return found
 
 
 def mean_points(traces: Sequence[Trace]) -> Array:

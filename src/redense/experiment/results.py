@@ -10,35 +10,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from redense.arguments import SHARE, SOME, NotNegative, Shares, validated
+from redense.arguments import SOME, NotNegative, Rate, Shares, validated
 from redense.errors import FolderError, RecipeError
 from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
+from redense.experiment.grouping import gathered
 from redense.experiment.recipe import Recipe
 from redense.files.reading import Unread, Written, field, fields, mapping
 from redense.methods.controls import check_control
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.roc import Members
-from redense.phases import FURTHER as FURTHER_PHASE_COLUMNS
+from redense.phases import OPTIONAL_COLUMNS as OPTIONAL_PHASE_COLUMNS
 from redense.phases import Phase, PhaseKind
 from redense.text import csv_text, data_frame, html_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Share = Annotated[float, SHARE]
 FORMAT = 3
 """Of results.json. Format 1 did not record the rates of phases, format 2 no cross-fitted inference accuracy."""
 FILE = "results.json"
-COLUMNS = (
+ROW_COLUMNS = (
     *("lineage", "phase", "sparsity", "measured_sparsity", "rate", "beside", "round", "seed"),
     *("train_accuracy", "test_accuracy", "inference_accuracy", "inference_accuracy_cross_fitted"),
     "inference_interval",
     *("epochs", "seconds", "checkpoint", "history"),
 )
 """What a row holds in JSON: its own fields and those of its phase."""
-FURTHER = ("kept_epoch", "validation_history")
+OPTIONAL_COLUMNS = ("kept_epoch", "validation_history")
 """What a row holds besides where it says something."""
 CURVES = ("history", "validation_history")
 """What a flat row leaves out: a figure an epoch."""
@@ -70,24 +70,24 @@ class Row:
     """
 
     phase: Phase
-    measured_sparsity: Share
+    measured_sparsity: Rate
     seed: int
-    train_accuracy: Share
-    test_accuracy: Share
-    inference_accuracy: Share
-    inference_accuracy_cross_fitted: Share
+    train_accuracy: Rate
+    test_accuracy: Rate
+    inference_accuracy: Rate
+    inference_accuracy_cross_fitted: Rate
     inference_interval: Shares
     seconds: NotNegative
     checkpoint: str
-    history: tuple[tuple[Share, Share], ...] = ()
+    history: tuple[tuple[Rate, Rate], ...] = ()
     kept_epoch: Annotated[int, SOME] | None = None
-    validation_history: tuple[Share, ...] = ()
+    validation_history: tuple[Rate, ...] = ()
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the row as plain JSON values, the phase being flat among them."""
         values = {**dataclasses.asdict(self), **self.phase.to_columns()}
-        further = [name for name in (*FURTHER_PHASE_COLUMNS, *FURTHER) if values.get(name) not in (None, ())]
-        return {name: values[name] for name in (*COLUMNS, *further)}
+        further = [name for name in (*OPTIONAL_PHASE_COLUMNS, *OPTIONAL_COLUMNS) if values.get(name) not in (None, ())]
+        return {name: values[name] for name in (*ROW_COLUMNS, *further)}
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Row:
@@ -123,10 +123,7 @@ class Results:
 
     def groups(self) -> list[tuple[Row, ...]]:
         """Gather rows that differ in the seed alone: one group a line of the table."""
-        groups: dict[Phase, list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault(row.phase, []).append(row)
-        return [tuple(rows) for rows in groups.values()]
+        return [tuple(rows) for rows in gathered((row.phase, row) for row in self.rows).values()]
 
     def shown(self) -> list[tuple[Row, ...]]:
         """Return the groups that the table shows: all, or those of the networks that an alternating method yields."""
@@ -159,9 +156,8 @@ class Results:
         read = None if correct is None else lambda phase, seed: correct(keys[phase, seed])
         found: list[Comparison] = []
         for quantity in TESTED:
-            values: dict[Phase, dict[int, float]] = {}
-            for row in self.rows:
-                values.setdefault(row.phase, {})[row.seed] = getattr(row, quantity)
+            by_seed = gathered((row.phase, (row.seed, getattr(row, quantity))) for row in self.rows)
+            values = {phase: dict(found) for phase, found in by_seed.items()}
             found += compare_phases(values, quantity, method, read)
         traces = self.traces()
         equal = [

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from redense.arguments import Sparsity, called, validated
 from redense.errors import RecipeError
-from redense.phases import Factor, Phase, PhaseKind, Rate, chained, cosine, dense, ends_of, sparse
+from redense.phases import Factor, Factors, Phase, PhaseKind, chained, cosine, dense, ends_of, sparse
 from redense.sparsity.checks import MaskChoice
 
 Phases = tuple[Phase, ...]
@@ -142,7 +142,7 @@ def prune(sparsity: Sparsity, epochs: int = 100, rate: Factor = 1.0, *, gradual:
     return _shared_out(ONE_SHOT, sparsity, epochs, rate)
 
 
-def _shared_out(shares: Shares, sparsity: float, epochs: int, rate: Rate, masks: MaskChoice | None = None) -> Phases:
+def _shared_out(shares: Shares, sparsity: float, epochs: int, rate: Factors, masks: MaskChoice | None = None) -> Phases:
     """Share epochs out among phases, every end being rounded to a whole one, and let the rate fall over all of them."""
     ends_of(rate)  # which says what is wrong with the whole, not with a phase's part of it
     fewest = -(-100 // min(share for _, share in shares))

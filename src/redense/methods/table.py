@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from redense.errors import RecipeError
 from redense.methods.controls import CONTROLS
 from redense.methods.schedules import Phases, acdc, dsd, prune, spdf
-from redense.phases import Phase, PhaseKind, Rate, chained
+from redense.phases import Factors, Phase, PhaseKind, chained
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _of_three(sparsity: float, epochs: Sequence[int], rates: Sequence[float], ro
 
 
 def _of_total(
-    lists: Callable[[float, int, Rate], Phases],
+    lists: Callable[[float, int, Factors], Phases],
 ) -> Callable[[float, Sequence[int], Sequence[float], int, Phases], Phases]:
     """Take a recipe's epochs as one total, and its rates as where a cosine over all of them begins and ends."""
 

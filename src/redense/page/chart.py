@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from redense.text import visible
 
-Kind = Literal["line", "curve", "steps", "bars", "level"]
+Drawn = Literal["line", "curve", "steps", "bars", "level"]
 """A marker at every value; a line with few; a histogram's outline; bars; a horizontal line."""
-Interval = tuple[float, float] | None
+Ends = tuple[float, float] | None
 BASELINE = 7
 """The look of what the others are held against, such as guessing and pure noise."""
 DIGITS = 7
@@ -31,8 +31,8 @@ class Series:
     x: Sequence[float]
     y: Sequence[float]
     look: int
-    kind: Kind = "line"
-    intervals: Sequence[Interval] = ()
+    kind: Drawn = "line"
+    intervals: Sequence[Ends] = ()
     places: Sequence[str] = ()
     symbol: int | None = None
     strong: bool = False

@@ -16,7 +16,7 @@ from redense.experiment.report.figures import style, table_figure
 from redense.experiment.report.looks import in_view
 from redense.experiment.report.published import published
 from redense.experiment.report.table import plain_table, results_table
-from redense.experiment.report.traces import results_traces, spread, thinned
+from redense.experiment.report.traces import results_traces, spread_apart, thinned_trace
 from redense.experiment.results import Results, Row
 from redense.files.writing import write_png
 from redense.methods import CONTROLS, METHODS
@@ -121,11 +121,11 @@ def test_phases_are_told_by_line_and_marker_too():
         assert len({getattr(style(phase), part) for phase in phases}) == len(phases)
 
 
-def test_traces_are_thinned_and_keep_their_ends():
+def test_traces_are_thinned_trace_and_keep_their_ends():
     points = np.arange(400.0).reshape(200, 2)
-    assert len(thinned(points)) == 12
-    np.testing.assert_array_equal(thinned(points)[[0, -1]], points[[0, -1]])
-    np.testing.assert_array_equal(thinned(points[:3]), points[:3])
+    assert len(thinned_trace(points)) == 12
+    np.testing.assert_array_equal(thinned_trace(points)[[0, -1]], points[[0, -1]])
+    np.testing.assert_array_equal(thinned_trace(points[:3]), points[:3])
 
 
 @given(st.lists(st.sampled_from(["dense", "sparse", "redense"]), min_size=1, max_size=3, unique=True))
@@ -141,7 +141,7 @@ def test_a_picture_has_room_for_all_but_the_way_of_the_dense_phase(kinds):
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=13))
 def test_labels_are_apart_inside_and_in_order(heights):
     heights = sorted(heights)
-    found = spread(heights, 0.07)
+    found = spread_apart(heights, 0.07)
     assert np.all(np.diff(found) > 0.0699)
     assert min(found) > 0.01
     assert max(found) < 0.99

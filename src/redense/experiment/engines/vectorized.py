@@ -30,7 +30,7 @@ from redense.signals import Signals
 
 SAVED_EVERY = 30.0
 """Seconds between stored states of jobs in progress: with many models, storing takes as long as an epoch."""
-SHARE = 0.7
+SHARE_OF_MEMORY = 0.7
 """Of the free memory, the share that stacks may fill."""
 
 
@@ -84,7 +84,7 @@ class VectorizedEngine:
         free = available_bytes() if self.device == "cpu" else torch.cuda.mem_get_info()[0]
         # a mask and the gradients' first home beside what plain training needs
         needed = 1.5 * training_bytes(model, examples, job.training.batch_size)
-        return max(1, int(SHARE * free / needed))
+        return max(1, int(SHARE_OF_MEMORY * free / needed))
 
 
 class StackTrainer:

@@ -13,6 +13,7 @@ from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
 from redense.auditing.table import MARK, held_back, note
 from redense.experiment.audit_rows import AuditRow, attack_names, by_phase, by_protocol
+from redense.experiment.grouping import gathered
 from redense.experiment.report.protocols import audited_name, lowest_rate
 from redense.experiment.report.seeds import spread_text
 from redense.experiment.report.traces import traces_figure
@@ -78,10 +79,7 @@ def audit_warnings(rows: Sequence[AuditRow]) -> list[str]:
 
 def _once(rows: Sequence[AuditRow], said: Callable[[AuditRow], list[str]]) -> list[str]:
     """Return each line once, with the rows that say it."""
-    about: dict[str, list[str]] = {}
-    for row in rows:
-        for line in said(row):
-            about.setdefault(line, []).append(audited_name(row, rows))
+    about = gathered((line, audited_name(row, rows)) for row in rows for line in said(row))
     return [f"{line} ({names[0]}{_further(len(names) - 1)})" for line, names in about.items()]
 
 

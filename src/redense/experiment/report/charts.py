@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from redense.auditing.protocols import PROTOCOLS
-from redense.experiment import equal_accuracy
 from redense.experiment.audit_rows import by_phase, by_protocol
+from redense.experiment.equal_accuracy import mean_points
+from redense.experiment.grouping import gathered
 from redense.experiment.report.looks import LOOKS, begin_outside, drawn, in_view, look, of_all_rounds
 from redense.experiment.report.protocols import lowest_rate, primaries
-from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, test_estimate
+from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, tested_estimate
 from redense.metrics.roc import Array
 from redense.metrics.spread import Spread
 from redense.page.chart import BASELINE, Axis, Chart, Series, View
@@ -41,7 +42,7 @@ def accuracy_charts(results: Results) -> list[Chart]:
     several = len(results.recipe.seeds) > 1
     over = "over seeds" if several else "over the test examples"
     noise = 100 * results.noise
-    test = {group[0].phase: test_estimate(group, results.nonmembers) for group in groups}
+    test = {group[0].phase: tested_estimate(group, results.nonmembers) for group in groups}
     leaks = {group[0].phase: inference_estimate(group) for group in groups}
     return [
         Chart(
@@ -187,12 +188,10 @@ def leakage_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
 
 
 def _leakage_views(results: Results, traces: Sequence[tuple[Phase, Trace]], what: str) -> list[View]:
-    seeds = equal_accuracy.by_phase(traces)
+    seeds = gathered(traces)
     views = []
     for sparsity in results.recipe.sparsities:
-        means = {
-            phase: 100 * equal_accuracy.mean_points(found) for phase, found in seeds.items() if phase.is_at(sparsity)
-        }
+        means = {phase: 100 * mean_points(found) for phase, found in seeds.items() if phase.is_at(sparsity)}
         if means:
             series = tuple(_leakage(phase, mean) for phase, mean in means.items())
             views.append(View(f"sparsity {percent(sparsity)}{what}", series, ends=_ends(means)))

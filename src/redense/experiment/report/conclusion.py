@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from redense.experiment.comparison import Comparison
+from redense.experiment.grouping import gathered
 from redense.experiment.report.comparisons import with_opponent
 from redense.experiment.report.protocols import audited_name
 from redense.experiment.report.seeds import best_group, inference_interval, last_groups, mean_over_seeds
@@ -59,9 +60,7 @@ def gain(results: Results) -> str:
 
 def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparison]) -> str:
     """Say which last phase beats what it has to beat, of comparisons over seeds; else how near the nearest comes."""
-    by_phase: dict[Phase, list[Comparison]] = {}
-    for one in (one for one in found if one.claimed):
-        by_phase.setdefault(one.second, []).append(one)
+    by_phase = gathered((one.second, one) for one in found if one.claimed)
     winners = {phase: each for phase, each in by_phase.items() if all(one.outcome == "higher" for one in each)}
     missing = _missing(results, found)
     whole = {phase: each for phase, each in winners.items() if phase not in missing}

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from redense.experiment.report.looks import drawn, look
-from redense.experiment.report.seeds import Estimate, inference_estimate, test_estimate
+from redense.experiment.report.seeds import Estimate, inference_estimate, tested_estimate
 from redense.files.writing import picture
 from redense.phases import NAMES, Phase
 from redense.text import percent
@@ -57,7 +57,7 @@ def table_figure(results: Results) -> Figure:
     groups = results.shown()
     figure = picture(figsize=(9, 3.8), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
-    tested = {group[0].phase: test_estimate(group, results.nonmembers) for group in groups}
+    tested = {group[0].phase: tested_estimate(group, results.nonmembers) for group in groups}
     _panel(left, results, tested, "test accuracy, %")
     _panel(right, results, {group[0].phase: inference_estimate(group) for group in groups}, "inference accuracy, %")
     noise = 100 * results.noise

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from redense.experiment.comparison import Comparison
     from redense.experiment.found import Found
 
-MOST_EXPOSED = 4
+EXPOSED_SHOWN = 4
 """Examples that a line of the table of the most exposed names."""
 Cells = list[str]
 
@@ -119,6 +119,6 @@ def _compared(one: Comparison) -> Cells:
 def _exposed(row: AuditRow, name: str) -> Cells:
     """Name the most exposed members of an audit by place, class and risk, and nothing of their contents."""
     result = row.result
-    exposed = result.exposed[:MOST_EXPOSED]
+    exposed = result.exposed[:EXPOSED_SHOWN]
     most = [f"{one.name} (class {result.class_name(one.label)}, {one.risk:.4f})" for one in exposed]
-    return [name, *most, *["-"] * (MOST_EXPOSED - len(most))]
+    return [name, *most, *["-"] * (EXPOSED_SHOWN - len(most))]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 
+from redense.experiment.grouping import gathered
 from redense.experiment.phase_means import PhaseMean, compared_figures, figure_name
-from redense.phases import Phase
 from redense.terminal import Fitting, below, prose, table_of
 from redense.text import interval_text
 
@@ -25,12 +25,11 @@ def replicates_summary(means: Sequence[PhaseMean]) -> RenderableType:
 
 def _table(means: Sequence[PhaseMean]) -> Fitting:
     names = ("phase", "figure", "mean", "one further training")
-    by_phase: dict[Phase, dict[str, PhaseMean]] = {}
-    for one in means:
-        by_phase.setdefault(one.phase, {})[one.figure] = one
+    by_phase = gathered((one.phase, (one.figure, one)) for one in means)
     tables = {stacked: table_of(*names, text=names[:2], broken=names[:2]) for stacked in (False, True)}
     for stacked, table in tables.items():
-        for phase, found in by_phase.items():
+        for phase, of_phase in by_phase.items():
+            found = dict(of_phase)
             for figure in compared_figures([*found]):
                 mean, interval, further = _cells(found[figure])
                 put = below(mean, interval) if stacked else f"{mean} {interval}".strip()

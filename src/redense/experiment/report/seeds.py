@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from redense.arguments import Interval
 from redense.metrics import clopper_pearson
 from redense.metrics.spread import Spread
 from redense.text import interval_text
 
-Interval = tuple[float, float]
 Estimate = tuple[float, Interval | None]
 """A figure and its interval, in percent."""
 
@@ -57,7 +57,7 @@ def percent_interval(interval: Interval | None) -> str:
     return "-" if interval is None else interval_text(interval, 100, 2)
 
 
-def test_estimate(group: Sequence[Row], examples: int) -> Estimate:
+def tested_estimate(group: Sequence[Row], examples: int) -> Estimate:
     """Return the mean over seeds with Student's interval; of one seed, the exact interval over the test examples."""
     spread = Spread.of((row.test_accuracy for row in group), (0.0, 1.0))
     interval = spread.interval

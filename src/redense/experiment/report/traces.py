@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from redense.experiment.equal_accuracy import Trace, by_phase, mean_points
+from redense.experiment.equal_accuracy import Trace, mean_points
+from redense.experiment.grouping import gathered
 from redense.experiment.report.figures import style
 from redense.experiment.report.looks import begin_outside, in_view
 from redense.files.writing import picture
@@ -70,10 +71,10 @@ def traces_figure(panels: Mapping[str, Sequence[tuple[Phase, Trace]]]) -> Figure
     return figure
 
 
-def thinned(points: Points) -> Points:
+def thinned_trace(points: Points) -> Points:
     """Keep at most `MOST_POINTS` epochs, evenly spaced, the first and the last among them.
 
-    >>> thinned(np.arange(200.0).reshape(100, 2))[[0, -1], 0].tolist()
+    >>> thinned_trace(np.arange(200.0).reshape(100, 2))[[0, -1], 0].tolist()
     [0.0, 198.0]
     """
     kept = np.unique(np.linspace(0, len(points) - 1, min(MOST_POINTS, len(points))).round().astype(int))
@@ -86,8 +87,8 @@ def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> list[str]:
 
     Returns the phases whose first epoch the picture has no room for.
     """
-    seeds = by_phase(traces)
-    means = {phase: thinned(100 * mean_points(found)) for phase, found in seeds.items()}
+    seeds = gathered(traces)
+    means = {phase: thinned_trace(100 * mean_points(found)) for phase, found in seeds.items()}
     last = _latest(means)
     for phase, mean in means.items():
         colour, line, marker = style(phase)
@@ -142,7 +143,7 @@ def _labels(axes: Axes, means: Mapping[Phase, Points]) -> None:
         ((float((means[phase][-1, 1] - low) / (high - low)), phase) for phase in _latest(means)),
         key=lambda end: end[0],
     )
-    heights = spread([height for height, _ in ends], LEAST_APART)
+    heights = spread_apart([height for height, _ in ends], LEAST_APART)
     for height, (_, phase) in zip(heights, ends, strict=True):
         colour = style(phase).colour
         axes.annotate(
@@ -161,10 +162,10 @@ def _name(phase: Phase) -> str:
     return f"{control_of(phase).name} beside {NAMES[phase.beside]}" if phase.beside else phase.series
 
 
-def spread(heights: Sequence[float], apart: float) -> list[float]:
+def spread_apart(heights: Sequence[float], apart: float) -> list[float]:
     """Move ascending heights in [0, 1] apart, as little as need be.
 
-    >>> [round(height, 2) for height in spread([0.5, 0.51, 0.9], 0.1)]
+    >>> [round(height, 2) for height in spread_apart([0.5, 0.51, 0.9], 0.1)]
     [0.46, 0.56, 0.9]
     """
     groups: list[list[float]] = []
