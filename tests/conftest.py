@@ -63,9 +63,9 @@ def audited_run(audited_recipe, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def audited(recipe, tmp_path_factory):
+def audited_images(recipe, tmp_path_factory):
     """The folder of a finished run with controls, two seeds and audits, of images in a file, to be read."""
-    folder = tmp_path_factory.mktemp("audited") / "run"
+    folder = tmp_path_factory.mktemp("audited_images") / "run"
     every = dataclasses.replace(
         recipe, seeds=(0, 1), controls=("longer", "llr"), audit=("lira",), references=4, protocols=("all", "half")
     )

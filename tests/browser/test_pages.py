@@ -51,8 +51,8 @@ def opened(chromium):
 
 
 @pytest.fixture(scope="module", params=["report.html", "audit.html"])
-def path(request, audited):
-    return audited / request.param
+def path(request, audited_images):
+    return audited_images / request.param
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -102,8 +102,8 @@ def test_the_policy_lets_no_other_script_run(opened, path):
     assert "Content Security Policy" in page.complaints[0]
 
 
-def test_lines_are_toggled_and_views_zoomed_by_keyboard(opened, audited):
-    page = opened(audited / "report.html")
+def test_lines_are_toggled_and_views_zoomed_by_keyboard(opened, audited_images):
+    page = opened(audited_images / "report.html")
     figure = page.locator("figure[data-chart=accuracy]")
     button = figure.get_by_role("button", name="re-dense")
     before = figure.locator(".trace.scatter").count()
@@ -134,11 +134,11 @@ def _span(page):
     }""")
 
 
-def test_a_chart_says_what_it_holds_in_a_table_and_changes_with_its_view(opened, audited):
-    page = opened(audited / "report.html")
+def test_a_chart_says_what_it_holds_in_a_table_and_changes_with_its_view(opened, audited_images):
+    page = opened(audited_images / "report.html")
     figure = page.locator("figure[data-chart=roc-attacks]")
     figure.locator("summary").press("Enter")
-    row = next(row for row in read_rows(audited) if row.seed == 0)
+    row = next(row for row in read_rows(audited_images) if row.seed == 0)
     caption = figure.locator("caption")
     assert caption.inner_text() == f"ROC by attack, {row.phase.label}"
     names = {*figure.locator("tbody th").all_inner_texts()}
@@ -147,8 +147,8 @@ def test_a_chart_says_what_it_holds_in_a_table_and_changes_with_its_view(opened,
     assert caption.inner_text() != f"ROC by attack, {row.phase.label}"
 
 
-def test_a_level_is_one_line_of_a_charts_table(opened, audited):
-    figure = opened(audited / "report.html").locator("figure[data-chart=accuracy]")
+def test_a_level_is_one_line_of_a_charts_table(opened, audited_images):
+    figure = opened(audited_images / "report.html").locator("figure[data-chart=accuracy]")
     figure.locator("summary").press("Enter")
     figure.locator("tbody th").first.wait_for()  # the table is made when it is opened
     names = figure.locator("tbody th").all_inner_texts()
@@ -156,8 +156,8 @@ def test_a_level_is_one_line_of_a_charts_table(opened, audited):
     assert names.count("re-dense") == 2
 
 
-def test_a_table_that_does_not_fit_says_so_and_shows_its_first_figures(opened, audited):
-    page = opened(audited / "report.html", "phone")
+def test_a_table_that_does_not_fit_says_so_and_shows_its_first_figures(opened, audited_images):
+    page = opened(audited_images / "report.html", "phone")
     table = page.locator(".wide").first
     hint = page.locator(".wide + .hint").first
     assert table.evaluate("one => one.scrollWidth > one.clientWidth")
@@ -183,8 +183,8 @@ def test_paper_shows_what_is_collapsed_and_no_buttons(opened, path):
     assert page.locator("details:not([open])").count() == closed
 
 
-def test_names_with_dollars_and_directions_are_shown_and_every_bar_has_its_name(opened, audited, tmp_path):
-    found = find(audited)
+def test_names_with_dollars_and_directions_are_shown_and_every_bar_has_its_name(opened, audited_images, tmp_path):
+    found = find(audited_images)
     (first, *_), named = found.shown.weights, "$x^2$\u202e\x1b[31m" + 40 * "long"
     weights = tuple(dataclasses.replace(first, name=f"{named}{place}") for place in range(6))
     shown = dataclasses.replace(found.shown, weights=weights)
@@ -209,8 +209,8 @@ def test_a_printed_page_is_light_and_as_wide_as_paper(opened, path):
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
-def test_names_from_outside_are_text(opened, audited, tmp_path):
-    page = (audited / "report.html").read_text()
+def test_names_from_outside_are_text(opened, audited_images, tmp_path):
+    page = (audited_images / "report.html").read_text()
     nasty = json.dumps("<img src=x onerror=alert(1)>").replace("<", "\\u003c").replace(">", "\\u003e")
     (tmp_path / "page.html").write_text(page.replace('"re-dense"', nasty))
     shown = opened(tmp_path / "page.html")

@@ -11,7 +11,8 @@ from folders import folder_bytes
 from safetensors.torch import save
 
 from redense.errors import FolderError
-from redense.experiment.checkpoints import Checkpoint, Epoch, Progress, Store
+from redense.experiment.checkpoints import Store
+from redense.experiment.trained import Checkpoint, Epoch, Progress
 from redense.experiment.whole_folders import INDEX
 from redense.files.writing import TEMPORARY
 from redense.signals import Signals

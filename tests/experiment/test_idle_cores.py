@@ -14,10 +14,10 @@ import redense.signals as redense_signals
 from redense.data.batches import TensorData
 from redense.errors import ModelError
 from redense.experiment import idle_cores
-from redense.experiment.checkpoints import Progress
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.idle_cores import Reader, may_be_shared, read_signals_on
 from redense.experiment.prepare import prepare
+from redense.experiment.trained import Progress
 from redense.experiment.trainer import PlainTrainer, Start
 from redense.models.registry import build, placed
 from redense.signals import EVALUATION_BATCH, read_signals

@@ -10,7 +10,7 @@ from redense.errors import FolderError
 from redense.experiment.found import find
 from redense.experiment.shown import read_shown
 
-pytestmark = pytest.mark.xdist_group("audited")  # the run of that name is made in one process
+pytestmark = pytest.mark.xdist_group("audited_images")  # the run of that name is made in one process
 
 
 def _first_loss(values, loss):
@@ -32,9 +32,9 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("what", TAMPERED)
-def test_figures_that_there_cannot_be_are_refused_and_taken_anew(audited, tmp_path, what):
+def test_figures_that_there_cannot_be_are_refused_and_taken_anew(audited_images, tmp_path, what):
     folder = tmp_path / "run"
-    shutil.copytree(audited, folder, ignore=shutil.ignore_patterns("audit", "*.png", "*.html"))
+    shutil.copytree(audited_images, folder, ignore=shutil.ignore_patterns("audit", "*.png", "*.html"))
     before = read_shown(folder)
     values = json.loads((folder / "shown.json").read_text())
     TAMPERED[what](values)
@@ -44,10 +44,10 @@ def test_figures_that_there_cannot_be_are_refused_and_taken_anew(audited, tmp_pa
     assert find(folder).shown == before
 
 
-def test_when_and_on_what_every_phase_was_trained_is_told(audited):
-    shown = read_shown(audited)
+def test_when_and_on_what_every_phase_was_trained_is_told(audited_images):
+    shown = read_shown(audited_images)
     assert set(shown.environments) == set(shown.checkpoints)
     (date,) = {one.finished[:10] for one in shown.environments.values()}
-    page = (audited / "report.html").read_text()
+    page = (audited_images / "report.html").read_text()
     assert f"{date}T" in page.split("Data, versions and machines")[1]
     assert "PyTorch" in page.split("Data, versions and machines")[1]

@@ -22,7 +22,7 @@ from redense.experiment.run import run
 from redense.experiment.standing import standing_audits
 from redense.experiment.write_report import write_report
 
-pytestmark = pytest.mark.xdist_group("audited")  # the run of that name is made in one process
+pytestmark = pytest.mark.xdist_group("audited_images")  # the run of that name is made in one process
 
 
 def repeated(folder, tmp_path, recipe, **changes):
@@ -63,11 +63,11 @@ def test_audits_of_networks_trained_otherwise_are_nowhere(tmp_path):
     assert "In the audit" not in write_report([tmp_path / "run"]).read_text()
 
 
-def test_an_audit_stands_by_the_key_of_the_row_beside_it_alone(audited):
+def test_an_audit_stands_by_the_key_of_the_row_beside_it_alone(audited_images):
     """Change any one row's key: its audits go, of both protocols, and no other."""
-    found = find(audited)
+    found = find(audited_images)
     results = found.results
-    assert len(found.audits) == len(read_rows(audited)) == 2 * len(results.rows)
+    assert len(found.audits) == len(read_rows(audited_images)) == 2 * len(results.rows)
     for place, row in enumerate(results.rows):
         rows = list(results.rows)
         rows[place] = dataclasses.replace(row, checkpoint="another")
@@ -78,9 +78,9 @@ def test_an_audit_stands_by_the_key_of_the_row_beside_it_alone(audited):
 
 
 @pytest.mark.parametrize("changes", [{"seeds": (1,)}, {"sparsities": (0.9,), "controls": ()}])
-def test_what_is_read_is_what_the_recipe_asks_for(audited, recipe, tmp_path, changes):
-    every = find(audited).recipe
-    folder, printed = repeated(audited, tmp_path, every, **{"audit": (), **changes})
+def test_what_is_read_is_what_the_recipe_asks_for(audited_images, recipe, tmp_path, changes):
+    every = find(audited_images).recipe
+    folder, printed = repeated(audited_images, tmp_path, every, **{"audit": (), **changes})
     found = find(folder)
     recipe = found.recipe
     assert {row.seed for row in found.audits} <= set(recipe.seeds)
@@ -95,10 +95,10 @@ def test_what_is_read_is_what_the_recipe_asks_for(audited, recipe, tmp_path, cha
     write_report([folder])
 
 
-def test_unchanged_networks_keep_their_audits(audited, tmp_path):
-    every = find(audited).recipe
-    before = find(audited)
-    folder, _ = repeated(audited, tmp_path, dataclasses.replace(every, audit=()), protocols=("all",))
+def test_unchanged_networks_keep_their_audits(audited_images, tmp_path):
+    every = find(audited_images).recipe
+    before = find(audited_images)
+    folder, _ = repeated(audited_images, tmp_path, dataclasses.replace(every, audit=()), protocols=("all",))
     after = find(folder)
     assert after.audits == tuple(row for row in before.audits if row.protocol == "all")
     kept = [one for one in before.results.audits if one.protocol == "all"]
@@ -107,9 +107,9 @@ def test_unchanged_networks_keep_their_audits(audited, tmp_path):
 
 
 @pytest.mark.parametrize("sparsities", [(0.3, 0.9), (0.9,)])
-def test_attacks_that_phases_lack_are_dashes(audited, sparsities):
+def test_attacks_that_phases_lack_are_dashes(audited_images, sparsities):
     """As where training was interrupted and reference models are missing of some phases, the first or others."""
-    found = find(audited)
+    found = find(audited_images)
     rows = [
         without(row, "LiRA") if row.phase.sparsity in sparsities or (len(sparsities) > 1 and row.seed) else row
         for row in found.audits
@@ -165,16 +165,16 @@ def test_newer_files_are_refused_before_training(undisturbed, recipe, tmp_path, 
     assert len(list((folder / "checkpoints").iterdir())) == 5
 
 
-def test_the_row_beside_a_target_is_of_its_phase_and_seed(audited):
-    keys = {(row.phase, row.seed): row.checkpoint for row in Results.load(audited).rows}
-    for row in read_rows(audited):
+def test_the_row_beside_a_target_is_of_its_phase_and_seed(audited_images):
+    keys = {(row.phase, row.seed): row.checkpoint for row in Results.load(audited_images).rows}
+    for row in read_rows(audited_images):
         assert row.beside_row == keys[row.phase, row.seed]
         assert (row.checkpoint == row.beside_row) == (row.protocol == "all")
 
 
 @pytest.mark.parametrize("edit", ["attacks", "primary", "curves"])
-def test_an_audit_without_what_it_names_is_refused(audited, tmp_path, edit):
-    values = json.loads((audited / "audit.json").read_text())
+def test_an_audit_without_what_it_names_is_refused(audited_images, tmp_path, edit):
+    values = json.loads((audited_images / "audit.json").read_text())
     values["rows"][0]["result"][edit] = {"attacks": [], "primary": "no such", "curves": {}}[edit]
     (tmp_path / "audit.json").write_text(json.dumps(values))
     with pytest.raises(FolderError, match=r"audit.json: cannot be read .* its primary; .* run `redense audit"):

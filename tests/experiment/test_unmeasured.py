@@ -12,7 +12,7 @@ from redense.experiment.results import Results
 from redense.experiment.unmeasured import planned, unmeasured
 from redense.experiment.write_report import write_report
 
-pytestmark = pytest.mark.xdist_group("audited")  # the run of that name is made in one process
+pytestmark = pytest.mark.xdist_group("audited_images")  # the run of that name is made in one process
 
 
 def _killed(run, folder, kinds=("dense", "sparse", "redense", "control")):
@@ -25,21 +25,21 @@ def _killed(run, folder, kinds=("dense", "sparse", "redense", "control")):
     return folder
 
 
-def test_rows_read_off_checkpoints_are_those_that_the_run_measured(audited, tmp_path):
+def test_rows_read_off_checkpoints_are_those_that_the_run_measured(audited_images, tmp_path):
     """Reference models and targets on halves, which are in the folder too, are no rows."""
-    written = Results.load(audited)
-    found = find(_killed(audited, tmp_path / "run"))
+    written = Results.load(audited_images)
+    found = find(_killed(audited_images, tmp_path / "run"))
     assert found.results == dataclasses.replace(written, audits=()).compared()
     assert found.state == ""
-    assert unmeasured(audited, written) == []
+    assert unmeasured(audited_images, written) == []
 
 
-def test_an_unfinished_first_run_shows_the_phases_that_are_finished(audited, tmp_path):
-    folder = _killed(audited, tmp_path / "run", ("dense", "sparse"))
+def test_an_unfinished_first_run_shows_the_phases_that_are_finished(audited_images, tmp_path):
+    folder = _killed(audited_images, tmp_path / "run", ("dense", "sparse"))
     page = write_report([folder]).read_text()
     found = find(folder)
     assert {row.phase.kind for row in found.results.rows} == {"dense", "sparse"}
-    of_run = {(row.seed, row.phase): row for row in Results.load(audited).rows}
+    of_run = {(row.seed, row.phase): row for row in Results.load(audited_images).rows}
     places = [(row.seed, row.phase) for row in found.results.rows]
     assert places == [place for place in planned(found.recipe) if place[1].kind in ("dense", "sparse")]
     assert [of_run[place] for place in places] == list(found.results.rows)
@@ -47,8 +47,8 @@ def test_an_unfinished_first_run_shows_the_phases_that_are_finished(audited, tmp
     assert "Test accuracy while training" in page
 
 
-def test_checkpoints_that_are_damaged_or_lie_are_left_out(audited, tmp_path):
-    folder = _killed(audited, tmp_path / "run", ("dense",))
+def test_checkpoints_that_are_damaged_or_lie_are_left_out(audited_images, tmp_path):
+    folder = _killed(audited_images, tmp_path / "run", ("dense",))
     first, second, *_ = sorted((folder / "checkpoints").iterdir())
     (first / "model.safetensors").write_bytes(b"no weights")
     (second / "checkpoint.json").write_text('{"job": 7}')
@@ -56,9 +56,9 @@ def test_checkpoints_that_are_damaged_or_lie_are_left_out(audited, tmp_path):
     assert first.is_dir()
 
 
-def test_what_a_recipe_asks_for_since_is_missing_though_results_do_not_know_of_it(audited, tmp_path):
+def test_what_a_recipe_asks_for_since_is_missing_though_results_do_not_know_of_it(audited_images, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(audited, folder, ignore=shutil.ignore_patterns("audit", "checkpoints", "*.png", "*.html"))
+    shutil.copytree(audited_images, folder, ignore=shutil.ignore_patterns("audit", "checkpoints", "*.png", "*.html"))
     recipe = json.loads((folder / "recipe.json").read_text())
     (folder / "recipe.json").write_text(json.dumps({**recipe, "seeds": [0, 1, 2]}))
     before, now = Results.load(folder), find(folder)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redense.data.batches import TensorData
 from redense.data.dataset import checked
 from redense.errors import DataError, FolderError, Interrupted, RecipeError
-from redense.experiment.checkpoints import Epoch, Store, best_epoch
+from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.vectorized import StackTrainer
@@ -23,6 +23,7 @@ from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
 from redense.experiment.run import run
+from redense.experiment.trained import Epoch, best_epoch
 from redense.experiment.trainer import PlainTrainer, first_eligible
 
 

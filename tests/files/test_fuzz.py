@@ -30,10 +30,11 @@ from redense.data.folders import _Pixels
 from redense.data.named import LOCATION30_FILE, NAMED, load_named
 from redense.data.npz import read_npz
 from redense.errors import RedenseError
-from redense.experiment.checkpoints import Epoch, Progress, Store
+from redense.experiment.checkpoints import Store
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.recipe import load_recipe
 from redense.experiment.shown import Shown, read_shown
+from redense.experiment.trained import Epoch, Progress
 from redense.files.kept import read_kept, write_kept
 from redense.models.registry import build, load_weights
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 
@@ -15,8 +15,8 @@ from redense.commands.pages import Page
 from redense.commands.parse import flags, parse, refuse_repeated, take_recipe
 from redense.experiment.engines import fork_server
 from redense.experiment.optimizers import OPTIMIZERS
-from redense.experiment.recipe import DEFAULT_RECIPE, FORMER_RECIPES, Recipe, load_recipe, shipped_recipes
-from redense.experiment.resources import Resources
+from redense.experiment.recipe import DEFAULT_RECIPE, FORMER_RECIPES, Precision, Recipe, load_recipe, shipped_recipes
+from redense.experiment.resources import Resources, TrackerName
 from redense.methods import CONTROLS
 from redense.models.names import OWN
 
@@ -24,7 +24,7 @@ PAGE = Page(
     "run",
     "[RECIPE] [flags]",
     "Train a recipe dense, sparse and dense again, and print the table of every phase. The same command again goes on "
-    "where it stopped. RECIPE is a shipped one (digits, fashion-mnist, fashion-mnist-published) or FILE.toml, anywhere "
+    f"where it stopped. RECIPE is a shipped one ({', '.join(shipped_recipes())}) or FILE.toml, anywhere "
     "among the flags; it sets their defaults, in brackets.",
     {
         "What is trained": {
@@ -37,7 +37,7 @@ PAGE = Page(
             "--controls NAME ...": f"the same budget without masks, beside DSD: {', '.join(CONTROLS)}",
             "--optimizer NAME": ", ".join(OPTIMIZERS),
             "--lr RATE": "its learning rate",
-            "--precision NAME": "numbers to train in: fp32 or bf16",
+            "--precision NAME": f"numbers to train in: {' or '.join(get_args(Precision))}",
         },
         "What is audited": {
             "--audit ATTACK ...": f"attack every phase: {', '.join(FURTHER_FAMILIES)}",
@@ -47,7 +47,7 @@ PAGE = Page(
             "--out DIR": "the run's folder; runs/RECIPE if left out",
             "--workers N": "worker processes, by default one a core; the results are the same",
             "--device NAME": "auto takes CUDA where there is some",
-            "--track NAME ...": "tell experiment trackers: mlflow, tensorboard, wandb",
+            "--track NAME ...": f"tell experiment trackers: {', '.join(get_args(TrackerName))}",
             "--dry-run": "print jobs, time, disk and memory; train nothing",
         },
     },

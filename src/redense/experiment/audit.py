@@ -33,15 +33,14 @@ from redense.experiment.replicates import (
     replicate_phases,
     write_replicates,
 )
-from redense.experiment.report.audits import audit_summary, audit_traces
+from redense.experiment.report.audits import audit_traces
 from redense.experiment.report.protocols import audited_name
 from redense.experiment.resources import Resources
 from redense.experiment.results import Results
-from redense.experiment.show import show_audit_files, show_comparisons, show_replicates
+from redense.experiment.show import show_audited, show_report, show_written
 from redense.experiment.write import write_results
 from redense.experiment.write_report import write_report
 from redense.files.writing import write_png, write_whole
-from redense.terminal import prose
 
 NO_CODE = Trust()
 
@@ -82,11 +81,10 @@ def audit_run(
     store = Store(folder, reads_only=True)
     with hold_folder(folder, prepared.recipe, lock):
         audits, results, written = audit_prepared(prepared, store, measure(prepared, store)[0], attacks, console)
-        console.print(audit_summary(audits.rows), "", sep="\n")
-        show_replicates(means_of(audits.replicates), console)
-        show_comparisons(results, console)
-        show_audit_files(folder, written, console)
-        console.print(prose(f"Written: {write_report([folder])}"))
+        show_audited(audits.rows, means_of(audits.replicates), results, console)
+        written.append(write_report([folder]).name)
+        show_written(folder, written, console, more=", and the comparisons into results.json")
+        show_report(folder, console)
     return audits.rows
 
 

@@ -20,9 +20,10 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from redense.experiment.checkpoints import Epoch, Store
+from redense.experiment.checkpoints import Store
 from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.experiment.plan import Job
+from redense.experiment.trained import Epoch
 from redense.text import visible
 
 LINES_EVERY = 10.0

@@ -19,7 +19,7 @@ from redense.metrics.roc import Array
 from redense.phases import Phase
 
 if TYPE_CHECKING:
-    from redense.experiment.checkpoints import Epoch
+    from redense.experiment.trained import Epoch
 
 GRID = 21
 """Test accuracies at which two curves are compared."""

@@ -6,8 +6,8 @@ import traceback
 from dataclasses import dataclass
 
 from redense.errors import RedenseError
-from redense.experiment.checkpoints import Epoch
 from redense.experiment.plan import Job
+from redense.experiment.trained import Epoch
 
 
 @dataclass(frozen=True)

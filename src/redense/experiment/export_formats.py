@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from redense.experiment.checkpoints import Checkpoint
     from redense.experiment.export_settings import ExportSettings
     from redense.experiment.recipe import Recipe
+    from redense.experiment.trained import Checkpoint
 
 Format = Literal["safetensors", "bitmask", "onnx"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from redense.experiment.checkpoints import Checkpoint, Store, best_epoch
+from redense.experiment.checkpoints import Store
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
 from redense.experiment.prepare import Prepared
 from redense.experiment.results import Results, Row
+from redense.experiment.trained import Checkpoint, best_epoch
 from redense.experiment.trainer import first_eligible
 from redense.metrics.accuracy import balanced_accuracy_interval_of
 from redense.metrics.intervals import cross_fitted_accuracy, halves_of

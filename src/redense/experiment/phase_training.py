@@ -16,10 +16,11 @@ from torch import nn
 
 from redense.data.batches import TensorData
 from redense.errors import TrainingError
-from redense.experiment.checkpoints import Checkpoint, Epoch, Progress, Store, best_epoch
+from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import kernels
 from redense.experiment.events import EpochDone, Failed, Finished
 from redense.experiment.plan import Job
+from redense.experiment.trained import Checkpoint, Epoch, Progress, best_epoch
 from redense.experiment.trainer import (
     MakeTrainer,
     PlainTrainer,

@@ -57,10 +57,18 @@ def show_replicates(means: Sequence[PhaseMean], console: Console) -> None:
         console.print(replicates_summary(means), "", sep="\n")
 
 
-def show_audit_files(folder: Path, written: Sequence[str], console: Console) -> None:
-    """Print which files an audit wrote into a run's folder."""
-    into = ", and the comparisons into results.json"
-    console.print(prose(f"Written: {folder / written[0]}, {', '.join(written[1:])}{into}"), "", sep="\n")
+def show_audited(rows: Sequence[AuditRow], means: Sequence[PhaseMean], results: Results, console: Console) -> None:
+    """Print every attack of a run's audits, and how phases compare."""
+    from redense.experiment.report.audits import audit_summary
+
+    console.print(audit_summary(rows), "", sep="\n")
+    show_replicates(means, console)
+    show_comparisons(results, console)
+
+
+def show_written(folder: Path, written: Sequence[str], console: Console, more: str = "") -> None:
+    """Print which files were written into a run's folder."""
+    console.print(prose(f"Written: {folder / written[0]}, {', '.join(written[1:])}{more}"), "", sep="\n")
 
 
 def show_comparisons(results: Results, console: Console, short: bool = False) -> None:
@@ -76,11 +84,16 @@ def show_comparisons(results: Results, console: Console, short: bool = False) ->
 
 def show_conclusion(found: Found, written: Sequence[str], console: Console) -> None:
     """Print what was written, then what the run amounts to and where its report lies."""
-    console.print(prose(f"Written: {found.folder / written[0]}, {', '.join(written[1:])}"), "", sep="\n")
+    show_written(found.folder, written, console)
     console.print(prose(f"In short: {' '.join(conclusion(found.results, found.audits))}"), "", sep="\n")
     if found.audits_left_out:
         console.print(prose(found.audits_left_out), "", sep="\n")
-    console.print(prose(f"The report: {found.folder / REPORT}"))
+    show_report(found.folder, console)
+
+
+def show_report(folder: Path, console: Console) -> None:
+    """Print where a run's report lies."""
+    console.print(prose(f"The report: {folder / REPORT}"))
 
 
 def show_again(finished: Finished, folder: Path, console: Console) -> None:

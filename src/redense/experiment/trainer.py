@@ -12,11 +12,11 @@ from torch import nn
 
 from redense.data.batches import TensorData, as_input
 from redense.data.members import split
-from redense.experiment.checkpoints import Progress
 from redense.experiment.optimizers import make_optimizer
 from redense.experiment.plan import Job, Pruning
 from redense.experiment.precision import logits_in
 from redense.experiment.recipe import Precision
+from redense.experiment.trained import Progress
 from redense.experiment.whole_folders import Tensors
 from redense.seeding import derive, generator, seed_global
 from redense.signals import Signals, read_signals

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from redense.experiment.checkpoints import Checkpoint, Store
+from redense.experiment.checkpoints import Store
 from redense.experiment.machine import machine
 from redense.experiment.results import Results
 from redense.experiment.shown import Environment, Moment, Shown, State, Weights
+from redense.experiment.trained import Checkpoint
 from redense.files.reading import Unread, fields
 from redense.phases import Phase
 

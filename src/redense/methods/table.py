@@ -99,6 +99,17 @@ class Method:
         compared = {first.kind for first, second in self.compared(known) if second == last}
         return next((kind for kind in OPPONENTS if kind in compared), None)
 
+    def besides(self, last: Phase, phases: Iterable[Phase]) -> Phase | None:
+        """Return the other network that an alternating method yields beside one that ends sparse: that without a mask.
+
+        >>> METHODS["acdc"].besides(acdc(0.9)[-1], acdc(0.9)).label, METHODS["dsd"].besides(acdc(0.9)[-1], acdc(0.9))
+        ('re-dense 90% (round 7)', None)
+        """
+        if not self.alternates or last.kind != "sparse":
+            return None
+        shown = self.shown(phases)
+        return next((phase for phase in shown if (phase.kind, phase.sparsity) == ("redense", last.sparsity)), None)
+
     def _comparable(self, first: Phase, second: Phase) -> bool:
         if first.kind == "control":
             return (first.beside, first.round) == (second.kind, second.round)

@@ -38,7 +38,7 @@ from redense.metrics.spread import Spread
 from redense.page.chart import BASELINE
 from redense.phases import Phase, dense, sparse
 
-pytestmark = pytest.mark.xdist_group("audited")  # the run of that name is made in one process
+pytestmark = pytest.mark.xdist_group("audited_images")  # the run of that name is made in one process
 
 MOST_BYTES = 4_000_000
 
@@ -47,9 +47,9 @@ def values(chart, view=0):
     return {series["name"]: series for series in chart["views"][view]["series"]}
 
 
-def test_a_run_writes_its_report_and_the_numbers_are_those_of_its_results(audited):
-    page = (audited / "report.html").read_text()
-    rows = json.loads((audited / "results.json").read_text())["rows"]
+def test_a_run_writes_its_report_and_the_numbers_are_those_of_its_results(audited_images):
+    page = (audited_images / "report.html").read_text()
+    rows = json.loads((audited_images / "results.json").read_text())["rows"]
     drawn = charts(page)
     for quantity, chart in (("test_accuracy", "accuracy"), ("inference_accuracy", "inference")):
         found = values(drawn[chart])
@@ -72,9 +72,9 @@ def _mean(rows, quantity, **what):
     return 100 * np.mean([row[quantity] for row in rows if what.items() <= row.items()])
 
 
-def test_the_audits_numbers_are_those_of_audit_json(audited):
-    page = (audited / "report.html").read_text()
-    rows = json.loads((audited / "audit.json").read_text())["rows"]
+def test_the_audits_numbers_are_those_of_audit_json(audited_images):
+    page = (audited_images / "report.html").read_text()
+    rows = json.loads((audited_images / "audit.json").read_text())["rows"]
     drawn = charts(page)
     first = next(row for row in rows if row["seed"] == 0)["result"]
     assert first["verdict"]["sentence"].replace("'", "&#39;") in page
@@ -90,9 +90,9 @@ def test_the_audits_numbers_are_those_of_audit_json(audited):
     assert all(len(x) <= 400 for row in rows for x, _ in row["result"]["curves"].values())
 
 
-def test_weights_are_those_of_the_checkpoints(audited):
+def test_weights_are_those_of_the_checkpoints(audited_images):
     """Against the obvious count, weight by weight."""
-    results, store, shown = Results.load(audited), Store(audited), read_shown(audited)
+    results, store, shown = Results.load(audited_images), Store(audited_images), read_shown(audited_images)
     keys = {row.phase.label: row.checkpoint for row in results.rows if row.seed == 0}
     dense, sparse, redense = (store.load(keys[name]) for name in ("dense", "sparse 30%", "re-dense 30%"))
     assert [weights.name for weights in shown.weights] == ["", *sparse.masks]
@@ -114,12 +114,12 @@ def test_weights_are_those_of_the_checkpoints(audited):
             assert state.zeros == sum(flat == 0)
             assert state.zeros + state.beyond + sum(state.counts) == weights.size == len(flat)
             assert state.kept == (int(mask.sum()) if "sparse" in moment[0] else weights.size)
-    kept = values(charts((audited / "report.html").read_text())["kept"])["sparse 90%"]
+    kept = values(charts((audited_images / "report.html").read_text())["kept"])["sparse 90%"]
     assert kept["y"] == pytest.approx([10] * len(kept["y"]), abs=3)
 
 
-def test_a_page_is_small_names_no_address_and_holds_no_example(audited, npz):
-    page = (audited / "report.html").read_text()
+def test_a_page_is_small_names_no_address_and_holds_no_example(audited_images, npz):
+    page = (audited_images / "report.html").read_text()
     assert len(page.encode()) < MOST_BYTES
     own = page.replace(library(), "").replace("http://www.w3.org/2000/svg", "")  # a name, no address
     assert not re.findall(r"(?:https?:)?//[a-z][\w.-]+\.[a-z]{2,}", own)
@@ -127,19 +127,19 @@ def test_a_page_is_small_names_no_address_and_holds_no_example(audited, npz):
     assert "<img" not in own
 
 
-def test_a_finished_folder_is_drawn_without_torch_and_scikit_learn(audited, tmp_path):
+def test_a_finished_folder_is_drawn_without_torch_and_scikit_learn(audited_images, tmp_path):
     script = (
         "import sys; from redense.experiment.write_report import write_report; from pathlib import Path; "
-        f"write_report([Path({str(audited)!r})], Path({str(tmp_path / 'report.html')!r})); "
+        f"write_report([Path({str(audited_images)!r})], Path({str(tmp_path / 'report.html')!r})); "
         "assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
-    assert (tmp_path / "report.html").read_text() == (audited / "report.html").read_text()
+    assert (tmp_path / "report.html").read_text() == (audited_images / "report.html").read_text()
 
 
-def test_what_the_checkpoints_gave_is_taken_anew_when_it_is_missing(audited, tmp_path):
+def test_what_the_checkpoints_gave_is_taken_anew_when_it_is_missing(audited_images, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(audited, folder)
+    shutil.copytree(audited_images, folder)
     before = read_shown(folder)
     (folder / "shown.json").write_text('{"format": 0}')
     assert write_report([folder]) == folder / "report.html"
@@ -151,9 +151,9 @@ def test_what_the_checkpoints_gave_is_taken_anew_when_it_is_missing(audited, tmp
     assert "weights" not in charts((folder / "report.html").read_text())
 
 
-def test_an_unfinished_run_has_a_report(undisturbed, audited, tmp_path):
+def test_an_unfinished_run_has_a_report(undisturbed, audited_images, tmp_path):
     (tmp_path / "begun").mkdir()
-    shutil.copy(audited / "recipe.json", tmp_path / "begun")
+    shutil.copy(audited_images / "recipe.json", tmp_path / "begun")
     page = write_report([tmp_path / "begun"]).read_text()
     assert "No phase is measured yet." in page
     assert "This run is not finished: 0 of 16 phases of the table are measured." in page
@@ -162,10 +162,10 @@ def test_an_unfinished_run_has_a_report(undisturbed, audited, tmp_path):
     assert "not finished" not in (undisturbed / "report.html").read_text()
 
 
-def test_several_runs_stand_side_by_side_and_need_a_name(audited, undisturbed, tmp_path):
-    page = write_report([audited, undisturbed], tmp_path / "both.html").read_text()
+def test_several_runs_stand_side_by_side_and_need_a_name(audited_images, undisturbed, tmp_path):
+    page = write_report([audited_images, undisturbed], tmp_path / "both.html").read_text()
     assert {"runs", "run1-accuracy", "run2-accuracy", "run1-roc-phases"} <= set(charts(page))
-    last = [group for run in (audited, undisturbed) for group in last_groups(Results.load(run))]
+    last = [group for run in (audited_images, undisturbed) for group in last_groups(Results.load(run))]
     table = page.split("<tbody>")[1].split("</tbody>")[0]
     assert table.count("<tr>") == len(last) > 2
     for group in last:
@@ -179,15 +179,15 @@ def test_several_runs_stand_side_by_side_and_need_a_name(audited, undisturbed, t
     ids = re.findall(r' id="([^"]+)"', page.replace(library(), ""))
     assert len(ids) == len(set(ids))
     with pytest.raises(FolderError, match="got 2 runs and no file"):
-        write_report([audited, undisturbed])
+        write_report([audited_images, undisturbed])
     with pytest.raises(FolderError, match="no recipe.json"):
         write_report([tmp_path])
 
 
-def test_examples_are_shown_only_where_they_are_the_runs_and_no_code_is_called(audited, tmp_path):
+def test_examples_are_shown_only_where_they_are_the_runs_and_no_code_is_called(audited_images, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", x=images, y=np.arange(12) % 2, x_test=images[:4], y_test=np.arange(4) % 2)
-    found = _on_data(find(audited), str(tmp_path / "images.npz"))
+    found = _on_data(find(audited_images), str(tmp_path / "images.npz"))
     exposed = dataclasses.replace(
         found.audits[0],
         result=dataclasses.replace(found.audits[0].result, exposed=(_exposed(3, 0.5), _exposed(5, 0.75))),
@@ -202,7 +202,7 @@ def test_examples_are_shown_only_where_they_are_the_runs_and_no_code_is_called(a
     with pytest.raises(DataError, match="another fingerprint"):
         report_html([other], show_examples=True)
     with pytest.raises(DataError, match="no images"):
-        report_html([_on_data(shown, find(audited).recipe.data)], show_examples=True)
+        report_html([_on_data(shown, find(audited_images).recipe.data)], show_examples=True)
     called = dataclasses.replace(shown, recipe=dataclasses.replace(shown.recipe, data="factories:data"))
     with pytest.raises(DataError, match="calls no code"):
         report_html([called], show_examples=True)
@@ -229,8 +229,8 @@ def test_pictures_are_small_and_keep_their_sides(height, width):
     assert abs(small.shape[1] / small.shape[0] - width / height) < 0.02
 
 
-def test_letters_that_nobody_sees_are_written_out(audited):
-    found = find(audited)
+def test_letters_that_nobody_sees_are_written_out(audited_images):
+    found = find(audited_images)
     name = "coat\x1b[31m\u202eRED\x9b\x07"
     result = dataclasses.replace(found.audits[0].result, class_names=(name, name), exposed=(_exposed(3, 0.5),))
     row = dataclasses.replace(found.audits[0], result=result)
@@ -253,8 +253,8 @@ def test_every_phase_has_a_look_of_its_own():
         assert BASELINE not in {number for number, _ in looks}
 
 
-def test_zeros_are_the_mean_over_seeds(audited):
-    found = find(audited)
+def test_zeros_are_the_mean_over_seeds(audited_images):
+    found = find(audited_images)
     rows = tuple(
         dataclasses.replace(row, measured_sparsity=0.2 + 0.2 * row.seed) if row.phase.kind == "redense" else row
         for row in found.results.rows
@@ -323,8 +323,8 @@ def test_the_command_makes_the_recipe_again(recipe, tmp_path, monkeypatch):
     assert made == [(recipe, "runs/mine")]
 
 
-def test_the_command_line_writes_it(audited, tmp_path, capsys):
-    main(["report", str(audited), "--out", str(tmp_path / "page.html")])
+def test_the_command_line_writes_it(audited_images, tmp_path, capsys):
+    main(["report", str(audited_images), "--out", str(tmp_path / "page.html")])
     assert f"Written: {tmp_path / 'page.html'}" in capsys.readouterr().out
     assert tyro.cli(Report, args=["a", "b", "--out", "c"]).show_examples is False
 

@@ -21,12 +21,13 @@ from typing import IO, Any
 
 from redense.data.dataset import Dataset
 from redense.errors import TrainingError
-from redense.experiment.checkpoints import Epoch, Store
+from redense.experiment.checkpoints import Store
 from redense.experiment.engines import fork_server
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.shared import SharedDataset
 from redense.experiment.events import EpochDone, Event, Finished, Retried, Started
 from redense.experiment.plan import Job
+from redense.experiment.trained import Epoch
 
 ATTEMPTS = 2
 """How often a job is tried whose worker dies."""

@@ -23,13 +23,14 @@ from typing import Any
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
 from redense.errors import RedenseError
-from redense.experiment.checkpoints import Epoch, Store
+from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.fork_server import WORKER_ENVIRONMENT
 from redense.experiment.engines.transfer import Storage
 from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.experiment.phase_training import train_phase
 from redense.experiment.plan import Job, critical_path
+from redense.experiment.trained import Epoch
 from redense.text import one_line
 
 RETRIES = 3

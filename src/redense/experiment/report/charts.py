@@ -11,6 +11,7 @@ from redense.auditing.protocols import PROTOCOLS
 from redense.experiment.audit_rows import by_phase, by_protocol
 from redense.experiment.equal_accuracy import mean_points
 from redense.experiment.grouping import gathered
+from redense.experiment.report.columns import INFERENCE_IS
 from redense.experiment.report.looks import LOOKS, begin_outside, drawn, in_view, look, of_all_rounds
 from redense.experiment.report.protocols import lowest_rate, primaries
 from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, tested_estimate
@@ -56,8 +57,8 @@ def accuracy_charts(results: Results) -> list[Chart]:
         Chart(
             "inference",
             "What confidence gives away",
-            "Inference accuracy: how often the best threshold on the model's confidence tells training from test "
-            f"examples. 50% is guessing; on so many examples pure noise gives {noise:.2f}%. Bars: 95% intervals"
+            f"Inference accuracy: {INFERENCE_IS}. 50% is guessing; on so many examples pure "
+            f"noise gives {noise:.2f}%. Bars: 95% intervals"
             f"{' over seeds and examples' if several else ' over examples'}.",
             _sparsity_axis(results),
             Axis("inference accuracy, %"),

@@ -41,6 +41,9 @@ def _zeros(group: Sequence[Row]) -> str:
     return spread_text(Spread.of(100 * row.measured_sparsity for row in group), 1)
 
 
+INFERENCE_IS = "how often the best threshold on the model's confidence tells training from test examples"
+"""What inference accuracy means, wherever a run shows it."""
+
 PHASE = Column("phase", lambda group: group[0].phase.label)
 TRAIN = Column("train %", _percent("train_accuracy"))
 TEST = Column("test %", _percent("test_accuracy"))

@@ -10,7 +10,7 @@ from redense.experiment.grouping import gathered
 from redense.experiment.report.comparisons import with_opponent
 from redense.experiment.report.protocols import audited_name
 from redense.experiment.report.seeds import best_group, inference_interval, last_groups, mean_over_seeds
-from redense.experiment.wording import difference_interval
+from redense.experiment.wording import difference_interval, difference_text
 from redense.phases import NAMES, Phase, PhaseKind
 from redense.text import interval_text, p_text
 
@@ -115,13 +115,12 @@ def _awaited(missing: Mapping[Phase, Mapping[str, None]]) -> str:
 
 def _dense_too(results: Results, last: Phase) -> str:
     """Say what the dense network reaches, where a method that ends sparse yields one besides."""
-    if last.kind != "sparse" or not results.recipe.chosen_method.alternates:
+    groups = {group[0].phase: group for group in results.groups()}
+    other = results.recipe.chosen_method.besides(last, groups)
+    if other is None:
         return ""
-    for group in results.shown():
-        if group[0].phase.kind == "redense" and group[0].phase.is_at(last.sparsity or 0.0):
-            accuracy = 100 * mean_over_seeds(group, "test_accuracy")
-            return f" The dense network that comes with it, {group[0].phase.label}, reaches {accuracy:.2f}%."
-    return ""
+    accuracy = 100 * mean_over_seeds(groups[other], "test_accuracy")
+    return f" The dense network that comes with it, {other.label}, reaches {accuracy:.2f}%."
 
 
 def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
@@ -188,7 +187,7 @@ def _side(one: Comparison) -> str:
 
 
 def _points(one: Comparison) -> str:
-    return f"{abs(100 * _difference(one)):.2f} points"
+    return f"{difference_text(one).lstrip('+-')}{one.of.unit}"
 
 
 def _rests(one: Comparison) -> str:

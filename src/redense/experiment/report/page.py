@@ -11,7 +11,7 @@ from redense.auditing.page import audit_values
 from redense.auditing.protocols import PROTOCOLS
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
-from redense.experiment.report.columns import PAGE, columns_of
+from redense.experiment.report.columns import INFERENCE_IS, PAGE, columns_of
 from redense.experiment.report.comparisons import compared, with_opponent
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
@@ -79,6 +79,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
         "head": [f"{column.head}{' interval' * column.interval}" for column in columns],
         "several": several,
+        "inference_is": INFERENCE_IS,
         "controls": CONTROLS_TRAIN * bool(results.recipe.controls),
         "notes": notes(results),
         "lines": [[column.cell(group) for column in columns] for group in results.shown()],
@@ -87,6 +88,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "audits": audit_values([(audited_name(row, first), row.result) for row in first])["audits"],
         "halves": any(PROTOCOLS[row.protocol].drawn for row in first),
         "seed": seed,
+        "exposed_head": ["audit", *[f"no. {place}" for place in range(1, EXPOSED_SHOWN + 1)]],
         "exposed": [_exposed(row, audited_name(row, first)) for row in first if row.result.exposed],
         "pictures": example_pictures(run, first) if show_examples else [],
         "command": command(run.recipe, run.folder),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from redense.experiment.report.columns import PHASE, TERMINAL, TRAIN, Column, columns_of
+from redense.experiment.report.columns import INFERENCE_IS, PHASE, TERMINAL, TRAIN, Column, columns_of
 from redense.experiment.report.published import Accuracies, PhaseName, published
 from redense.terminal import Fitting, below, plain, prose, table_of
 from redense.text import percent
@@ -81,9 +81,9 @@ def plain_table(results: Results) -> str:
 def _footnotes(results: Results) -> list[RenderableType]:
     noise = 100 * results.noise
     inference = (
-        "Inference = membership-inference accuracy: how often the best threshold on the model's confidence tells "
-        f"training from test examples ({results.members:,} and {results.nonmembers:,}, weighted alike). 50% = nothing "
-        f"leaks; since the threshold is chosen on the same examples, pure noise gives {noise:.2f}% here."
+        f"Inference = membership-inference accuracy: {INFERENCE_IS} ({results.members:,} and {results.nonmembers:,}, "
+        f"weighted alike). 50% = nothing leaks; since the threshold is chosen on the same examples, pure noise gives "
+        f"{noise:.2f}% here."
     )
     over_seeds = [_OVER_SEEDS] if len(results.recipe.seeds) > 1 else []
     return [prose(note) for note in (inference, *over_seeds, *notes(results))]
