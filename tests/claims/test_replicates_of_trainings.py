@@ -52,7 +52,7 @@ def further(auditor, other):
             [
                 auc(LIRA.score(evidence, None, variance="shrunk"), evidence.members)
                 for evidence in (
-                    Evidence(targets.signals[target], auditor.labels, targets.included[target], attackers)
+                    Evidence(targets.signals[target], auditor.examples.labels, targets.included[target], attackers)
                     for target in range(MODELS)
                 )
             ]

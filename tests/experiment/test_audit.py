@@ -18,6 +18,7 @@ from redense.auditing.attacks import ATTACKS
 from redense.auditing.result import AuditResult
 from redense.data.members import MemberSet
 from redense.errors import DataError, FolderError, RecipeError
+from redense.experiment import audited_examples
 from redense.experiment import auditor as auditor_module
 from redense.experiment.audit import RunAuditor, audit_run
 from redense.experiment.audit_comparison import compare_audits
@@ -99,7 +100,7 @@ def test_a_target_is_trained_on_its_half_and_on_nothing_else(out):
     auditor, rows = rows_of(out)
     for row in rows:
         member_set = MemberSet("target", 0) if row.protocol == "half" else None
-        assert (row.members == auditor.members(member_set)).all()
+        assert (row.members == auditor.examples.members(member_set)).all()
         signals = Store(out).load_signals(row.checkpoint)
         assert row.result.attack("confidence").auc == pytest.approx(
             auc(signals.phi, row.members), abs=1e-12
@@ -207,10 +208,10 @@ def test_only_the_halves_that_coins_drew_prove_an_epsilon(out):
 
 def test_exposed_members_are_called_by_their_places_in_the_data(out):
     auditor, rows = rows_of(out)
-    assert auditor.names[0] == "train 0"
-    assert auditor.names[96:98] == ["test 0", "test 1"]
+    assert auditor.examples.names[0] == "train 0"
+    assert auditor.examples.names[96:98] == ["test 0", "test 1"]
     for row in rows:
-        assert all(one.name == auditor.names[one.example] for one in row.result.exposed)
+        assert all(one.name == auditor.examples.names[one.example] for one in row.result.exposed)
 
 
 def test_more_references_train_only_the_new_ones(out, tmp_path):
@@ -304,7 +305,7 @@ def test_over_seeds_the_lowest_rate_that_all_targets_have_is_shown(out, nonmembe
 
 def test_the_sides_are_compared_once_for_all_phases(out, tmp_path, monkeypatch):
     times = []
-    monkeypatch.setattr(auditor_module, "sides_alike", lambda *sides: times.append(1) or "as the test says")
+    monkeypatch.setattr(audited_examples, "sides_alike", lambda *sides: times.append(1) or "as the test says")
     monkeypatch.setattr(alike, "FEWEST", 1)
     shutil.copytree(out, tmp_path / "run", ignore=shutil.ignore_patterns("audit"))
     _, rows = rows_of(tmp_path / "run")

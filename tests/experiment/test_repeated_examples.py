@@ -68,7 +68,7 @@ def test_equal_inputs_count_once_in_every_audit(run):
     kept = np.delete(np.arange(TRAIN + TEST), LEFT_OUT)
     for row in rows:
         signals = Store(run[0]).load_signals(row.checkpoint)
-        evidence = Evidence(signals[kept], auditor.labels[kept], row.members[kept])
+        evidence = Evidence(signals[kept], auditor.examples.labels[kept], row.members[kept])
         alone = audit_evidence(evidence, protocol=row.protocol, attacks=("threshold",))
         result = row.result
         left_out = row.members[LEFT_OUT]
@@ -83,7 +83,7 @@ def test_equal_inputs_count_once_in_every_audit(run):
         assert any("repetitions of others (equal inputs)" in warning for warning in result.warnings)
         common = "examples have inputs that are in the training and in the test data (1 of them distinct), and were"
         assert any(common in warning for warning in result.warnings)
-        names = np.array(auditor.names)
+        names = np.array(auditor.examples.names)
         assert all(names[one.example] == one.name and one.example not in LEFT_OUT for one in result.exposed)
 
 
@@ -119,7 +119,7 @@ def test_replicates_are_of_what_stands_once(run):
     for found in replicate_phases(auditor):
         models = [job for job in auditor.of_phase(found.phase).references if job.member_set.index != 1]
         signals = Signals.stack([auditor.store.load_signals(job.key) for job in models])
-        included = np.stack([auditor.members(job.member_set) for job in models])[:, kept]
+        included = np.stack([auditor.examples.members(job.member_set) for job in models])[:, kept]
         scores = LiRA().score(signals.phi[0, kept], signals.phi[1:, kept], included[1:])
         assert found.figures["LiRA online"]["auc"][0] == auc(scores, included[0])
 
@@ -130,8 +130,8 @@ def test_answers_to_noisy_queries_are_about_what_counts(run):
     shared = dataclasses.replace(auditor, attacks=("samia",)).of_phase(auditor.phases[0])
     noisy = shared.evidence.noisy
     assert len(noisy.example) > 1_000
-    labels = auditor.labels[kept][noisy.example]
-    assert shared.labels.tolist() == auditor.labels[kept].tolist()
+    labels = auditor.examples.labels[kept][noisy.example]
+    assert shared.labels.tolist() == auditor.examples.labels[kept].tolist()
     asked = noisy.answers.probabilities[np.arange(len(labels)), labels]
     assert asked == pytest.approx(shared.evidence.signals.confidence[noisy.model, noisy.example], abs=1e-5)
     assert len(set(zip(noisy.model, noisy.example, strict=True))) == len(labels)
@@ -171,7 +171,7 @@ def test_reference_models_know_an_example_if_they_saw_any_copy_and_replicates_ar
         assert (result["members"], result["members_left_out"], result["nonmembers_left_out"]) == (116, 288, 0)
     auditor = audit_module._auditor(prepare(recipe), Store(tmp_path / "out"), ("rmia",))
     shared = auditor.of_phase(auditor.phases[0])
-    drawn = np.stack([auditor.members(job.member_set) for job in shared.references])
+    drawn = np.stack([auditor.examples.members(job.member_set) for job in shared.references])
     any_copy = drawn[:, :384].reshape(2, 96, 4).any(2)
     assert np.array_equal(shared.evidence.included[:, :96], any_copy)
     assert any_copy.all(0).sum() > 50, "both models of a pair have seen most examples"

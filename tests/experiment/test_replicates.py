@@ -67,9 +67,9 @@ def test_every_reference_model_of_a_run_is_audited_by_the_others(out):
         jobs = [job for job in auditor.jobs if job.phase == one.phase and job.member_set]
         jobs = [job for job in jobs if job.member_set.role == "reference"]
         signals = Signals.stack([Store(out).load_signals(job.key) for job in jobs])
-        references = References(signals, np.stack([auditor.members(job.member_set) for job in jobs]))
+        references = References(signals, np.stack([auditor.examples.members(job.member_set) for job in jobs]))
         lira = next(attack for attack in ATTACKS if attack.name == "LiRA online")
-        expected = replicate(references, auditor.labels, [lira])["LiRA online"]["auc"]
+        expected = replicate(references, auditor.examples.labels, [lira])["LiRA online"]["auc"]
         assert one.primary == "LiRA online"
         assert one.figures["LiRA online"]["auc"].tolist() == expected.tolist()
         assert one.left_out["auc"][np.arange(8), np.arange(8) // 2].tolist() == expected.tolist()

@@ -15,11 +15,10 @@ from safetensors.numpy import load, save
 
 from redense.attacks.references import Array
 from redense.attacks.threshold import Labels
-from redense.auditing.alike import Told, sides_alike
-from redense.auditing.answers import Examples, digests, noisy_pairs, read_examples
+from redense.auditing.answers import Examples, noisy_pairs, read_examples
 from redense.auditing.attacks import ATTACKS, Learnt, queried
 from redense.auditing.audit import audit_evidence
-from redense.auditing.distinct import OVERLAP_REMEDY, Distinct
+from redense.auditing.distinct import OVERLAP_REMEDY
 from redense.auditing.evidence import (
     Evidence,
     NoisyAnswers,
@@ -32,12 +31,10 @@ from redense.auditing.left_out import not_made
 from redense.auditing.needs import QueryKind
 from redense.auditing.protocols import OF_RUNS, PROTOCOLS, ProtocolName, of_role
 from redense.auditing.result import AuditResult
-from redense.auditing.sample import Sample
-from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.data.members import MemberSet, included
 from redense.errors import DataError, TrainingError
 from redense.experiment.audit_rows import AuditRow
+from redense.experiment.audited_examples import AuditedExamples
 from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.equal_accuracy import Trace
@@ -75,6 +72,11 @@ class RunAuditor:
     device: str = "cpu"
     protocols: tuple[str, ...] = OF_RUNS
 
+    @cached_property
+    def examples(self) -> AuditedExamples:
+        """What the audits are about."""
+        return AuditedExamples(self.dataset, self.device)
+
     def rows(self) -> Iterator[AuditRow]:
         """Audit phase by phase, dense first; a phase's reference models are read once for all targets.
 
@@ -97,25 +99,13 @@ class RunAuditor:
         sets = (job.member_set for job in self.jobs if job.phase == phase)
         return sum(member_set is not None and member_set.role == "reference" for member_set in sets)
 
-    @cached_property
-    def sides(self) -> list[Told] | str:
-        """How well inputs and labels alone tell the training from the test data, found once for all phases."""
-        samples = Sample(), Sample()
-        first = len(self.data.y_train)
-        for sample, x, part in (
-            (samples[0], self.data.x_train, slice(first)),
-            (samples[1], self.data.x_test, slice(first, None)),
-        ):
-            sample.add(x, self.labels[part], self.digests[part])
-        return sides_alike(*samples)
-
     def check(self) -> None:
         """Raise `DataError` for halves without members or test examples, and targets whose sides overlap too much.
 
         What training would only meet at its end.
         """
         for job in {job.member_set: job for job in self.jobs if job.member_set is not None}.values():
-            members, first = self.members(job.member_set), len(self.dataset.y_train)
+            members, first = self.examples.members(job.member_set), len(self.dataset.y_train)
             if members[first:].all() or not members.any():
                 held = "all test examples" if members[first:].all() else "no example"
                 raise DataError(
@@ -124,7 +114,7 @@ class RunAuditor:
                 )
         for member_set in dict.fromkeys(job.member_set for job in self.jobs if self.is_audited(job)):
             remedy = HALVED_COPIES if member_set is not None else OVERLAP_REMEDY
-            self.distinct.refuse_overlap(self.members(member_set), remedy)
+            self.examples.distinct.refuse_overlap(self.examples.members(member_set), remedy)
 
     def count(self) -> int:
         """Return how many rows there will be."""
@@ -149,57 +139,21 @@ class RunAuditor:
         """The phases that have a finished model, in the plan's order."""
         return list(dict.fromkeys(job.phase for job in self.finished))
 
-    @cached_property
-    def labels(self) -> Any:
-        """The classes of the training, then the test examples."""
-        return np.concatenate([self.dataset.y_train, self.dataset.y_test])
-
-    @cached_property
-    def names(self) -> list[str]:
-        """What reports call the examples: train 0, train 1, ..., test 0, ..."""
-        return [f"train {place}" for place in self.dataset.original_places] + [
-            f"test {place}" for place in range(len(self.dataset.y_test))
-        ]
-
-    @cached_property
-    def data(self) -> TensorData:
-        """The examples as tensors."""
-        return TensorData.of(self.dataset, self.device)
-
-    @cached_property
-    def digests(self) -> Any:
-        """Fingerprints of the training, then the test examples."""
-        return np.concatenate([digests(part) for part in (self.data.x_train, self.data.x_test)])
-
-    @cached_property
-    def distinct(self) -> Distinct:
-        """Which examples count: the same ones in all audits of the run, which share what is learnt about them.
-
-        Training and test data are the two sides.
-        """
-        return Distinct.of(self.digests, np.arange(len(self.labels)) < len(self.data.y_train))
-
     @property
     def attack_names(self) -> list[str]:
         """The attacks of the families asked for: what is kept under other names lacks one, and is made again."""
         return [attack.name for attack in ATTACKS if attack.family in self.attacks]
-
-    def members(self, member_set: MemberSet | None) -> Members:
-        """Tell which of all examples a model was trained on."""
-        return included(member_set, len(self.dataset.y_train), len(self.labels))
 
     def ask(self, job: Job, examples: Any, *, augmented: bool = False, noisy: bool = False) -> Examples:
         """Ask a finished job's model about some of all examples (ascending indices), with queries of these kinds."""
         checkpoint = _present(job, self.store.load(job.key))
         network = self.model_name, self.dataset.input_shape, self.dataset.num_classes
         model = rebuild(*network, checkpoint.model, job.seed, self.device)
-        chosen = torch.from_numpy(examples).to(self.device)
-        first = len(self.data.y_train)
-        x = torch.cat((self.data.x_train[chosen[chosen < first]], self.data.x_test[chosen[chosen >= first] - first]))
+        x, y = self.examples.some(examples), torch.from_numpy(self.examples.labels[examples])
         with fixed_arithmetic(self.device):
             return read_examples(
                 [model],
-                (x, torch.from_numpy(self.labels[examples])),
+                (x, y),
                 job.name,
                 queries=image_queries() if augmented else (),
                 noisy=noisy,
@@ -211,7 +165,7 @@ class RunAuditor:
         return queried(self.attacks, query, references=references)
 
     def _row(self, job: Job, shared: _OfPhase) -> AuditRow:
-        members = self.members(job.member_set)
+        members = self.examples.members(job.member_set)
         protocol = protocol_of(job)
         assert protocol is not None, "a reference model is no target"
         key = self._key(job, shared.references)
@@ -247,11 +201,11 @@ class RunAuditor:
             attacks=self.attacks,
             protocol=protocol,
             randomized=PROTOCOLS[protocol].drawn,
-            warnings=self.distinct.warnings(members, "in the training and in the test data"),
+            warnings=self.examples.distinct.warnings(members, "in the training and in the test data"),
             learnt=shared.learnt,
-            compare=lambda: self.sides,
+            compare=lambda: self.examples.sides,
         )
-        result = self.distinct.result(result, members)
+        result = self.examples.distinct.result(result, members)
         assert result.risks is not None
         folder = self.store.root / "audit"
         make_folder(folder, inside=self.store.root)
@@ -265,17 +219,19 @@ class RunAuditor:
     def _evidence(self, job: Job, members: Members, references: References | None) -> Evidence:
         """Gather what is known of the examples that count; the reference models' answers are of these already."""
         evidence = self._of_target(job, members, references is not None)
-        evidence = evidence if self.distinct.counts.all() else some_evidence(evidence, self.distinct.places)
+        distinct = self.examples.distinct
+        evidence = evidence if distinct.counts.all() else some_evidence(evidence, distinct.places)
         return replace(evidence, references=references)
 
     def _of_target(self, job: Job, members: Members, references: bool) -> Evidence:
         signals = _present(job, self.store.load_signals(job.key))
-        evidence = Evidence(signals, self.labels, members, names=self.names, classes=self.dataset.classes)
+        about = self.examples
+        evidence = Evidence(signals, about.labels, members, names=about.names, classes=self.dataset.classes)
         augmented = self.queried("augmented", references) and len(self.dataset.input_shape) == 3
         noisy = self.queried("noisy", references)
         if not augmented and not noisy:
             return evidence
-        asked = self.ask(job, np.arange(len(self.labels)), augmented=augmented, noisy=noisy)
+        asked = self.ask(job, np.arange(len(about.labels)), augmented=augmented, noisy=noisy)
         return replace(evidence, augmented=asked.augmented, noisy=asked.noisy[0] if noisy else None)
 
 
@@ -310,9 +266,9 @@ class _OfPhase:
         """What they say of the examples that count, and on which of these they were trained."""
         if not self.references:
             return None
-        distinct = self.auditor.distinct
+        distinct = self.auditor.examples.distinct
         signals = [_present(job, self.auditor.store.load_signals(job.key)) for job in self.references]
-        members = np.stack([self.auditor.members(job.member_set) for job in self.references])
+        members = np.stack([self.auditor.examples.members(job.member_set) for job in self.references])
         included = distinct.of_any_copy(members)
         noisy = self._noisy(included) if self.auditor.queried("noisy", True) else None
         references = References(Signals.stack(signals), included, noisy)
@@ -325,7 +281,7 @@ class _OfPhase:
         Of these one model of each complementary pair was trained on either; of repeated ones both may have seen a copy.
         """
         assert self.evidence is not None
-        distinct = self.auditor.distinct
+        distinct = self.auditor.examples.distinct
         once = ~np.isin(distinct.places, distinct.repeated)
         if once.all():
             return self.evidence, self.labels
@@ -334,7 +290,7 @@ class _OfPhase:
     @cached_property
     def labels(self) -> Any:
         """The classes of the examples that count."""
-        return self.auditor.labels[self.auditor.distinct.places]
+        return self.auditor.examples.labels[self.auditor.examples.distinct.places]
 
     @cached_property
     def learnt(self) -> Learnt:
