@@ -168,7 +168,7 @@ CALLS = {
     "Recipe.is_beside_final": lambda _: {"self": redense.Recipe(), "phase": dense(4)},
     "Recipe.phases_at": lambda _: {"self": redense.Recipe(), "sparsity": 0.5},
     "References": lambda _: {"signals": references().signals, "included": INCLUDED},
-    "References.lacking": lambda _: {"self": references(), "kind": "IN"},
+    "References.lacking": lambda _: {"self": references(), "side": "IN"},
     "Resources": lambda _: {"device": "cpu", "engine": "local", "workers": 1, "time_limit": 9.0, "lock": True},
     "Results": lambda _: {"recipe": redense.Recipe(), "members": 10, "nonmembers": 10, "rows": (row(),)},
     "Results.compared": lambda _: {"self": results(), "correct": lambda key: MEMBERS},

@@ -64,6 +64,16 @@ def test_no_file_is_too_long_to_be_one_idea():
         assert len(path.read_text().splitlines()) <= 380, path
 
 
+def test_every_attack_has_a_test():
+    tested = set()
+    for path in Path(__file__).parent.glob("attacks/test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("redense.attacks"):
+                home = importlib.import_module(node.module)
+                tested |= {node.module, *(getattr(home, alias.name).__module__ for alias in node.names)}
+    assert {f"redense.attacks.{path.stem}" for path in (ROOT / "attacks").glob("[a-z]*.py")} <= tested
+
+
 def test_imports_by_string_are_these_and_no_others():
     """import-linter sees no module that is named in a string; so each of them is named here."""
     found = {}

@@ -14,9 +14,9 @@ import redense
 from redense.errors import DataError, FolderError, RecipeError, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.recipe import Recipe
-from redense.experiment.results import Results
+from redense.experiment.results import OPTIONAL_COLUMNS, ROW_COLUMNS, Results, Row
 from redense.experiment.run import dry_run, run
-from redense.phases import sparse
+from redense.phases import PHASE_COLUMNS, sparse
 
 ROW = [
     "lineage", "phase", "sparsity", "measured_sparsity", "rate", "beside", "round", "seed", "train_accuracy",
@@ -56,6 +56,11 @@ def test_results_json_has_the_promised_schema(results, tmp_path):
         assert (tmp_path / "run" / "checkpoints" / row["checkpoint"]).is_dir()
         low, high = row["inference_interval"]
         assert 0.5 <= low <= row["inference_accuracy"] <= high <= 1
+
+
+def test_every_field_of_a_row_is_written():
+    fields = {field.name for field in dataclasses.fields(Row)} - {"phase"}
+    assert fields == {*ROW_COLUMNS, *OPTIONAL_COLUMNS} - {*PHASE_COLUMNS}
 
 
 def test_what_a_run_returns_is_what_it_writes(recipe, tmp_path):

@@ -103,11 +103,11 @@ def checked_references(
         if wrong:
             raise ArgumentError(f"{name}: {wrong} of {values.size} values are NaN or infinite; expected finite numbers")
     counts = {"IN": member.sum(0), "OUT": (~member).sum(0)}
-    for kind in needs:
-        lacking = np.flatnonzero(counts[kind] == 0)
+    for side in needs:
+        lacking = np.flatnonzero(counts[side] == 0)
         if len(lacking):
             raise ArgumentError(
-                f"{len(lacking)} of {len(member.T)} examples (first: {lacking[0]}) have no {kind} reference model; "
+                f"{len(lacking)} of {len(member.T)} examples (first: {lacking[0]}) have no {side} reference model; "
                 "expected every example in the training data of some and not of others: draw complementary halves"
             )
     if own.ndim == 1:

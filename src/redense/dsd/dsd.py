@@ -15,7 +15,7 @@ from redense.dsd.listing import listed_phases, plan_in_words, three_phases, told
 from redense.dsd.loop import Loop, Unit
 from redense.dsd.words import say, weights_in_words
 from redense.errors import ModelError, RecipeError, TrainingError
-from redense.methods.schedules import THREE
+from redense.methods.lists import THREE
 from redense.phases import Phase, running
 from redense.sparsity.bits import packed, unpacked
 from redense.sparsity.enforce import Enforcement, apply_masks

@@ -34,7 +34,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Finished:
+class Printed:
     """What is printed of a finished run and stands in no other of its files, and the SHA-256 of each of these.
 
     `warning` is about its data, `notes` about its phases; `written` and `audited` name the files that the run and its
@@ -96,18 +96,18 @@ def digest(path: Path) -> str:
         return ""
 
 
-def write_finished(finished: Finished, key: str, folder: Path) -> None:
+def write_finished(printed: Printed, key: str, folder: Path) -> None:
     """Keep what a run, finished under the conditions of that key, leaves in its folder."""
-    write_kept(folder / FILE, key, dataclasses.asdict(finished), inside=folder)
+    write_kept(folder / FILE, key, dataclasses.asdict(printed), inside=folder)
 
 
-def read_finished(folder: Path, key: str) -> Finished | None:
+def read_finished(folder: Path, key: str) -> Printed | None:
     """Return what `write_finished` kept; None where nothing is, or that of other conditions."""
     kept = read_kept(folder / FILE, key)
     if kept is None:
         return None
     try:
-        return fields(Finished, {name: value for name, value in kept.items() if name != "key"})
+        return fields(Printed, {name: value for name, value in kept.items() if name != "key"})
     except Unread:
         return None
 

@@ -15,7 +15,7 @@ from redense.experiment.comparison import Comparison
 from redense.experiment.cost import plan_table
 from redense.experiment.display import progress_console
 from redense.experiment.engines import fork_server
-from redense.experiment.finished import Finished, conditions, digests, write_finished
+from redense.experiment.finished import Printed, conditions, digests, write_finished
 from redense.experiment.folder import check_folder, open_folder, write_plan
 from redense.experiment.found import find
 from redense.experiment.last_batches import check_last_batches
@@ -119,8 +119,8 @@ def run(
         show_conclusion(find(out), written, console)
         if key is not None:
             warning, files = prepared.dataset.warning, digests(out)
-            finished = Finished(network, warning, tuple(notes), kept, tuple(written), tuple(audited), files)
-            write_finished(finished, key, out)
+            printed = Printed(network, warning, tuple(notes), kept, tuple(written), tuple(audited), files)
+            write_finished(printed, key, out)
     return results
 
 

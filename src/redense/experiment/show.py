@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from redense.experiment.audit_rows import AuditRow, read_rows
-from redense.experiment.finished import Finished
+from redense.experiment.finished import Printed
 from redense.experiment.found import Found, find
 from redense.experiment.phase_means import FILE as REPLICATES
 from redense.experiment.phase_means import PhaseMean, read_means
@@ -96,15 +96,15 @@ def show_report(folder: Path, console: Console) -> None:
     console.print(prose(f"The report: {folder / REPORT}"))
 
 
-def show_again(finished: Finished, folder: Path, console: Console) -> None:
+def show_again(printed: Printed, folder: Path, console: Console) -> None:
     """Print what a run and its audit, if any, printed when it was finished, from its folder."""
     found = find(folder)
-    show_network(finished.network, finished.warning, console)
+    show_network(printed.network, printed.warning, console)
     console.print()
-    show_notes(finished.notes, console)
-    show_results(found.results, finished.kept, finished.network, console)
-    if finished.audited:
+    show_notes(printed.notes, console)
+    show_results(found.results, printed.kept, printed.network, console)
+    if printed.audited:
         show_audits(read_rows(folder), folder, console)
-        show_replicates(read_means(folder) if REPLICATES in finished.audited else [], console)
-    show_comparisons(found.results, console, short=bool(finished.audited))
-    show_conclusion(found, finished.written, console)
+        show_replicates(read_means(folder) if REPLICATES in printed.audited else [], console)
+    show_comparisons(found.results, console, short=bool(printed.audited))
+    show_conclusion(found, printed.written, console)

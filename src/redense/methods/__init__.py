@@ -6,9 +6,9 @@
 from redense.methods.controls import CONTROLS as CONTROLS
 from redense.methods.controls import Control as Control
 from redense.methods.controls import control_of as control_of
-from redense.methods.schedules import MOST_ROUNDS as MOST_ROUNDS
-from redense.methods.schedules import Phases as Phases
-from redense.methods.schedules import acdc, dsd, prune, spdf
+from redense.methods.lists import MOST_ROUNDS as MOST_ROUNDS
+from redense.methods.lists import Phases as Phases
+from redense.methods.lists import acdc, dsd, prune, spdf
 from redense.methods.table import LENGTHS as LENGTHS
 from redense.methods.table import METHODS as METHODS
 from redense.methods.table import Method as Method

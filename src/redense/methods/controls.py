@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from redense.errors import RecipeError
-from redense.methods.schedules import Phases
+from redense.methods.lists import Phases
 from redense.phases import Phase, total
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from redense.errors import RecipeError
 from redense.methods.controls import CONTROLS
-from redense.methods.schedules import Phases, acdc, dsd, prune, spdf
+from redense.methods.lists import Phases, acdc, dsd, prune, spdf
 from redense.phases import Factors, Phase, PhaseKind, chained
 
 

@@ -1,6 +1,9 @@
 import dataclasses
+import json
 import math
+import re
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -12,14 +15,15 @@ from redense.experiment.recipe import Recipe
 from redense.experiment.report.charts import accuracy_charts, leakage_chart, training_charts
 from redense.experiment.report.columns import TERMINAL, columns_of
 from redense.experiment.report.comparisons import comparisons_table
-from redense.experiment.report.figures import style, table_figure
-from redense.experiment.report.looks import in_view
+from redense.experiment.report.figures import STYLES, style, table_figure
+from redense.experiment.report.looks import LOOKS, ON_THE_WAY, in_view
 from redense.experiment.report.published import published
 from redense.experiment.report.table import plain_table, results_table
 from redense.experiment.report.traces import results_traces, spread_apart, thinned_trace
 from redense.experiment.results import Results, Row
 from redense.files.writing import write_png
 from redense.methods import CONTROLS, METHODS
+from redense.page.chart import BASELINE
 from redense.phases import Phase, dense, sparse
 
 
@@ -35,6 +39,17 @@ def row(phase, sparsity, seed=0, test=0.9, round=None):
 
 FASHION = Recipe(data="fashion-mnist", model="fmnist-cnn", sparsities=(0.3,))
 ONE_SEED = Results(FASHION, 60_000, 10_000, (row("dense", None), row("sparse", 0.3), row("redense", 0.3, test=0.91)))
+
+
+def test_every_kind_of_phase_and_every_control_has_a_look_of_its_own():
+    """`LOOKS`, the controls in the order of their table, `ON_THE_WAY`, and after them `BASELINE`."""
+    assert len(LOOKS) + len(CONTROLS) == ON_THE_WAY == BASELINE - 1
+    assert len({(one.colour, one.line, one.marker) for one in STYLES}) == len(STYLES) == BASELINE
+    lists = re.findall(r"const ([A-Z]+) = (\[.*\]);", files("redense.page").joinpath("static/page.js").read_text())
+    assert len(lists) == 7
+    for name, found in lists:
+        values = json.loads(found)
+        assert len(set(values)) == len(values) == BASELINE + 1, name
 
 
 def drawn(table):

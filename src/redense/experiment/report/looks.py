@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redense.experiment.results import Results
 
 LOOKS = {"dense": 0, "sparse": 1, "redense": 2}
-ON_THE_WAY = 6
+ON_THE_WAY = len(LOOKS) + len(CONTROLS)
 """The look of a control's phase beside a sparse one, which for most methods another phase of it follows."""
 
 
@@ -31,7 +31,7 @@ def look(phase: Phase) -> int:
     control = control_of(phase)
     if control.beside_each and phase.beside == "sparse":
         return ON_THE_WAY
-    return 3 + list(CONTROLS.values()).index(control)
+    return len(LOOKS) + list(CONTROLS.values()).index(control)
 
 
 def of_all_rounds(phase: Phase) -> str:

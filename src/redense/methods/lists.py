@@ -59,18 +59,18 @@ def dsd(
     return (begin, *repeated)
 
 
-Shares = tuple[tuple[PhaseKind, int], ...]
+Portions = tuple[tuple[PhaseKind, int], ...]
 """Phases and their shares of a method's epochs, in percent."""
-ACDC: Shares = (
+ACDC: Portions = (
     ("dense", 10),
     *(("sparse", 5), ("dense", 5)) * 6,
     ("sparse", 5),
     ("dense", 10),
     ("sparse", 15),
 )
-SPDF: Shares = (("sparse", 75), ("dense", 25))
-GRADUAL: Shares = (("dense", 20), ("sparse", 80))
-ONE_SHOT: Shares = (("dense", 50), ("sparse", 50))
+SPDF: Portions = (("sparse", 75), ("dense", 25))
+GRADUAL: Portions = (("dense", 20), ("sparse", 80))
+ONE_SHOT: Portions = (("dense", 50), ("sparse", 50))
 
 
 @validated(RecipeError)
@@ -142,7 +142,9 @@ def prune(sparsity: Sparsity, epochs: int = 100, rate: Factor = 1.0, *, gradual:
     return _shared_out(ONE_SHOT, sparsity, epochs, rate)
 
 
-def _shared_out(shares: Shares, sparsity: float, epochs: int, rate: Factors, masks: MaskChoice | None = None) -> Phases:
+def _shared_out(
+    shares: Portions, sparsity: float, epochs: int, rate: Factors, masks: MaskChoice | None = None
+) -> Phases:
     """Share epochs out among phases, every end being rounded to a whole one, and let the rate fall over all of them."""
     ends_of(rate)  # which says what is wrong with the whole, not with a phase's part of it
     fewest = -(-100 // min(share for _, share in shares))
