@@ -12,6 +12,33 @@ def charts(page):
     return json.loads(text)
 
 
+class _Paragraphs(HTMLParser):
+    """Collects what stands in running text."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts, self.inside = [], False
+
+    def handle_starttag(self, tag, attributes):
+        if tag in ("p", "li"):
+            self.inside = True
+            self.texts.append("")
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag not in ("p", "li")
+
+    def handle_data(self, data):
+        if self.inside:
+            self.texts[-1] += data
+
+
+def paragraphs(page):
+    """The running text of a page, a paragraph each."""
+    found = _Paragraphs()
+    found.feed(page)
+    return found.texts
+
+
 class _Outline(HTMLParser):
     """Collects how deep each heading is, and what those who hear a page are told that its tables and charts are."""
 

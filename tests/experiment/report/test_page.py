@@ -14,7 +14,7 @@ import pytest
 import tyro
 from hypothesis import given
 from hypothesis import strategies as st
-from pages import charts, is_in_order, library
+from pages import charts, is_in_order, library, paragraphs
 
 from redense.commands.main import main
 from redense.commands.report import Report
@@ -38,6 +38,7 @@ from redense.methods import CONTROLS, METHODS
 from redense.metrics.spread import Spread
 from redense.page.chart import BASELINE
 from redense.phases import Phase, dense, sparse
+from redense.text import NO_BREAK
 
 pytestmark = pytest.mark.xdist_group("audited_images")  # the run of that name is made in one process
 
@@ -78,7 +79,7 @@ def test_the_audits_numbers_are_those_of_audit_json(audited_images):
     rows = json.loads((audited_images / "audit.json").read_text())["rows"]
     drawn = charts(page)
     first = next(row for row in rows if row["seed"] == 0)["result"]
-    assert first["verdict"]["sentence"].replace("'", "&#39;") in page
+    assert first["verdict"]["sentence"].replace("'", "&#39;") in page.replace("&nbsp;", " ")
     assert f"{first['attacks'][0]['auc']:.4f}" in page
     view = values(drawn["roc-phases"])["dense"]
     fpr, tpr = first["curves"][first["primary"]]
@@ -96,6 +97,14 @@ def test_headings_are_in_order_and_names_of_tables_and_charts_unlike(audited_ima
     read_rows(audited_images)[0].result.to_html(tmp_path / "one.html")
     for path in (audited_images / "report.html", audited_images / "audit.html", tmp_path / "one.html"):
         assert is_in_order(path.read_text()), path.name
+
+
+def test_no_interval_of_running_text_is_broken_over_lines(audited_images):
+    for name in ("report.html", "audit.html"):
+        texts = paragraphs((audited_images / name).read_text())
+        whole = [text for text in texts if re.search(rf"\[[-+.\d]+,{NO_BREAK}[-+.\d]+\]", text)]
+        assert whole
+        assert [text for text in texts if re.search(r"\[[-+.\d]+, |\bp [<=]", text)] == []
 
 
 def test_weights_are_those_of_the_checkpoints(audited_images):
