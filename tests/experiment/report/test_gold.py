@@ -1,7 +1,7 @@
 """The numbers of a run's page, against those that a person has looked at: charts, tables and conclusion of a small run.
 
-``gold/`` has the run's files, and what its page says, in ``page.json``. After a change that is meant,
-``REDENSE_GOLD=page pytest tests/experiment/report/test_gold.py`` writes that anew; where files of runs have a new format,
+``gold/`` has the run's files, and what its page says, in ``page.json``. After a change that is meant, with
+``REDENSE_GOLD=page`` in the environment this test writes that anew; where files of runs have a new format,
 ``REDENSE_GOLD=run`` trains the run, too. Look at the difference before it is committed.
 """
 
