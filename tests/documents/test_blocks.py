@@ -84,6 +84,13 @@ def test_what_make_prints_and_runs_is_understood(folder):
         follow(["redense", *line.split()])
 
 
+def test_the_demo_trains_as_many_phases_as_is_said(folder, capsys):
+    text = (ROOT / "Makefile").read_text()
+    phases = re.search(r"(\d+) phases of (\w+) epochs\.\ndemo:", text)[1]
+    main([*re.search(r"redense (run .+ --out runs/demo)", text)[1].split(), "--dry-run"])
+    assert f"{phases} of {phases} jobs to train" in capsys.readouterr().out
+
+
 def follow(words):
     """Carry out a command that is done in a moment; of any other see that it would be understood."""
     program, *rest = words
