@@ -82,17 +82,23 @@ class _Sparing:
         self.console = console
         self.said = False
         self.spoken = time.monotonic()
+        self.latest = ""
 
     def say(self, text: str) -> None:
-        self.said, self.spoken = True, time.monotonic()
+        self.said, self.spoken, self.latest = True, time.monotonic(), ""
         self.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
-    def say_sometimes(self, text: str) -> None:
+    def say_sometimes(self, text: str, last_too: bool = False) -> None:
+        """Say it if nothing was said for a while; with `last_too` also at the end, if nothing is said until then."""
         if time.monotonic() - self.spoken >= LINES_EVERY:
             self.say(text)
+        elif last_too:
+            self.latest = text
 
     def end(self) -> None:
         """Part the lines, if there were any, from what comes next."""
+        if self.latest:
+            self.say(self.latest)
         if self.said:
             self.console.print()
 
@@ -101,7 +107,7 @@ PICKED = "the best epoch of what was trained"
 
 
 class _Lines:
-    """For logs and pipes: a line a finished job, and one every ten seconds at most in between."""
+    """For logs and pipes: how far the run is, a line every ten seconds at most; more only of what goes wrong."""
 
     def __init__(self, jobs: Sequence[Job], store: Store, console: Console) -> None:
         self.lines = _Sparing(console)
@@ -128,7 +134,7 @@ class _Lines:
                 self.ended += 1
                 if not reused:
                     state = PICKED if job.picks else _state(self.latest[job.key])
-                    self.lines.say(f"[{self.ended}/{self.total}] {job.name}: {state}")
+                    self.lines.say_sometimes(f"[{self.ended}/{self.total}] {job.name}: {state}", last_too=True)
             case Retried(job, reason):
                 self.lines.say(f"{job.name}: {reason}; trying once more")
             case Failed(_, reason):
@@ -138,10 +144,9 @@ class _Lines:
     def _start(self, job: Job) -> None:
         """Say where a job goes on, and of the others that the first has begun."""
         done = self.store.epochs_done(job.key)
-        if done:
-            self.lines.say(f"[{self.ended}/{self.total}] {job.name}: {_resuming(job, done)}")
-        elif not self.begun:
-            self.lines.say(f"[{self.ended}/{self.total}] {job.name}: starting")
+        say = self.lines.say_sometimes if self.begun else self.lines.say
+        if done or not self.begun:
+            say(f"[{self.ended}/{self.total}] {job.name}: {_resuming(job, done) if done else 'starting'}")
         self.begun = True
 
 
