@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
+from rich.console import Console, Group
+from rich.control import Control
+from rich.live import Live
+from rich.text import Text
 
 from redense.experiment import display
 from redense.experiment.events import EpochDone, Failed, Finished, Retried, Started
@@ -64,3 +67,35 @@ def test_what_goes_wrong_is_said_at_once():
     timed = [(1, Started(jobs[0])), (1, Retried(jobs[0], "killed")), (1, Failed(jobs[0], "job 0: no luck"))]
     lines = [text for _, text in said(jobs, timed)]
     assert lines == ["[0/2] job 0: starting", "job 0: killed; trying once more", "[1/2] failed: job 0: no luck"]
+
+
+PARTS = Text("a" * 10), Text(f"{'b' * 75}\n{'c' * 80}")
+
+
+def terminal():
+    return Console(file=io.StringIO(), width=80, height=24, force_terminal=True, force_interactive=True)
+
+
+def still(live):
+    """The same, drawn when asked alone."""
+    live.auto_refresh = False
+    return live
+
+
+@pytest.mark.parametrize(("width", "rows"), [(80, 3), (100, 3), (78, 4), (70, 5), (40, 5), (25, 8)])
+def test_bars_are_erased_whole_where_the_terminal_was_made_narrower(width, rows):
+    """Of lines of 10, 75 and 80 letters as many rows go as a terminal of another width breaks them into."""
+    console = terminal()
+    with still(display._Drawn(console, *PARTS)) as drawn:
+        assert drawn.measured.widths == [10, 75, 80]
+        console.width = width
+        controls = [str(one) for one in drawn.process_renderables([]) if isinstance(one, Control)]
+        console.width = 80
+    assert "".join(controls).count("\x1b[1A") == rows - 1
+
+
+def test_bars_that_nothing_happens_to_are_drawn_as_rich_draws_them():
+    ours, theirs = terminal(), terminal()
+    with still(display._Drawn(ours, *PARTS)), still(Live(Group(*PARTS), console=theirs, transient=True)):
+        pass
+    assert ours.file.getvalue() == theirs.file.getvalue() != ""

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderableType
+from rich.control import Control
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import ControlType, Segment, SegmentLines
 from rich.table import Column
 
 from redense.experiment.checkpoints import Store
@@ -60,8 +62,9 @@ def watch(events: Generator[Event, None, None], jobs: Sequence[Job], store: Stor
 def counted(what: str, total: int, console: Console) -> Iterator[Callable[[str], None]]:
     """Show how many steps of something are done; the function takes the name of a step that is."""
     if has_bars(console):
-        with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
-            task = progress.add_task(what, total=total)
+        progress = Progress(*Progress.get_default_columns(), console=console)
+        task = progress.add_task(what, total=total)
+        with _Drawn(console, progress):
             yield lambda name: progress.update(task, advance=1, description=f"{what}: {name}")
         return
     lines, done = _Sparing(console), 0
@@ -73,6 +76,41 @@ def counted(what: str, total: int, console: Console) -> Iterator[Callable[[str],
 
     yield step
     lines.end()
+
+
+class _Drawn(Live):
+    """Draws over what it has drawn, also where the terminal was made narrower since.
+
+    Terminals then break lines anew, and rich would go up by as many rows as it drew: what lies above stayed as a copy.
+    """
+
+    def __init__(self, console: Console, *parts: RenderableType) -> None:
+        self.measured = _Measured(parts)
+        super().__init__(self.measured, console=console, transient=True)
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Erase, before what is drawn is erased, the rows that broken lines take more."""
+        width = self.console.width
+        more = sum(max(0, -(-one // width) - 1) for one in self.measured.widths) if self.console.is_terminal else 0
+        erased = super().process_renderables(renderables)
+        if not more:
+            return erased
+        upwards = (ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)
+        return [Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *upwards * more), *erased]
+
+
+class _Measured:
+    """Some parts below each other; `widths` are those of the lines that were drawn last."""
+
+    def __init__(self, parts: Sequence[RenderableType]) -> None:
+        self.parts = parts
+        self.widths: list[int] = []
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Draw the parts."""
+        lines = console.render_lines(Group(*self.parts), options, pad=False)
+        self.widths = [Segment.get_line_length(line) for line in lines[: options.size.height]]
+        yield SegmentLines(lines, new_lines=True)
 
 
 class _Sparing:
@@ -181,7 +219,7 @@ class _Bars:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        with Live(Group(self.overall, self.running), console=self.console, transient=True):
+        with _Drawn(self.console, self.overall, self.running):
             yield
 
     def show(self, event: Event) -> None:
