@@ -39,7 +39,7 @@ install: .venv/installed
 	$(UV_PIP) -r requirements.txt
 	touch $@
 
-# One sparsity, a control of the same budget and four reference models: 30 phases of ten epochs.
+# One sparsity, a control of the same budget and four reference models: 25 phases of ten epochs.
 demo: .venv/core
 	$(BIN)/redense run --sparsities 0.5 --epochs 10 10 10 --controls longer --audit lira rmia --references 4 --out runs/demo
 	@echo

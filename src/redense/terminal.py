@@ -10,7 +10,6 @@ All that is drawn here is shown as it is written: nothing in it is markup, and n
 from __future__ import annotations
 
 import io
-import re
 import shutil
 import sys
 import textwrap
@@ -26,7 +25,7 @@ from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
 
-from redense.text import PLAIN_WIDTH, visible
+from redense.text import NO_BREAK, PLAIN_WIDTH, together, visible
 
 PROSE = 100
 """Columns beyond which running text is hard to read."""
@@ -37,10 +36,6 @@ WORD = 14
 TEXT_LINES = 3
 """Lines that broken text takes in a table, unless that asks for more than `TEXT` columns."""
 TEXT = 20
-TOGETHER = re.compile(r"\[[^][]{1,40}\]|\bp [<=] [\d.]+|[\d.]+ ± [\d.]+")
-"""What text is not broken inside of: an interval, a p-value, a mean with its spread."""
-NO_BREAK = "\xa0"
-"""A blank that `textwrap` does not break lines at."""
 
 
 def warn(message: str, console: Console) -> None:
@@ -236,9 +231,8 @@ def prose(text: str, style: str = "") -> Prose:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Break text over lines at blanks, but none inside of what belongs together (`TOGETHER`)."""
-    joined = TOGETHER.sub(lambda found: found.group().replace(" ", NO_BREAK), text)
-    lines = textwrap.wrap(joined, width, break_on_hyphens=False)
+    """Break text over lines at blanks, but none inside of what belongs together."""
+    lines = textwrap.wrap(together(text), width, break_on_hyphens=False)
     return [line.replace(NO_BREAK, " ") for line in lines]
 
 

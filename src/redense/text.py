@@ -6,6 +6,7 @@ import csv
 import difflib
 import html
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,11 @@ from redense.errors import RedenseError
 
 PLAIN_WIDTH = 150
 """Columns of text that no terminal shows: enough for any table in its wide form."""
+
+NO_BREAK = "\xa0"
+"""A blank that neither browsers nor `textwrap` break lines at."""
+_TOGETHER = re.compile(r"\[[^][]{1,40}\]|\bp [<=] [\d.]+|[\d.]+ ± [\d.]+")
+"""What text is not broken inside of: an interval, a p-value, a mean with its spread."""
 
 
 def percent(fraction: float) -> str:
@@ -45,6 +51,15 @@ def visible(text: object, keep: str = "") -> str:
         letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode("ascii")
         for letter in str(text)
     )
+
+
+def together(text: str) -> str:
+    """Keep an interval, a p-value, a mean and its spread from being broken over lines: their blanks become `NO_BREAK`.
+
+    >>> together("above by 1.20 [0.90, 1.50] (p < .001)")
+    'above by 1.20 [0.90,\\xa01.50] (p\\xa0<\\xa0.001)'
+    """
+    return _TOGETHER.sub(lambda found: found.group().replace(" ", NO_BREAK), text)
 
 
 def p_text(p: float) -> str:

@@ -13,7 +13,7 @@ import redense
 from redense.auditing.attack_result import evaluate
 from redense.auditing.audit import audit_evidence
 from redense.auditing.evidence import Evidence
-from redense.auditing.figure import roc_figure
+from redense.auditing.figure import MARKS, roc_figure
 from redense.auditing.verdict import GRADES, JUDGED, KINDS, judge, refuse_leak, simultaneous
 from redense.errors import DataError, LeakFound
 from redense.signals import Signals
@@ -228,6 +228,13 @@ def test_an_attack_has_one_colour_in_all_panels_and_the_strongest_is_always_draw
     shared = colours[0].keys() & colours[1].keys()
     assert len(shared) > 2
     assert all(colours[0][name] == colours[1][name] for name in shared)
+    every = {line.get_label(): line for axes in panels for line in axes.get_lines()}
+    guessing = every.pop("guessing")
+    looks = {(str(line._unscaled_dash_pattern), line.get_marker()) for line in every.values()}
+    assert len(looks) == len({marker for _, marker in looks}) == len({dashes for dashes, _ in looks}) == len(every) > 2
+    assert guessing.get_marker() == "None"
+    for line in every.values():
+        assert 2 <= len(line.get_markevery()) <= MARKS  # few, and apart
     for axes, result in zip(panels, results, strict=True):
         assert result.verdict.attack in [line.get_label() for line in axes.get_lines()]
 

@@ -6,10 +6,13 @@ import shutil
 from importlib.resources import files
 
 import pytest
+from claims.noise import noise
 
+from redense.auditing.audit import audit_evidence
 from redense.experiment.audit_rows import read_rows
 from redense.experiment.found import find
 from redense.experiment.report.page import report_html
+from redense.experiment.write_report import write_report
 
 pytestmark = pytest.mark.browser
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
@@ -50,9 +53,27 @@ def opened(chromium):
         context.close()
 
 
-@pytest.fixture(scope="module", params=["report.html", "audit.html"])
-def path(request, audited_images):
-    return audited_images / request.param
+def _one_audit(path):
+    """The widest table of an audit: as many non-members as three false-positive rates need."""
+    result = audit_evidence(noise(0, 300, 12_000, 4, leak=1.0), attacks=("threshold", "lira"))
+    assert len(result.attacks[0].shown_rates) == 3
+    result.to_html(path)
+
+
+PAGES = ("report.html", "audit.html", "one.html", "several.html")
+"""A run's report and its audits, one audit by itself, and the report of several runs."""
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def path(request, audited_images, undisturbed, tmp_path_factory):
+    if request.param in PAGES[:2]:
+        return audited_images / request.param
+    path = tmp_path_factory.mktemp("pages") / request.param
+    if request.param == "one.html":
+        _one_audit(path)
+    else:
+        write_report([audited_images, undisturbed, audited_images], path)
+    return path
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -206,6 +227,7 @@ def test_a_printed_page_is_light_and_as_wide_as_paper(opened, path):
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("document.documentElement.scrollWidth") <= PRINTED
+    assert page.locator(".hint:visible").count() == 0
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 

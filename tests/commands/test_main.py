@@ -260,7 +260,7 @@ def test_help_fits_a_screen_names_every_flag_and_shows_commands_that_exist(name,
     lines = output.splitlines()
     module = import_module(f"redense.commands.{name}")
     assert status == 0
-    assert len(lines) <= (50 if width >= 80 else 70)
+    assert len(lines) <= (42 if width >= 80 else 65)
     kind = getattr(module, name.capitalize())
     assert {flag for flag in flags(kind) if flag in output.replace("\n", " ").split()} == set(flags(kind))
     told = {line.split()[0] for group in module.PAGE.groups.values() for line in group}

@@ -1,12 +1,16 @@
 """What the documents hold: fenced blocks, with page and line, and commands outside of fences."""
 
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-FENCE = re.compile(r"^(?:<!-- not run: (?P<reason>.+?) -->\n\n?)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+FENCE = re.compile(
+    r"^(?: *<!-- not run: (?P<reason>.+?) -->\n\n?)?(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
+    re.M | re.S,
+)
 INDENTED = re.compile(r"^ {4}((?:redense|pip install) .*)$", re.M)
 
 
@@ -32,7 +36,13 @@ def blocks(page):
     """List the blocks of a page in order."""
     text = page.read_text()
     return [
-        Block(page, text.count("\n", 0, found.start("language")) + 1, *found.group("language", "text", "reason"))
+        Block(
+            page,
+            text.count("\n", 0, found.start("language")) + 1,
+            found["language"],
+            textwrap.dedent(found["text"]),
+            found["reason"],
+        )
         for found in FENCE.finditer(text)
     ]
 

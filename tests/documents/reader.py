@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import redense
+from redense.auditing.attacks import Attack
 
 
 def network():
@@ -63,6 +64,10 @@ def at_hand():
         "included": included,
         "members": included[0],
         "redense": redense,
+        # who adds an attack has what stands in auditing/attacks.py
+        "Attack": Attack,
+        "Evidence": redense.Evidence,
+        "Array": np.ndarray,
         "model": model,
         "example": x[:1],
         "optimizer": torch.optim.Adam(model.parameters(), 1e-3),

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import sys
+import textwrap
 import tomllib
 from importlib import import_module
 
@@ -83,6 +84,13 @@ def test_what_make_prints_and_runs_is_understood(folder):
         follow(["redense", *line.split()])
 
 
+def test_the_demo_trains_as_many_phases_as_is_said(folder, capsys):
+    text = (ROOT / "Makefile").read_text()
+    phases = re.search(r"(\d+) phases of (\w+) epochs\.\ndemo:", text)[1]
+    main([*re.search(r"redense (run .+ --out runs/demo)", text)[1].split(), "--dry-run"])
+    assert f"{phases} of {phases} jobs to train" in capsys.readouterr().out
+
+
 def follow(words):
     """Carry out a command that is done in a moment; of any other see that it would be understood."""
     program, *rest = words
@@ -148,7 +156,7 @@ def test_the_table_shown_is_that_of_the_committed_results(page):
 def test_every_block_has_a_language_and_every_exception_a_reason():
     assert {block.language for block in BLOCKS} <= LANGUAGES
     assert sum(block.reason is not None for block in BLOCKS) == NOT_RUN
-    assert sum(len(re.findall("^<!-- not run", page.read_text(), re.MULTILINE)) for page in PAGES) == NOT_RUN
+    assert sum(len(re.findall("^ *<!-- not run", page.read_text(), re.MULTILINE)) for page in PAGES) == NOT_RUN
 
 
 def test_an_exception_is_found_and_the_block_after_it_is_not_one(tmp_path):
@@ -156,6 +164,11 @@ def test_an_exception_is_found_and_the_block_after_it_is_not_one(tmp_path):
     page.write_text("<!-- not run: needs a cluster -->\n```python\n1 / 0\n```\n\n```sh\nredense run  # all\n```\n")
     first, second = blocks(page)
     assert (first.reason, first.line, second.reason) == ("needs a cluster", 2, None)
+    assert commands(page) == ["redense run"]
+    listed = "```python\nif True:\n    pass\n```\n\n```sh\nredense run\n```\n"
+    page.write_text(f"1. In a list:\n\n{textwrap.indent(listed, '   ')}")
+    first, second = blocks(page)
+    assert (first.text, first.line, first.reason) == ("if True:\n    pass\n", 3, None)
     assert commands(page) == ["redense run"]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from consoles import printed
 from factories import arrays
+from pages import paragraphs
 from rich.console import Console
 
 import redense
@@ -243,6 +244,9 @@ def test_all_is_written(out):
     with (out / "audit.csv").open() as file:
         attacks = sum(len(row.result.attacks) for row in read_rows(out))
         assert len(list(csv.DictReader(file))) == attacks >= 6 * 14
+    given = recipe()
+    told = [text for text in paragraphs((out / "audit.html").read_text()) if text.startswith("Audited: ")]
+    assert told == [f"Audited: the network {given.model}, trained on {given.data}."]
 
 
 def test_an_unpaired_reference_is_left_out(out):

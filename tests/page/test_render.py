@@ -79,6 +79,10 @@ def test_strings_from_outside_make_no_element(text):
     assert json.loads(elements(nasty).scripts[0])["key"] == chart(text).to_mapping()
 
 
+def test_running_text_is_escaped_and_its_intervals_kept_together():
+    assert "<p>\\x1b&lt;b&gt; [0.1,&nbsp;0.2] (p&nbsp;&lt;&nbsp;.001)</p>" in page("\x1b<b> [0.1, 0.2] (p < .001)")
+
+
 def page(text):
     return render(
         "one.html", ["chart_page"], [chart(text)], title=text, chart=chart(text), head=[text], rows=[[text, text]]

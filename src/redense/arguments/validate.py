@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import types
@@ -9,6 +10,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
+from redense.arguments.fields import Docstring
 from redense.arguments.types import Check, checker
 from redense.arguments.words import Unfit, described
 from redense.errors import ArgumentError, RedenseError
@@ -18,6 +20,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def validated(error: type[RedenseError] = ArgumentError) -> Callable[[F], F]:
     """Check the arguments of a function or of a dataclass by their annotations, and raise `error` for the first unfit.
+
+    A dataclass's docstring tells of its fields, too, what stands below them.
 
     >>> from redense.arguments.rules import Rate
     >>> @validated()
@@ -35,6 +39,8 @@ def validated(error: type[RedenseError] = ArgumentError) -> Callable[[F], F]:
         if inspect.isclass(target):
             made: Any = target
             made.__init__ = _wrapped(made.__init__, target, error)
+            if dataclasses.is_dataclass(target) and target.__doc__:
+                made.__doc__ = Docstring(target.__doc__)
             return target
         wrapped: F = _wrapped(target, target, error)
         return wrapped

@@ -7,6 +7,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from redense.auditing.curves import on_log_axes, pictured
 from redense.files.writing import picture, write_png
 
@@ -16,9 +18,12 @@ if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
 
 COLOURS = ("#1b6ca8", "#d95f02", "#2a9d5c", "#7b3fa0", "#444444", "#b08900", "#c0397b", "#5b8a8a")
-DASHES = ((0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1.5)), (0, (5, 1)), (0, (2, 3)))
-LINES: tuple[Any, ...] = ("-", "--", "-.", *DASHES)
+DASHES = ((0, (9, 3)), (0, (5, 2, 1, 2)), (0, (3, 3)), (0, (9, 2, 1, 2, 1, 2)), (0, (4, 1.2)), (0, (6, 2, 2, 2)))
+LINES: tuple[Any, ...] = ("-", *DASHES, (0, (1, 2, 4, 2)))
+MARKERS = ("o", "s", "D", "^", "P", "X", "*", "v")
 """Beside colours: they tell attacks apart where colours look alike."""
+MARKS = 5
+"""Markers on a curve."""
 
 
 class Panel(NamedTuple):
@@ -57,16 +62,29 @@ def roc_panels(panels: Sequence[Panel]) -> Figure:
     height = -(-len(panels) // width)
     figure = picture(figsize=(1 + 4.4 * width, 0.4 + 4.2 * height), dpi=150, layout="constrained")
     looks = _looks(panels)
-    places = figure.subplots(height, width, squeeze=False).ravel()
-    for axes in places[len(panels) :]:
+    places = {name: (place + 0.5) / len(looks) for place, name in enumerate(looks)}
+    parts = figure.subplots(height, width, squeeze=False).ravel()
+    for axes in parts[len(panels) :]:
         axes.set_visible(False)
-    for axes, panel in zip(places, panels, strict=False):
+    for axes, panel in zip(parts, panels, strict=False):
         least = 1 / panel.nonmembers
         axes.plot([least, 1], [least, 1], color="#888888", linestyle=":", linewidth=1.2, label="guessing")
         for name in panel.attacks:
             x, y = on_log_axes(*panel.curves[name], least)
-            colour, line = looks[name]
-            axes.plot(x, y, color=colour, linestyle=line, linewidth=3 if name == panel.strongest else 1.4, label=name)
+            colour, line, marker = looks[name]
+            axes.plot(
+                x,
+                y,
+                color=colour,
+                linestyle=line,
+                linewidth=3 if name == panel.strongest else 1.4,
+                marker=marker,
+                markersize=10 if name == panel.strongest else 8,
+                markeredgecolor="white",
+                markeredgewidth=0.6,
+                markevery=_apart(x, y, places[name]),
+                label=name,
+            )
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(least, 1)
@@ -77,16 +95,32 @@ def roc_panels(panels: Sequence[Panel]) -> Figure:
         axes.set_title("\n".join(line for line in (panel.title, thick) if line), fontsize=11)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    handles = {line.get_label(): line for axes in places for line in axes.get_lines()}
+    handles = {line.get_label(): line for axes in parts for line in axes.get_lines()}
     legend = figure.legend(
-        handles.values(), handles.keys(), frameon=False, loc="outside lower center", ncols=2 + 2 * (width > 1)
+        handles.values(),
+        handles.keys(),
+        frameon=False,
+        loc="outside lower center",
+        ncols=2 + 2 * (width > 1),
+        handlelength=4.5,
     )
     for line in legend.get_lines():  # an attack may be thick in some panels only
         line.set_linewidth(1.5)
+        line.set_markersize(8)
     return figure
 
 
-def _looks(panels: Sequence[Panel]) -> dict[str, tuple[str, Any]]:
-    """Give every attack that is drawn the same colour and line in all panels."""
+def _looks(panels: Sequence[Panel]) -> dict[str, tuple[str, Any, str]]:
+    """Give every attack that is drawn the same colour, line and marker in all panels."""
     names = dict.fromkeys(name for panel in panels for name in panel.attacks)
-    return dict(zip(names, cycle(zip(COLOURS, LINES, strict=True))))  # as many as there are attacks
+    return dict(zip(names, cycle(zip(COLOURS, LINES, MARKERS, strict=True))))  # as many as there are attacks
+
+
+def _apart(x: Sequence[float], y: Sequence[float], share: float) -> list[int]:
+    """Choose the points of a curve that bear markers: `MARKS`, as far from each other on logarithmic axes.
+
+    `share` of a step lies before the first, so that the markers of curves that lie on each other do not.
+    """
+    way = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(np.log(x)), np.diff(np.log(y))))])
+    wanted = way[-1] * (np.arange(MARKS) + share) / MARKS
+    return sorted({int(np.abs(way - one).argmin()) for one in wanted})

@@ -10,7 +10,7 @@ from typing import Any
 
 WIDEST = 100
 COLUMN = 30
-"""Where the explanations of flags begin."""
+"""Where the explanations of flags begin, at most."""
 NARROWEST = 40
 """Columns that an explanation needs beside a flag; where there are fewer, it stands below."""
 
@@ -32,10 +32,12 @@ class Page:
         """Write the page for a terminal; `defaults` holds all flags, with the values that they have when left out."""
         width = min(WIDEST, width or shutil.get_terminal_size().columns)
         lines = [f"usage: redense {self.command} {self.usage}", "", *textwrap.wrap(self.summary, width)]
+        widest = max((len(flag) for flags in self.groups.values() for flag in flags), default=0)
         for title, flags in self.groups.items():
             lines += ["", title]
             for flag, what in flags.items():
-                lines += entry(flag, f"{what}{_default(defaults.get(flag.split()[0]))}", width)
+                said = f"{what}{_default(defaults.get(flag.split()[0]))}"
+                lines += entry(flag, said, width, min(COLUMN, widest + 4))
         lines += [*self._also(defaults, width), "", "Examples", *self._examples(width)]
         return "\n".join([*lines, "", f"All flags, explained: redense {self.command} --help-all"])
 

@@ -14,9 +14,10 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
+from redense.arguments.fields import meanings
 from redense.commands.pages import Page
 from redense.commands.phase_flag import REGISTRY
-from redense.commands.settings_words import bare, choices, expected, meaning, metavar
+from redense.commands.settings_words import bare, choices, expected, metavar
 from redense.errors import RecipeError
 from redense.text import did_you_mean
 
@@ -80,8 +81,9 @@ def _refusal(said: str, words: Sequence[str], known: Mapping[str, Flag], command
 def flags(kind: type[Any], default: Any = None) -> dict[str, Flag]:
     """List the flags of a command, those of its parts among them."""
     found: dict[str, Flag] = {}
+    hints, said = get_type_hints(kind, include_extras=True), meanings(kind)
     for each in dataclasses.fields(kind):
-        hint = annotated = get_type_hints(kind, include_extras=True)[each.name]
+        hint = hints[each.name]
         if get_origin(hint) is Annotated:
             hint, *markers = get_args(hint)
             if any(marker in markers for marker in map(_marker, NO_FLAG)):
@@ -92,8 +94,8 @@ def flags(kind: type[Any], default: Any = None) -> dict[str, Flag]:
             found |= flags(hint, value)
         else:
             off = hint is bool and value is True
-            what = meaning(kind, each.name, annotated)
-            found[_flag(f"no-{each.name}" if off else each.name)] = Flag(_values(hint), value, hint, what)
+            name = f"no-{each.name}" if off else each.name
+            found[_flag(name)] = Flag(_values(hint), value, hint, said.get(each.name, ""))
     return found
 
 

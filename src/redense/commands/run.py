@@ -34,27 +34,27 @@ PAGE = Page(
             "--sparsities S ...": "fractions of weights to prune",
             "--epochs D S R": "of the dense, sparse and re-dense phase",
             "--seeds N ...": "a whole table is trained for each",
-            "--controls NAME ...": f"the same budget without masks, beside DSD: {', '.join(CONTROLS)}",
+            "--controls NAME ...": f"the same budget without masks: {', '.join(CONTROLS)}",
             "--optimizer NAME": ", ".join(OPTIMIZERS),
             "--lr RATE": "its learning rate",
             "--precision NAME": f"numbers to train in: {' or '.join(get_args(Precision))}",
         },
         "What is audited": {
             "--audit ATTACK ...": f"attack every phase: {', '.join(FURTHER_FAMILIES)}",
-            "--references N": "reference models that attacks learn from, each a training",
+            "--references N": "models that attacks learn from, each a training",
         },
         "Where, and with what": {
             "--out DIR": "the run's folder; runs/RECIPE if left out",
-            "--workers N": "worker processes, by default one a core; the results are the same",
+            "--workers N": "processes, by default one a core; the same results",
             "--device NAME": "auto takes CUDA where there is some",
             "--track NAME ...": f"tell experiment trackers: {', '.join(get_args(TrackerName))}",
             "--dry-run": "print jobs, time, disk and memory; train nothing",
         },
     },
     {
-        "redense run": "handwritten digits, offline",
+        "redense run": "digits, offline",
         "redense run fashion-mnist --epochs 5 5 5 --out runs/short": "a recipe, changed",
-        "redense run mine.toml --controls longer llr --seeds 0 1 2": "did DSD gain anything?",
+        "redense run mine.toml --controls longer llr --seeds 0 1 2": "is DSD better?",
     },
 )
 

@@ -1,17 +1,10 @@
-"""What a flag takes and means, in words, read off its field: for help and for what is said of mistakes."""
+"""What a flag takes, in words, read off its field: for help and for what is said of mistakes."""
 
 from __future__ import annotations
 
-import ast
-import dataclasses
-import inspect
-import textwrap
-from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
-
-from typing_extensions import Doc
 
 from redense.phases import Phase
 
@@ -56,12 +49,6 @@ def metavar(hint: Any) -> str:
     return f"{one} ..." if many == "..." else " ".join([one] * int(many))
 
 
-def meaning(kind: type, name: str, hint: Any) -> str:
-    """Return what a field's docstring, or its `Doc`, says in one line."""
-    documented = [each.documentation for each in getattr(hint, "__metadata__", ()) if isinstance(each, Doc)]
-    return " ".join((documented[0] if documented else _docstrings(kind).get(name, "")).split())
-
-
 def bare(hint: Any) -> Any:
     """Return a type without what annotates it and without None."""
     while get_origin(hint) is Annotated:
@@ -83,17 +70,3 @@ def _how_many(hint: Any) -> str:
     if get_origin(hint) is not tuple:
         return "1"
     return "..." if Ellipsis in get_args(hint) else str(len(get_args(hint)))
-
-
-@cache
-def _docstrings(kind: type) -> dict[str, str]:
-    """Return the strings below the fields of a dataclass, by field."""
-    assert dataclasses.is_dataclass(kind)
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            assert isinstance(field.target, ast.Name)
-            found[field.target.id] = str(below.value.value)
-    return found

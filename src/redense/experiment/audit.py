@@ -17,7 +17,7 @@ from redense.auditing.result import AuditResult
 from redense.auditing.settings import AuditSettings
 from redense.errors import FolderError
 from redense.experiment.audit_comparison import compare_audits
-from redense.experiment.audit_rows import AuditRow, Places, write_rows
+from redense.experiment.audit_rows import AuditRow, write_rows
 from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison
@@ -25,7 +25,6 @@ from redense.experiment.display import counted
 from redense.experiment.folder import Trust, check_targets, hold_folder, read_plan, read_recipe, refuse_newer
 from redense.experiment.measure import measure
 from redense.experiment.prepare import Prepared, prepare
-from redense.experiment.recipe import Recipe
 from redense.experiment.replicates import (
     PhaseReplicates,
     compare_replicates,
@@ -98,7 +97,7 @@ def audit_prepared(
     plain answers.
     """
     audits = _made(prepared, store, attacks, watched)
-    written = write_audits(audits, prepared.recipe, prepared.dataset.original_places, store.root)
+    written = write_audits(audits, prepared, store.root)
     results = results.joined(audits.comparisons)
     write_results(results, store.root)
     return audits, results, written
@@ -121,17 +120,16 @@ def _made(prepared: Prepared, store: Store, attacks: tuple[str, ...], watched: C
     return Audits(rows, replicates, [*compare_audits(rows, method), *compare_replicates(replicates, method)])
 
 
-def write_audits(audits: Audits, recipe: Recipe, train_places: Places, folder: Path) -> list[str]:
-    """Write the audits of a run, with their page and pictures; return the files' names.
-
-    `train_places` [n] says where each training example stands in its data.
-    """
-    names = write_rows(audits.rows, train_places, folder)
+def write_audits(audits: Audits, prepared: Prepared, folder: Path) -> list[str]:
+    """Write the audits of a run, with their page and pictures; return the files' names."""
+    recipe = prepared.recipe
+    names = write_rows(audits.rows, prepared.dataset.original_places, folder)
     first = [row for row in audits.rows if row.seed == recipe.seeds[0]]
     pictures = {"audit.png": roc_figure(_titled(first)), "audit-accuracy.png": audit_traces(audits.rows)}
     for name, picture in pictures.items():
         write_png(folder / name, picture, inside=folder)
-    page = audit_html(_titled(audits.rows), f"Privacy audit of {recipe.data}")
+    sources = [("the network", prepared.model_name), ("trained on", recipe.data)]
+    page = audit_html(_titled(audits.rows), f"Privacy audit of {recipe.data}", sources)
     write_whole(folder / "audit.html", page, inside=folder)
     replicates = write_replicates(audits.replicates, folder) if audits.replicates else []
     return [*names, *pictures, "audit.html", *replicates]

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderableType
+from rich.control import Control
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import ControlType, Segment, SegmentLines
 from rich.table import Column
 
 from redense.experiment.checkpoints import Store
@@ -60,8 +62,9 @@ def watch(events: Generator[Event, None, None], jobs: Sequence[Job], store: Stor
 def counted(what: str, total: int, console: Console) -> Iterator[Callable[[str], None]]:
     """Show how many steps of something are done; the function takes the name of a step that is."""
     if has_bars(console):
-        with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
-            task = progress.add_task(what, total=total)
+        progress = Progress(*Progress.get_default_columns(), console=console)
+        task = progress.add_task(what, total=total)
+        with _Drawn(console, progress):
             yield lambda name: progress.update(task, advance=1, description=f"{what}: {name}")
         return
     lines, done = _Sparing(console), 0
@@ -75,6 +78,41 @@ def counted(what: str, total: int, console: Console) -> Iterator[Callable[[str],
     lines.end()
 
 
+class _Drawn(Live):
+    """Draws over what it has drawn, also where the terminal was made narrower since.
+
+    Terminals then break lines anew, and rich would go up by as many rows as it drew: what lies above stayed as a copy.
+    """
+
+    def __init__(self, console: Console, *parts: RenderableType) -> None:
+        self.measured = _Measured(parts)
+        super().__init__(self.measured, console=console, transient=True)
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Erase, before what is drawn is erased, the rows that broken lines take more."""
+        width = self.console.width
+        more = sum(max(0, -(-one // width) - 1) for one in self.measured.widths) if self.console.is_terminal else 0
+        erased = super().process_renderables(renderables)
+        if not more:
+            return erased
+        upwards = (ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)
+        return [Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *upwards * more), *erased]
+
+
+class _Measured:
+    """Some parts below each other; `widths` are those of the lines that were drawn last."""
+
+    def __init__(self, parts: Sequence[RenderableType]) -> None:
+        self.parts = parts
+        self.widths: list[int] = []
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Draw the parts."""
+        lines = console.render_lines(Group(*self.parts), options, pad=False)
+        self.widths = [Segment.get_line_length(line) for line in lines[: options.size.height]]
+        yield SegmentLines(lines, new_lines=True)
+
+
 class _Sparing:
     """Prints lines, of which some only now and then."""
 
@@ -82,17 +120,23 @@ class _Sparing:
         self.console = console
         self.said = False
         self.spoken = time.monotonic()
+        self.latest = ""
 
     def say(self, text: str) -> None:
-        self.said, self.spoken = True, time.monotonic()
+        self.said, self.spoken, self.latest = True, time.monotonic(), ""
         self.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
-    def say_sometimes(self, text: str) -> None:
+    def say_sometimes(self, text: str, last_too: bool = False) -> None:
+        """Say it if nothing was said for a while; with `last_too` also at the end, if nothing is said until then."""
         if time.monotonic() - self.spoken >= LINES_EVERY:
             self.say(text)
+        elif last_too:
+            self.latest = text
 
     def end(self) -> None:
         """Part the lines, if there were any, from what comes next."""
+        if self.latest:
+            self.say(self.latest)
         if self.said:
             self.console.print()
 
@@ -101,7 +145,7 @@ PICKED = "the best epoch of what was trained"
 
 
 class _Lines:
-    """For logs and pipes: a line a finished job, and one every ten seconds at most in between."""
+    """For logs and pipes: how far the run is, a line every ten seconds at most; more only of what goes wrong."""
 
     def __init__(self, jobs: Sequence[Job], store: Store, console: Console) -> None:
         self.lines = _Sparing(console)
@@ -128,7 +172,7 @@ class _Lines:
                 self.ended += 1
                 if not reused:
                     state = PICKED if job.picks else _state(self.latest[job.key])
-                    self.lines.say(f"[{self.ended}/{self.total}] {job.name}: {state}")
+                    self.lines.say_sometimes(f"[{self.ended}/{self.total}] {job.name}: {state}", last_too=True)
             case Retried(job, reason):
                 self.lines.say(f"{job.name}: {reason}; trying once more")
             case Failed(_, reason):
@@ -138,10 +182,9 @@ class _Lines:
     def _start(self, job: Job) -> None:
         """Say where a job goes on, and of the others that the first has begun."""
         done = self.store.epochs_done(job.key)
-        if done:
-            self.lines.say(f"[{self.ended}/{self.total}] {job.name}: {_resuming(job, done)}")
-        elif not self.begun:
-            self.lines.say(f"[{self.ended}/{self.total}] {job.name}: starting")
+        say = self.lines.say_sometimes if self.begun else self.lines.say
+        if done or not self.begun:
+            say(f"[{self.ended}/{self.total}] {job.name}: {_resuming(job, done) if done else 'starting'}")
         self.begun = True
 
 
@@ -176,7 +219,7 @@ class _Bars:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        with Live(Group(self.overall, self.running), console=self.console, transient=True):
+        with _Drawn(self.console, self.overall, self.running):
             yield
 
     def show(self, event: Event) -> None:

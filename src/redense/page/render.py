@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from redense.page.chart import Chart
-from redense.text import visible
+from redense.text import NO_BREAK, together, visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -49,6 +49,7 @@ def render(template: str, packages: Sequence[str], charts: Sequence[Chart], **va
         undefined=jinja2.StrictUndefined,
         finalize=_visible,
     )
+    environment.filters["prose"] = _prose
     scripts = [_script("vendor/plotly-basic.min.js"), _script("static/page.js")] if charts else []
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
     return environment.get_template(template).render(
@@ -80,6 +81,13 @@ def _digest(script: str) -> str:
 def _visible(value: Any) -> Any:
     """Write out what is invisible in a text; what has been escaped already went through here."""
     return visible(value, keep="\n") if type(value) is str else value
+
+
+def _prose(text: str) -> Markup:
+    """Escape running text; lines break neither inside of an interval nor of a p-value, as in the terminal."""
+    from markupsafe import Markup, escape
+
+    return escape(together(_visible(text))).replace(NO_BREAK, Markup("&nbsp;"))
 
 
 def _safe(text: str) -> Markup:

@@ -1,17 +1,27 @@
 """What a run says in short, whatever its method, list of phases, controls and seeds."""
 
 import dataclasses
+import re
+from functools import cache
 
 import pytest
+from claims.noise import noise
+from consoles import printed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from redense.auditing.alike import not_comparable
+from redense.auditing.audit import audit_evidence
+from redense.auditing.result import Alike
+from redense.experiment.audit_rows import AuditRow
+from redense.experiment.equal_accuracy import Trace
 from redense.experiment.recipe import Recipe
+from redense.experiment.report.audit_overview import audit_overview
 from redense.experiment.report.comparisons import leakage_sentences
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.results import Results, Row
 from redense.methods import METHODS
-from redense.phases import dense, sparse
+from redense.phases import Phase, dense, sparse
 
 LISTS = {
     "dense-sparse": (dense(2), sparse(2)),
@@ -37,6 +47,11 @@ def results_of(recipe):
     return Results(recipe, 500, 500, tuple(rows)).compared()
 
 
+def one_sentence(text):
+    """Whether a text ends in the only full stop that another sentence could follow."""
+    return re.findall(r"[.!?](?=\s|$)", text) == ["."] and text.endswith(".")
+
+
 @pytest.mark.parametrize("controls", [(), ("longer",)])
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 @pytest.mark.parametrize(("method", "own"), WHAT, ids=NAMES)
@@ -45,6 +60,7 @@ def test_the_last_phase_is_held_against_what_it_is_compared_with(method, own, se
     recipe = Recipe(sparsities=(0.5,), epochs=(10, 10, 10), seeds=seeds, **settings)
     results = results_of(recipe)
     gain = conclusion(results)[0]
+    assert one_sentence(gain)
     compared = [one for one in results.comparisons if recipe.is_final(one.second) and one.quantity == "test_accuracy"]
     assert gain.startswith("With one seed") == (len(seeds) == 1)
     assert (" beats " in gain or " shown to beat " in gain) == bool(compared)
@@ -100,4 +116,69 @@ def test_what_rounds_to_nothing_has_no_sign():
 def test_a_method_that_ends_sparse_names_its_dense_network_too():
     recipe = Recipe(method="acdc", sparsities=(0.5,), epochs=(10, 10, 10), seeds=(0, 1, 2))
     gain = conclusion(results_of(recipe))[0]
-    assert "The dense network that comes with it, re-dense 50% (round 7), reaches " in gain
+    assert "; the dense network that comes with it, re-dense 50% (round 7), reaches " in gain
+
+
+@cache
+def ended(kind):
+    """An audit that ends so."""
+    results = {
+        "leak": lambda: audit_evidence(noise(0, 300, 300, 8, leak=3.0)),
+        "none shown": lambda: audit_evidence(noise(0, 300, 200, 0)),
+        "too few": lambda: audit_evidence(noise(0, 30, 200, 0)),
+        "not comparable": lambda: dataclasses.replace(ended("none shown"), verdict=DIFFERENT),
+    }
+    result = results[kind]()
+    assert result.verdict.kind == kind
+    return result
+
+
+def audited(phase, kinds):
+    """Audits of a phase, a seed each, that end so and warn of nothing."""
+    results = [dataclasses.replace(ended(kind), warnings=()) for kind in kinds]
+    trace = Trace(((0.9, 0.5),), 200)
+    return [AuditRow("all", phase, seed, "key", 0.9, trace, result) for seed, result in enumerate(results)]
+
+
+DIFFERENT = not_comparable(Alike(0.9, (0.8, 1.0), 1e-9, "inputs alone"), [0.6])
+ENDS = {
+    ("leak",) * 3: "; all 3 models audited in this run show a leak",
+    ("leak", "leak", "too few"): "; of the 3 models audited in this run 2 show a leak and 1 has no verdict",
+    ("none shown", "leak", "none shown"): "; of the 3 models audited in this run 1 shows a leak",
+    ("none shown",) * 3: "; of the 3 models audited in this run none shows a leak by itself",
+    ("not comparable", "none shown", "too few"): "; of the 3 models audited in this run none shows a leak by itself "
+    "and 2 have no verdict",
+    ("too few",) * 3: "; none of the 3 models audited in this run has a verdict",
+    ("leak",): "",
+    ("too few",): "",
+}
+
+
+@pytest.mark.parametrize(("kinds", "says"), ENDS.items(), ids=map(str, range(len(ENDS))))
+def test_what_is_given_away_is_one_sentence_that_counts_leaks_among_verdicts(kinds, says):
+    final = next(row.phase for row in WINNING if row.phase.kind == "redense")
+    rows = audited(final, kinds)
+    results = Results(BESIDE, 500, 500, tuple(row for row in WINNING if row.phase == final))
+    leak = conclusion(results, rows)[1]
+    assert one_sentence(leak), leak
+    assert leak.endswith(f"{says}.")
+    assert ("models audited" in leak) == bool(says)
+    (row, *others) = rows
+    warned = dataclasses.replace(row, result=dataclasses.replace(row.result, warnings=("careful", "slowly")))
+    leak = conclusion(results, [warned, *others])[1]
+    assert one_sentence(leak)
+    assert "; that audit has 2 warnings, to be read first" in leak
+
+
+def test_the_overview_counts_leaks_among_verdicts():
+    phase = Phase("dense", 1, 1.0, None, 0)
+    for kinds, says in {
+        ("leak", "none shown"): "1 of 2",
+        ("leak", "none shown", "too few"): "1 of 2 (1 no verdict)",
+        ("too few", "too few"): "too few",
+        ("too few", "not comparable"): "too few, not comparable",
+        ("not comparable",): "not comparable",
+    }.items():
+        shown = printed(audit_overview(audited(phase, kinds), ""), 200)
+        line = next(line for line in shown.splitlines() if line.startswith("dense "))
+        assert line.endswith(f"  {says}")

@@ -14,12 +14,13 @@ import pytest
 import tyro
 from hypothesis import given
 from hypothesis import strategies as st
-from pages import charts, library
+from pages import charts, is_in_order, library, paragraphs
 
 from redense.commands.main import main
 from redense.commands.report import Report
 from redense.data import load
 from redense.errors import DataError, FolderError
+from redense.experiment.audit_rows import read_rows
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison, PValue
 from redense.experiment.found import Found, find
@@ -37,6 +38,7 @@ from redense.methods import CONTROLS, METHODS
 from redense.metrics.spread import Spread
 from redense.page.chart import BASELINE
 from redense.phases import Phase, dense, sparse
+from redense.text import NO_BREAK
 
 pytestmark = pytest.mark.xdist_group("audited_images")  # the run of that name is made in one process
 
@@ -77,7 +79,7 @@ def test_the_audits_numbers_are_those_of_audit_json(audited_images):
     rows = json.loads((audited_images / "audit.json").read_text())["rows"]
     drawn = charts(page)
     first = next(row for row in rows if row["seed"] == 0)["result"]
-    assert first["verdict"]["sentence"].replace("'", "&#39;") in page
+    assert first["verdict"]["sentence"].replace("'", "&#39;") in page.replace("&nbsp;", " ")
     assert f"{first['attacks'][0]['auc']:.4f}" in page
     view = values(drawn["roc-phases"])["dense"]
     fpr, tpr = first["curves"][first["primary"]]
@@ -88,6 +90,21 @@ def test_the_audits_numbers_are_those_of_audit_json(audited_images):
     for point in points:
         assert any(np.allclose(point, one, rtol=1e-5) for one in drawn_points)
     assert all(len(x) <= 400 for row in rows for x, _ in row["result"]["curves"].values())
+
+
+def test_headings_are_in_order_and_names_of_tables_and_charts_unlike(audited_images, tmp_path):
+    """Also where one audit is all there is; of several runs see below."""
+    read_rows(audited_images)[0].result.to_html(tmp_path / "one.html")
+    for path in (audited_images / "report.html", audited_images / "audit.html", tmp_path / "one.html"):
+        assert is_in_order(path.read_text()), path.name
+
+
+def test_no_interval_of_running_text_is_broken_over_lines(audited_images):
+    for name in ("report.html", "audit.html"):
+        texts = paragraphs((audited_images / name).read_text())
+        whole = [text for text in texts if re.search(rf"\[[-+.\d]+,{NO_BREAK}[-+.\d]+\]", text)]
+        assert whole
+        assert [text for text in texts if re.search(r"\[[-+.\d]+, |\bp [<=]", text)] == []
 
 
 def test_weights_are_those_of_the_checkpoints(audited_images):
@@ -176,6 +193,7 @@ def test_several_runs_stand_side_by_side_and_need_a_name(audited_images, undistu
         [100 * np.mean([row.test_accuracy for row in group]) for group in last],
         rtol=1e-6,
     )
+    assert is_in_order(page)
     ids = re.findall(r' id="([^"]+)"', page.replace(library(), ""))
     assert len(ids) == len(set(ids))
     with pytest.raises(FolderError, match="got 2 runs and no file"):

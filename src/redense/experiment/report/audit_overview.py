@@ -102,11 +102,16 @@ def _narrow(lines: Sequence[_Line], rate: str) -> Table:
 
 
 def _leak(group: Sequence[AuditRow]) -> str:
-    """Say how clear a leak is, or of how many models one is shown."""
+    """Say how clear a leak is, or of how many models with a verdict one is shown."""
     verdicts = [row.result.verdict for row in group]
-    if len(verdicts) > 1:
-        return f"{sum(verdict.kind == 'leak' for verdict in verdicts)} of {len(verdicts)}"
-    return verdicts[0].grade or verdicts[0].kind
+    if len(verdicts) == 1:
+        return verdicts[0].grade or verdicts[0].kind
+    kinds = [verdict.kind for verdict in verdicts]
+    judged = [kind for kind in kinds if kind in JUDGED]
+    if not judged:
+        return ", ".join(dict.fromkeys(kinds))
+    without = len(kinds) - len(judged)
+    return f"{judged.count('leak')} of {len(judged)}{f' ({without} no verdict)' * bool(without)}"
 
 
 def _spread(fractions: Sequence[float]) -> str:

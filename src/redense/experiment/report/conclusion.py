@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from redense.auditing.verdict import JUDGED
 from redense.experiment.comparison import Comparison
 from redense.experiment.grouping import gathered
 from redense.experiment.report.comparisons import with_opponent
@@ -24,7 +26,7 @@ ALONE = "no control of the same budget was trained beside it (--controls longer 
 def conclusion(results: Results, audits: Sequence[AuditRow] = ()) -> tuple[str, str]:
     """Say what the method's last phase gained against what has the same budget, and what it gives away.
 
-    A gain is claimed only for a phase that several seeds show to beat every control of the run.
+    Each is one sentence. A gain is claimed only for a phase that several seeds show to beat every control of the run.
 
     >>> from redense.experiment.recipe import Recipe
     >>> from redense.experiment.results import Results
@@ -50,12 +52,12 @@ def gain(results: Results) -> str:
     several = len(last_groups(results)) > 1
     reached = f"{_one_of('the best', best[0].phase, several)} reaches a test accuracy of {accuracy}"
     if len(results.recipe.seeds) == 1:
-        says = f"With one seed nothing is shown about phases: {reached}{_beside(results)}."
+        says = f"With one seed nothing is shown about phases: {reached}{_beside(results)}"
     elif against is None or not any(one.claimed for one in found):
-        says = f"Nothing is compared with the last phase over several seeds: {reached}{_beside(results)}."
+        says = f"Nothing is compared with the last phase over several seeds: {reached}{_beside(results)}"
     else:
         says = _held_against(results, against, found)
-    return says + _dense_too(results, best[0].phase)
+    return f"{says}{_dense_too(results, best[0].phase)}."
 
 
 def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparison]) -> str:
@@ -72,7 +74,7 @@ def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparis
         return (
             f"{so_far} no sparsity is {NAMES[results.recipe.final_phase.kind]} training shown to beat {every}: "
             f"{_one_of('the nearest', least.second, len(by_phase) > 1)} lies {_points(least)} {_side(least)} "
-            f"{short_name(least.first)}{_rests(least)}{_alone(against)}{_awaited(missing)}."
+            f"{short_name(least.first)}{_rests(least)}{_alone(against)}{_awaited(missing)}"
         )
     best = max(whole or winners, key=lambda phase: _margin(winners[phase]))
     least = min(winners[best], key=_difference)
@@ -83,7 +85,7 @@ def _held_against(results: Results, against: PhaseKind, found: Sequence[Comparis
     against_whom = f"the nearest, {short_name(least.first)}" if len(winners[best]) > 1 else short_name(least.first)
     return (
         f"{best.label[:1].upper()}{best.label[1:]} beats {what}{others}: by {_points(least)} against {against_whom}"
-        f"{_rests(least)}{_alone(against)}{_awaited(missing)}."
+        f"{_rests(least)}{_alone(against)}{_awaited(missing)}"
     )
 
 
@@ -120,7 +122,7 @@ def _dense_too(results: Results, last: Phase) -> str:
     if other is None:
         return ""
     accuracy = 100 * mean_over_seeds(groups[other], "test_accuracy")
-    return f" The dense network that comes with it, {other.label}, reaches {accuracy:.2f}%."
+    return f"; the dense network that comes with it, {other.label}, reaches {accuracy:.2f}%"
 
 
 def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
@@ -130,9 +132,8 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
     audited = [row for row in audits if row.phase == phase]
     if audited:
         row = audited[0]
-        says = row.result.verdict.sentence.removesuffix(".")
-        says = f"{says[:1].lower()}{says[1:]}"
-        return f"In the audit of {audited_name(row, audits)}: {says}.{_warned(row)}{_all(results, audits)}"
+        says = _as_one(row.result.verdict.sentence)
+        return f"In the audit of {audited_name(row, audits)}: {says}{_warned(row)}{_all(results, audits)}."
     accuracy, interval = mean_over_seeds(group, "inference_accuracy"), inference_interval(group)
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (
@@ -146,27 +147,42 @@ def _one_of(which: str, phase: Phase, several: bool) -> str:
     return f"{which}, {phase.label}," if several else phase.label
 
 
+def _as_one(sentences: str) -> str:
+    """Join sentences to a part of one.
+
+    >>> _as_one("No leak (p = .31). Stronger attacks may exist.")
+    'no leak (p = .31); stronger attacks may exist'
+    """
+    first_letters = re.compile(r"(?:^|[.] )([A-Z])")
+    return first_letters.sub(lambda found: found.group().replace(".", ";").lower(), sentences).removesuffix(".")
+
+
 def _warned(row: AuditRow) -> str:
     """Point to what the audit warns of, before which its verdict is not to be believed."""
     many = len(row.result.warnings)
-    return f" That audit has {many} warning{'s' * (many > 1)}, to be read first." if many else ""
+    return f"; that audit has {many} warning{'s' * (many > 1)}, to be read first" if many else ""
 
 
 def _all(results: Results, audits: Sequence[AuditRow]) -> str:
-    """Say in how many audits of the run there is a leak: one may differ from the next."""
-    if len(audits) == 1:
+    """Say in how many audits of the run there is a leak, and in how many no verdict: one may differ from the next."""
+    many, kinds = len(audits), [row.result.verdict.kind for row in audits]
+    leaks, judged = kinds.count("leak"), sum(kind in JUDGED for kind in kinds)
+    if many == 1:
         return ""
-    leaks = sum(row.result.verdict.kind == "leak" for row in audits)
-    if leaks:
-        many = "all show" if leaks == len(audits) else f"{leaks} show{'s' * (leaks == 1)}"
-        return f" Of the {len(audits)} models audited in this run {many} a leak."
+    if leaks == many:
+        return f"; all {many} models audited in this run show a leak"
+    if not judged:
+        return f"; none of the {many} models audited in this run has a verdict"
+    found = f"{leaks} show{'s' * (leaks == 1)} a leak" if leaks else "none shows a leak by itself"
+    without = many - judged
+    unjudged = f" and {without} {'has' if without == 1 else 'have'} no verdict" if without else ""
     finer = (
         "; phases that are said to leak more or less than others differ in pairs, seed by seed, by less than one audit "
         "can see"
-        if any(one.shown for one in results.audits)
+        if not leaks and any(one.shown for one in results.audits)
         else ""
     )
-    return f" Of the {len(audits)} models audited in this run none shows a leak by itself{finer}."
+    return f"; of the {many} models audited in this run {found}{unjudged}{finer}"
 
 
 def _difference(one: Comparison) -> float:

@@ -39,7 +39,8 @@ Cells = list[str]
 
 def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
     """Render runs, one after another; where there are several, a table and a chart of their last phases come first."""
-    parts = [_part(run, f"run{number}-" if len(runs) > 1 else "", show_examples) for number, run in enumerate(runs, 1)]
+    numbers = range(1, len(runs) + 1) if len(runs) > 1 else [None]
+    parts = [_part(run, number, show_examples) for run, number in zip(runs, numbers, strict=True)]
     title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs side by side"
     # audits are written out of the first seed; how to read them stands once, at the end
     results = [(row.name, row.result) for run in runs for row in run.audits[:1]]
@@ -58,8 +59,9 @@ def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
     )
 
 
-def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
-    """Gather everything that the template says of a run; `prefix` tells its charts from another run's."""
+def _part(run: Found, number: int | None, show_examples: bool) -> dict[str, Any]:
+    """Gather everything that the template says of a run; of several its `number` tells charts and tables apart."""
+    prefix, of = ("", "") if number is None else (f"run{number}-", f", run {number}")
     results, audits, seed = run.results, run.audits, run.recipe.seeds[0]
     several = len(results.recipe.seeds) > 1
     columns = columns_of(PAGE, several)
@@ -74,6 +76,7 @@ def _part(run: Found, prefix: str, show_examples: bool) -> dict[str, Any]:
         "name": run.name,
         "title": _title(run),
         "prefix": prefix,
+        "of": of,
         "conclusion": conclusion(results, audits),
         "state": run.state,
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},

@@ -115,17 +115,18 @@
   class Drawn {
     constructor(figure) {
       this.chart = charts[figure.dataset.chart];
+      this.name = `${this.chart.title}${figure.dataset.of}`;
       this.view = 0;
       this.hidden = new Set();
       this.plot = element("div", { className: "plot" });
       this.plot.setAttribute("role", "img");
-      this.plot.setAttribute("aria-label", `Chart: ${this.chart.title}. The table below has its values.`);
+      this.plot.setAttribute("aria-label", `Chart: ${this.name}. The table below has its values.`);
       this.legend = element("div", { className: "legend" });
       this.legend.setAttribute("role", "group");
-      this.legend.setAttribute("aria-label", `Lines of ${this.chart.title}, to show or hide`);
+      this.legend.setAttribute("aria-label", `Lines of ${this.name}, to show or hide`);
       const holder = element("div", { className: "wide", tabIndex: 0 });
       holder.setAttribute("role", "region");
-      holder.setAttribute("aria-label", `Table of ${this.chart.title}`);
+      holder.setAttribute("aria-label", `Table of ${this.name}`);
       this.details = element("details", {}, element("summary", { textContent: "Table of these values" }), holder);
       this.details.addEventListener("toggle", () => this.fill());
       this.holder = holder;
@@ -142,7 +143,7 @@
       }
       const button = (text, label, act) => {
         const made = element("button", { type: "button", textContent: text });
-        made.setAttribute("aria-label", `${label}: ${this.chart.title}`);
+        made.setAttribute("aria-label", `${label}: ${this.name}`);
         made.addEventListener("click", act);
         bar.append(made);
       };
