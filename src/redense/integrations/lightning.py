@@ -46,6 +46,13 @@ class DSDCallback(pl.Callback):
         assert self.dsd is not None
         self.dsd.advance_to(trainer.current_epoch)
 
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Enter the phase here, too: an epoch that training goes on in is not started again."""
+        assert self.dsd is not None
+        self.dsd.advance_to(trainer.current_epoch)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave nothing on model and optimizer."""
         assert self.dsd is not None
