@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from torch import nn
 from redense.errors import RecipeError
 from redense.sparsity.masks import Masks, Selection
 from redense.sparsity.parameters import named
-from redense.sparsity.select import left_dense, prunable
+from redense.sparsity.select import left_dense, matching, prunable
 from redense.sparsity.zeros import count_zeros
 
 LISTED = 5
@@ -49,12 +50,38 @@ def _prunable_now(model: nn.Module, selection: Selection) -> list[str]:
 
 def _dense_in_words(model: nn.Module, names: Collection[str]) -> str:
     large = left_dense(model, names)
+    return dense_in_words(large, left_dense(model, names, 0.0).keys() - large.keys())
+
+
+def dense_in_words(large: Mapping[str, float], others: Collection[str]) -> str:
+    """Name what is large and stays dense, with its share of all parameters, and what `include` would prune all of it.
+
+    `others` are dense, too, and not meant.
+
+    >>> dense_in_words({"e0.up": 0.4, "e1.up": 0.4, "table": 0.1}, ["token"])
+    "; left dense: e0.up (40% of the parameters), e1.up (40% of the parameters), table (10% of the parameters), \
+which include=['e*.up', 'table'] would prune"
+    """
     if not large:
         return ""
-    first = list(large)[:LISTED]
-    listed = ", ".join(f"{name} ({large[name]:.0%} of the parameters)" for name in first)
+    listed = ", ".join(f"{name} ({large[name]:.0%} of the parameters)" for name in list(large)[:LISTED])
     more = f" and {len(large) - LISTED} more" if len(large) > LISTED else ""
-    return f"; left dense: {listed}{more}, which include={first[:1]} would prune"
+    patterns = _patterns(list(large), others)
+    if len(patterns) > LISTED:
+        return f"; left dense: {listed}{more}, of which include={patterns[:1]}, for instance, would prune some"
+    return f"; left dense: {listed}{more}, which include={patterns} would prune"
+
+
+def _patterns(names: Sequence[str], others: Collection[str]) -> list[str]:
+    """List names, those that differ in numbers alone as one pattern, unless it means some of the `others`, too."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(re.sub(r"\d+", "*", name), []).append(name)
+    found = []
+    for pattern, group in alike.items():
+        exact = not others or matching([*group, *others], pattern, "include") == group
+        found += [pattern] if len(group) > 1 and exact else group
+    return found
 
 
 def say(line: str) -> None:
