@@ -10,7 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import nn
 
+from redense.dsd.loop import Unit
 from redense.errors import RecipeError
+from redense.phases import Phase, running, total
 from redense.sparsity.masks import Masks, Selection
 from redense.sparsity.parameters import named
 from redense.sparsity.select import left_dense, matching, prunable
@@ -30,11 +32,29 @@ def weights_in_words(model: nn.Module, selection: Selection, masks: Masks) -> st
     '6 of 8 weights in 1 tensor are held at zero'
     """
     parameters, names = named(model), list(masks) or _prunable_now(model, selection)
-    weights = sum(parameters[name].numel() for name in names)
-    within = f"{weights:,} weights in {len(names)} tensor{'s' * (len(names) != 1)}"
-    if not masks:
-        return f"{within} are free{_dense_in_words(model, names)}"
-    return f"{count_zeros(masks.values()):,} of {within} are held at zero{_dense_in_words(model, names)}"
+    sizes = [parameters[name].numel() for name in names]
+    return held_in_words(sizes, count_zeros(masks.values()) if masks else None) + _dense_in_words(model, names)
+
+
+def held_in_words(sizes: Sequence[int], zeros: int | None) -> str:
+    """Say how many weights in tensors of these sizes are held at zero; None where there are no masks.
+
+    >>> held_in_words([8, 1000], 504), held_in_words([8], None)
+    ('504 of 1,008 weights in 2 tensors are held at zero', '8 weights in 1 tensor are free')
+    """
+    within = f"{sum(sizes):,} weights in {len(sizes)} tensor{'s' * (len(sizes) != 1)}"
+    return f"{within} are free" if zeros is None else f"{zeros:,} of {within} are held at zero"
+
+
+def phase_in_words(phases: Sequence[Phase], unit: Unit, progress: int, rate: float) -> str:
+    """Say which phase is running after `progress` epochs (or steps), which of all these it takes, and at which rate.
+
+    >>> phase_in_words([Phase("dense", 2, 1.0, None, 0), Phase("sparse", 3, 1.0, 0.5, 1)], "epochs", 2, 0.01)
+    'sparse 50%, epochs 2 to 4 of 5, rate 0.01'
+    """
+    phase, since = running(phases, progress)
+    begin = progress - since
+    return f"{phase.label}, {unit} {begin} to {begin + phase.epochs - 1} of {total(phases)}, rate {rate:g}"
 
 
 def _prunable_now(model: nn.Module, selection: Selection) -> list[str]:
