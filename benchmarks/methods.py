@@ -1,11 +1,16 @@
 """Which schedule of phases earns its epochs, and which gives least away? All methods beside all controls.
 
     python benchmarks/methods.py --out runs/methods                      # trains, resumable; then prints the tables
-    python benchmarks/methods.py --out runs/methods --data digits --seeds 0 1 --epochs 2 2 2
+    python benchmarks/methods.py --out runs/methods --data digits --seeds 0 1 --epochs 7 7 7
+    python benchmarks/methods.py --out runs/methods --keep-best          # with DSD at each phase's best epoch, too
 
 Every method has the same total of epochs, the same networks to begin with and the same order of batches in every seed,
 so that differences are paired. All claims of one call are one family. Writes docs/results/methods/DATA.json with
 --publish.
+
+Of the control `early` the epoch is kept that is best on validation examples. With --keep-best DSD chooses the same way
+in each of its phases, and so do its controls `longer` and `llr`; it is compared with these, `early`, and DSD
+kept last.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +36,7 @@ from redense.text import p_text
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 COMPARED = ("dsd", "acdc", "spdf", "prune")
 CONTROLS = ("longer", "llr", "early")
+KEPT_BEST = "dsd, kept best"
 By = dict[Phase, dict[int, Row]]
 Rows = tuple[Phase, dict[int, Row]]
 
@@ -42,9 +49,11 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(10)))
     parser.add_argument("--sparsities", nargs="+", type=float, default=[0.5, 0.9])
     parser.add_argument("--epochs", nargs=3, type=int, default=[20, 20, 20])
+    parser.add_argument("--keep-best", action="store_true")
     parser.add_argument("--publish", action="store_true")
     given = parser.parse_args()
-    found = {data: {method: trained(given, data, method) for method in COMPARED} for data in given.data}
+    methods = (*COMPARED, *([KEPT_BEST] if given.keep_best else []))
+    found = {data: {method: trained(given, data, method) for method in methods} for data in given.data}
     compared = {data: list(comparisons(list(of_data.values()))) for data, of_data in found.items()}
     family = iter(corrected([one for of_data in compared.values() for one in of_data]))
     for data, of_data in found.items():
@@ -60,15 +69,17 @@ def main() -> None:
 
 def trained(given: argparse.Namespace, data: str, method: str) -> Results:
     """Train a method and its controls, or read them where they are trained."""
+    best = method == KEPT_BEST
     recipe = redense.Recipe(
         data=data,
-        method=method,
+        method="dsd" if best else method,
         sparsities=tuple(given.sparsities),
         epochs=tuple(given.epochs),
         seeds=tuple(given.seeds),
-        controls=CONTROLS,
+        controls=CONTROLS[:2] if best else CONTROLS,  # llr at its best epoch is what early would be
+        keep="best" if best else "last",
     )
-    return redense.run(recipe, given.out / f"{data}-{method}", console=Console(stderr=True))
+    return redense.run(recipe, given.out / f"{data}-{'dsd-best' if best else method}", console=Console(stderr=True))
 
 
 def by_phase(results: Results) -> By:
@@ -82,14 +93,22 @@ def by_phase(results: Results) -> By:
 
 
 def comparisons(runs: Sequence[Results]) -> Iterator[Comparison]:
-    """Compare each method's last phase with its controls, and with the other methods' that are as sparse."""
+    """Compare each method's last phase with its controls, and with the other methods' that are as sparse.
+
+    DSD kept best is compared with DSD instead of other methods, and with DSD's control that is kept best, too.
+    """
     known = [by_phase(results) for results in runs]
     held_out = runs[0].nonmembers
     for results, by in zip(runs, known, strict=True):
         for last in (phase for phase in by if results.recipe.is_final(phase)):
             for control in (phase for phase in by if phase.kind == "control"):
                 yield from pair((control, by[control]), (last, by[last]), held_out)
-    yielded = [one for by in known for one in by.items() if one[0].kind in ("sparse", "redense")]
+    dsd = known[0]
+    early = next(phase for phase in dsd if phase.kind == "control" and control_of(phase).name == "early")
+    for best, rows in ((one, by[one]) for by in known for one in by if one.kind == "redense" and one.keeps):
+        for first in (early, replace(best, keeps=None)):
+            yield from pair((first, dsd[first]), (best, rows), held_out)
+    yielded = [one for by in known for one in by.items() if one[0].kind in ("sparse", "redense") and not one[0].keeps]
     for place, one in enumerate(yielded):
         for other in yielded[place + 1 :]:
             same = (one[0].kind, one[0].sparsity) == (other[0].kind, other[0].sparsity)
@@ -113,7 +132,8 @@ def print_figures(runs: Sequence[Results]) -> None:
     for results in runs:
         for phase, rows in by_phase(results).items():
             means = [100 * sum(getattr(row, name) for row in rows.values()) / len(rows) for name in TESTED]
-            print(f"| {results.recipe.method} | {phase.label} | {means[0]:.2f} | {means[1]:.2f} |")
+            method = KEPT_BEST if results.recipe.keep == "best" else results.recipe.method
+            print(f"| {method} | {phase.label} | {means[0]:.2f} | {means[1]:.2f} |")
 
 
 def print_against_controls(claims: Sequence[Comparison]) -> None:
@@ -166,7 +186,9 @@ def print_claims(claims: Sequence[Comparison]) -> None:
 
 def named(phase: Phase) -> str:
     """Call a phase by its method too, which its label leaves out."""
-    return phase.label if phase.kind == "control" else f"{phase.lineage} {phase.label}"
+    if phase.kind == "control":
+        return phase.label
+    return f"{phase.lineage} {phase.label}{', kept best' if phase.keeps else ''}"
 
 
 if __name__ == "__main__":

@@ -144,6 +144,7 @@ CALLS = {
         pattern=redense.patterns.Block(2, 2),
     ),
     "DSD.advance_to": lambda _: {"self": dsd(), "epoch": 1},
+    "DSD.end_epoch": lambda _: {"self": dsd(), "epoch": 1},
     "DSD.apply_masks": lambda _: {"self": dsd(), "other": net()},
     "DSD.epochs": lambda _: {"self": dsd(), "start": 0, "first": 0},
     "DSD.load_state_dict": lambda _: {"self": dsd(), "state": dsd().state_dict()},

@@ -498,6 +498,36 @@ def test_what_is_large_and_stays_dense_is_said():
     )
 
 
+class Experts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Parameter(torch.randn(2, 8, 8)), nn.Parameter(torch.randn(2, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("layers", "include", "pruned"),
+    [
+        ([Experts() for _ in range(8)], ["*.up", "*.down"], 17),
+        ([nn.Embedding(9, 8)], ["1.weight"], 2),
+        # a pattern of both would mean the small one as well
+        ([nn.Embedding(size, 8) for size in (300, 300, 2)], ["1.weight", "2.weight"], 3),
+    ],
+    ids=["experts", "one", "a small one beside"],
+)
+def test_the_include_that_a_line_names_prunes_all_that_it_names(layers, include, pruned):
+    model = nn.Sequential(nn.Linear(8, 8), *layers)
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    assert str(DSD(model, optimizer, **SETTINGS)).endswith(f", which include={include} would prune")
+    line = str(DSD(model, optimizer, **SETTINGS, include=include))
+    assert line.endswith(f" weights in {pruned} tensors are free")
+
+
+def test_of_many_that_are_left_dense_one_stands_for_all():
+    model = nn.ModuleDict({**{name: nn.Embedding(9, 4) for name in "abcdef"}, "out": nn.Linear(4, 4)})
+    line = str(DSD(model, optim.SGD(model.parameters(), 0.1), **SETTINGS))
+    assert line.endswith(" and 1 more, of which include=['a.weight'], for instance, would prune some")
+
+
 def test_the_rate_of_the_next_step():
     model = nn.Linear(10, 2)
     groups = [{"params": [model.weight], "lr": 1.0}, {"params": [model.bias], "lr": 2.0}]

@@ -103,6 +103,16 @@ def test_after_a_list_that_ends_sparse_masks_stay_without_a_holder_until_the_nex
     assert zeros(model) == 0
 
 
+def test_masks_of_a_list_that_ends_sparse_leave_the_model_for_the_next_ones_own_optimizer():
+    model, optimizer = network()
+    former = DSD(model, optimizer, phases=SPARSE_TO_THE_END)
+    train(model, optimizer, former, None)
+    second = optim.SGD(model.parameters(), 0.01)
+    train(model, second, DSD(model, second, phases=SPARSE_TO_THE_END), 0)
+    assert zeros(model) == 0
+    assert not former.masks
+
+
 def test_phases_in_steps_count_without_a_holder_beside_hooks_of_others():
     model, optimizer = network()
     DSD(model, optimizer, sparsity=0.5, steps=(1, 2, 1))

@@ -55,6 +55,10 @@ KNOWN = {
         ({"data": 3}, "expected a string"),
         ({"method": "acd"}, "method: got 'acd'.*expected one of dsd"),
         ({"controls": ("long",)}, "controls: got 'long'; did you mean 'longer'.; expected some of longer, llr"),
+        (
+            {"controls": ("llr",), "rates": (1.0, 1.0, 1.0)},
+            "controls: got llr alone, and no rate falls.*expected another",
+        ),
     ],
 )
 def test_bad_settings(settings, message):

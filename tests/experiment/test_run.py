@@ -181,6 +181,20 @@ def test_controls_stand_beside_dsd_and_are_compared_with_it(recipe, tmp_path):
     assert (tmp_path / "run" / "accuracy-leakage.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_control_that_makes_no_sense_of_the_phases_is_left_out_and_said_to_be(recipe, tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    recipe = dataclasses.replace(
+        recipe, sparsities=(0.5,), epochs=(1, 1, 1), rates=(1.0, 1.0, 1.0), controls=("longer", "llr", "early")
+    )
+    said = "controls: llr is left out, as no rate falls, so that llr would be longer in one phase"
+    dry_run(recipe, tmp_path / "run", console=console)
+    assert console.file.getvalue().count(said) == 1
+    results = run(recipe, tmp_path / "run", workers=0, console=console)
+    assert console.file.getvalue().count(said) == 2
+    lineages = [row.phase.lineage for row in results.rows if row.phase.kind == "control"]
+    assert lineages == ["control-longer", "control-longer", "control-early"]
+
+
 def test_one_seed_is_compared_by_the_examples_that_the_checkpoints_hold(results, tmp_path):
     store = Store(tmp_path / "run")
     keys = {row.phase: row.checkpoint for row in results.rows}

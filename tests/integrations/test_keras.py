@@ -4,6 +4,7 @@ import pytest
 
 from redense import RedenseError
 from redense.integrations.keras import DSDCallback
+from redense.integrations.keras_weights import prunable
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the framework's own
 
@@ -130,6 +131,108 @@ def test_embeddings_and_exclusions_stay_dense(include):
     assert len(pruned) == 3 + include
 
 
+class Gain(keras.layers.Layer):
+    """A layer scale that its author calls a kernel."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(name="kernel", shape=(1, shape[-1]), initializer="ones")
+
+    def call(self, x):
+        return x * self.kernel
+
+
+class Big(keras.layers.Layer):
+    """A weight of somebody's own layer."""
+
+    def build(self, shape):
+        self.w = self.add_weight(name="w", shape=(shape[-1], 64))
+
+    def call(self, x):
+        return keras.ops.matmul(x, self.w)
+
+
+class Own(keras.layers.Dense):
+    pass
+
+
+class Tied(keras.layers.Embedding):
+    """An embedding around an output layer, whose weight it uses."""
+
+    def build(self, shape):
+        super().build(shape)
+        self.out = keras.layers.Dense(self.input_dim)
+        self.out.build((None, self.output_dim))
+
+
+BOTH = ["kernel", "recurrent_kernel"]
+LAYERS = {
+    "dense": (lambda: Own(4), (5,), ["kernel"]),
+    "convolution": (lambda: keras.layers.Conv2D(2, 3), (5, 5, 2), ["kernel"]),
+    "transposed": (lambda: keras.layers.Conv1DTranspose(2, 3), (5, 2), ["kernel"]),
+    "depthwise": (lambda: keras.layers.DepthwiseConv2D(3), (5, 5, 2), ["kernel"]),
+    "separable": (lambda: keras.layers.SeparableConv1D(2, 3), (5, 2), ["depthwise_kernel", "pointwise_kernel"]),
+    "lstm": (lambda: keras.layers.LSTM(3), (5, 2), BOTH),
+    "gru both ways": (lambda: keras.layers.Bidirectional(keras.layers.GRU(3)), (5, 2), BOTH * 2),
+    "convolutional lstm": (lambda: keras.layers.ConvLSTM1D(3, 2), (5, 4, 2), BOTH),
+    "in time": (lambda: keras.layers.TimeDistributed(keras.layers.Dense(3)), (5, 2), ["kernel"]),
+    "normalised": (lambda: keras.layers.SpectralNormalization(keras.layers.Dense(3)), (2,), ["kernel"]),
+    "scale": (Gain, (5,), []),
+    "own": (Big, (5,), []),
+    "embedding": (lambda: keras.layers.Embedding(5, 3), (2,), []),
+    "shared with an embedding": (lambda: Tied(5, 3), (2,), []),
+    "norm": (lambda: keras.layers.LayerNormalization(axis=(1, 2)), (5, 2), []),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_weights_of_layers_are_pruned_and_nothing_else(kind):
+    make, shape, expected = LAYERS[kind]
+    model = keras.Sequential(
+        [keras.Input(shape), make(), keras.layers.Flatten(), keras.layers.Dense(2, name="last")], name="net"
+    )
+    found = [variable.path for variable in prunable(model, (), ())]
+    assert [path.rpartition("/")[2] for path in found] == [*expected, "kernel"]
+    assert found[-1] == "net/last/kernel"
+
+
+def mixed():
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(8, name="first"), Gain(), Big(name="big"), keras.layers.Dense(4)],
+        name="net",
+    )
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("settings", "layers"),
+    [
+        ({"exclude": keras.layers.Dense, "include": ["*/big/*"]}, ["big"]),
+        ({"include": [Big], "exclude": "*/first/*"}, ["big", "dense"]),
+    ],
+)
+def test_types_of_layers_are_included_and_excluded(settings, layers):
+    dsd = DSDCallback(sparsity=0.5, epochs=(1, 1, 1), **settings)
+    paths = [variable.path for variable in prunable(mixed(), dsd.include, dsd.exclude)]
+    assert [path.split("/")[1].partition("_")[0] for path in paths] == layers
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_a_line_at_each_boundary(verbose, caplog):
+    model = mixed()
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.5**epoch)
+    dsd = DSDCallback(sparsity=0.5, epochs=(1, 2, 1), verbose=verbose)
+    with caplog.at_level("INFO", logger="redense"):
+        model.fit(X, X[:, :4], epochs=4, verbose=0, callbacks=[dsd, schedule])
+    dense = "; left dense: net/big/w (61% of the parameters), which include=['net/big/w'] would prune"
+    lines = [
+        f"DSD: dense, epochs 0 to 0 of 4, rate 1: 304 weights in 2 tensors are free{dense}",
+        f"DSD: sparse 50%, epochs 1 to 2 of 4, rate 0.5: 152 of 304 weights in 2 tensors are held at zero{dense}",
+        f"DSD: re-dense 50%, epochs 3 to 3 of 4, rate 0.0125: 304 weights in 2 tensors are free{dense}",
+    ]
+    assert [record.getMessage() for record in caplog.records] == lines * verbose
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -137,6 +240,10 @@ def test_embeddings_and_exclusions_stay_dense(include):
         ({"epochs": (1, 1)}, r"epochs: got \(1, 1\); expected three integers"),
         ({"rates": (1, 1, 0)}, r"rates: got \(1.0, 1.0, 0.0\); expected three finite"),
         ({"exclude": ["kern"]}, "exclude: the pattern 'kern' matches no kernel; expected one of"),
+        ({"exclude": [keras.layers.LSTM]}, "exclude: the model has no kernel in any LSTM; expected one of"),
+        ({"exclude": [keras.layers.Dense]}, "nothing is left to prune: .*; include some of .*/kernel"),
+        ({"include": [3]}, "include: got 3; expected names, shell patterns or types of layers"),
+        ({"exclude": int}, "exclude: got <class 'int'>; expected names, shell patterns or types of layers"),
     ],
 )
 def test_bad_settings(settings, message):

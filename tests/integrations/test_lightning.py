@@ -45,9 +45,21 @@ class TwoOptimizers(Module):
         return [torch.optim.SGD([self.net.weight], 0.1), torch.optim.SGD([self.net.bias], 0.1)]
 
 
-def fit(folder, module=None, resume=None, validate=False, **settings):
+class Scheduled(Module):
+    """Its rate falls with every step; its batches are equal, as Lightning begins a loader anew within an epoch."""
+
+    def training_step(self, *_):
+        return super().training_step(DATA.tensors, 0)
+
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def fit(folder, module=None, resume=None, validate=False, every=None, **settings):
     module = module or Module()
-    every = ModelCheckpoint(folder, "{epoch}", save_top_k=-1)
+    every = every or ModelCheckpoint(folder, "{epoch}", save_top_k=-1)
     trainer = pl.Trainer(
         max_epochs=5,
         callbacks=[DSDCallback(sparsity=0.5, **settings), every],
@@ -78,6 +90,19 @@ def test_phases_and_resumption_from_every_checkpoint(settings, zeros, validate, 
         resumed = fit(tmp_path / "again", resume=tmp_path / f"epoch={epoch}.ckpt", validate=validate, **settings)
         assert torch.equal(resumed.net.weight, whole.net.weight)
         assert resumed.zeros == whole.zeros[epoch + 1 :]
+
+
+@pytest.mark.parametrize("settings", [{"epochs": (2, 2, 1)}, {"steps": (4, 7, 4)}])
+def test_resumption_from_a_checkpoint_of_any_step(settings, tmp_path):
+    def every():
+        return ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=1)
+
+    whole = fit(tmp_path, Scheduled(), every=every(), **settings)
+    (tmp_path / "step=15.ckpt").unlink()
+    for path in list(tmp_path.glob("*.ckpt")):
+        resumed = fit(tmp_path, Scheduled(), resume=path, every=every(), **settings)
+        assert torch.equal(resumed.net.weight, whole.net.weight), path.name
+        assert resumed.zeros == whole.zeros[-len(resumed.zeros) :], path.name
 
 
 def test_nothing_is_left_behind(tmp_path):

@@ -1,4 +1,6 @@
 import re
+import tomllib
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import redense
 from redense.errors import RecipeError
 from redense.experiment.recipe import Recipe
 from redense.experiment.report.provenance import settings as shown_settings
-from redense.methods import CONTROLS, LENGTHS, METHODS, dsd
+from redense.methods import CONTROLS, LENGTHS, METHODS, dsd, prune, spdf
 from redense.phases import Phase, dense, sparse
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
@@ -145,3 +147,16 @@ def test_a_rate_that_makes_no_sense_is_named_as_it_was_given(method, rate):
     told = f"rate: got {re.escape(repr(rate))}; expected a finite factor above 0, or a pair"
     with pytest.raises(RecipeError, match=told):
         getattr(redense.methods, method)(0.9, 20, rate=rate)
+
+
+def test_the_lists_in_the_guide_are_the_methods_that_they_are_said_to_be():
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
+    tables = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    said = [prune(0.9, 60, (1.0, 0.1), gradual=False), spdf(0.9, 60, (1.0, 0.1), masks=None)]
+    for table, phases in zip(tables, said, strict=True):
+        recipe = Recipe.from_mapping(tomllib.loads(table), "the guide")
+        for listed, meant in zip(recipe.phases_at(0.9), phases, strict=True):
+            assert listed.lineage == "phases"
+            values = [each for each in zip(astuple(listed), astuple(meant), strict=True) if each != ("phases", "dsd")]
+            for one, other in values:
+                assert one == (pytest.approx(other, abs=5e-4) if isinstance(other, float) else other)

@@ -36,6 +36,19 @@ class Unknown(optim.SGD):
         self.inner = inner
 
 
+class Container(optim.Optimizer):
+    """As torchtitan's OptimizersContainer: an optimizer that holds several in some collection."""
+
+    def __init__(self, model, hold=list):
+        parts = [optim.Adam(layer.parameters(), 0.01) for layer in model if isinstance(layer, nn.Linear)]
+        super().__init__([parameter for part in parts for parameter in part.param_groups[0]["params"]], {"lr": 0.01})
+        self.optimizers = hold(parts)
+
+    def step(self):
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+
 def network():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -65,6 +78,20 @@ def test_sam_is_sparse_at_both_its_points(base, moments):
             if epoch in (1, 2):
                 assert climbed == zeros(model) == [40, 8]
     assert zeros(model) == [0, 0]
+
+
+def test_those_in_a_container_are_given_instead_of_it():
+    model = network()
+    container = Container(model)
+    dsd = DSD(model, container.optimizers, sparsity=0.5, epochs=(1, 2, 1))
+    found = []
+    for _ in dsd.epochs():
+        for number in range(2):
+            container.zero_grad()
+            backward(model, number)
+            container.step()
+        found.append(zeros(model))
+    assert found == [[0, 0], [40, 8], [40, 8], [0, 0]]
 
 
 def turn(model, optimizers, number, order):
@@ -140,6 +167,19 @@ def without_rates(model):
         (
             lambda model: Unknown(optim.SGD(model.parameters(), 0.1)),
             r"got Unknown, a wrapper .* give DSD optimizer.inner",
+        ),
+        *(
+            (
+                lambda model, hold=hold: Container(model, hold),
+                r"got Container, a wrapper .* give DSD a list of those in optimizer.optimizers",
+            )
+            for hold in (
+                list,
+                tuple,
+                set,
+                lambda parts: dict(enumerate(parts)),
+                lambda parts: {"adam": [{"of": each} for each in parts]},
+            )
         ),
         (lambda model: [optim.SGD(model.parameters(), 0.1)] * 2, r"a weight \(8, 10\) is in two optimizers, 0 and 1"),
         (lambda model: [], "got an empty list; expected one optimizer or several"),

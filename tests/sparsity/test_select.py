@@ -1,9 +1,10 @@
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 from redense.dsd import DSD
 from redense.errors import ModelError, RecipeError
@@ -43,6 +44,13 @@ class Own(nn.Linear):
     pass
 
 
+def former(apply, layer, name, **options):
+    """Apply one of PyTorch's norms or masks that make a tensor in a hook."""
+    with pytest.warns(FutureWarning) if apply is nn.utils.weight_norm else nullcontext():
+        apply(layer, name, **options)
+    return layer
+
+
 LAYERS = {
     "subclass": (lambda: Own(4, 3), ["weight"]),
     "transposed": (lambda: nn.ConvTranspose1d(2, 3, 2), ["weight"]),
@@ -59,6 +67,23 @@ LAYERS = {
     ),
     "weight_norm": (lambda: parametrizations.weight_norm(nn.Linear(4, 3)), ["parametrizations.weight.original1"]),
     "spectral_norm": (lambda: parametrizations.spectral_norm(nn.Linear(4, 3)), ["parametrizations.weight.original"]),
+    "former weight_norm": (lambda: former(nn.utils.weight_norm, nn.Linear(4, 3), "weight"), ["weight_v"]),
+    "former weight_norm of an lstm": (
+        lambda: former(nn.utils.weight_norm, nn.LSTM(4, 6), "weight_hh_l0"),
+        ["weight_ih_l0", "weight_hh_l0_v"],
+    ),
+    "former weight_norm of an attention": (
+        lambda: former(nn.utils.weight_norm, nn.MultiheadAttention(4, 2), "in_proj_weight"),
+        ["in_proj_weight_v", "out_proj.weight"],
+    ),
+    "former spectral_norm of an attention": (
+        lambda: former(nn.utils.spectral_norm, nn.MultiheadAttention(4, 2), "in_proj_weight"),
+        ["in_proj_weight_orig", "out_proj.weight"],
+    ),
+    "torch's own pruning of a gru": (
+        lambda: former(prune.random_unstructured, nn.GRU(4, 3), "weight_hh_l0", amount=0.5),
+        ["weight_ih_l0", "weight_hh_l0_orig"],
+    ),
     "transformer": (Transformer, ["patches.weight", "attention.in_proj_weight", "attention.out_proj.weight"]),
 }
 
@@ -69,9 +94,18 @@ def test_the_weights_of_layers_are_pruned_and_nothing_else(kind):
     assert sorted(prunable(make())) == sorted(expected)
 
 
-@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
-def test_the_former_weight_norm():
-    assert list(prunable(nn.utils.weight_norm(nn.Linear(4, 3)))) == ["weight_v"]
+@pytest.mark.parametrize(
+    ("make", "direction"),
+    [
+        (lambda: parametrizations.weight_norm(nn.Linear(4, 3)), "parametrizations.weight.original1"),
+        (lambda: former(nn.utils.weight_norm, nn.Linear(4, 3), "weight"), "weight_v"),
+    ],
+)
+def test_magnitudes_of_weight_norm_are_neither_named_nor_pruned_with_their_layer(make, direction):
+    model = nn.Sequential(make(), nn.Linear(3, 2))
+    assert left_dense(model, prunable(model)) == {}
+    for pattern in ("0", nn.Linear, "*"):
+        assert list(prunable(model, include=pattern)) == [f"0.{direction}", "1.weight"]
 
 
 def test_transformers_conv1d():

@@ -13,7 +13,7 @@ from redense.arguments import CHECKED, Sparsity, validated
 from redense.dsd.hooks import StepHooks, take_over
 from redense.dsd.listing import listed_phases, plan_in_words, three_phases, told_plan
 from redense.dsd.loop import Loop, Unit
-from redense.dsd.words import say, weights_in_words
+from redense.dsd.words import phase_in_words, say, weights_in_words
 from redense.errors import ModelError, RecipeError, TrainingError
 from redense.methods.lists import THREE
 from redense.phases import Phase, running
@@ -225,10 +225,8 @@ class DSD(Loop):
 
     def __str__(self) -> str:
         """Say which phase it is, at which rate, how many weights are held at zero, and what large stays dense."""
-        phase, since = running(self.phases, self.progress)
-        begin = self.progress - since
-        where = f"{phase.label}, {self.unit} {begin} to {begin + phase.epochs - 1} of {self.total}, rate {self.rate:g}"
-        return f"DSD: {'over' if self.finished else where}: {weights_in_words(self.model, self.selection, self.masks)}"
+        where = "over" if self.finished else phase_in_words(self.phases, self.unit, self.progress, self.rate)
+        return f"DSD: {where}: {weights_in_words(self.model, self.selection, self.masks)}"
 
     def __repr__(self) -> str:
         done = f"{self.progress} of {self.total} {self.unit} done, {self.phase.label}"

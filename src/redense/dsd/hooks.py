@@ -123,6 +123,7 @@ def hooks_on(optimizer: optim.Optimizer) -> StepHooks | None:
 def take_over(optimizers: Sequence[optim.Optimizer]) -> None:
     """Take off what DSDs that are over, or that nobody holds, have left on optimizers: hooks, factor and masks.
 
+    Those that are over leave also other optimizers of the same parameters, which their masks would still hold at zero.
     Raises `ModelError`, before anything is changed, for an optimizer with a DSD that is not over: both factors would
     count, and both masks.
     """
@@ -135,12 +136,25 @@ def take_over(optimizers: Sequence[optim.Optimizer]) -> None:
                 f"optimizer: this {type(optimizer).__name__} has a DSD that is not over ({other!r}); call its "
                 "remove() first (dsd.remove()), or go on with it"
             )
-    for optimizer in optimizers:
+    held = _parameters(optimizers)
+    others = [other for other in list(_ON) if _over(other) and held & _parameters([other])]
+    for optimizer in (*optimizers, *others):
         former = hooks_on(optimizer)
         if former is not None:
             if former.owner is not None:
                 former.owner.remove()
             former.remove()
+
+
+def _over(optimizer: optim.Optimizer) -> bool:
+    """Tell whether an optimizer has a DSD that is over and still there."""
+    former = hooks_on(optimizer)
+    return former is not None and former.owner is not None and former.owner.finished
+
+
+def _parameters(optimizers: Sequence[optim.Optimizer]) -> set[int]:
+    """Identify the parameters of optimizers."""
+    return {id(one) for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
 
 
 def _busy(optimizer: optim.Optimizer) -> Loop | None:

@@ -114,6 +114,27 @@ class Loop:
         while self.unit == "epochs" and self.progress < epoch:
             self.advance()
 
+    @validated(TrainingError)
+    def end_epoch(self, epoch: int) -> None:
+        """Count `epoch` (from 0) as over if it is the last, and tell the end of its phase.
+
+        For frameworks: call it at the end of each. Others wait for `advance_to` at the beginning of the next, so that
+        a checkpoint in between holds the model of the phase that ends. Phases in steps count themselves.
+        """
+        if self.unit == "epochs" and epoch + 1 >= self.total:
+            self.advance_to(self.total)
+
+    def end_training(self) -> None:
+        """Leave the loop as `epochs` and `steps` do after the last phase, or by `remove` where training ends before.
+
+        For frameworks: call it at the end of training.
+        """
+        self._end_turn()
+        if self.finished:
+            self._end()
+        else:
+            self.remove()
+
     def remove(self) -> None:
         """End the loop where it is."""
         self._leave()

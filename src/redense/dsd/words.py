@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import nn
 
+from redense.dsd.loop import Unit
 from redense.errors import RecipeError
+from redense.phases import Phase, running, total
 from redense.sparsity.masks import Masks, Selection
 from redense.sparsity.parameters import named
-from redense.sparsity.select import left_dense, prunable
+from redense.sparsity.select import left_dense, matching, prunable
 from redense.sparsity.zeros import count_zeros
 
 LISTED = 5
@@ -29,11 +32,29 @@ def weights_in_words(model: nn.Module, selection: Selection, masks: Masks) -> st
     '6 of 8 weights in 1 tensor are held at zero'
     """
     parameters, names = named(model), list(masks) or _prunable_now(model, selection)
-    weights = sum(parameters[name].numel() for name in names)
-    within = f"{weights:,} weights in {len(names)} tensor{'s' * (len(names) != 1)}"
-    if not masks:
-        return f"{within} are free{_dense_in_words(model, names)}"
-    return f"{count_zeros(masks.values()):,} of {within} are held at zero{_dense_in_words(model, names)}"
+    sizes = [parameters[name].numel() for name in names]
+    return held_in_words(sizes, count_zeros(masks.values()) if masks else None) + _dense_in_words(model, names)
+
+
+def held_in_words(sizes: Sequence[int], zeros: int | None) -> str:
+    """Say how many weights in tensors of these sizes are held at zero; None where there are no masks.
+
+    >>> held_in_words([8, 1000], 504), held_in_words([8], None)
+    ('504 of 1,008 weights in 2 tensors are held at zero', '8 weights in 1 tensor are free')
+    """
+    within = f"{sum(sizes):,} weights in {len(sizes)} tensor{'s' * (len(sizes) != 1)}"
+    return f"{within} are free" if zeros is None else f"{zeros:,} of {within} are held at zero"
+
+
+def phase_in_words(phases: Sequence[Phase], unit: Unit, progress: int, rate: float) -> str:
+    """Say which phase is running after `progress` epochs (or steps), which of all these it takes, and at which rate.
+
+    >>> phase_in_words([Phase("dense", 2, 1.0, None, 0), Phase("sparse", 3, 1.0, 0.5, 1)], "epochs", 2, 0.01)
+    'sparse 50%, epochs 2 to 4 of 5, rate 0.01'
+    """
+    phase, since = running(phases, progress)
+    begin = progress - since
+    return f"{phase.label}, {unit} {begin} to {begin + phase.epochs - 1} of {total(phases)}, rate {rate:g}"
 
 
 def _prunable_now(model: nn.Module, selection: Selection) -> list[str]:
@@ -49,12 +70,38 @@ def _prunable_now(model: nn.Module, selection: Selection) -> list[str]:
 
 def _dense_in_words(model: nn.Module, names: Collection[str]) -> str:
     large = left_dense(model, names)
+    return dense_in_words(large, left_dense(model, names, 0.0).keys() - large.keys())
+
+
+def dense_in_words(large: Mapping[str, float], others: Collection[str]) -> str:
+    """Name what is large and stays dense, with its share of all parameters, and what `include` would prune all of it.
+
+    `others` are dense, too, and not meant.
+
+    >>> dense_in_words({"e0.up": 0.4, "e1.up": 0.4, "table": 0.1}, ["token"])
+    "; left dense: e0.up (40% of the parameters), e1.up (40% of the parameters), table (10% of the parameters), \
+which include=['e*.up', 'table'] would prune"
+    """
     if not large:
         return ""
-    first = list(large)[:LISTED]
-    listed = ", ".join(f"{name} ({large[name]:.0%} of the parameters)" for name in first)
+    listed = ", ".join(f"{name} ({large[name]:.0%} of the parameters)" for name in list(large)[:LISTED])
     more = f" and {len(large) - LISTED} more" if len(large) > LISTED else ""
-    return f"; left dense: {listed}{more}, which include={first[:1]} would prune"
+    patterns = _patterns(list(large), others)
+    if len(patterns) > LISTED:
+        return f"; left dense: {listed}{more}, of which include={patterns[:1]}, for instance, would prune some"
+    return f"; left dense: {listed}{more}, which include={patterns} would prune"
+
+
+def _patterns(names: Sequence[str], others: Collection[str]) -> list[str]:
+    """List names, those that differ in numbers alone as one pattern, unless it means some of the `others`, too."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(re.sub(r"\d+", "*", name), []).append(name)
+    found = []
+    for pattern, group in alike.items():
+        exact = not others or matching([*group, *others], pattern, "include") == group
+        found += [pattern] if len(group) > 1 and exact else group
+    return found
 
 
 def say(line: str) -> None:

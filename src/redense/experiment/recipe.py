@@ -111,9 +111,9 @@ class Recipe:
     (Erdos-Renyi-kernel) spares small tensors."""
     controls: tuple[str, ...] = ()
     """Controls of the same budget beside the method: longer goes on from the dense phase with the same epochs, rates
-    and batches but no mask; llr spends all these epochs at the low rate. Where the method begins sparse, they begin
-    with that phase unmasked. early is llr (where no rate falls, the last phase of longer) stopped at its best epoch by
-    validation, and brings that control and validation with it."""
+    and batches but no mask; llr spends all these epochs at the low rate, and is left out where no rate falls. Where the
+    method begins sparse, they begin with that phase unmasked. early is llr, or else the last phase of longer, stopped
+    at its best epoch by validation, and brings that control and validation with it."""
     validation: Annotated[float, FRACTION] = 0.0
     """Share of the training examples that validates and is neither trained on nor audited, the same examples for all
     models; 0.1 where early or keep best needs one."""
@@ -172,8 +172,20 @@ class Recipe:
     def lineages(self) -> list[Phases]:
         """List the phases of every lineage, in the table's order: the method at each sparsity, then its controls."""
         at_no_sparsity = self.phases_at(0.0)
-        controls = [CONTROLS[name].phases(at_no_sparsity) for name in self.controls]
+        fitting = [CONTROLS[name] for name in self.controls if CONTROLS[name].fits(at_no_sparsity)]
+        controls = [control.phases(at_no_sparsity) for control in fitting]
         return [*map(self.phases_at, self.sparsities), *map(self._kept, controls)]
+
+    def left_out(self) -> list[str]:
+        """Say which of the controls are left out, and why: those that do not fit the method's phases.
+
+        >>> Recipe(controls=("longer", "llr"), rates=(1.0, 1.0, 1.0)).left_out()
+        ['controls: llr is left out, as no rate falls, so that llr would be longer in one phase']
+        """
+        unfit = (
+            control for control in map(CONTROLS.__getitem__, self.controls) if not control.fits(self.phases_at(0.0))
+        )
+        return [f"controls: {control.name} is left out, as {control.needs}" for control in unfit]
 
     def _kept(self, phases: Phases) -> Phases:
         if self.keep == "last":
@@ -211,9 +223,9 @@ class Recipe:
         for name in SETS:
             _require_distinct(name, getattr(self, name))
         _require_known("controls", self.controls, CONTROLS)
-        for control in (CONTROLS[name] for name in self.controls):
-            if not control.fits(phases):
-                raise RecipeError(f"controls: got {control.name}, and {control.needs}; expected the others alone")
+        if self.controls and not any(CONTROLS[name].fits(phases) for name in self.controls):
+            control = CONTROLS[self.controls[0]]
+            raise RecipeError(f"controls: got {control.name} alone, and {control.needs}; expected another")
         if self.keep == "best" and self._stopped:
             (stopped, source), *_ = self._stopped.items()
             raise RecipeError(

@@ -91,7 +91,7 @@ def run(
             console.print()
 
         outcome = train(prepared, choice.engine([folder.lock]), store, watched)
-        notes = mixed_notes(prepared.jobs, store)
+        notes = [*recipe.left_out(), *mixed_notes(prepared.jobs, store)]
         show_notes([*store.set_aside, *notes], console)
 
         results, masks = measure(prepared, store)
@@ -139,6 +139,7 @@ def dry_run(
     store = Store(Path(out))
     check_folder(store.root, recipe, prepared.needed_bytes(store))
     show_network(_network(prepared), prepared.dataset.warning, console)
+    show_notes(recipe.left_out(), console)
     console.print()
     console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
     show_machine(console)

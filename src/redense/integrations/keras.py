@@ -6,12 +6,13 @@ the optimizer applies to a variable after every update, compiled with it on ever
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from fnmatch import fnmatchcase
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
+from redense.dsd.words import dense_in_words, held_in_words, phase_in_words, say
 from redense.errors import ModelError, RecipeError
 from redense.methods import dsd
 from redense.phases import Phase, check_fill, running
@@ -22,10 +23,7 @@ try:
 except ImportError as missing:
     raise ImportError("keras is not installed; pip install 'redense[keras]'") from missing
 
-
-KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel")
-"""What Keras calls the weights of its layers, dense, convolutional and recurrent; embeddings, norms, tokens and
-positions are called otherwise."""
+from redense.integrations.keras_weights import Match, left_dense, patterns, prunable
 
 
 class DSDCallback(keras.callbacks.Callback):
@@ -33,15 +31,18 @@ class DSDCallback(keras.callbacks.Callback):
 
     Pruned weights are exactly 0 after every update of the sparse phase. At every boundary the optimizer starts afresh.
     The learning rate of a phase is multiplied by its factor in `rates` while batches are trained, so that callbacks
-    which change the rate between epochs see it without. The kernels of layers (`KERNELS`) are pruned, all to the same
-    `sparsity`; `include` adds other variables of two or more dimensions, and `exclude` takes some away (names or shell
-    patterns of a variable's path).
+    which change the rate between epochs see it without. The weights of layers are pruned, all to the same `sparsity`
+    (`redense.integrations.keras_weights` says which these are: no embedding, norm, scale, token or position); `include`
+    adds other variables of two or more dimensions, and `exclude` takes some away (shell patterns of a variable's path,
+    and types of layers). When a phase begins, one line says what it does, as `redense.DSD` does, unless `verbose` is
+    False.
 
     Resumes through Keras's own means: `BackupAndRestore`, or a saved model and ``fit(initial_epoch=...)``. In the
     middle of the sparse phase the mask is then read off the zeros of the weights.
 
-    Raises, at the start of training, `RecipeError` for phases that do not add up to the epochs of ``fit`` or settings
-    that make no sense, and `ModelError` for a learning rate that is a schedule (use a callback for it).
+    Raises `RecipeError` for settings that make no sense, and at the start of training for those that do not fit the
+    model and phases that do not add up to the epochs of ``fit``; there also `ModelError` for a learning rate that is a
+    schedule (use a callback for it).
 
     >>> callback = DSDCallback(sparsity=0.5, epochs=(2, 1, 1))
     """
@@ -53,16 +54,20 @@ class DSDCallback(keras.callbacks.Callback):
         epochs: Sequence[int],
         rounds: int = 1,
         rates: Sequence[float] = (1.0, 1.0, 0.1),
-        exclude: Sequence[str] = (),
-        include: Sequence[str] = (),
+        exclude: Iterable[Match] | Match = (),
+        include: Iterable[Match] | Match = (),
+        verbose: bool = True,
     ) -> None:
         super().__init__()
-        self.exclude = tuple(exclude)
-        self.include = tuple(include)
+        self.exclude = patterns(exclude, "exclude")
+        self.include = patterns(include, "include")
+        self.verbose = verbose
         self.phases = dsd(sparsity, tuple(epochs), tuple(rates), rounds)
         self.masks: dict[str, torch.Tensor] = {}
         """The masks in force: path of the variable -> bool tensor, True = kept."""
         self._constraints: dict[str, Any] = {}
+        self._said: Phase | None = None
+        """The phase of which a line was said last."""
         self._rates: tuple[float, float] | None = None
         """The learning rate without and with the phase's factor, while it is multiplied."""
 
@@ -72,9 +77,11 @@ class DSDCallback(keras.callbacks.Callback):
         if isinstance(self.model.optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             raise ModelError("DSDCallback: got a schedule as learning rate; expected a number (schedule by a callback)")
         self._prunable()
+        self._said = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Enter the phase of this epoch, or go on in it after a resumption."""
+        self._epoch = epoch
         before, self._phase = (running(self.phases, number)[0] for number in (max(epoch - 1, 0), epoch))
         if self._phase is not before:
             self._unmask()
@@ -88,6 +95,9 @@ class DSDCallback(keras.callbacks.Callback):
             rate = self._rate()
             self.model.optimizer.learning_rate = rate * self._phase.rate
             self._rates = rate, self._rate()
+        if self._said is not self._phase:
+            self._said = self._phase
+            self._say()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Give the rate back as it was, or as a callback has changed it since."""
@@ -102,13 +112,17 @@ class DSDCallback(keras.callbacks.Callback):
         self._unmask()
 
     def _prunable(self) -> list[Any]:
-        variables = {v.path: v for v in self.model.trainable_variables if len(v.shape) >= 2}
-        chosen = {path for path, variable in variables.items() if variable.name in KERNELS}
-        for pattern in self.include:
-            chosen |= _matched(variables, pattern, "include")
-        for pattern in self.exclude:
-            chosen -= _matched(variables, pattern, "exclude")
-        return [variable for path, variable in variables.items() if path in chosen]
+        return prunable(self.model, self.include, self.exclude)
+
+    def _say(self) -> None:
+        """Say which phase begins, at which rate, how many weights are held at zero, and what large stays dense."""
+        if self.verbose:
+            sizes = {variable.path: math.prod(variable.shape) for variable in self._prunable()}
+            zeros = sum(int((~mask).sum()) for mask in self.masks.values()) if self.masks else None
+            large, dense = left_dense(self.model, sizes), left_dense(self.model, sizes, 0.0)
+            where = phase_in_words(self.phases, "epochs", self._epoch, self._rate())
+            held = held_in_words(list(sizes.values()), zeros)
+            say(f"DSD: {where}: {held}{dense_in_words(large, dense.keys() - large.keys())}")
 
     def _mask(self, phase: Phase) -> None:
         assert phase.sparsity is not None
@@ -143,14 +157,6 @@ class DSDCallback(keras.callbacks.Callback):
 
     def _rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-
-
-def _matched(paths: Collection[str], pattern: str, setting: str) -> set[str]:
-    """Find the paths of variables that a pattern means; raise `RecipeError` where there is none."""
-    found = {path for path in paths if fnmatchcase(path, pattern)}
-    if not found:
-        raise RecipeError(f"{setting}: the pattern {pattern!r} matches no kernel; expected one of {', '.join(paths)}")
-    return found
 
 
 def _masking(mask: torch.Tensor, inner: Any) -> Any:

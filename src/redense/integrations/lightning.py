@@ -19,7 +19,8 @@ class DSDCallback(pl.Callback):
 
     The phases must fill the training: `epochs` add up to the trainer's ``max_epochs``, or `steps` to its
     optimizer steps. Checkpoints of the trainer hold the state of the phases, and ``fit(ckpt_path=...)`` goes on
-    from it. One optimizer, or several with manual optimization; `steps` are then those of the first one.
+    from it. One optimizer, or several with manual optimization; `steps` are then those of the first one. After a list
+    of phases that ends sparse the masks stay in force until ``callback.dsd.remove()``.
 
     Raises, at the start of training, `RecipeError` for phases that do not add up, and whatever `redense.DSD` raises.
 
@@ -46,10 +47,22 @@ class DSDCallback(pl.Callback):
         assert self.dsd is not None
         self.dsd.advance_to(trainer.current_epoch)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave nothing on model and optimizer."""
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Enter the phase here, too: an epoch that training goes on in is not started again."""
         assert self.dsd is not None
-        self.dsd.remove()
+        self.dsd.advance_to(trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End the last phase, before an average takes the model's place."""
+        assert self.dsd is not None
+        self.dsd.end_epoch(trainer.current_epoch)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave nothing on model and optimizer, but for the masks of phases that end sparse."""
+        assert self.dsd is not None
+        self.dsd.end_training()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the phases for the trainer's checkpoint."""

@@ -34,6 +34,7 @@ class DSDCallback(TrainerCallback):
     Every checkpoint folder gets the state of the phases, and ``train(resume_from_checkpoint=...)`` goes on
     from there: from `resume_from`, if it is given, else from the folder in the arguments' ``resume_from_checkpoint``,
     else from the one in ``output_dir``. (The trainer does not tell its callbacks which folder it has read.)
+    After a list of phases that ends sparse the masks stay in force until ``callback.dsd.remove()``.
 
     Raises, at the start of training, `RecipeError` for phases that do not add up, `TrainingError` for a checkpoint
     without the phases' state or with that of another one, and whatever `redense.DSD` raises.
@@ -71,6 +72,13 @@ class DSDCallback(TrainerCallback):
         assert self.dsd is not None
         self.dsd.advance_to(int(state.epoch or 0))
 
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
+    ) -> None:
+        """End the last phase, before the trainer loads its best model."""
+        assert self.dsd is not None
+        self.dsd.end_epoch(int(state.epoch or 0) - 1)
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
         """Add the state of the phases to the checkpoint just written."""
         assert self.dsd is not None
@@ -82,9 +90,9 @@ class DSDCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
-        """Leave nothing on model and optimizer."""
+        """Leave nothing on model and optimizer, but for the masks of phases that end sparse."""
         assert self.dsd is not None
-        self.dsd.remove()
+        self.dsd.end_training()
 
     def _resumed(self, args: TrainingArguments, state: TrainerState) -> Path:
         """Return the folder of the checkpoint that the trainer has read, as far as anybody knows."""

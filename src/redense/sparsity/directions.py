@@ -10,10 +10,10 @@ from torch import nn
 
 from redense.errors import RecipeError
 from redense.sparsity.parameters import is_a, places
+from redense.sparsity.parametrized import FORMER_WEIGHT_NORM, LIST
 from redense.sparsity.shards import like, local
 
-LIST = "torch.nn.utils.parametrize:ParametrizationList"
-NEW, LEGACY = "torch.nn.utils.parametrizations:_WeightNorm", "torch.nn.utils.weight_norm:WeightNorm"
+WEIGHT_NORM = "torch.nn.utils.parametrizations:_WeightNorm"
 
 
 def directions(model: nn.Module) -> dict[int, int]:
@@ -29,9 +29,9 @@ def directions(model: nn.Module) -> dict[int, int]:
     norms: list[Any]
     for place in places(model):
         if is_a(place.module, LIST) and place.attribute == "original1":
-            norms = [each for each in place.module.children() if is_a(each, NEW)]
+            norms = [each for each in place.module.children() if is_a(each, WEIGHT_NORM)]
         else:
-            norms = [each for each in place.module._forward_pre_hooks.values() if is_a(each, LEGACY)]
+            norms = [each for each in place.module._forward_pre_hooks.values() if is_a(each, FORMER_WEIGHT_NORM)]
             norms = [each for each in norms if place.attribute == f"{each.name}_v"]
         for norm in norms:
             found[id(place.parameter)] = norm.dim

@@ -43,6 +43,9 @@ REFUSED = {
 """Optimizers that DSD cannot be used with, and what to do instead."""
 
 
+COLLECTIONS = (list, tuple, set, frozenset)
+"""Where containers of optimizers keep them, besides mappings."""
+
 AnyOptimizer = Annotated[optim.Optimizer | Sequence[optim.Optimizer], CHECKED]
 """One or several, checked by `Optimizers`."""
 
@@ -148,14 +151,23 @@ def _refuse(optimizer: Any) -> None:
 
 
 def _refuse_unknown_wrapper(optimizer: optim.Optimizer) -> None:
-    """Raise `ModelError` for an optimizer that holds another one: nobody knows which of them makes the step."""
-    inner = [name for name, value in vars(optimizer).items() if isinstance(value, optim.Optimizer)]
-    if inner:
-        kind = type(optimizer).__name__
+    """Raise `ModelError` for an optimizer that holds others: nobody knows which of them makes the step."""
+    name = next((name for name, value in vars(optimizer).items() if _holds_optimizers(value)), None)
+    if name is not None:
+        kind, single = type(optimizer).__name__, isinstance(vars(optimizer)[name], optim.Optimizer)
+        inner = f"optimizer.{name}" if single else f"those in optimizer.{name}"
         raise ModelError(
-            f"optimizer: got {kind}, a wrapper that redense does not know; if {kind}.step() calls {inner[0]}.step() "
-            f"and changes no weights itself, give DSD optimizer.{inner[0]}"
+            f"optimizer: got {kind}, a wrapper that redense does not know; if {kind}.step() calls step() of {inner} "
+            f"and changes no weights itself, give DSD {'' if single else 'a list of '}{inner}"
         )
+
+
+def _holds_optimizers(value: object, depth: int = 3) -> bool:
+    """Tell whether a value is an optimizer, or a collection of some, or of such collections up to a depth."""
+    if isinstance(value, optim.Optimizer):
+        return True
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, COLLECTIONS) else ()
+    return depth > 0 and any(_holds_optimizers(each, depth - 1) for each in inside)
 
 
 def _is_sam(optimizer: object) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 from redense.arguments import called
 from redense.errors import RecipeError
 from redense.sparsity.parameters import Place, is_a, named, places
+from redense.sparsity.parametrized import layer_of, stands_for
 from redense.text import did_you_mean
 
 Preset = Literal["default", "everything", "paper"]
@@ -28,20 +29,19 @@ Match = str | type[nn.Module]
 """What `include` and `exclude` hold: names or shell patterns of parameters and modules, or types of modules."""
 
 _RECURRENT = ("weight_ih*", "weight_hh*", "weight_hr*")
-_PARAMETRIZED = ("weight", "weight_v", "weight_orig")
-"""A layer's weight, or what of it is trained: weight_norm's direction, what spectral_norm divides."""
 WEIGHTS: tuple[tuple[type[nn.Module] | str, tuple[str, ...]], ...] = (
-    (nn.Linear, _PARAMETRIZED),
-    (nn.modules.conv._ConvNd, _PARAMETRIZED),  # the transposed ones, too
-    (nn.Bilinear, _PARAMETRIZED),
-    ("torchvision.ops.deform_conv:DeformConv2d", _PARAMETRIZED),
-    ("transformers.pytorch_utils:Conv1D", _PARAMETRIZED),
+    (nn.Linear, ("weight",)),
+    (nn.modules.conv._ConvNd, ("weight",)),  # the transposed ones, too
+    (nn.Bilinear, ("weight",)),
+    ("torchvision.ops.deform_conv:DeformConv2d", ("weight",)),
+    ("transformers.pytorch_utils:Conv1D", ("weight",)),
     (nn.RNNBase, _RECURRENT),
     (nn.RNNCellBase, _RECURRENT),
     (nn.MultiheadAttention, ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")),
 )
 """What is a layer's weight: the type of the module that holds a parameter (as ``module:class`` where it belongs to
-another package), subclasses included, and the parameter's name in it."""
+another package), subclasses included, and the parameter's name in it; where a norm stands between, that of the tensor
+which it makes."""
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 ADAPTED = "peft.tuners.tuners_utils:BaseTunerLayer"
@@ -95,21 +95,23 @@ def prunable(
     return selected
 
 
-def left_dense(model: nn.Module, pruned: Iterable[str]) -> dict[str, float]:
-    """Name what `include` could prune, is not `pruned`, and holds at least `NAMED_FROM` of all parameters: its share.
+def left_dense(model: nn.Module, pruned: Iterable[str], at_least: float = NAMED_FROM) -> dict[str, float]:
+    """Name what `include` could prune, is not `pruned`, and holds at least such a share of all parameters: its share.
+
+    Adapters and the magnitudes of weight_norm are not named: they are there to stay dense.
 
     >>> left_dense(nn.Sequential(nn.Embedding(35, 4), nn.Linear(4, 8)), ["1.weight"])
     {'0.weight': 0.7777777777777778}
     """
     parameters, pruned = named(model), set(pruned)
-    adapters = {id(place.parameter) for place in places(model) if _is_adapter(place)}
+    beside = {id(place.parameter) for place in places(model) if _is_beside(place)}
     total = sum(parameter.numel() for parameter in parameters.values())
     shares = {
         name: parameter.numel() / total
         for name, parameter in parameters.items()
-        if name not in pruned and _has_masks(parameter) and id(parameter) not in adapters
+        if name not in pruned and _has_masks(parameter) and id(parameter) not in beside
     }
-    return {name: share for name, share in shares.items() if share >= NAMED_FROM}
+    return {name: share for name, share in shares.items() if share >= at_least}
 
 
 def matching(names: Iterable[str], pattern: str, setting: str) -> list[str]:
@@ -166,15 +168,15 @@ def _by_preset(found: list[Place], of: _Shared, preset: str, frozen: bool) -> se
         and not any(isinstance(place.module, EMBEDDINGS) or _is_adapter(place) for place in of.places[key])
     }
     if preset == "paper":
-        convolutions = (id(place.parameter) for place in found if isinstance(_layer(place), nn.modules.conv._ConvNd))
+        convolutions = (id(place.parameter) for place in found if isinstance(layer_of(place), nn.modules.conv._ConvNd))
         chosen -= {next((key for key in convolutions if key in chosen), 0)}
     return chosen
 
 
 def _can_be_pruned(matched: set[int], of: _Shared, pattern: Match) -> set[int]:
-    """Take what masks can be made for out of what a pattern of `include` matches; of adapters only if nothing else."""
+    """Take what masks can be made for out of what a pattern of `include` matches; what goes beside weights if alone."""
     found = {key for key in matched if _has_masks(of.parameter(key))}
-    chosen = {key for key in found if not any(map(_is_adapter, of.places[key]))} or found
+    chosen = {key for key in found if not any(map(_is_beside, of.places[key]))} or found
     if not chosen:
         named = _listed([of.places[key][0].name for key in matched])
         raise RecipeError(f"include: got {pattern!r}, which means {named}; expected floats of two or more dimensions")
@@ -187,24 +189,18 @@ def _has_masks(parameter: nn.Parameter) -> bool:
 
 
 def _is_weight(place: Place) -> bool:
-    """Tell whether a place is a layer's weight; of a parametrization, what of it is one."""
-    layer, attribute = _layer(place), place.attribute
-    if layer is not place.module:  # ...parametrizations.weight.original, weight_norm's original1
-        if attribute == "original0":  # its magnitudes
-            return False
-        attribute = place.around[-1][0].rpartition(".")[2]
-    return any(
+    """Tell whether a place is a layer's weight; of weight_norm its direction is."""
+    layer, tensor = layer_of(place), stands_for(place)
+    return tensor is not None and any(
         (is_a(layer, kind) if isinstance(kind, str) else isinstance(layer, kind))
-        and any(fnmatchcase(attribute, name) for name in names)
+        and any(fnmatchcase(tensor, name) for name in names)
         for kind, names in WEIGHTS
     )
 
 
-def _layer(place: Place) -> nn.Module:
-    """Return the module whose parameter it is; a parametrization holds it for the layer that it is inside of."""
-    if is_a(place.module, "torch.nn.utils.parametrize:ParametrizationList"):
-        return place.around[-3][1]
-    return place.module
+def _is_beside(place: Place) -> bool:
+    """Tell whether a place only goes with a weight: adapters, magnitudes of weight_norm."""
+    return _is_adapter(place) or stands_for(place) is None
 
 
 def _is_adapter(place: Place) -> bool:
