@@ -75,7 +75,7 @@ def write_counts(rows, file=FILE):
 
 
 def needed(rows):
-    """Return the last count of each planned case; of a quick one where its full one, or some of the guarantee, lacks."""
+    """Return the last count of each planned case; quick ones where theirs, or another full one, is not there."""
     last = {(one.guarantee, one.case, one.run): one for one in rows if one.case in planned(one.guarantee, one.run)}
     done = {guarantee for guarantee in FULL if not missing(guarantee, last.values())}
     return [
