@@ -59,8 +59,9 @@ def record(guarantee, case, held, repeats, *, quick=False, file=FILE):
         raise ValueError(f"no case of a {run} run of {guarantee!r} that is planned in planned.py: {case!r}")
     if quick and not os.environ.get(ASKED):
         return
+    held = int(held)  # NumPy counts with integers of its own
     low, high = (round(end, 5) for end in clopper_pearson(held, repeats))
-    row = Counted(guarantee, case, run, repeats, int(held), low, high, datetime.now(UTC).date().isoformat())
+    row = Counted(guarantee, case, run, repeats, held, low, high, datetime.now(UTC).date().isoformat())
     with locked(file.parent):
         write_counts([*read_counts(file=file), row], file)
 

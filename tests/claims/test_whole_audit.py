@@ -102,7 +102,7 @@ def counts(runs, n, leak):
     """By attack and figure: in how many of the worlds the interval holds; and in how many the verdict's does."""
     members, (seen, verdicts) = np.arange(2 * n) < n, audited(runs, n, leak)
     held = {(name, figure): one.held(figure, members) for name, one in seen.items() for figure in one.figures}
-    assert len({verdict.attack for verdict in verdicts}) >= 3, "the strongest attack should differ from world to world"
+    assert len({verdict.attack for verdict in verdicts}) >= 2, "the strongest attack should differ from world to world"
     return held, headlines_that_hold(seen, verdicts, members)
 
 
