@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := pip==26.3
 UV := uv==0.13.9
 
-.PHONY: help install demo test check browser docs foreign trackers types notebooks evidence guarantees benchmarks clean
+.PHONY: help install demo test check browser docs foreign trackers types notebooks evidence counts guarantees benchmarks clean
 
 help:
 	@echo "make demo        the table on scikit-learn's handwritten digits, a control and an audit, into runs/demo/"
@@ -17,6 +17,7 @@ help:
 	@echo "make types       a user's script, checked by mypy and basedpyright against the wheel"
 	@echo "make notebooks   the notebook of examples/, executed"
 	@echo "make evidence    the slow tests behind the published claims"
+	@echo "make counts      what the fast tests of the claims count, where the slow ones have not counted yet"
 	@echo "make guarantees  docs/results/guarantees.md anew, from tests/claims/register.toml and what was measured"
 	@echo "make benchmarks  the measurements in benchmarks/"
 
@@ -88,6 +89,9 @@ notebooks: install
 evidence: install
 	$(UV_PIP) -r requirements-distribution.txt
 	$(BIN)/pytest -m evidence
+
+counts: install
+	REDENSE_RECORD_QUICK=1 $(BIN)/pytest tests/claims tests/auditing/test_alike.py tests/auditing/test_checks.py
 
 guarantees: install
 	cd tests && ../$(BIN)/python -m claims.register

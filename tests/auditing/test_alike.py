@@ -9,14 +9,17 @@ import torch
 from auditing.digits import network
 from auditing.models import leaky, with_references
 from claims.counts import record
-from scipy.stats import chi2, mannwhitneyu, norm
+from claims.guarantees import bound
+from scipy.stats import binom, chi2, mannwhitneyu, norm
 from torch import nn
 
 import redense
 from redense.auditing.alike import (
+    FOLDS,
     Told,
     _chance_error,
     _chi_squared,
+    _told_by_labels,
     compare_answers,
     compare_sides,
     not_comparable,
@@ -150,6 +153,46 @@ def test_inputs_that_reach_an_area_of_six_tenths_are_noticed(name, capsys):
     with capsys.disabled():
         print(f"\n# {name}: mean AUC {area:.3f}, noticed in {noticed} of 1,000")
     assert noticed >= 950
+
+
+def areas_that_hold(name, n, runs):
+    """Count intervals, corrected for all that is tried, that hold the mean area of what they are about.
+
+    An area is what classifiers reach, of which each has learnt from other examples than it is judged on: its mean over
+    repeats is what it is an estimate of. `surest` chooses the interval that is printed.
+    """
+    tried, chosen = [], []
+    for run in range(runs):
+        generator = np.random.default_rng([4, n, run])
+        sides = [tabular(generator, n) for _ in range(2)] if name == "alike" else moved(name, generator, n)[:2]
+        ways = compare_sides(*(described(*side) for side in sides))
+        said = surest(ways)
+        tried.append([one.auc for one in ways])
+        chosen.append((tried[-1].index(said.auc), said.interval))
+    means = np.mean(tried, axis=0)
+    return sum(low <= means[way] <= high for way, (low, high) in chosen)
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("n", [100, 500])
+@pytest.mark.parametrize("name", ["alike", "a column", "columns", "classes"])
+def test_the_interval_holds_the_mean_area(name, n):
+    held = areas_that_hold(name, n, 1_000)
+    record("area without the model", f"{name}, {n} a side", held, 1_000)
+    assert binom.cdf(held, 1_000, 0.95) >= 0.001, held
+
+
+def test_the_interval_of_labels_alone_holds_the_mean_area_in_few_runs():
+    runs, found = 100, []
+    for run in range(runs):
+        generator = np.random.default_rng([5, run])
+        first, second, _ = moved("classes", generator, 100)
+        labels, is_member = np.concatenate([first[1], second[1]]), np.arange(200) < 100
+        found.append(_told_by_labels(labels, is_member, generator.permutation(200) % FOLDS))
+    mean = np.mean([one.auc for one in found])
+    held = sum(low <= mean <= high for low, high in (one.interval(0.95) for one in found))
+    record("area without the model", "labels alone, classes, 100 a side", held, runs, quick=True)
+    assert held >= bound(runs), f"held in {held} of {runs}, {bound(runs)} needed"
 
 
 def test_an_untrained_model_with_members_that_look_different_is_not_comparable():

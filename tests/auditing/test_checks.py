@@ -327,25 +327,36 @@ def answers_of(evidence, z):
     return seen.warnings()
 
 
-def test_checks_of_answers_are_calm_on_sound_audits():
-    warned = 0
-    for seed in range(200):
-        evidence, z = sound(seed)
-        warned += bool(audit_evidence(evidence, attacks=("threshold",)).warnings or answers_of(evidence, z))
-    assert warned <= 2
-
-
 def without_leak(seed):
     evidence, _ = sound(seed)
     generator = np.random.default_rng(seed)
     z = generator.normal(size=(len(evidence.labels), 20))
     z[np.arange(len(z)), evidence.labels] += 4
-    return Evidence(Signals.of_logits(z, evidence.labels), evidence.labels, evidence.members)
+    return Evidence(Signals.of_logits(z, evidence.labels), evidence.labels, evidence.members), z
 
 
-def test_checks_are_calm_where_nothing_leaks():
-    warned = [audit_evidence(without_leak(seed), attacks=("threshold",)).warnings for seed in range(200)]
-    assert sum(map(bool, warned)) <= 2, [one for one in warned if one]
+def warned_although_sound(leak, runs):
+    """Count sound audits, of answers of a model that leaks or does not, that are warned."""
+    warned = 0
+    for seed in range(runs):
+        evidence, z = sound(seed) if leak else without_leak(seed)
+        warned += bool(audit_evidence(evidence, attacks=("threshold",)).warnings or answers_of(evidence, z))
+    return warned
+
+
+@pytest.mark.parametrize("leak", ["no leak", "a leak"])
+def test_checks_of_answers_are_calm_on_sound_audits_in_few_runs(leak):
+    warned = warned_although_sound(leak == "a leak", 200)
+    record("sound audits are not warned", f"simulated, {leak}", 200 - warned, 200, quick=True)
+    assert warned <= 2
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("leak", ["no leak", "a leak"])
+def test_checks_of_answers_are_calm_on_sound_audits(leak):
+    warned = warned_although_sound(leak == "a leak", 2_000)
+    record("sound audits are not warned", f"simulated, {leak}", 2_000 - warned, 2_000)
+    assert warned <= 20
 
 
 @pytest.mark.evidence

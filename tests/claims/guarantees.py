@@ -6,10 +6,12 @@ import hashlib
 import inspect
 import io
 import sys
+import textwrap
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from claims.files import locked
 from claims.worlds import true_auc, true_best, true_tpr
 from scipy.special import ndtr
 from scipy.stats import binom
@@ -18,7 +20,7 @@ from redense.attacks.threshold import score_by_other_half
 from redense.auditing.attack_result import FPRS, judged, rate_at
 from redense.auditing.evidence import Evidence
 from redense.auditing.standing_out import by_class
-from redense.metrics import accuracy, clopper_pearson, intervals, tpr
+from redense.metrics import clopper_pearson
 from redense.metrics.accuracy import balanced_accuracy_interval_of
 from redense.metrics.intervals import auc_interval_of, split_halves
 from redense.metrics.roc import Halves
@@ -28,8 +30,16 @@ FOLDER = Path(__file__).parents[2] / "docs/results/guarantees"
 FEWEST = 0.94
 """The least share of repeated experiments in which an interval has to hold."""
 CLASSES = 5
-GRIDS = ("accuracy", "auc", "classes", "fpr", "oracle", "tpr")
-"""Guarantees that are measured cell by cell, a file each."""
+BEHIND = {
+    "accuracy": (judged, score_by_other_half, Halves),
+    "auc": (auc_interval_of, Halves),
+    "classes": (by_class,),
+    "fpr": (rate_at, Halves),
+    "oracle": (balanced_accuracy_interval_of, Halves),
+    "tpr": (rate_at, Halves),
+}
+"""Guarantees that are measured cell by cell, a file each, and what they test."""
+GRIDS = tuple(BEHIND)
 CLASS_CELLS = 8
 
 
@@ -57,26 +67,64 @@ class Row:
         return self.hits / self.repeats
 
 
-def fingerprint():
-    """Return a hash of the code, docstrings apart, that the results depend on."""
-    text = ""
-    for part in (accuracy, intervals, sys.modules[Halves.__module__], tpr, judged, rate_at, by_class):
-        tree = ast.parse(inspect.getsource(part))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-        text += ast.unparse(tree)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def fingerprint(guarantee):
+    """Return a hash of the code, docstrings apart, that the results of one guarantee depend on."""
+    parts = sorted(code_behind(*BEHIND[guarantee]).items())
+    return hashlib.sha256("\n".join(f"{name}: {text}" for name, text in parts).encode()).hexdigest()[:16]
+
+
+def code_behind(*starts):
+    """Return the code of these functions and classes, and of those of redense that they name, by name."""
+    found, waiting = {}, list(starts)
+    while waiting:
+        part = inspect.unwrap(waiting.pop())
+        if f"{part.__module__}.{part.__qualname__}" in found:
+            continue
+        tree = _without_docstrings(ast.parse(textwrap.dedent(inspect.getsource(part))))
+        found[f"{part.__module__}.{part.__qualname__}"] = ast.unparse(tree)
+        names = vars(sys.modules[part.__module__])
+        for name in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & names.keys():
+            if isinstance(names[name], int | float | str | tuple):
+                found[f"{part.__module__}.{name}"] = repr(names[name])
+            elif _is_ours(names[name]):
+                waiting.append(names[name])
+    return found
+
+
+def _without_docstrings(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _is_ours(value):
+    """Tell whether results depend on its code: how arguments are checked, and what errors say, changes none."""
+    module = getattr(value, "__module__", None) or ""
+    other = ("redense.arguments", "redense.errors")
+    return hasattr(value, "__qualname__") and module.startswith("redense.") and not module.startswith(other)
+
+
+def stamps(folder=FOLDER):
+    """Return the fingerprint of the code that made each guarantee's file."""
+    stamp = folder / "code.txt"
+    lines = stamp.read_text(encoding="utf-8").splitlines() if stamp.exists() else []
+    return dict(line.split() for line in lines)
+
+
+def is_current(guarantee, folder=FOLDER):
+    """Tell whether a guarantee's file was made by this version of the code."""
+    return stamps(folder).get(guarantee) == fingerprint(guarantee)
 
 
 def forget_results_of_other_code(folder=FOLDER):
-    """Delete results that another version of the code has made: those of this one are gone on with."""
-    stamp = folder / "code.txt"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8").strip() != fingerprint():
-        for guarantee in GRIDS:
+    """Delete files that another version of the code behind them has made: those of this one are gone on with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for guarantee in GRIDS:
+        if not is_current(guarantee, folder):
             (folder / f"{guarantee}.csv").unlink(missing_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(fingerprint() + "\n", encoding="utf-8")
+    lines = [f"{guarantee} {fingerprint(guarantee)}\n" for guarantee in GRIDS]
+    (folder / "code.txt").write_text("".join(lines), encoding="utf-8")
 
 
 def read(guarantee, folder=FOLDER):
@@ -96,7 +144,11 @@ def read_all(folder=FOLDER):
 
 def write(rows, folder=FOLDER):
     """Put rows into their guarantees' files, in place of those of the same cells."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        _write(rows, folder)
+
+
+def _write(rows, folder):
     for guarantee in {row.guarantee for row in rows}:
         kept = {_cell(row): row for row in [*read(guarantee, folder), *rows] if row.guarantee == guarantee}
         text = io.StringIO()
@@ -110,6 +162,11 @@ def write(rows, folder=FOLDER):
 
 def _cell(row):
     return (row.guarantee, row.at, row.scores, row.shift, row.members, row.nonmembers)
+
+
+def expected(nonmembers):
+    """Return the guarantees that a cell with so many non-members has: a rate is shown from 100 of them on."""
+    return {"auc", "oracle", "accuracy"} | ({"tpr", "fpr"} if nonmembers >= 100 else set())
 
 
 class Count:
@@ -131,9 +188,10 @@ class Count:
             yield Row(guarantee, at, scores, shift, members, nonmembers, self.repeats, hits, low, high, width)
 
 
-def experiments(world, members, nonmembers, repeats, confidence=0.95, seed=0):
+def experiments(world, members, nonmembers, repeats, confidence=0.95, seed=0, only=GRIDS):
     """Draw scores anew so often and hold what an audit prints of them against the truth; return the rows.
 
+    The same scores are drawn whichever guarantees are asked for (`only`).
     Guarantees: `auc`; `oracle`, the best balanced accuracy; `accuracy` of thresholds fixed beforehand, cross-fitted,
     and cross-fitted in each of `CLASSES` classes; `tpr` and `fpr` at the rates that are printed for so many others.
     """
@@ -145,18 +203,22 @@ def experiments(world, members, nonmembers, repeats, confidence=0.95, seed=0):
         count.repeats += 1
         scores = world.draw(generator, members, nonmembers)
         halves = Halves.of(scores, is_member, first)
-        count.add("auc", "", auc_interval_of(halves.whole, confidence), true_auc(world))
-        count.add("oracle", "", balanced_accuracy_interval_of(halves, confidence), true_best(world))
-        _add_accuracies(count, world, scores, is_member, halves, confidence, generator)
-        for rate in FPRS:
+        labels = generator.integers(0, CLASSES, len(scores))
+        if "auc" in only:
+            count.add("auc", "", auc_interval_of(halves.whole, confidence), true_auc(world))
+        if "oracle" in only:
+            count.add("oracle", "", balanced_accuracy_interval_of(halves, confidence), true_best(world))
+        if "accuracy" in only:
+            _add_accuracies(count, world, scores, is_member, halves, confidence, labels)
+        for rate in FPRS if "tpr" in only or "fpr" in only else ():
             point = rate_at(halves.whole, rate, confidence).point
             if point is not None:
                 count.add("tpr", f"{100 * rate:g}%", point.tpr_interval, true_tpr(world, rate))
                 count.add("fpr", f"{100 * rate:g}%", point.fpr_interval, world.rates(point.threshold)[1])
-    return list(count.rows(world.name, world.shift, members, nonmembers))
+    return [row for row in count.rows(world.name, world.shift, members, nonmembers) if row.guarantee in only]
 
 
-def _add_accuracies(count, world, scores, is_member, halves, confidence, generator):
+def _add_accuracies(count, world, scores, is_member, halves, confidence, labels):
     """Add the accuracies of learnt thresholds: what they are about is what these very thresholds reach."""
     fixed = world.best_threshold
     _, interval = judged(halves, is_member, scores >= fixed, confidence)
@@ -164,7 +226,6 @@ def _add_accuracies(count, world, scores, is_member, halves, confidence, generat
     _, interval = judged(halves, is_member, None, confidence)
     learnt = [half.thresholds[half.best] for half in (halves.first, halves.second)]
     count.add("accuracy", "cross-fitted", interval, world.accuracy(learnt).mean())
-    labels = generator.integers(0, CLASSES, len(scores))
     per_class = score_by_other_half(scores, is_member, labels, per_class=True)
     _, interval = judged(halves, is_member, per_class >= 0, confidence)
     # every example shows the threshold that its class has in its half; halves and classes weigh alike

@@ -50,11 +50,14 @@ def audits(runs, *sizes, attacks=FAST, variance="shrunk", protocol="all", **worl
 
 
 class Tally:
-    """Counts, attack by attack, how often intervals hold 0.5 and how often something is claimed that is not there."""
+    """Counts, attack by attack, how often intervals hold 0.5 and how often something is claimed that is not there.
+
+    `surprising` counts an attack's own p below .05, `leaks` verdicts and `epsilons` bounds above 0.
+    """
 
     def __init__(self):
         self.runs = self.leaks = self.epsilons = 0
-        self.held, self.accuracies = {}, {}
+        self.held, self.accuracies, self.surprising = {}, {}, {}
 
     def add(self, result):
         self.runs += 1
@@ -65,6 +68,7 @@ class Tally:
                 low, high = getattr(measured, f"{figure}_interval")
                 key = f"{measured.attack}, {figure}"
                 self.accuracies[key] = self.accuracies.get(key, 0) + (low <= 0.5 <= high)
+            self.surprising[measured.attack] = self.surprising.get(measured.attack, 0) + (measured.p_value < 0.05)
             low, high = measured.auc_interval
             self.held[measured.attack] = self.held.get(measured.attack, 0) + (low <= 0.5 <= high)
 
@@ -72,6 +76,8 @@ class Tally:
         """Fail when a share is beyond what it promises by more than chance (99.9%) allows."""
         for attack, held in (*self.held.items(), *self.accuracies.items()):
             assert binomtest(held, self.runs).proportion_ci(0.999).high >= 0.95, f"{attack}: {held} of {self.runs}"
+        for attack, count in self.surprising.items():
+            assert binomtest(count, self.runs).proportion_ci(0.999).low <= 0.05, f"{attack}, p below .05: {count}"
         assert binomtest(self.leaks, self.runs).proportion_ci(0.999).low <= 0.05, f"verdicts of a leak: {self.leaks}"
         assert binomtest(self.epsilons, self.runs).proportion_ci(0.999).low <= 0.05, f"epsilon: {self.epsilons}"
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from claims.counts import record
 from claims.noise import Tally, audits, noise
+from claims.repeated import FEW, check
+from claims.worlds import World
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 
 from redense.attacks import LiRA
+from redense.auditing.attack_result import evaluate
 from redense.auditing.audit import audit_evidence
 from redense.auditing.checks import TELLING, _of_one_model, _together, telling_references
 from redense.auditing.evidence import Evidence, References
@@ -36,7 +39,11 @@ def tally(runs, models, *, sizes, **options):
 @pytest.mark.parametrize("models", [0, 2, 8])
 @pytest.mark.parametrize("protocol", ["all", "half"])
 def test_calm_in_few_runs(models, protocol):
-    tally(60, models, protocol=protocol, **WORLDS["leaky references" if models else "ties"]).check()
+    world = "leaky references" if models else "ties"
+    counts = tally(60, models, protocol=protocol, **WORLDS[world])
+    case = f"{world}, {protocol}, {models} reference models"
+    record("no leak is claimed", case, 60 - counts.leaks, 60, quick=True)
+    counts.check()
 
 
 @pytest.mark.evidence
@@ -46,6 +53,9 @@ def test_calm_in_few_runs(models, protocol):
 def test_calm(models, protocol, world, capsys):
     counts = tally(300, models, protocol=protocol, **WORLDS[world])
     record("no leak is claimed", f"{world}, {protocol}, {models} reference models", 300 - counts.leaks, 300)
+    if (models, protocol) == (8, "all"):
+        for attack, surprising in counts.surprising.items():
+            record("p of one attack", f"whole audit, {world}, {attack}", 300 - surprising, 300)
     with capsys.disabled():
         print(f"\n# {world}, {protocol}, {models} reference models", *counts.lines(), sep="\n")
     counts.check()
@@ -59,6 +69,7 @@ def test_calm_with_other_variances(models, variance, capsys):
         pytest.skip("an example's own variance needs two models on each side")
     # with few models an example may still have a single one on a side: complementary halves of four give two each
     counts = tally(300, models, sizes=(250, 150), attacks=("lira",), variance=variance, leaky_references=True)
+    record("no leak is claimed", f"LiRA, variance {variance}, {models} reference models", 300 - counts.leaks, 300)
     with capsys.disabled():
         print(f"\n# LiRA, variance {variance}, {models} reference models", *counts.lines(), sep="\n")
     counts.check()
@@ -68,6 +79,7 @@ def test_calm_with_other_variances(models, variance, capsys):
 @pytest.mark.parametrize("models", [2, 8, 64])
 def test_the_shadow_classifier_is_calm(models, capsys):
     counts = tally(150, models, sizes=(250, 150), attacks=("shadow",), leaky_references=True)
+    record("no leak is claimed", f"shadow classifier, {models} reference models", 150 - counts.leaks, 150)
     with capsys.disabled():
         print(f"\n# shadow classifier, {models} reference models", *counts.lines(), sep="\n")
     counts.check()
@@ -87,7 +99,39 @@ def test_samia_is_calm():
         scores = SAMIA(epochs=2).score(answers[1000:], answers[:1000], inside)
         low, high = auc_interval(scores, members)
         held += low <= 0.5 <= high
+    record("whole audit", "SAMIA, AUC, answers at random", held, runs)
     assert binomtest(held, runs).proportion_ci(0.999).high >= 0.95, held
+
+
+def surprising(world, members, nonmembers, runs):
+    """Count p-values below .05 of one attack whose scores are distributed alike on both sides."""
+    generator = np.random.default_rng([members, nonmembers, *world.settings])
+    is_member = np.arange(members + nonmembers) < members
+    drawn = (world.draw(generator, members, nonmembers) for _ in range(runs))
+    return sum(evaluate("any", scores, is_member, decides=False)[0].p_value < 0.05 for scores in drawn)
+
+
+SCORES = (World(0.0), World(0.0, step=1.0), World(0.0, saturated=0.6))
+SIZES = ((60, 60), (500, 500), (60, 1_000))
+
+
+@pytest.mark.parametrize("world", SCORES, ids=lambda world: world.name)
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{sizes[0]}+{sizes[1]}")
+def test_p_of_one_attack_in_few_runs(world, sizes):
+    wrong = surprising(world, *sizes, FEW)
+    case = f"{world.name}, {sizes[0]:,} and {sizes[1]:,}"
+    record("p of one attack", case, FEW - wrong, FEW, quick=True)
+    check(wrong, FEW, 0.05, case)
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("world", SCORES, ids=lambda world: world.name)
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{sizes[0]}+{sizes[1]}")
+def test_p_of_one_attack(world, sizes):
+    runs, case = 5_000, f"{world.name}, {sizes[0]:,} and {sizes[1]:,}"
+    wrong = surprising(world, *sizes, runs)
+    record("p of one attack", case, runs - wrong, runs)
+    check(wrong, runs, 0.05, case)
 
 
 @pytest.mark.parametrize(("members", "nonmembers"), [(5, 5), (3, 40), (40, 3), (49, 400)])

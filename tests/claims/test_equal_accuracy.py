@@ -10,6 +10,8 @@ from redense.methods import dsd
 
 DENSE, _, REDENSE = dsd(0.5, (20, 20, 20))
 EPOCHS = np.arange(20)
+RUNS = 5_000
+"""Of a full test: 1,000 could not tell 94% from 93.4%, which one of 30 cases showed."""
 
 
 def towards(start, end, pace):
@@ -77,7 +79,9 @@ def missed(world, held_out, seeds, runs):
 @pytest.mark.parametrize("seeds", [3, 10])
 @pytest.mark.parametrize("world", ["rising and falling", "one above the other"])
 def test_coverage_in_few_runs(world, seeds):
-    check(missed(world, 2000, seeds, FEW), FEW, 0.06, world)
+    wrong = missed(world, 2_000, seeds, FEW)
+    record("curves at equal accuracy", f"{world}, 2,000 held out, {seeds} seeds", FEW - wrong, FEW, quick=True)
+    check(wrong, FEW, 0.06, world)
 
 
 @pytest.mark.evidence
@@ -85,8 +89,8 @@ def test_coverage_in_few_runs(world, seeds):
 @pytest.mark.parametrize("held_out", [800, 10_000])
 @pytest.mark.parametrize("world", WORLDS)
 def test_coverage(world, held_out, seeds, capsys):
-    wrong = missed(world, held_out, seeds, 1000)
-    record("curves at equal accuracy", f"{world}, {held_out:,} held out, {seeds} seeds", 1000 - wrong, 1000)
+    wrong = missed(world, held_out, seeds, RUNS)
+    record("curves at equal accuracy", f"{world}, {held_out:,} held out, {seeds} seeds", RUNS - wrong, RUNS)
     with capsys.disabled():
-        print("\n" + line(wrong, 1000, f"missed, {world}, {held_out:,} held out, {seeds} seeds"))
-    check(wrong, 1000, 0.06, world)
+        print("\n" + line(wrong, RUNS, f"missed, {world}, {held_out:,} held out, {seeds} seeds"))
+    check(wrong, RUNS, 0.06, world)

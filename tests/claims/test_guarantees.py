@@ -5,17 +5,24 @@ A quick test repeats an experiment 500 times and asks for 450 hits. An interval 
 fixed. On the grid 5,000 repeats have to hold in 94%.
 """
 
+import sys
+
 import numpy as np
 import pytest
 from claims.guarantees import (
+    BEHIND,
     FEWEST,
     FOLDER,
     Row,
     assert_holds,
     bound,
     class_experiments,
+    code_behind,
+    expected,
     experiments,
+    fingerprint,
     forget_results_of_other_code,
+    is_current,
     read,
     read_all,
     write,
@@ -26,12 +33,13 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from redense.auditing.attack_result import evaluate, judged, rate_at
-from redense.metrics import accuracy_interval, auc, balanced_accuracy, tpr_at_fpr
+from redense.metrics import accuracy_interval, auc, auc_interval, balanced_accuracy, tpr_at_fpr
 from redense.metrics.accuracy import balanced_accuracy_interval_of
 from redense.metrics.intervals import auc_interval_of, halves_of
 from redense.metrics.roc import Halves, Roc
 
 QUICK, FULL = 500, 5000
+MANY = 5
 WIDEST = 0.75
 """No interval of the grid is on average so wide: ties are not answered by [0, 1]."""
 
@@ -166,9 +174,39 @@ def test_results_are_read_back_as_they_were_written(tmp_path):
     assert read("nothing", tmp_path) == []
     forget_results_of_other_code(tmp_path)
     assert read_all(tmp_path) == []
-    write([row], tmp_path)
+    write([row, other], tmp_path)
     forget_results_of_other_code(tmp_path)
-    assert read_all(tmp_path) == [row]
+    assert read_all(tmp_path) == [other, row]
+    (tmp_path / "code.txt").write_text(f"tpr older\nauc {fingerprint('auc')}\n")
+    assert (is_current("auc", tmp_path), is_current("tpr", tmp_path)) == (True, False)
+    forget_results_of_other_code(tmp_path)
+    assert read_all(tmp_path) == [other]
+
+
+def interval_at(z):
+    """Return an interval of some width."""
+    return Roc, z * MANY
+
+
+def test_results_are_made_again_where_code_or_a_constant_behind_them_changes(monkeypatch):
+    here = sys.modules[__name__]
+    monkeypatch.setitem(BEHIND, "auc", (interval_at,))
+    before = fingerprint("auc")
+    assert {f"{__name__}.interval_at", f"{__name__}.MANY", "redense.metrics.roc.Roc"} <= code_behind(interval_at).keys()
+    monkeypatch.setattr(here, "MANY", MANY + 1)
+    changed = fingerprint("auc")
+    monkeypatch.setitem(BEHIND, "auc", (auc_interval_of,))
+    assert len({before, changed, fingerprint("auc")}) == 3
+    assert "redense.arguments.validated" not in code_behind(auc_interval)
+
+
+def test_a_cell_has_the_same_results_whichever_are_asked_for():
+    every = experiments(World(0.5), 60, 100, 5)
+    assert {row.guarantee for row in every} == expected(100)
+    for guarantee in expected(100):
+        assert experiments(World(0.5), 60, 100, 5, only={guarantee}) == [
+            row for row in every if row.guarantee == guarantee
+        ]
 
 
 def test_published_results_hold():
@@ -187,12 +225,14 @@ def results():
     return FOLDER
 
 
-def prove(found, make):
-    """Make a cell's rows where they are not yet there, keep them, and check them."""
+def prove(found, expected, make):
+    """Make those of a cell's rows that are not yet there, keep them, and check all."""
     rows = [row for row in found if row.repeats == FULL]
-    if not rows:
-        rows = make()
-        write(rows)
+    missing = expected - {row.guarantee for row in rows}
+    if missing:
+        made = make(missing)
+        write(made)
+        rows += made
     for row in rows:
         assert row.coverage >= FEWEST, row
         assert row.mean_width < WIDEST, row
@@ -204,7 +244,7 @@ def prove(found, make):
 def test_intervals_hold(sizes, world, results):
     cell = (world.name, world.shift, *sizes)
     found = [row for row in read_all(results) if (row.scores, row.shift, row.members, row.nonmembers) == cell]
-    prove(found, lambda: experiments(world, *sizes, FULL))
+    prove(found, expected(sizes[1]), lambda missing: experiments(world, *sizes, FULL, only=missing))
 
 
 @pytest.mark.evidence
@@ -213,4 +253,4 @@ def test_intervals_hold(sizes, world, results):
 def test_intervals_of_classes_hold_together(classes, each, shift, results):
     cell = (f"{classes} classes", shift, each)
     found = [row for row in read("classes", results) if (row.scores, row.shift, row.members) == cell]
-    prove(found, lambda: class_experiments(classes, each, shift, FULL))
+    prove(found, {"classes"}, lambda _: class_experiments(classes, each, shift, FULL))

@@ -7,6 +7,7 @@ example's answer depends on which of the others were trained on. One experiment 
 
 import numpy as np
 import pytest
+from claims.counts import record
 from scipy.stats import binom, ttest_1samp
 
 from redense.auditing.attacks import ATTACKS, PRIMARY
@@ -17,6 +18,7 @@ from redense.metrics import auc, tpr_at_fpr
 from redense.metrics.jackknife import pair_jackknife
 from redense.signals import Signals
 
+FIGURES = {"auc": "AUC", "tpr_at_0.1": "TPR at 10%"}
 N = 80
 """Examples of the pool, small so that the spread of models stands out from the noise of so few examples."""
 LEAKS = (0.5, 0.9)
@@ -118,8 +120,12 @@ def test_means_and_one_further_training_lie_in_their_intervals(models, runs):
     fresh, members = (values[..., 0, :] for values in world.train(2, runs, 2))
     one, other = against(fresh, members, phi[..., 2:, :], included[:, 2:])
     of_one, of_difference = truths(world, models)
-    for values, expected, further in ((second, of_one, other), (second - first, of_difference, other - one)):
+    cases = (("mean", second, of_one, other), ("difference", second - first, of_difference, other - one))
+    for what, values, expected, further in cases:
         found = [pair_jackknife(of_group) for of_group in values]
+        case = f"middle of means, {models} models, {what}"
+        record("replicates, mean", case, held(found, expected), runs, quick=True)
+        record("replicates, one further training", case, predicted(found, further), runs, quick=True)
         assert held(found, expected) >= fewest(runs), f"held in {held(found, expected)} of {runs}"
         assert predicted(found, further) >= fewest(runs), f"predicted {predicted(found, further)} of {runs}"
 
@@ -137,6 +143,7 @@ def test_nothing_is_claimed_where_phases_do_not_differ():
     world, runs = World(N, leaks=(0.7, 0.7)), 400
     first, second = without_pairs(*world.train(0, runs, 8))
     claimed = sum(pair_jackknife(values).p < 0.05 for values in second - first)
+    record("replicates, mean", "middle of means, 8 models, phases alike", runs - claimed, runs, quick=True)
     assert runs - claimed >= fewest(runs), f"claimed in {claimed} of {runs}"
 
 
@@ -151,19 +158,29 @@ class Tally:
         self.each.append(values[np.arange(len(values)), np.arange(len(values)) // 2])
         self.further.append(further)
 
-    def shares(self):
-        """The shares of groups whose intervals hold the mean of all and the further training; a plain t-interval's."""
+    def counts(self):
+        """Count the groups whose intervals hold the mean of all, those that hold the further training, and all.
+
+        Groups whose models are equal by chance have no interval, and are left out.
+        """
         expected = np.mean([one.mean for one in self.found])
-        printed = [place for place, one in enumerate(self.found) if one.interval]  # models may be equal by chance
+        printed = [place for place, one in enumerate(self.found) if one.interval]
         found = [self.found[place] for place in printed]
+        return held(found, expected), predicted(found, [self.further[place] for place in printed]), len(found)
+
+    def plain(self):
+        """The share of groups in which a plain t-interval over the models holds the mean of all."""
         low, high = ttest_1samp(self.each, 0.0, axis=1).confidence_interval()
-        plain = np.mean((low <= expected) & (expected <= high))
-        further = predicted(found, [self.further[place] for place in printed])
-        return held(found, expected) / len(found), further / len(found), plain
+        expected = np.mean([one.mean for one in self.found])
+        return np.mean((low <= expected) & (expected <= high))
 
 
 def measured(name, models, runs, world):
-    """Attack groups of models with an attack of the library; return a `Tally` by what is compared and figure."""
+    """Attack groups of models with an attack of the library; return a `Tally` by what is compared and figure.
+
+    Counted is in how many groups the interval of the mean holds the mean over all groups, and in how many that of one
+    further training holds the figure, or difference, of one more model, attacked by all but one pair.
+    """
     attack = next(one for one in ATTACKS if one.name == name)
     labels, tallies = np.zeros(world.n, dtype=np.int64), {}
     for group in range(runs):
@@ -176,7 +193,7 @@ def measured(name, models, runs, world):
             others = References(Signals.of_phi(of_phase[2:]), included[2:])
             phases.append((values, once(attack, Evidence(Signals.of_phi(of_fresh), labels, members, others))))
         (first, first_fresh), (second, second_fresh) = phases
-        for figure in ("auc", "tpr_at_0.1"):
+        for figure in FIGURES:
             for what, part in (("mean", 0.0), ("difference", 1.0)):
                 tally = tallies.setdefault((what, figure), Tally())
                 tally.add(second[figure] - part * first[figure], second_fresh[figure] - part * first_fresh[figure])
@@ -193,8 +210,11 @@ def once(attack, evidence):
 @pytest.mark.parametrize("name", PRIMARY)
 @pytest.mark.parametrize(("models", "runs"), [(8, 2000), (16, 1000)])
 def test_the_attacks_that_decide_hold(name, models, runs):
-    for key, tally in measured(name, models, runs, World(200)).items():
-        share, further, plain = tally.shares()
-        print(f"{name}, {models} models, {key}: {share:.4f}, one further {further:.4f}, plain t {plain:.4f}")
-        for found in (share, further):
-            assert round(found * runs) >= binom.ppf(0.01, runs, 0.94), "below 94% by more than chance"
+    found = {key: (*tally.counts(), tally.plain()) for key, tally in measured(name, models, runs, World(200)).items()}
+    for (what, figure), (of_mean, further, printed, plain) in found.items():
+        case = f"{name}, {models} models, {what}, {FIGURES[figure]}"
+        record("replicates, mean", case, of_mean, printed)
+        record("replicates, one further training", case, further, printed)
+        print(f"{case}: {of_mean}, one further {further} of {printed}, plain t {plain:.4f}")
+    for of_mean, further, printed, _ in found.values():
+        assert min(of_mean, further) >= binom.ppf(0.01, printed, 0.94), "below 94% by more than chance"

@@ -84,23 +84,34 @@ class Seen:
 
 
 def audited(runs, n, leak):
-    """Audit so many worlds; return what was seen of each attack, by name."""
-    seen = {}
+    """Audit so many worlds; return what was seen of each attack, by name, and the verdicts."""
+    seen, verdicts = {}, []
     for seed in range(runs):
         evidence = world(seed, n, leak)
         result = audit_evidence(evidence, attacks=FAST)
+        verdicts.append(result.verdict)
         for attack in possible_attacks(FAST, evidence):
             settings = {"variance": "shrunk"} if attack.settings else {}
             scores = attack.score(evidence, None, **settings)
             of_attack = seen.setdefault(attack.name, Seen())
             of_attack.add(result.attack(attack.name), scores, evidence.members, attack.decides(evidence))
-    return seen
+    return seen, verdicts
 
 
 def counts(runs, n, leak):
-    """By attack and figure: in how many of the worlds the interval holds."""
-    members, seen = np.arange(2 * n) < n, audited(runs, n, leak)
-    return {(name, figure): one.held(figure, members) for name, one in seen.items() for figure in one.figures}
+    """By attack and figure: in how many of the worlds the interval holds; and in how many the verdict's does."""
+    members, (seen, verdicts) = np.arange(2 * n) < n, audited(runs, n, leak)
+    held = {(name, figure): one.held(figure, members) for name, one in seen.items() for figure in one.figures}
+    assert len({verdict.attack for verdict in verdicts}) >= 2, "the strongest attack should differ from world to world"
+    return held, headlines_that_hold(seen, verdicts, members)
+
+
+def headlines_that_hold(seen, verdicts, members):
+    """Count the verdicts whose interval holds the accuracy, in all worlds together, of the thresholds that the named
+    attack has learnt."""
+    truths = {name: one.truths("accuracy", members) for name, one in seen.items()}
+    told = [(*verdict.interval, truths[verdict.attack][place]) for place, verdict in enumerate(verdicts)]
+    return sum(bool(low <= truth <= high) for low, high, truth in told)
 
 
 def trembling(generator, z):
@@ -161,7 +172,11 @@ QUICK = 150
 
 @pytest.mark.parametrize("leak", [0.0, LEAK])
 def test_the_intervals_of_all_attacks_in_few_audits(leak):
-    for key, held in counts(QUICK, 60, leak).items():
+    found, headlines = counts(QUICK, 60, leak)
+    for (attack, figure), held in found.items():
+        record("whole audit", f"{attack}, {figure}, {said(leak)}, 60 a side", held, QUICK, quick=True)
+    record("headline", f"all attacks, 60 a side, {said(leak)}", headlines, QUICK, quick=True)
+    for key, held in {**found, "headline": headlines}.items():
         assert held >= bound(QUICK), f"{key}: held in {held} of {QUICK}, {bound(QUICK)} needed"
 
 
@@ -172,10 +187,14 @@ def test_there_is_a_leak_to_find_in_a_world_with_one():
         assert all(attack.auc > least for attack in result.attacks)
 
 
+def said(leak):
+    return "a leak" if leak else "no leak"
+
+
 def told_and_recorded(counted, runs, leak):
     for (attack, figure), held in counted.items():
         if (attack, figure, leak) != ALONE:
-            record("whole audit", f"{attack}, {figure}, {'a leak' if leak else 'no leak'}", held, runs)
+            record("whole audit", f"{attack}, {figure}, {said(leak)}", held, runs)
     for key, held in counted.items():
         assert held >= binom.ppf(0.001, runs, 0.95), f"{key}: held in {held} of {runs}"
 
@@ -183,7 +202,20 @@ def told_and_recorded(counted, runs, leak):
 @pytest.mark.evidence
 @pytest.mark.parametrize("leak", [0.0, LEAK])
 def test_the_intervals_of_all_attacks(leak):
-    told_and_recorded(counts(500, 500, leak), 500, leak)
+    found, headlines = counts(500, 500, leak)
+    record("headline", f"all attacks, 500 a side, {said(leak)}", headlines, 500)
+    told_and_recorded(found, 500, leak)
+    assert headlines >= binom.ppf(0.001, 500, 0.95), headlines
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("leak", [0.0, LEAK])
+@pytest.mark.parametrize("n", [60, 200])
+def test_the_verdicts_interval_of_many_differing_attacks(n, leak):
+    runs = 1_000
+    _, held = counts(runs, n, leak)
+    record("headline", f"all attacks, {n} a side, {said(leak)}", held, runs)
+    assert held >= binom.ppf(0.001, runs, 0.95), f"held in {held} of {runs}"
 
 
 @pytest.mark.evidence

@@ -9,8 +9,10 @@ from claims.noise import noise
 from consoles import printed
 
 from redense.auditing.audit import audit_evidence
+from redense.auditing.page import audit_html
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.equal_accuracy import Trace
+from redense.experiment.report.audit_overview import audit_overview
 from redense.experiment.report.audits import audit_summary
 from redense.experiment.report.protocols import audited_name
 from redense.phases import Phase
@@ -120,3 +122,41 @@ def test_rates_that_ties_hold_back_are_explained(rows):
         rows[0].result, attacks=tuple(a for a in rows[0].result.attacks if min(reached[a.attack]) >= 0.05)
     )
     assert "many scores are equal" not in str(one)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_overview_says_how_often_models_are_right_about_either_side_at_any_width(rows, seeds):
+    shown = [row for row in rows if row.seed < seeds]
+    for width in (50, 60, 80, 100, 150):
+        text = printed(audit_overview(shown, ""), width)
+        assert max(map(len, text.splitlines())) <= width
+        assert "Left out" not in text or "right %" not in text.split("Left out")[1].split(".")[0]
+        for phase in PHASES:
+            results = [row.result for row in shown if row.phase == phase]
+            for name in ("members_accuracy", "nonmembers_accuracy"):
+                assert f"{100 * np.mean([getattr(result, name) for result in results]):.2f}" in text
+    first = 100 * shown[0].result.members_accuracy, 100 * shown[0].result.nonmembers_accuracy
+    if seeds == 1:
+        assert "{:.2f} / {:.2f}".format(*first) in printed(audit_overview(shown, ""), 150)
+
+
+def test_the_overview_shows_a_dash_where_accuracies_are_not_known(rows):
+    unknown = dataclasses.replace(rows[0].result, members_accuracy=None, nonmembers_accuracy=None)
+    text = printed(audit_overview([dataclasses.replace(rows[0], result=unknown)], ""), 150)
+    (line,) = (line for line in text.splitlines() if line.startswith("dense"))
+    assert " - " in line
+    assert "/" not in line
+
+
+def test_the_page_says_how_often_models_are_right_about_either_side(rows):
+    unknown = dataclasses.replace(rows[0].result, members_accuracy=None, nonmembers_accuracy=None)
+    named = [("first", rows[0].result), ("second", rows[1].result), ("third", unknown)]
+    page = audit_html(named, "two audits")
+    table = page[page.index("How often the strongest attack on each is right") :]
+    table = table[: table.index("</table>")]
+    assert "right %, members / others" in table
+    cells = re.findall(r"<tr><th scope=\"row\">(\w+)</th>.*?<td>([^<]*)</td></tr>", table, re.DOTALL)
+    expected = [
+        f"{100 * result.members_accuracy:.1f} / {100 * result.nonmembers_accuracy:.1f}" for _, result in named[:2]
+    ]
+    assert cells == list(zip(("first", "second", "third"), [*expected, "-"], strict=True))

@@ -20,8 +20,10 @@ from redense.text import interval_text, percent
 
 _HOW_TO_READ = (
     "The strongest attack is the one that the verdict on a model names: the lower end of its accuracy is the highest. "
-    "The accuracy's interval is the verdict's, which holds for all attacks together; that of the TPR is for it alone."
+    "The accuracy's interval is the verdict's, which holds for all attacks together; that of the TPR is for it alone. "
+    "Right: how often the model itself is right about members and about other examples."
 )
+RIGHT = "right %, members / others"
 TEXTS = ("audited", "strongest attack", "leak")
 _OVER_SEEDS = "Over seeds: mean ± standard deviation, each model attacked by its own strongest attack."
 
@@ -48,6 +50,8 @@ class _Line:
     interval: str
     rate: str
     rate_interval: str
+    members: str
+    others: str
     leak: str
 
     @classmethod
@@ -68,6 +72,8 @@ class _Line:
             interval_text(ends[0], 100, 2) if alone and ends[0] is not None else "",
             _spread([point.tpr for point in points]),
             interval_text(points[0].tpr_interval, 100, 2) if alone and points else "",
+            _spread_where_known([row.result.members_accuracy for row in group]),
+            _spread_where_known([row.result.nonmembers_accuracy for row in group]),
             _leak(group),
         )
 
@@ -84,20 +90,23 @@ def _table(rows: Sequence[AuditRow]) -> Fitting:
 
 def _wide(lines: Sequence[_Line], rate: str) -> Table:
     table = table_of(
-        "audited", "strongest attack", "accuracy %", "", *([rate, " "] if rate else []), "leak", text=TEXTS
+        "audited", "strongest attack", "accuracy %", "", *([rate, " "] if rate else []), RIGHT, "leak", text=TEXTS
     )
     for line in lines:
         rates = [line.rate, line.rate_interval] if rate else []
-        table.add_row(line.phase, line.attack, line.accuracy, line.interval, *rates, line.leak)
+        right = line.members if line.members == line.others == "-" else f"{line.members} / {line.others}"
+        table.add_row(line.phase, line.attack, line.accuracy, line.interval, *rates, right, line.leak)
     return table
 
 
 def _narrow(lines: Sequence[_Line], rate: str) -> Table:
-    names = ("audited", "strongest attack", "accuracy %", *([rate] if rate else []), "leak")
+    right = RIGHT.replace(", ", ",\n").replace(" / ", "\n/ ")
+    names = ("audited", "strongest attack", "accuracy %", *([rate] if rate else []), right, "leak")
     table = table_of(*names, text=TEXTS, broken=TEXTS[:2])
     for line in lines:
         rates = [below(line.rate, line.rate_interval)] if rate else []
-        table.add_row(line.phase, line.attack, below(line.accuracy, line.interval), *rates, line.leak)
+        accuracy, stacked = below(line.accuracy, line.interval), below(line.members, line.others)
+        table.add_row(line.phase, line.attack, accuracy, *rates, stacked, line.leak)
     return table
 
 
@@ -116,6 +125,11 @@ def _leak(group: Sequence[AuditRow]) -> str:
 
 def _spread(fractions: Sequence[float]) -> str:
     return spread_text(Spread.of(100 * each for each in fractions), 2) if fractions else "-"
+
+
+def _spread_where_known(fractions: Sequence[float | None]) -> str:
+    known = [each for each in fractions if each is not None]
+    return _spread(known) if len(known) == len(fractions) else "-"
 
 
 def _groups(rows: Sequence[AuditRow]) -> list[list[AuditRow]]:

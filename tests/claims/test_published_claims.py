@@ -1,0 +1,37 @@
+"""What docs/results/audit.md says of claims and of former figures is what its files hold."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+PUBLISHED = Path(__file__).parents[2] / "docs" / "results"
+TEXT = " ".join((PUBLISHED / "audit.md").read_text(encoding="utf-8").split())
+
+
+def without_zero(value):
+    """Write a p as the page does, two figures and no zero before the point: .0012."""
+    return f"{float(f'{value:.2g}'):.4f}".rstrip("0").removeprefix("0")
+
+
+def test_claims_over_seeds_of_location30_are_all_told():
+    values = json.loads((PUBLISHED / "audit-location30.json").read_text(encoding="utf-8"))
+    every = [*values["comparisons"], *values["at_equal_accuracy"], *values["audits"]]
+    over_seeds = [one for one in every if not one["replicates"]]
+    shown = [one for one in over_seeds if one["t"]["holm"] < 0.05]
+    assert {one["claims"] for one in over_seeds} == {48}
+    assert f"show {len(shown)} of {len(over_seeds)} claims, all of them at equal test accuracy" in TEXT
+    assert all("at_equal_test_accuracy" in one["quantity"] for one in shown)
+    (told,) = re.findall(r"Three seeds of targets alone show .*?\.0012\)\.", TEXT)
+    said = []
+    for one in shown:
+        low, high = (f"{100 * end:.2f}" for end in one["interval"])
+        said.append(f"{100 * one['difference']:+.2f} [{low}, {high}], p = {without_zero(one['t']['holm'])}")
+    assert sorted(re.findall(r"\(([^)]*p = [^)]*)\)", told)) == sorted(said)
+
+
+def test_lines_with_former_upper_ends_are_counted():
+    with (PUBLISHED / "audit-location30.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    below = sum(float(line["oracle_high"]) < float(line["accuracy_high"]) for line in lines)
+    assert f"in {below} of Location-30's {len(lines)} lines" in TEXT
