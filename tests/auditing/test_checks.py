@@ -133,7 +133,7 @@ def test_a_mistake_is_noticed_and_said_with_its_remedy_before_any_figure(mistake
     result = audit(**mistake())
     assert any(re.search(said, warning) for warning in result.warnings), result.warnings
     result.to_html(tmp_path / "audit.html")
-    page = html.unescape((tmp_path / "audit.html").read_text())
+    page = html.unescape((tmp_path / "audit.html").read_text()).replace("\N{NO-BREAK SPACE}", " ")
     for shown, table in ((" ".join(str(result).split()), "attack AUC"), (page, "<table>")):
         verdict, first = shown.index(result.verdict.sentence), shown.index(table)
         assert all(verdict < shown.index(f"Warning: {warning}.") < first for warning in result.warnings)
