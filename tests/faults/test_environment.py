@@ -163,6 +163,9 @@ LONG = "n" * 300
         ["audit", "--signals", f"{LONG}.npz"],
         ["audit", "--model", "mlp", "--weights", LONG, "--members", LONG, "--nonmembers", LONG],
         ["export", LONG],
+        ["report", LONG],
+        ["report", "nul\0"],
+        ["report", LONG, LONG, "--out", "both.html"],
         ["data", LONG],
     ],
     ids=lambda arguments: " ".join(arguments)[:30].replace("\0", "0"),
@@ -266,12 +269,13 @@ def test_no_name_that_an_audit_writes_leads_elsewhere(audited_files, tmp_path, c
         os.mkfifo(copy / name) if kind == "pipe" else (copy / name).symlink_to(victim)
         with pytest.raises(FolderError, match=name):
             write_audit(AuditResult.from_json((folder / "audit.json").read_text()), copy)
-        with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
+        with monkeypatch.context() as patched:
             patched.setattr("redense.auditing.saved.audit_evidence", pytest.fail)  # before anything is audited
             patched.setattr("redense.auditing.saved.audit", pytest.fail)
-            main([*commands[source], "--out", str(copy)])
-        assert left.value.code == 2
-        assert name in (said := capsys.readouterr().err) and said.count("\n") == 1
+            with pytest.raises(SystemExit) as left:
+                main([*commands[source], "--out", str(copy)])
+        said = capsys.readouterr().err
+        assert (left.value.code, said.count("\n"), name in said) == (2, 1, True)
         assert [path.name for path in copy.iterdir()] == [name]
     assert victim.exists() == (kind == "link")
     assert kind != "link" or victim.read_text() == "precious"
