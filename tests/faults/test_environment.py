@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from redense.auditing.result import AuditResult
 from redense.auditing.saved import write_audit
 from redense.commands.main import main
-from redense.errors import FolderError, RedenseError, TrainingError
+from redense.errors import FolderError, RecipeError, RedenseError, TrainingError
 from redense.experiment.audit import audit_run
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.local import LocalEngine, _cause_of_death
@@ -177,6 +177,31 @@ def test_names_that_are_none(arguments, capsys, tmp_path, monkeypatch):
     assert left.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["nonsense://x", "s3://bucket/run", "nul\0://x"])
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_storage_that_is_none_is_refused_before_anything_is_trained(url, dry, npz, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # not installed
+    command = ["run", "--data", str(npz), "--model", "mlp", "--engine", "ray", "--ray-storage", url]
+    with pytest.raises(SystemExit) as left:
+        main([*command, "--out", str(tmp_path / "run"), *(["--dry-run"] if dry else [])])
+    said = capsys.readouterr().err
+    assert (left.value.code, said.count("\n"), "ray_storage" in said) == (2, 1, True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_storage_that_fails_is_one_line(undisturbed, tmp_path):
+    pytest.importorskip("ray")
+    from redense.experiment.engines.transfer import Storage
+
+    (tmp_path / "file").write_text("no folder")
+    store = Store(undisturbed)
+    key = next((undisturbed / "checkpoints").iterdir()).name
+    with pytest.raises(RecipeError, match="ray_storage: file:.* cannot be used") as refused:
+        Storage(f"file://{tmp_path / 'file'}").push(store, key)
+    assert "\n" not in str(refused.value)
 
 
 TOML = {

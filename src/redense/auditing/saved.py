@@ -174,7 +174,7 @@ def write_audit(result: AuditResult, folder: Path, sources: Sequence[tuple[str, 
     """
     make_folder(folder, f"--out {folder}")
     check_targets(folder)
-    contents = (
+    contents: tuple[str | bytes, ...] = (
         result.to_json(),
         result.to_csv(),
         png_bytes(result.figure()),

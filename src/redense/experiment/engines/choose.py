@@ -67,7 +67,7 @@ def choose(
 ) -> Choice:
     """Choose the engine for a model, its data and the number of models in the run.
 
-    Raises `RecipeError` when the engine is not installed, or cannot keep a time limit that is asked for.
+    Raises `RecipeError` when the engine or its storage is not installed, or cannot keep a time limit asked for.
     """
     device = resources.device
     if device == "auto":
@@ -78,6 +78,10 @@ def choose(
     kind = ENGINES[name]
     if kind.extra and find_spec(kind.extra) is None:
         raise RecipeError(f"engine: {name} is not installed; pip install 'redense[{kind.extra}]'")
+    if resources.ray_storage is not None and not kind.own_machine:
+        from redense.experiment.engines.transfer import Storage
+
+        Storage(resources.ray_storage).check()
     if kind.forks:
         reason = f"{reason}{limit}"
     elif resources.time_limit is not None:
