@@ -3,6 +3,7 @@
 Where a format has a checksum (folders of ours, NPZ, bitmask files) nothing is read that was not written.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from experiment.test_checkpoints import checkpoint
+from folders import resealed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -31,6 +33,7 @@ from redense.data.named import LOCATION30_FILE, NAMED, load_named
 from redense.data.npz import read_npz
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
+from redense.experiment.expected import Form
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.recipe import load_recipe
 from redense.experiment.shown import Shown, read_shown
@@ -129,6 +132,27 @@ def finished(name):
         return found
 
     return Reader(make, read, sealed=True)
+
+
+def forged(name):
+    """A file of a checkpoint under checksums that are computed anew: what is believed has the form of its run."""
+    original = finished(name)
+
+    def read(path):
+        store = Store(path.parent)
+        store.save("key", {}, checkpoint(), {"torch": "x"})
+        folder = store.finished_folder("key")
+        (folder / name).write_bytes(path.read_bytes())
+        with contextlib.suppress(ValueError, RecursionError, TypeError, KeyError, OSError):  # else left as it is
+            resealed(folder)
+        form = Form.of_checkpoint(checkpoint())
+        found = store.expecting(form).load("key")
+        assert (found is None) == bool(store.set_aside)
+        assert found is None or Form.of_checkpoint(found) == form
+        assert found is None or not np.isnan(found.train.margin).any()
+        return found
+
+    return Reader(original.make, read)
 
 
 def of_a_run(name, read):
@@ -244,6 +268,10 @@ READERS = {
     "model": finished("model.safetensors"),
     "masks": finished("masks.safetensors"),
     "signals": finished("signals.safetensors"),
+    "forged index": forged("checkpoint.json"),
+    "forged model": forged("model.safetensors"),
+    "forged masks": forged("masks.safetensors"),
+    "forged signals": forged("signals.safetensors"),
     "kept": Reader(
         lambda path: write_kept(path, "key", {"a": [1.5, None, "x"]}), lambda path: read_kept(path, "key"), sealed=True
     ),

@@ -80,7 +80,7 @@ def run(
     prepared = _ready(recipe, data_root, asked)
     choice = prepared.choice
     with open_folder(out, recipe, prepared.needed_bytes(Store(out)), choice.resources.lock) as folder:
-        store = folder.store
+        store = folder.store.expecting(prepared.form, prepared.jobs)
         if choice.kind.own_machine and not choice.resources.mixed:  # a cluster's machines are its own
             refuse_mixed(prepared.jobs, store, choice.device)
         network = _network(prepared)
