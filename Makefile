@@ -94,6 +94,7 @@ guarantees: install
 
 benchmarks: install
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/timeline.py
 	$(BIN)/python benchmarks/bitmask.py
 	$(BIN)/python benchmarks/smallest.py
 	$(BIN)/python benchmarks/audit.py
