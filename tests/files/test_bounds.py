@@ -12,7 +12,9 @@ import pytest
 
 import redense
 from redense.data.folders import PIXELS, _Pixels
+from redense.data.named import NAMED
 from redense.data.npz import read_npz
+from redense.data.origin import origin
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
 from redense.experiment.recipe import load_recipe
@@ -92,6 +94,22 @@ def test_what_claims_too_much_is_refused_at_once(name, tmp_path, monkeypatch):
     started = time.monotonic()
     with pytest.raises(RedenseError) as refused:
         read(path)
+    assert "\n" not in str(refused.value)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "location30", "file.npz"])
+def test_data_that_are_too_large_are_refused_before_a_byte_is_read(name, tmp_path):
+    """Also by what a finished run asks first: whether its data are as they were."""
+    files = NAMED[name].files if name in NAMED else {name: None}
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        sparse_file(tmp_path / file, TERABYTE)
+    asked, root = (name, tmp_path) if name in NAMED else (str(tmp_path / name), None)
+    started = time.monotonic()
+    assert origin(asked, root) is None
+    with pytest.raises(RedenseError) as refused:
+        redense.data.load(asked, root)
     assert "\n" not in str(refused.value)
     assert time.monotonic() - started < 10
 

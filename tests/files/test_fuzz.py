@@ -23,7 +23,8 @@ from folders import resealed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save, save_file
 
 import redense
 from redense.auditing.result import AuditResult
@@ -32,6 +33,7 @@ from redense.data.folders import _Pixels
 from redense.data.named import LOCATION30_FILE, NAMED, load_named
 from redense.data.npz import read_npz
 from redense.errors import RedenseError
+from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
 from redense.experiment.expected import Form
 from redense.experiment.folder import read_plan, read_recipe
@@ -204,6 +206,34 @@ def audited(path):
     return audit_signals_file(path, attacks=("threshold",)).to_mapping()
 
 
+def risks(path):
+    path.write_bytes(save_arrays({"risks key": np.linspace(0, 1, 40)}))
+
+
+def of_a_kept_audit(path):
+    """Read an audit that a run keeps, whose risks are in this file."""
+    one_audit(path.parent / "audit")
+    result = json.loads((path.parent / "audit").read_text())
+    folder = path.parent / "run" / "audit"
+    folder.mkdir(parents=True, exist_ok=True)
+    checksum = hashlib.sha256((path.parent / "original").read_bytes()).hexdigest()
+    write_kept(folder / "key.json", "key", {"result": result, "risks": checksum})
+    (folder / "key.safetensors").write_bytes(path.read_bytes())
+    (path.parent / "audit").unlink()
+    return RunAuditor("mlp", None, Store(path.parent / "run"), (), ())._kept("key")
+
+
+def of_a_trainer(path):
+    path.write_bytes(save({"weight": torch.ones(3, dtype=torch.uint8)}, {"dsd": '{"format": 1, "progress": 3}'}))
+
+
+def read_of_a_trainer(path):
+    pytest.importorskip("transformers")
+    from redense.integrations.transformers import _read
+
+    return _read(path)
+
+
 def one_audit(path):
     phi = np.linspace(-1, 2, 40)
     evidence = redense.Evidence(redense.Signals.of_phi(phi), np.arange(40) % 3, np.arange(40) % 2 > 0, phi_only=True)
@@ -279,6 +309,8 @@ READERS = {
     "optimizer": in_progress("optimizer.safetensors"),
     "signals file": Reader(signals, audited, sealed=True),
     "audit": Reader(one_audit, lambda path: AuditResult.from_json(path.read_bytes().decode(errors="replace"))),
+    "risks of an audit": Reader(risks, of_a_kept_audit, sealed=True),
+    "phases of a trainer": Reader(of_a_trainer, read_of_a_trainer),
     "index file": Reader(idx, of_idx_files),
     "archive": Reader(archive, of_the_catalogue, sealed=True),
     "results.json": of_a_run("results.json", redense.Results.load),

@@ -116,7 +116,7 @@ def plain_bytes(path: Path, limit: int | None = None) -> bytes:
 
     Raises `ValueError` for one of more, `OSError` as `open_plain` does.
     """
-    most = _memory() if limit is None else limit
+    most = memory() if limit is None else limit
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
@@ -128,7 +128,7 @@ def plain_bytes(path: Path, limit: int | None = None) -> bytes:
 
 
 @cache
-def _memory() -> int:
+def memory() -> int:
     """Return how many bytes of memory the machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
