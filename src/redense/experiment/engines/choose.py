@@ -42,6 +42,11 @@ class Choice:
         return ENGINES[self.name]
 
     @property
+    def trains_here(self) -> bool:
+        """Whether it trains on this machine alone, as a cluster does that is started for the run."""
+        return self.kind.own_machine or self.resources.ray_address is None
+
+    @property
     def arithmetic(self) -> str:
         """The kind of arithmetic, part of all keys: processes, their number and Ray change no bit, stacks do."""
         return self.kind.arithmetic.format(device=self.device)
