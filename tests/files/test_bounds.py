@@ -17,6 +17,7 @@ from redense.data.npz import read_npz
 from redense.data.origin import origin
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
+from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.recipe import load_recipe
 from redense.files.kept import read_kept
 from redense.models.registry import build, load_weights
@@ -80,7 +81,15 @@ BOMBS = {
         lambda path: load_weights("mlp", build("mlp", (2,), 2), path),
     ),
     "recipe": (lambda path: sparse_file(path, TERABYTE), lambda path: load_recipe(f"{path}")),
+    "recipe of a folder": (lambda path: sparse_file(path, 2**23), lambda path: read_recipe(path.parent)),
+    "plan": (lambda path: sparse_file(path, 2**23), lambda path: read_plan(path.parent)),
     "results": (lambda path: sparse_file(path, TERABYTE), lambda path: redense.Results.load(path.parent)),
+}
+NAMES = {
+    "recipe": "recipe.toml",
+    "results": "results.json",
+    "recipe of a folder": "recipe.json",
+    "plan": "plan.json",
 }
 
 
@@ -89,7 +98,7 @@ BOMBS = {
 def test_what_claims_too_much_is_refused_at_once(name, tmp_path, monkeypatch):
     monkeypatch.setattr("redense.data.npz.SMALL", LARGE // 2)  # as large an archive takes a while to be made
     make, read = BOMBS[name]
-    path = tmp_path / {"recipe": "recipe.toml", "results": "results.json"}.get(name, "file")
+    path = tmp_path / NAMES.get(name, "file")
     make(path)
     started = time.monotonic()
     with pytest.raises(RedenseError) as refused:
