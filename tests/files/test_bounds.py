@@ -9,13 +9,14 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import redense
 from redense.data.folders import PIXELS, _Pixels
 from redense.data.named import NAMED
 from redense.data.npz import read_npz
 from redense.data.origin import origin
-from redense.errors import RedenseError
+from redense.errors import DataError, RedenseError
 from redense.experiment.checkpoints import Store
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.recipe import load_recipe
@@ -121,6 +122,33 @@ def test_data_that_are_too_large_are_refused_before_a_byte_is_read(name, tmp_pat
         redense.data.load(asked, root)
     assert "\n" not in str(refused.value)
     assert time.monotonic() - started < 10
+
+
+def test_small_images_that_swell_beyond_memory_are_refused_before_the_second_is_decoded(tmp_path, monkeypatch):
+    for place in ("a/0", "a/1", "b/2", "b/3"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (1000, 1000)).save(tmp_path / f"{place}.png")
+    decoded = []
+    monkeypatch.setattr("redense.data.folders.memory", lambda: 10**7)
+    monkeypatch.setattr("PIL.Image.Image.convert", lambda image, _: decoded.append(image) or image)
+    with pytest.raises(DataError, match="4 images of 1000x1000 take 12,000,000 bytes, more than memory holds"):
+        redense.data.load(str(tmp_path))
+    assert len(decoded) == 1
+    monkeypatch.setattr("PIL.Image.Image.convert", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(DataError, match=r"cannot be read \(MemoryError\)"):
+        redense.data.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("x", "label", "message"),
+    [(np.zeros((40, 0)), 1, "hold no numbers"), (np.zeros((40, 3)), 2**40, "label 1099511627776 is out of range")],
+)
+def test_data_of_no_numbers_or_of_too_many_classes(x, label, message, tmp_path, recwarn):
+    y = np.where(np.arange(40) % 2, label, 0)
+    np.savez(tmp_path / "odd.npz", x=x, y=y, x_test=x, y_test=y)
+    with pytest.raises(DataError, match=message):
+        redense.data.load(tmp_path / "odd.npz")
+    assert not recwarn.list
 
 
 def test_checkpoints_and_kept_files_that_are_too_large_are_made_again(undisturbed, tmp_path):
