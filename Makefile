@@ -98,6 +98,7 @@ guarantees: install
 
 benchmarks: install
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/timeline.py
 	$(BIN)/python benchmarks/bitmask.py
 	$(BIN)/python benchmarks/smallest.py
 	$(BIN)/python benchmarks/audit.py

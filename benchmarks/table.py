@@ -2,8 +2,8 @@
 
 The plain loop does the same training in one process: default threads, default Adam, NCHW, layers as written, the
 mask multiplied in after every step, dense trained once for all sparsities, test accuracy after every epoch, and all
-examples' logits at the end of each phase. The plain loop's arithmetic is float32; `redense run` takes its turn in every
-precision that is asked for, and each ratio is taken in the same round.
+examples' logits at the end of each phase. Neither side inherits a setting of threads. The plain loop's arithmetic is
+float32; `redense run` takes its turn in every precision that is asked for, and each ratio is taken in the same round.
 
     python benchmarks/table.py [--images 12000 2000] [--epochs 2] [--precisions fp32 bf16] [--repeats 3] [--data digits]
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,10 +28,13 @@ from torch import nn
 import redense
 
 SPARSITIES = (0.3, 0.5, 0.7, 0.9)
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_THREAD_LIMIT")
+"""Settings of the shell that would leave the plain loop fewer threads than a user has."""
 
 
 def train_table(data: str, epochs: int) -> None:
     """Train the table in the plain way, and print each phase's test accuracy."""
+    print(f"threads: {torch.get_num_threads()} of the plain loop", flush=True)
     loop = PlainLoop(redense.data.load(data))
     torch.manual_seed(0)
 
@@ -57,13 +61,25 @@ def train_table(data: str, epochs: int) -> None:
         phase(pruned, 1e-4, {})
 
 
+def unset() -> dict[str, str]:
+    """Return the environment without settings of threads, so that both sides have what PyTorch takes by itself."""
+    return {name: value for name, value in os.environ.items() if name not in THREADS}
+
+
+def threads() -> str:
+    """Say how many threads PyTorch takes by itself in the environment of both sides."""
+    ask = "import torch; print(torch.get_num_threads())"
+    done = subprocess.run([sys.executable, "-c", ask], env=unset(), check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
 def timed(name: str, command: list[str], wanted: str, change: Callable[[str], str]) -> float:
     """Run a command in a process of its own, start-up included; print its lines that hold `wanted`."""
     printed: list[str] = []
-    taken = seconds(
-        lambda: printed.append(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    )
-    print("\n".join(change(line) for line in printed[0].splitlines() if wanted in line))
+    run = partial(subprocess.run, command, env=unset(), check=True, stdout=subprocess.PIPE, text=True)
+    taken = seconds(lambda: printed.append(run().stdout))
+    kept = (line for line in printed[0].splitlines() if wanted in line or line.startswith(("Engine:", "threads:")))
+    print("\n".join(map(change, kept)))
     print(f"{name:<7} {taken:.1f} s", flush=True)
     return taken
 
@@ -96,6 +112,7 @@ def main() -> None:
         train_table(options.data, options.epochs)
         return
     print(machine())
+    print(f"PyTorch takes {threads()} threads by itself; settings of threads are taken out of both environments")
     with tempfile.TemporaryDirectory() as folder:
         data = options.data
         if options.images:

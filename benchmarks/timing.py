@@ -9,9 +9,11 @@ import datetime
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -49,6 +51,33 @@ def clocked(events: Iterable[T]) -> Iterator[tuple[float, T]]:
     started = time.perf_counter()
     for event in events:
         yield time.perf_counter() - started, event
+
+
+def told_by(
+    command: Sequence[str], environment: Mapping[str, str], file: Path, enough: Callable[[list[str]], bool]
+) -> Iterator[tuple[float, str]]:
+    """Start a process; yield the lines that it and its own write into a file, each with the seconds since the start.
+
+    It is ended when the lines are `enough`; a line is seen after some milliseconds. Raises `SystemExit` where it ends
+    before.
+    """
+    file.touch()
+    started, seen = time.perf_counter(), 0
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        while True:
+            ended = process.poll() is not None
+            lines = file.read_text().splitlines()
+            yield from ((time.perf_counter() - started, line) for line in lines[seen:])
+            seen = len(lines)
+            if enough(lines):
+                return
+            if ended:
+                raise SystemExit(f"{' '.join(command)}: ended after {lines}")
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def in_turns(measures: Mapping[str, Callable[[], T]], rounds: int, warm_up: int = 1) -> dict[str, list[T]]:

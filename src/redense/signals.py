@@ -170,7 +170,7 @@ class Signals:
         log_1mp = torch.log1p(-p.clamp(max=0.75)).scatter(1, largest, log_rest)
         wrong = (p * log_1mp).scatter(1, y, 0.0)
         modified = -torch.sigmoid(-phi) * log_p.gather(1, y).squeeze(1) - wrong.sum(1)
-        entropy = -(p * log_p).sum(1)
+        entropy = -(p * log_p).masked_fill(log_p == -torch.inf, 0.0).sum(1)  # 0 log 0 = 0
         values = (phi, entropy, modified, z_y - others.amax(1), largest.squeeze(1) == y.squeeze(1))
         return cls(*(value.cpu().numpy() for value in values))
 

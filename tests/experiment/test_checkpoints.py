@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from folders import folder_bytes
+from folders import folder_bytes, resealed
 from safetensors.torch import save
 
 from redense.errors import FolderError
@@ -96,9 +96,8 @@ def test_every_flipped_bit_of_the_index_is_found(store, tmp_path):
 
 def test_the_latest_progress_is_loaded_and_older_ones_go(store, tmp_path):
     for epoch in (1, 2):
-        state = Progress(
-            epoch, {"w": torch.full((1,), float(epoch))}, {"0.step": torch.ones(())}, (EPOCH,) * epoch, 0.5
-        )
+        history = tuple(dataclasses.replace(EPOCH, epoch=each) for each in range(1, epoch + 1))
+        state = Progress(epoch, {"w": torch.full((1,), float(epoch))}, {"0.step": torch.ones(())}, history, 0.5)
         store.save_progress("job", state)
     assert store.load_progress("job").epoch == 2
     assert [path.name for path in (tmp_path / "progress" / "job").iterdir()] == ["000002"]
@@ -150,16 +149,6 @@ def test_a_folder_received_is_whole_or_not_there(store, tmp_path):
         raise KeyError
     assert not store.finished_folder("other").exists()
     assert not list(tmp_path.rglob(f"{TEMPORARY}*"))
-
-
-def rewritten(folder, **changes):
-    """Change a folder's index as somebody would who knows how its checksum is made."""
-    body = {**json.loads((folder / INDEX).read_text()), **changes}
-    del body["checksum"]
-    body["files"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in body["files"]}
-    body = {name: value for name, value in body.items() if value is not ...}
-    checksum = hashlib.sha256(json.dumps(body, sort_keys=True, indent=1).encode()).hexdigest()
-    (folder / INDEX).write_text(json.dumps({**body, "checksum": checksum}, sort_keys=True, indent=1))
 
 
 def is_set_aside(store, key="key"):
@@ -231,19 +220,19 @@ MISFITS = [
 
 @pytest.mark.parametrize(("name", "value"), MISFITS, ids=str)
 def test_an_index_of_other_values_is_set_aside_whoever_made_its_checksum(store, name, value):
-    rewritten(store.finished_folder("key"), **{name: value})
+    resealed(store.finished_folder("key"), **{name: value})
     is_set_aside(store)
 
 
 @pytest.mark.parametrize("name", ["key", "history", "mask_shapes"])
 def test_an_index_that_lacks_something_is_set_aside(store, name):
-    rewritten(store.finished_folder("key"), **{name: ...})
+    resealed(store.finished_folder("key"), **{name: ...})
     is_set_aside(store)
 
 
 def test_checkpoints_from_before_there_was_a_format_are_believed_with_what_they_say(store):
     for name in ("format", "parent", "kept", "not_finite"):
-        rewritten(store.finished_folder("key"), **{name: ...})
+        resealed(store.finished_folder("key"), **{name: ...})
     assert torch.equal(store.load("key").masks["weight"], MASK)
     shutil.copytree(store.finished_folder("key"), store.finished_folder("other"))
     is_set_aside(store, "other")
@@ -286,7 +275,7 @@ SIGNALS = {
 def test_tensors_that_do_not_fit_each_other_are_set_aside_whoever_made_the_checksum(store, file, tensors):
     folder = store.finished_folder("key")
     (folder / f"{file}.safetensors").write_bytes(save(tensors))
-    rewritten(folder)
+    resealed(folder)
     assert store.load("key") is None
     assert store.set_aside
 
@@ -294,7 +283,7 @@ def test_tensors_that_do_not_fit_each_other_are_set_aside_whoever_made_the_check
 def test_files_elsewhere_are_not_read(store, tmp_path):
     (tmp_path / "checkpoints" / "elsewhere").write_bytes(b"x")
     folder = store.finished_folder("key")
-    rewritten(folder, files={"../elsewhere": hashlib.sha256(b"x").hexdigest()})
+    resealed(folder, files={"../elsewhere": hashlib.sha256(b"x").hexdigest()})
     is_set_aside(store)
 
 

@@ -72,6 +72,18 @@ def test_other_arithmetic_goes_on_where_asked_for_and_is_named(recipe, undisturb
         assert all(f"{name}: another (5)" in said.partition("Mixed: ")[2] for name in OF_KERNELS)
 
 
+@pytest.mark.parametrize(("address", "kinds"), [(None, 1), ("auto", 2)])
+def test_ray_is_no_exception(recipe, undisturbed, tmp_path, address, kinds):
+    """A cluster of the run's own is this machine; of another's machines no more is known than what they recorded."""
+    pytest.importorskip("ray")
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    places = sorted((folder / "checkpoints").glob(f"*/{UNCHECKED}"))
+    for path in places[: len(places) if kinds == 1 else 2]:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"cpu": "another"}))
+    with pytest.raises(FolderError, match=r"cpu: .*another \([25]\).*--mixed"):
+        run(more(recipe), folder, engine="ray", ray_address=address)
+
+
 def test_a_variable_that_chooses_kernels_is_noticed(recipe, undisturbed, tmp_path, monkeypatch):
     folder = shutil.copytree(undisturbed, tmp_path / "run")
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")

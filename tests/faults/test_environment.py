@@ -9,13 +9,17 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from folders import checkpoints
 from processes import environment
 from rich.console import Console
+from safetensors.torch import save_file
 
+from redense.auditing.result import AuditResult
+from redense.auditing.saved import write_audit
 from redense.commands.main import main
-from redense.errors import FolderError, RedenseError, TrainingError
+from redense.errors import FolderError, RecipeError, RedenseError, TrainingError
 from redense.experiment.audit import audit_run
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines.local import LocalEngine, _cause_of_death
@@ -26,6 +30,32 @@ from redense.experiment.run import dry_run, run
 from redense.experiment.trained import Progress
 from redense.experiment.write_report import write_report
 from redense.files.writing import write_whole
+from redense.models.registry import build
+
+
+@pytest.fixture(scope="module")
+def audited_files(npz, tmp_path_factory):
+    """The folder that an audit of signals wrote, and the commands that audit these and a model, but for --out."""
+    place = tmp_path_factory.mktemp("audited_files")
+    signals, weights = place / "signals.npz", place / "weights.safetensors"
+    np.savez(signals, phi=np.linspace(-1, 2, 40), members=np.arange(40) % 2 > 0)
+    save_file(build("mlp", (1, 4, 4), 4).state_dict(), weights)
+    commands = {
+        "signals": ["audit", "--signals", str(signals)],
+        "model": [
+            "audit",
+            "--model",
+            "mlp",
+            "--weights",
+            str(weights),
+            "--members",
+            str(npz),
+            "--nonmembers",
+            str(npz),
+        ],
+    }
+    main([*commands["signals"], "--out", str(place / "audit")])
+    return place / "audit", commands
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
@@ -135,6 +165,9 @@ LONG = "n" * 300
         ["audit", "--signals", f"{LONG}.npz"],
         ["audit", "--model", "mlp", "--weights", LONG, "--members", LONG, "--nonmembers", LONG],
         ["export", LONG],
+        ["report", LONG],
+        ["report", "nul\0"],
+        ["report", LONG, LONG, "--out", "both.html"],
         ["data", LONG],
     ],
     ids=lambda arguments: " ".join(arguments)[:30].replace("\0", "0"),
@@ -146,6 +179,31 @@ def test_names_that_are_none(arguments, capsys, tmp_path, monkeypatch):
     assert left.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["nonsense://x", "s3://bucket/run", "nul\0://x"])
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_storage_that_is_none_is_refused_before_anything_is_trained(url, dry, npz, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # not installed
+    command = ["run", "--data", str(npz), "--model", "mlp", "--engine", "ray", "--ray-storage", url]
+    with pytest.raises(SystemExit) as left:
+        main([*command, "--out", str(tmp_path / "run"), *(["--dry-run"] if dry else [])])
+    said = capsys.readouterr().err
+    assert (left.value.code, said.count("\n"), "ray_storage" in said) == (2, 1, True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_storage_that_fails_is_one_line(undisturbed, tmp_path):
+    pytest.importorskip("ray")
+    from redense.experiment.engines.transfer import Storage
+
+    (tmp_path / "file").write_text("no folder")
+    store = Store(undisturbed)
+    key = next((undisturbed / "checkpoints").iterdir()).name
+    with pytest.raises(RecipeError, match="ray_storage: file:.* cannot be used") as refused:
+        Storage(f"file://{tmp_path / 'file'}").push(store, key)
+    assert "\n" not in str(refused.value)
 
 
 TOML = {
@@ -218,6 +276,34 @@ def test_no_name_that_a_command_writes_leads_elsewhere(audited_run, tmp_path, ki
         ):
             with pytest.raises(FolderError, match=name):
                 write()
+    assert victim.exists() == (kind == "link")
+    assert kind != "link" or victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("source", ["signals", "model"])
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe"])
+def test_no_name_that_an_audit_writes_leads_elsewhere(audited_files, tmp_path, capsys, monkeypatch, kind, source):
+    """Every file that lies in the folder of an audit was written there: each in turn is made to lead out of it."""
+    folder, commands = audited_files
+    names = [path.name for path in folder.iterdir()]
+    assert {"audit.json", "audit.csv", "audit.png", "audit.html"} == {*names}
+    victim = tmp_path / "victim"
+    if kind == "link":
+        victim.write_text("precious")
+    for number, name in enumerate(names):
+        copy = tmp_path / str(number)
+        copy.mkdir()
+        os.mkfifo(copy / name) if kind == "pipe" else (copy / name).symlink_to(victim)
+        with pytest.raises(FolderError, match=name):
+            write_audit(AuditResult.from_json((folder / "audit.json").read_text()), copy)
+        with monkeypatch.context() as patched:
+            patched.setattr("redense.auditing.saved.audit_evidence", pytest.fail)  # before anything is audited
+            patched.setattr("redense.auditing.saved.audit", pytest.fail)
+            with pytest.raises(SystemExit) as left:
+                main([*commands[source], "--out", str(copy)])
+        said = capsys.readouterr().err
+        assert (left.value.code, said.count("\n"), name in said) == (2, 1, True)
+        assert [path.name for path in copy.iterdir()] == [name]
     assert victim.exists() == (kind == "link")
     assert kind != "link" or victim.read_text() == "precious"
 

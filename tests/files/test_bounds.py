@@ -9,12 +9,16 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import redense
 from redense.data.folders import PIXELS, _Pixels
+from redense.data.named import NAMED
 from redense.data.npz import read_npz
-from redense.errors import RedenseError
+from redense.data.origin import origin
+from redense.errors import DataError, RedenseError
 from redense.experiment.checkpoints import Store
+from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.recipe import load_recipe
 from redense.files.kept import read_kept
 from redense.models.registry import build, load_weights
@@ -78,7 +82,15 @@ BOMBS = {
         lambda path: load_weights("mlp", build("mlp", (2,), 2), path),
     ),
     "recipe": (lambda path: sparse_file(path, TERABYTE), lambda path: load_recipe(f"{path}")),
+    "recipe of a folder": (lambda path: sparse_file(path, 2**23), lambda path: read_recipe(path.parent)),
+    "plan": (lambda path: sparse_file(path, 2**23), lambda path: read_plan(path.parent)),
     "results": (lambda path: sparse_file(path, TERABYTE), lambda path: redense.Results.load(path.parent)),
+}
+NAMES = {
+    "recipe": "recipe.toml",
+    "results": "results.json",
+    "recipe of a folder": "recipe.json",
+    "plan": "plan.json",
 }
 
 
@@ -87,13 +99,56 @@ BOMBS = {
 def test_what_claims_too_much_is_refused_at_once(name, tmp_path, monkeypatch):
     monkeypatch.setattr("redense.data.npz.SMALL", LARGE // 2)  # as large an archive takes a while to be made
     make, read = BOMBS[name]
-    path = tmp_path / {"recipe": "recipe.toml", "results": "results.json"}.get(name, "file")
+    path = tmp_path / NAMES.get(name, "file")
     make(path)
     started = time.monotonic()
     with pytest.raises(RedenseError) as refused:
         read(path)
     assert "\n" not in str(refused.value)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "location30", "file.npz"])
+def test_data_that_are_too_large_are_refused_before_a_byte_is_read(name, tmp_path):
+    """Also by what a finished run asks first: whether its data are as they were."""
+    files = NAMED[name].files if name in NAMED else {name: None}
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        sparse_file(tmp_path / file, TERABYTE)
+    asked, root = (name, tmp_path) if name in NAMED else (str(tmp_path / name), None)
+    started = time.monotonic()
+    assert origin(asked, root) is None
+    with pytest.raises(RedenseError) as refused:
+        redense.data.load(asked, root)
+    assert "\n" not in str(refused.value)
+    assert time.monotonic() - started < 10
+
+
+def test_small_images_that_swell_beyond_memory_are_refused_before_the_second_is_decoded(tmp_path, monkeypatch):
+    for place in ("a/0", "a/1", "b/2", "b/3"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (1000, 1000)).save(tmp_path / f"{place}.png")
+    decoded = []
+    monkeypatch.setattr("redense.data.folders.memory", lambda: 10**7)
+    monkeypatch.setattr("PIL.Image.Image.convert", lambda image, _: decoded.append(image) or image)
+    with pytest.raises(DataError, match="4 images of 1000x1000 take 12,000,000 bytes, more than memory holds"):
+        redense.data.load(str(tmp_path))
+    assert len(decoded) == 1
+    monkeypatch.setattr("PIL.Image.Image.convert", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(DataError, match=r"cannot be read \(MemoryError\)"):
+        redense.data.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("x", "label", "message"),
+    [(np.zeros((40, 0)), 1, "hold no numbers"), (np.zeros((40, 3)), 2**40, "label 1099511627776 is out of range")],
+)
+def test_data_of_no_numbers_or_of_too_many_classes(x, label, message, tmp_path, recwarn):
+    y = np.where(np.arange(40) % 2, label, 0)
+    np.savez(tmp_path / "odd.npz", x=x, y=y, x_test=x, y_test=y)
+    with pytest.raises(DataError, match=message):
+        redense.data.load(tmp_path / "odd.npz")
+    assert not recwarn.list
 
 
 def test_checkpoints_and_kept_files_that_are_too_large_are_made_again(undisturbed, tmp_path):

@@ -3,6 +3,7 @@
 Where a format has a checksum (folders of ours, NPZ, bitmask files) nothing is read that was not written.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -18,10 +19,12 @@ import numpy as np
 import pytest
 import torch
 from experiment.test_checkpoints import checkpoint
+from folders import resealed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save, save_file
 
 import redense
 from redense.auditing.result import AuditResult
@@ -30,7 +33,9 @@ from redense.data.folders import _Pixels
 from redense.data.named import LOCATION30_FILE, NAMED, load_named
 from redense.data.npz import read_npz
 from redense.errors import RedenseError
+from redense.experiment.auditor import RunAuditor
 from redense.experiment.checkpoints import Store
+from redense.experiment.expected import Form
 from redense.experiment.folder import read_plan, read_recipe
 from redense.experiment.recipe import load_recipe
 from redense.experiment.shown import Shown, read_shown
@@ -131,6 +136,27 @@ def finished(name):
     return Reader(make, read, sealed=True)
 
 
+def forged(name):
+    """A file of a checkpoint under checksums that are computed anew: what is believed has the form of its run."""
+    original = finished(name)
+
+    def read(path):
+        store = Store(path.parent)
+        store.save("key", {}, checkpoint(), {"torch": "x"})
+        folder = store.finished_folder("key")
+        (folder / name).write_bytes(path.read_bytes())
+        with contextlib.suppress(ValueError, RecursionError, TypeError, KeyError, OSError):  # else left as it is
+            resealed(folder)
+        form = Form.of_checkpoint(checkpoint())
+        found = store.expecting(form).load("key")
+        assert (found is None) == bool(store.set_aside)
+        assert found is None or Form.of_checkpoint(found) == form
+        assert found is None or not np.isnan(found.train.margin).any()
+        return found
+
+    return Reader(original.make, read)
+
+
 def of_a_run(name, read):
     values = {
         "plan.json": '{"format": 1, "data": "a", "architecture": "b", "arithmetic": "cpu"}',
@@ -178,6 +204,34 @@ def signals(path):
 
 def audited(path):
     return audit_signals_file(path, attacks=("threshold",)).to_mapping()
+
+
+def risks(path):
+    path.write_bytes(save_arrays({"risks key": np.linspace(0, 1, 40)}))
+
+
+def of_a_kept_audit(path):
+    """Read an audit that a run keeps, whose risks are in this file."""
+    one_audit(path.parent / "audit")
+    result = json.loads((path.parent / "audit").read_text())
+    folder = path.parent / "run" / "audit"
+    folder.mkdir(parents=True, exist_ok=True)
+    checksum = hashlib.sha256((path.parent / "original").read_bytes()).hexdigest()
+    write_kept(folder / "key.json", "key", {"result": result, "risks": checksum})
+    (folder / "key.safetensors").write_bytes(path.read_bytes())
+    (path.parent / "audit").unlink()
+    return RunAuditor("mlp", None, Store(path.parent / "run"), (), ())._kept("key")
+
+
+def of_a_trainer(path):
+    path.write_bytes(save({"weight": torch.ones(3, dtype=torch.uint8)}, {"dsd": '{"format": 1, "progress": 3}'}))
+
+
+def read_of_a_trainer(path):
+    pytest.importorskip("transformers")
+    from redense.integrations.transformers import _read
+
+    return _read(path)
 
 
 def one_audit(path):
@@ -244,6 +298,10 @@ READERS = {
     "model": finished("model.safetensors"),
     "masks": finished("masks.safetensors"),
     "signals": finished("signals.safetensors"),
+    "forged index": forged("checkpoint.json"),
+    "forged model": forged("model.safetensors"),
+    "forged masks": forged("masks.safetensors"),
+    "forged signals": forged("signals.safetensors"),
     "kept": Reader(
         lambda path: write_kept(path, "key", {"a": [1.5, None, "x"]}), lambda path: read_kept(path, "key"), sealed=True
     ),
@@ -251,6 +309,8 @@ READERS = {
     "optimizer": in_progress("optimizer.safetensors"),
     "signals file": Reader(signals, audited, sealed=True),
     "audit": Reader(one_audit, lambda path: AuditResult.from_json(path.read_bytes().decode(errors="replace"))),
+    "risks of an audit": Reader(risks, of_a_kept_audit, sealed=True),
+    "phases of a trainer": Reader(of_a_trainer, read_of_a_trainer),
     "index file": Reader(idx, of_idx_files),
     "archive": Reader(archive, of_the_catalogue, sealed=True),
     "results.json": of_a_run("results.json", redense.Results.load),

@@ -86,8 +86,17 @@ def test_a_checkpoint_without_the_phases(tmp_path):
         fit(tmp_path, resume=str(tmp_path / "checkpoint-6"), epochs=(2, 2, 1))
 
 
-@pytest.mark.parametrize("content", [b"", b"no tensors", save({"weight": torch.ones(1)}), save({}, {"dsd": "{"})])
+ODD = ("{", "[" * 100_000, "7", "null", "[1]")
+"""What metadata may hold instead of a state."""
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no tensors", save({"weight": torch.ones(1)}), *(save({}, {"dsd": odd}) for odd in ODD)]
+)
 def test_a_checkpoint_whose_phases_cannot_be_read(content, tmp_path):
     (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(TrainingError, match="dsd.safetensors cannot be read .*; expected what this callback wrote"):
+    with pytest.raises(
+        TrainingError, match="dsd.safetensors cannot be read .*; expected what this callback wrote"
+    ) as refused:
         _read(tmp_path / FILE)
+    assert "\n" not in str(refused.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from redense.data.layout import Layout, images
 from redense.data.loading import sides
 from redense.data.npz import held, read_npz
 from redense.errors import DataError
-from redense.files.writing import make_folder, write_whole
+from redense.files.writing import check_inside, make_folder, png_bytes, write_whole
 from redense.models.evaluation import evaluating
 from redense.models.registry import build, load_weights
 from redense.signals import Signals, image_queries
 
 SIGNALS = ("logits", "phi", "loss")
+FILES = ("audit.json", "audit.csv", "audit.png", "audit.html")
+"""What `write_audit` writes."""
 BATCH = 500
 
 
@@ -157,14 +160,26 @@ def _signals(kind: str, values: Any, labels: Any, path: Path) -> Signals:
     return Signals.of_logits(values, labels)
 
 
+def check_targets(folder: Path) -> None:
+    """Raise `FolderError` where a name that `write_audit` writes is a link out of the folder, a pipe or a device."""
+    for name in FILES if os.path.isdir(folder) else ():
+        check_inside(folder, folder / name)
+
+
 def write_audit(result: AuditResult, folder: Path, sources: Sequence[tuple[str, str]] = ()) -> list[str]:
     """Write audit.json, audit.csv, audit.png and audit.html into a folder, made if need be; return what was written.
 
-    The page names the `sources`: (what it is, its name) of the model and of the files.
+    The page names the `sources`: (what it is, its name) of the model and of the files. The folder may come from
+    somebody else: see `check_targets`.
     """
     make_folder(folder, f"--out {folder}")
-    result.to_json(folder / "audit.json")
-    result.to_csv(folder / "audit.csv")
-    result.save_figure(folder / "audit.png")
-    write_whole(folder / "audit.html", audit_html([("", result)], "Privacy audit", sources))
-    return [str(folder / "audit.json"), "audit.csv", "audit.png", "audit.html"]
+    check_targets(folder)
+    contents: tuple[str | bytes, ...] = (
+        result.to_json(),
+        result.to_csv(),
+        png_bytes(result.figure()),
+        audit_html([("", result)], "Privacy audit", sources),
+    )
+    for name, content in zip(FILES, contents, strict=True):
+        write_whole(folder / name, content, inside=folder)
+    return [str(folder / FILES[0]), *FILES[1:]]

@@ -154,14 +154,15 @@ class Audit:
             }
             rows = audit_run(source.run, self.settings.attacks, trust=trust, **where)
             return [(audited_name(row, rows), row.result) for row in rows]
+        from redense.auditing.saved import check_targets, write_audit
         from redense.auditing.table import audit_table
         from redense.terminal import prose
 
+        if self.out is not None:
+            check_targets(self.out)  # before the attacks take their time
         result = self._audit_saved()
         console.print(audit_table(result), highlight=False)
         if self.out is not None:
-            from redense.auditing.saved import write_audit
-
             written = write_audit(result, self.out, self.source.named())
             console.print("", prose(f"Written: {', '.join(map(str, written))}"), sep="\n")
         return [("", result)]

@@ -22,6 +22,8 @@ EXACT = 2**24
 """Integers up to so much are float32 numbers."""
 BYTES_BEGIN = 100
 """Numbers from 0 to more than so much are taken for pixels that were integers once: bytes, where none is above 255."""
+MOST_CLASSES = 2**24
+"""A network has an output for each; more are a mistake, such as numbers of examples or of customers for classes."""
 
 
 @validated(DataError)
@@ -222,7 +224,16 @@ def checked(name: str, train: Any, test: Any, num_classes: int | None = None, *,
             "expected the same shape"
         )
     check_types(x_train.dtype, x_test.dtype, (f"data {name}: training", "test"))
+    if not x_train[0].size:
+        raise DataError(
+            f"data {name}: inputs of shape {x_train.shape} hold no numbers; expected one or more an example"
+        )
     classes = num_classes if num_classes is not None else int(y_train.max()) + 1
+    if classes > MOST_CLASSES:
+        raise DataError(
+            f"data {name}, training: label {classes - 1} is out of range; expected the number of a class, from 0 to "
+            f"{MOST_CLASSES - 1:,}"
+        )
     for split, y in (("training", y_train), ("test", y_test)):
         if y.min() < 0 or y.max() >= classes:
             wrong = int(y.min()) if y.min() < 0 else int(y.max())

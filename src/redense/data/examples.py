@@ -72,6 +72,8 @@ def arrays(source: Any, what: str) -> tuple[npt.NDArray[Any], Labels]:
     >>> arrays({"pixels": [[0.0], [1.0]], "label": [0, 1]}, "data")[0].shape
     (2, 1)
     """
+    if hasattr(source, "check_memory"):
+        source.check_memory()
     parts = [(_array(inputs, what), labels) for inputs, labels in batches(source, what, sys.maxsize)]
     shapes = sorted({x.shape[1:] for x, _ in parts})
     if len(shapes) > 1:

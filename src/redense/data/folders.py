@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from redense.errors import DataError
-from redense.files.reading import open_plain
+from redense.files.reading import memory, open_plain
+from redense.text import one_line
 
 PIXELS = 2**26
 """Of an image at most, 200 MB once decoded; a small file may claim any number."""
@@ -51,6 +52,16 @@ def _images(path: Path, what: str) -> Any:
             if not names:
                 raise FileNotFoundError("no folder is in it")
             return names, {name: place for place, name in enumerate(names)}
+
+        def check_memory(self) -> None:
+            """Raise `DataError` where all images, of the first one's size, are more than the machine's memory holds."""
+            pixels, _ = self[0]
+            needed = pixels.nbytes * len(self)
+            if needed > memory():
+                raise DataError(
+                    f"{what} {path}: {len(self):,} images of {pixels.shape[2]}x{pixels.shape[1]} take {needed:,} "
+                    f"bytes, more than memory holds ({memory():,}); expected smaller or fewer images"
+                )
 
     try:
         # ImageFolder misses images only after a walk through everything; the first class without any ends this one
@@ -109,7 +120,7 @@ class _Pixels:
         except DataError:
             raise
         except Exception as error:  # each format has kinds of its own
-            reason = " ".join(str(error).split())
+            reason = one_line(error) or type(error).__name__  # a MemoryError says nothing
             raise DataError(f"{self.what} {file}: cannot be read ({reason}); expected an image") from None
         return pixels.transpose(2, 0, 1)
 

@@ -23,6 +23,8 @@ Arrays = tuple[npt.ArrayLike, npt.ArrayLike]
 
 SPLIT_SEED = 0
 """Fixed for good: the splits of digits and location30 are part of what those names mean."""
+LARGEST = 2**28
+"""Bytes that a file of the catalogue may have; the largest has 155 MB."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,13 @@ class NamedDataset:
         return [name for name in self.files if not os.path.isfile(root / name)]
 
     def verify(self, root: Path) -> None:
-        """Compare every file with its published checksum; raise `DataError` for the first that differs."""
+        """Compare every file with its published checksum; raise `DataError` for one that differs, or is too large."""
         for name, expected in self.files.items():
+            size = os.path.getsize(root / name)
+            if size > LARGEST:  # before a byte of it is read
+                raise DataError(
+                    f"{root / name}: has {size:,} bytes; expected at most {LARGEST:,}: delete the file and run again"
+                )
             if expected is None:
                 continue
             kind = "md5" if len(expected) == 32 else "sha256"

@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from redense.data.named import NAMED, data_roots
-from redense.files.reading import open_plain
+from redense.data.named import LARGEST, NAMED, data_roots
+from redense.files.reading import memory, open_plain
 from redense.user_code import is_object_name
 
 AGAIN = "a folder that a link leads to again"
@@ -16,8 +16,9 @@ AGAIN = "a folder that a link leads to again"
 def origin(name: str, data_root: str | Path | None = None) -> dict[str, str] | None:
     """Return the SHA-256 of each file that `redense.data.load` reads for a name, by its place: empty for ``digits``.
 
-    None for a function's data, for files that are not there and for those that cannot be read. Of data that come with a
-    library its version has to be asked besides. Raises `DataError` for a `data_root` that is no folder.
+    None for a function's data, for files that are not there, and for those that cannot be read or are too large to be.
+    Of data that come with a library its version has to be asked besides. Raises `DataError` for a `data_root` that is
+    no folder.
 
     >>> origin("digits"), origin("mine:data"), origin("nowhere.npz")
     ({}, None, None)
@@ -26,7 +27,7 @@ def origin(name: str, data_root: str | Path | None = None) -> dict[str, str] | N
         if name in NAMED:
             entry, roots = NAMED[name], data_roots(Path(data_root) if data_root is not None else None)
             root = next((root for root in roots if not entry.missing(root)), None)
-            return None if root is None else {file: _digest(root / file) for file in entry.files}
+            return None if root is None else {file: _digest(root / file, LARGEST) for file in entry.files}
         if is_object_name(name):
             return None
         return _of_folder(name) if os.path.isdir(name) else {"": _digest(Path(name))}
@@ -51,8 +52,14 @@ def _of_folder(folder: str) -> dict[str, str]:
     return found
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, most: int | None = None) -> str:
+    """Return the SHA-256 of a file of at most so many bytes, by default what memory holds: more is never read as data.
+
+    Raises `ValueError` for one of more.
+    """
     with open_plain(path) as file:
+        if os.fstat(file.fileno()).st_size > (memory() if most is None else most):
+            raise ValueError(f"{path} is too large")
         digest = hashlib.sha256()
         while part := file.read(2**20):
             digest.update(part)

@@ -77,7 +77,7 @@ def audit_run(
     check_targets(folder)
     refuse_newer(folder)
     prepared = _prepared_as_trained(folder, data_root, device, trust)
-    store = Store(folder, reads_only=True)
+    store = Store(folder, reads_only=True).expecting(prepared.form, prepared.jobs)
     with hold_folder(folder, prepared.recipe, lock):
         audits, results, written = audit_prepared(prepared, store, measure(prepared, store)[0], attacks, console)
         show_audited(audits.rows, means_of(audits.replicates), results, console)

@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+from redense.errors import RedenseError
+from redense.experiment.expected import Expected
+from redense.experiment.plan import Job
 from redense.experiment.trained import Checkpoint, Epoch, Progress
 from redense.experiment.whole_folders import (
     INDEX,
@@ -63,35 +66,44 @@ def write_progress(folder: Path, key: str, progress: Progress, environment: Mapp
     write_folder(folder, files, index, {**environment, "seconds": progress.seconds})
 
 
-def read_checkpoint(key: str, folder: Path) -> Checkpoint:
-    """Read a finished job's folder; raise `Damaged` where it is not whole, or another job's."""
-    index = _believed(key, folder)
-    model = read_tensors(folder, "model.safetensors")
+def read_checkpoint(key: str, expected: Expected, folder: Path) -> Checkpoint:
+    """Read a finished job's folder; raise `Damaged` where it is not whole, another job's or not what is expected."""
+    index = _believed(key, expected, folder)
+    expected = _as_it_says(index, expected)
+    model = read_tensors(folder, "model.safetensors", index)
+    expected.check_tensors(model, folder / "model.safetensors")
     if _not_finite(model) != index.get("not_finite", _not_finite(model)):
         raise Damaged(f"{folder / 'model.safetensors'} does not have the finite values that its index says")
-    signals = read_tensors(folder, "signals.safetensors")
-    return Checkpoint(
-        model=model,
-        masks=_read_masks(folder, index, model),
-        train=_signals(signals, "train", folder),
-        test=_signals(signals, "test", folder),
-        history=_history(index, folder),
-        seconds=read_seconds(folder),
-        best=_read_best(folder, index, model),
-    )
+    masks = _read_masks(folder, index, model)
+    expected.check_masks(masks, folder)
+    history = _history(index, folder)
+    expected.check_epochs(len(history), folder)
+    train, test = _read_both(folder, index, expected)
+    best = _read_best(folder, index, model)
+    return Checkpoint(model, masks, train, test, history, read_seconds(folder), best)
+
+
+def _as_it_says(index: Mapping[str, Any], expected: Expected) -> Expected:
+    """Expect, where the job is not known, what the index says of it, unless that is of another version."""
+    if expected.job is not None or not index.get("job"):
+        return expected
+    try:
+        return dataclasses.replace(expected, job=Job.from_mapping(index["job"]))
+    except (Unread, RedenseError):
+        return expected
 
 
 def _read_best(folder: Path, index: Mapping[str, Any], model: Tensors) -> Tensors:
     """Read the weights of the best epoch, if they are kept, and hold them against those of the last."""
     if "best.safetensors" not in index["files"]:
         return {}
-    best = read_tensors(folder, "best.safetensors")
+    best = read_tensors(folder, "best.safetensors", index)
     if {name: value.shape for name, value in best.items()} != {name: value.shape for name, value in model.items()}:
         raise Damaged(f"{folder / 'best.safetensors'} does not fit the model beside it")
     return best
 
 
-def _believed(key: str, folder: Path) -> dict[str, Any]:
+def _believed(key: str, expected: Expected, folder: Path) -> dict[str, Any]:
     """Return a folder's index where it is that of the job asked for; raise `Damaged` where it is another's."""
     index = read_index(folder)
     found, version = index.get("key"), index.get("format", FORMAT)
@@ -102,6 +114,8 @@ def _believed(key: str, folder: Path) -> dict[str, Any]:
     job = index.get("job", {})
     if not isinstance(job, dict) or job.get("key", key) != key or job.get("parent") != _parent(index, job):
         raise Damaged(f"{folder} has an index whose parts are of different jobs")
+    if expected.job is not None and expected.job.parent != _parent(index, job):
+        raise Damaged(f"{folder} has another parent, {_parent(index, job)!r}; expected {expected.job.parent!r}")
     return index
 
 
@@ -113,7 +127,7 @@ def _parent(index: Mapping[str, Any], job: Mapping[str, Any]) -> Any:
 def _read_masks(folder: Path, index: Mapping[str, Any], model: Tensors) -> Tensors:
     """Read the masks and hold them against the weights: their shapes, how many are kept, and that all others are 0."""
     shapes = _checked(dict[str, list[int]], index, "mask_shapes", folder)
-    bits = read_tensors(folder, "masks.safetensors") if shapes else {}
+    bits = read_tensors(folder, "masks.safetensors", index) if shapes else {}
     masks = {}
     for name, shape in shapes.items():
         weight, stored = model.get(name), bits.get(name)
@@ -144,7 +158,13 @@ def _entries(history: Sequence[Epoch]) -> list[dict[str, float]]:
 
 
 def _history(index: Mapping[str, Any], folder: Path) -> tuple[Epoch, ...]:
+    """Return what each epoch measured; raise `Damaged` unless they follow on each other, with shares for accuracies."""
     history: tuple[Epoch, ...] = _checked(tuple[Epoch, ...], index, "history", folder)
+    if [epoch.epoch for epoch in history] != list(range(1, len(history) + 1)):
+        raise Damaged(f"{folder / INDEX} has a history whose epochs do not follow on each other")
+    for one in history:
+        if not all(0 <= share <= 1 for share in (one.test_accuracy, one.inference_accuracy)):
+            raise Damaged(f"{folder / INDEX} has an accuracy that is no share of 1")
     return history
 
 
@@ -165,6 +185,19 @@ def _signal_tensors(checkpoint: Checkpoint) -> Tensors:
     }
 
 
+def read_signals(key: str, expected: Expected, folder: Path) -> Signals:
+    """Read what a finished job's model says about the training, then the test examples, without the model."""
+    return Signals.join(_read_both(folder, _believed(key, expected, folder), expected))
+
+
+def _read_both(folder: Path, index: Mapping[str, Any], expected: Expected) -> tuple[Signals, Signals]:
+    """Return what a model says about the training and the test examples."""
+    tensors = read_tensors(folder, "signals.safetensors", index)
+    train, test = (_signals(tensors, split, folder) for split in ("train", "test"))
+    expected.check_examples(len(train), len(test), folder / "signals.safetensors")
+    return train, test
+
+
 def _signals(tensors: Tensors, split: str, folder: Path) -> Signals:
     """Return what a model says about a split; raise `Damaged` unless that is a number an example of each kind."""
     found = {
@@ -176,31 +209,23 @@ def _signals(tensors: Tensors, split: str, folder: Path) -> Signals:
     fitting = len(found) == len(dataclasses.fields(Signals)) and len({value.shape for value in found.values()}) == 1
     if not fitting or any(value.dim() != 1 or value.dtype != types[name] for name, value in found.items()):
         raise Damaged(f"{folder / 'signals.safetensors'} does not hold the signals of the {split} examples")
-    if bool(found["phi"].isnan().any()):
+    # a model that is infinitely sure has no entropy
+    if any(bool((value.isnan() & ~found["phi"].isinf()).any()) for value in found.values()):
         raise Damaged(f"{folder / 'signals.safetensors'} holds NaN")
     return Signals(**{name: value.numpy() for name, value in found.items()})
 
 
-def read_signals(key: str, folder: Path) -> Signals:
-    """Read what a finished job's model says about the training, then the test examples, without the model."""
-    _believed(key, folder)
-    tensors = read_tensors(folder, "signals.safetensors")
-    return Signals.join([_signals(tensors, "train", folder), _signals(tensors, "test", folder)])
-
-
-def read_progress(key: str, folder: Path) -> Progress:
+def read_progress(key: str, expected: Expected, folder: Path) -> Progress:
     """Read the folder of a phase in progress."""
-    index = _believed(key, folder)
+    index = _believed(key, Expected(), folder)  # it names no parent
     history = _history(index, folder)
     epoch: int = _checked(int, index, "epoch", folder)
-    if epoch != len(history) or folder.name != f"{epoch:06d}":
+    last = expected.job.epochs if expected.job is not None else len(history)
+    if epoch != len(history) or epoch > last or folder.name != f"{epoch:06d}":
         raise Damaged(f"{folder} has an index of {len(history)} epochs that says {epoch}")
-    model = read_tensors(folder, "model.safetensors")
-    return Progress(
-        epoch=epoch,
-        model=model,
-        optimizer=read_tensors(folder, "optimizer.safetensors"),
-        history=history,
-        seconds=read_seconds(folder),
-        best=_read_best(folder, index, model),
-    )
+    model = read_tensors(folder, "model.safetensors", index)
+    expected.check_tensors(model, folder / "model.safetensors")
+    optimizer = read_tensors(folder, "optimizer.safetensors", index)
+    expected.check_moments(optimizer, folder / "optimizer.safetensors")
+    best = _read_best(folder, index, model)
+    return Progress(epoch, model, optimizer, history, read_seconds(folder), best)

@@ -1,15 +1,15 @@
 """What a run leaves on disk: one checksummed folder a finished phase, one a phase in progress.
 
-A folder that is damaged, or another job's, is set aside, never read, and the job is trained again.
+A folder that is damaged, another job's or not of the run's form is set aside, never read, and the job is trained again.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,8 @@ from redense.experiment.checkpoint_files import (
     write_checkpoint,
     write_progress,
 )
+from redense.experiment.expected import Expected, Form
+from redense.experiment.plan import Job
 from redense.experiment.trained import Checkpoint, Progress
 from redense.experiment.whole_folders import Damaged, read_unchecked, remove, whole_folder
 from redense.files.writing import TEMPORARY, check_inside, make_folder
@@ -41,6 +43,14 @@ class Store:
     """What was found damaged, in a person's words."""
     reads_only: bool = False
     """Whether what is damaged stays where it is: only a run that trains it again moves it out of the way."""
+    form: Form | None = None
+    """What all checkpoints of the run have in common, where it is known: others are taken for damaged."""
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    """The run's jobs by key, as far as they are known: what says otherwise is taken for damaged."""
+
+    def expecting(self, form: Form, jobs: Iterable[Job] = ()) -> Store:
+        """Return the same store with what is now known of its checkpoints."""
+        return replace(self, form=form, jobs={**self.jobs, **{job.key: job for job in jobs}})
 
     def save(self, key: str, job: Mapping[str, Any], checkpoint: Checkpoint, environment: Mapping[str, Any]) -> None:
         """Store a finished job and drop its progress."""
@@ -51,11 +61,11 @@ class Store:
 
     def load(self, key: str) -> Checkpoint | None:
         """Return a finished job's result, or None when there is none or it is damaged (then it is set aside)."""
-        return self._guarded(self.finished_folder(key), partial(read_checkpoint, key))
+        return self._guarded(self.finished_folder(key), partial(read_checkpoint, key, self._expected(key)))
 
     def load_signals(self, key: str) -> Signals | None:
         """Return what a finished job's model says about the training, then the test examples, without the model."""
-        return self._guarded(self.finished_folder(key), partial(read_signals, key))
+        return self._guarded(self.finished_folder(key), partial(read_signals, key, self._expected(key)))
 
     def is_finished(self, key: str) -> bool:
         """Tell whether a job's checkpoint is there, whole or damaged: nothing is read."""
@@ -82,7 +92,7 @@ class Store:
     def load_progress(self, key: str) -> Progress | None:
         """Return the latest undamaged state of a job in progress, if there is one."""
         for folder in sorted(self._progress(key).glob("[0-9]*"), reverse=True):
-            progress = self._guarded(folder, partial(read_progress, key))
+            progress = self._guarded(folder, partial(read_progress, key, self._expected(key)))
             if progress is not None:
                 return progress
         return None
@@ -113,6 +123,9 @@ class Store:
         if not _KEY.fullmatch(key):
             raise FolderError(f"checkpoint {key!r}: expected the key of a job, letters and digits")
         return self.root / "checkpoints" / key
+
+    def _expected(self, key: str) -> Expected:
+        return Expected(self.jobs.get(key), self.form)
 
     def _progress(self, key: str) -> Path:
         return self.root / "progress" / key

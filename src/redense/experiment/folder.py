@@ -39,15 +39,19 @@ ENDINGS = (LOCK_FILE, ".json", ".csv", ".png", ".html", ".log", ".safetensors", 
 """How names of files end that are written into a run's folder."""
 FOLDERS = ("audit", "checkpoints", "damaged", "progress")
 """Folders that are made there."""
+SETTINGS_LIMIT = 2**22
+"""Bytes that a folder's recipe or plan may have, 4 MiB: a hundred thousand seeds take less."""
 _RECIPE = Written(
     "the recipe of a run",
     None,
     "choose another folder, or restore the file (results.json has the same under recipe)",
+    limit=SETTINGS_LIMIT,
 )
 _PLAN = Written(
     "the plan of a run",
     PLAN_FORMAT,
     "the same `redense run` command writes it, and trains nothing that is trained already",
+    limit=SETTINGS_LIMIT,
 )
 
 EXTENSIBLE = ("sparsities", "seeds", "controls", "audit", "references", "protocols")

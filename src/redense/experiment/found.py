@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +58,8 @@ def find(folder: Path) -> Found:
 
     Raises `FolderError` where there is neither a recipe nor results, and for files that cannot be read.
     """
-    results = Results.load(folder) if (folder / FILE).exists() else None
-    recipe = results.recipe if results and not (folder / RECIPE_FILE).exists() else read_recipe(folder)
+    results = Results.load(folder) if os.path.exists(folder / FILE) else None
+    recipe = results.recipe if results and not os.path.exists(folder / RECIPE_FILE) else read_recipe(folder)
     results = asked_for(results or Results(recipe, 0, 0, ()), recipe)
     if jobs := unmeasured(folder, results):
         results = measured(folder, results, jobs)
@@ -69,7 +70,7 @@ def find(folder: Path) -> Found:
         results,
         audits,
         _shown(folder, results),
-        read_plan(folder) if (folder / PLAN_FILE).exists() else None,
+        read_plan(folder) if os.path.exists(folder / PLAN_FILE) else None,
         left_out,
     )
 
@@ -79,7 +80,7 @@ def _audits(folder: Path, results: Results) -> tuple[tuple[AuditRow, ...], str]:
 
     Raises `FolderError` for those of a newer format.
     """
-    if not (folder / AUDIT_FILE).exists():
+    if not os.path.exists(folder / AUDIT_FILE):
         return (), ""
     written(folder).refuse_newer(folder / AUDIT_FILE)
     try:
@@ -105,7 +106,7 @@ def _shown(folder: Path, results: Results) -> Shown | None:
             return shown
     except FolderError:
         pass  # none yet, or of another format: what follows makes it
-    if not keys or not any((folder / "checkpoints" / key).is_dir() for key in keys):
+    if not keys or not any(os.path.isdir(folder / "checkpoints" / key) for key in keys):
         return None
     from redense.experiment.checkpoints import Store
     from redense.experiment.weights import shown_of

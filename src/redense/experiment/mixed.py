@@ -18,14 +18,19 @@ from redense.experiment.plan import Job
 NOT_SAME = "the same recipe under one of them gives other bits"
 
 
-def refuse_mixed(jobs: Sequence[Job], store: Store, device: str) -> None:
-    """Raise `FolderError` where jobs are left to train and what is there was trained under other arithmetic."""
+def refuse_mixed(jobs: Sequence[Job], store: Store, device: str | None) -> None:
+    """Raise `FolderError` where jobs are left to train and what is there was trained under other arithmetic.
+
+    That is other than this process has for a `device`, or, with None, where a cluster's machines train, which it does
+    not know, of several kinds.
+    """
     found = recorded(jobs, store)
     if found and not all(store.is_finished(job.key) for job in jobs):
-        differing = differences([*found, kernels(device)])
+        differing = differences([*found, *([] if device is None else [kernels(device)])])
         if differing:
             raise FolderError(
-                f"{store.root}: its phases were trained under other arithmetic than this process has "
+                f"{store.root}: its phases were trained under "
+                f"{'several kinds of arithmetic' if device is None else 'other arithmetic than this process has'} "
                 f"({'; '.join(differing)}), and {NOT_SAME}; choose another folder, or go on all the same with --mixed"
             )
 

@@ -19,6 +19,7 @@ from redense.errors import TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import kernels
 from redense.experiment.events import EpochDone, Failed, Finished
+from redense.experiment.expected import Form
 from redense.experiment.plan import Job
 from redense.experiment.trained import Checkpoint, Epoch, Progress, best_epoch
 from redense.experiment.trainer import (
@@ -159,13 +160,11 @@ def _start(job: Job, data: TensorData, store: Store) -> Start:
         return _picked(job, data, store)
     model = starting_model(job, data, store)
     masks = masks_at(job, model, 0)
-    progress = store.load_progress(job.key)
+    form = Form.of_network(model, len(data.y_train), len(data.y_test))
+    progress = store.expecting(form, [job]).load_progress(job.key)
     if progress is None:
         return Start(job, model, masks, Progress(0, {}, {}, (), 0.0))
-    try:
-        model.load_state_dict(progress.model)
-    except RuntimeError as error:
-        raise TrainingError(f"{job.name}: its stored weights do not fit the network ({error})") from None
+    model.load_state_dict(progress.model)
     if is_gradual(job):
         masks = masks_at(job, model, progress.epoch)
     return Start(job, model, masks, progress)

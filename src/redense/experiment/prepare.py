@@ -18,6 +18,7 @@ from redense.errors import ModelError
 from redense.experiment.checkpoints import Store
 from redense.experiment.cost import disk_bytes
 from redense.experiment.engines.choose import Choice, choose
+from redense.experiment.expected import Form
 from redense.experiment.plan import Fingerprints, Job, identities, plan
 from redense.experiment.precision import check_precision
 from redense.experiment.recipe import Recipe
@@ -47,6 +48,11 @@ class Prepared:
     def shown(self) -> list[Phase]:
         """The phases of the plan that tables show and audits are made of."""
         return self.recipe.chosen_method.shown(job.phase for job in self.jobs)
+
+    @property
+    def form(self) -> Form:
+        """What the checkpoints of all jobs have in common."""
+        return Form.of_network(self.model, len(self.dataset.y_train), len(self.dataset.y_test))
 
     def left(self, store: Store) -> list[Job]:
         """List the jobs that have no checkpoint yet (whether those that have are whole, the engine finds out)."""

@@ -80,9 +80,9 @@ def run(
     prepared = _ready(recipe, data_root, asked)
     choice = prepared.choice
     with open_folder(out, recipe, prepared.needed_bytes(Store(out)), choice.resources.lock) as folder:
-        store = folder.store
-        if choice.kind.own_machine and not choice.resources.mixed:  # a cluster's machines are its own
-            refuse_mixed(prepared.jobs, store, choice.device)
+        store = folder.store.expecting(prepared.form, prepared.jobs)
+        if not choice.resources.mixed:
+            refuse_mixed(prepared.jobs, store, choice.device if choice.trains_here else None)
         network = _network(prepared)
         show_network(network, prepared.dataset.warning, console)
         if prepared.left(store):

@@ -49,11 +49,17 @@ def unmeasured(folder: Path, results: Results) -> list[Job]:
 def measured(folder: Path, results: Results, jobs: list[Job]) -> Results:
     """Return results with rows of these jobs as well, read off their checkpoints; damaged ones are left out."""
     from redense.experiment.checkpoints import Store
+    from redense.experiment.expected import Form
     from redense.experiment.measure import row_of
     from redense.sparsity.zeros import fraction_of_zeros
 
     store = Store(folder, reads_only=True)
-    found = {job.key: checkpoint for job in jobs if (checkpoint := store.load(job.key)) is not None}
+    found = {}
+    for job in jobs:
+        checkpoint = store.load(job.key)
+        if checkpoint is not None:
+            found[job.key] = checkpoint
+            store = store.expecting(Form.of_checkpoint(checkpoint))
     if not found:
         return results
     masks = [*next((one.masks for one in found.values() if one.masks), {})]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from redense.experiment.checkpoints import Store
+from redense.experiment.expected import Form
 from redense.experiment.machine import machine
 from redense.experiment.results import Results
 from redense.experiment.shown import Environment, Moment, Shown, State, Weights
@@ -34,6 +35,8 @@ def shown_of(results: Results, store: Store) -> Shown:
     for row in results.rows:
         checkpoint = store.load(row.checkpoint)
         if checkpoint is not None:
+            if store.form is None:  # a report knows no network: the first one says what all others are like
+                store = store.expecting(Form.of_checkpoint(checkpoint))
             of_epochs = tuple(epoch.loss for epoch in checkpoint.history)
             if np.isfinite(of_epochs).all():  # what diverged has no curve
                 losses[row.checkpoint] = of_epochs

@@ -118,8 +118,10 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def read_tensors(folder: Path, name: str) -> Tensors:
-    """Read the tensors of a file of a folder; raise `Damaged` when it is not there or holds something else."""
+def read_tensors(folder: Path, name: str, index: Mapping[str, Any]) -> Tensors:
+    """Read the tensors of a file that a folder's index has; raise `Damaged` when there is none or it holds others."""
+    if name not in index["files"]:
+        raise Damaged(f"{folder / INDEX} has no checksum of {name}")
     try:
         return load_safetensors(plain_bytes(folder / name))
     except (OSError, ValueError, SafetensorError) as error:

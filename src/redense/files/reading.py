@@ -33,7 +33,7 @@ class Written:
     """A kind of JSON file that redense writes.
 
     `what` it holds, in a person's words; its `format`, None for files that bear none; the `remedy` for one that cannot
-    be read or has an older format; the kind of `error` that is raised for these.
+    be read or has an older format; the kind of `error` that is raised for these; the most bytes that one may have.
 
     >>> Written("a plan", 2, "the same command writes it anew").parse('{"format": 1}', "plan.json", dict)
     Traceback (most recent call last):
@@ -45,11 +45,12 @@ class Written:
     format: int | None
     remedy: str
     error: type[RedenseError] = FolderError
+    limit: int = JSON_LIMIT
 
     def read(self, path: Path, make: Callable[[Mapping[str, Any]], T]) -> T:
         """Read a file of a run's folder and `make` of its values what it holds, as `parse` does."""
         try:
-            text = plain_bytes(path, JSON_LIMIT).decode()
+            text = plain_bytes(path, self.limit).decode()
         except UnicodeDecodeError as error:
             raise self._unreadable(str(path), error) from None
         except (OSError, ValueError) as error:  # the latter of a NUL character in the path
@@ -63,7 +64,7 @@ class Written:
     def refuse_newer(self, path: Path) -> None:
         """Raise `error` for a file of a newer format, which nobody must write over; others are for `read` to judge."""
         try:
-            found = json.loads(plain_bytes(path, JSON_LIMIT))["format"]
+            found = json.loads(plain_bytes(path, self.limit))["format"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return
         if type(found) is int and found > (self.format or 0):
@@ -116,7 +117,7 @@ def plain_bytes(path: Path, limit: int | None = None) -> bytes:
 
     Raises `ValueError` for one of more, `OSError` as `open_plain` does.
     """
-    most = _memory() if limit is None else limit
+    most = memory() if limit is None else limit
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
@@ -128,7 +129,7 @@ def plain_bytes(path: Path, limit: int | None = None) -> bytes:
 
 
 @cache
-def _memory() -> int:
+def memory() -> int:
     """Return how many bytes of memory the machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 

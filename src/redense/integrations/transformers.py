@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import nn
 
 from redense.dsd import DSD
 from redense.errors import TrainingError
+from redense.files.reading import Unread, mapping
 from redense.files.writing import write_whole
 from redense.phases import check_fill
 from redense.sparsity.parameters import named
 from redense.sparsity.shards import local
+from redense.text import one_line
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -107,7 +110,7 @@ def _folder(args: TrainingArguments, state: TrainerState) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, also where the name is too long
         raise TrainingError(
             f"DSDCallback: {path} is missing; expected a checkpoint that was made with this callback, and where its "
             "folder has moved, DSDCallback(resume_from=folder)"
@@ -115,11 +118,11 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            values: dict[str, Any] = json.loads((file.metadata() or {})["dsd"])
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+            values = dict(mapping(json.loads((file.metadata() or {})["dsd"])))
+    except (OSError, KeyError, ValueError, RecursionError, Unread, SafetensorError) as error:
         raise TrainingError(
-            f"DSDCallback: {path} cannot be read ({type(error).__name__}: {error}); expected what this callback wrote "
-            "there: go on from another checkpoint"
+            f"DSDCallback: {path} cannot be read ({type(error).__name__}: {one_line(error)}); expected what this "
+            "callback wrote there: go on from another checkpoint"
         ) from error
     return {**values, "masks": masks}
 

@@ -76,11 +76,15 @@ def load_weights(name: str, model: nn.Module, path: Path) -> None:
             f"unpickled; a PyTorch file is converted by python -c 'import torch, safetensors.torch as s; "
             f's.save_file(torch.load("{path}", weights_only=True), "{Path(path).with_suffix(".safetensors")}")\''
         ) from None
+    _load(model, state, f"{path}: does not fit {name}", "name the model it was saved from")
+
+
+def _load(model: nn.Module, state: Mapping[str, torch.Tensor], refusal: str, remedy: str) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         first = " ".join(str(error).split())[:300]
-        raise ModelError(f"{path}: does not fit {name}: {first}; name the model it was saved from") from None
+        raise ModelError(f"{refusal}: {first}; {remedy}") from None
 
 
 def check_fit(name: str, model: nn.Module, examples: torch.Tensor, num_classes: int) -> None:
@@ -158,12 +162,13 @@ def rebuild(
 ) -> nn.Module:
     """Build a stored model again: as `build` with its seed, then the weights of its state_dict, on a device.
 
-    The seed matters for what a state_dict leaves out, such as random buffers that are not persistent.
+    The seed matters for what a state_dict leaves out, such as random buffers that are not persistent. Raises
+    `ModelError` where the state_dict is another model's.
 
     >>> stored = build("mlp", (4,), 2, seed=1)
     >>> torch.equal(rebuild("mlp", (4,), 2, stored.state_dict())[-1].weight, stored[-1].weight)
     True
     """
     model = build(name, input_shape, num_classes, seed)
-    model.load_state_dict(state)
+    _load(model, state, f"model {name}: the stored weights do not fit it", "run the recipe again")
     return placed(model, device)

@@ -42,6 +42,11 @@ class Choice:
         return ENGINES[self.name]
 
     @property
+    def trains_here(self) -> bool:
+        """Whether it trains on this machine alone, as a cluster does that is started for the run."""
+        return self.kind.own_machine or self.resources.ray_address is None
+
+    @property
     def arithmetic(self) -> str:
         """The kind of arithmetic, part of all keys: processes, their number and Ray change no bit, stacks do."""
         return self.kind.arithmetic.format(device=self.device)
@@ -67,7 +72,7 @@ def choose(
 ) -> Choice:
     """Choose the engine for a model, its data and the number of models in the run.
 
-    Raises `RecipeError` when the engine is not installed, or cannot keep a time limit that is asked for.
+    Raises `RecipeError` when the engine or its storage is not installed, or cannot keep a time limit asked for.
     """
     device = resources.device
     if device == "auto":
@@ -78,6 +83,10 @@ def choose(
     kind = ENGINES[name]
     if kind.extra and find_spec(kind.extra) is None:
         raise RecipeError(f"engine: {name} is not installed; pip install 'redense[{kind.extra}]'")
+    if resources.ray_storage is not None and not kind.own_machine:
+        from redense.experiment.engines.transfer import Storage
+
+        Storage(resources.ray_storage).check()
     if kind.forks:
         reason = f"{reason}{limit}"
     elif resources.time_limit is not None:
