@@ -9,12 +9,13 @@ from rich.console import Console
 
 from redense.auditing.saved import write_audit
 from redense.errors import FolderError
+from redense.experiment.dry_run import dry_run
 from redense.experiment.export import export
 from redense.experiment.folder import LOCK_FILE, open_folder, read_plan, write_plan
 from redense.experiment.plan import Fingerprints
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
-from redense.experiment.run import dry_run, run
+from redense.experiment.run import run
 from redense.experiment.write_report import write_report
 from redense.files.writing import write_whole
 

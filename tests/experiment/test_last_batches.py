@@ -11,10 +11,10 @@ import redense
 from redense.data.batches import TensorData
 from redense.data.members import split
 from redense.errors import RecipeError
+from redense.experiment.dry_run import dry_run
 from redense.experiment.last_batches import _leave_one, check_last_batches
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Recipe
-from redense.experiment.run import dry_run
 
 RECIPE = Recipe(data="factories:data", model="factories:small", sparsities=(0.5,), epochs=(1, 1, 1))
 """BatchNorm, and 96 training examples of 144 in all."""

@@ -19,6 +19,7 @@ from redense.data.batches import TensorData
 from redense.errors import FolderError, ModelError, RecipeError
 from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
+from redense.experiment.dry_run import dry_run
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.events import EpochDone
@@ -29,7 +30,7 @@ from redense.experiment.precision import check_precision, logits_in, why_slow
 from redense.experiment.prepare import prepare
 from redense.experiment.recipe import Recipe
 from redense.experiment.resources import Resources
-from redense.experiment.run import dry_run, run
+from redense.experiment.run import run
 from redense.experiment.trainer import train_epoch
 from redense.models.registry import rebuild
 from redense.signals import read_signals

@@ -13,9 +13,10 @@ from rich.console import Console
 import redense
 from redense.errors import DataError, FolderError, RecipeError, TrainingError
 from redense.experiment.checkpoints import Store
+from redense.experiment.dry_run import dry_run
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import OPTIONAL_COLUMNS, ROW_COLUMNS, Results, Row
-from redense.experiment.run import dry_run, run
+from redense.experiment.run import run
 from redense.phases import PHASE_COLUMNS, sparse
 
 ROW = [

@@ -22,11 +22,12 @@ from redense.commands.main import main
 from redense.errors import FolderError, RecipeError, RedenseError, TrainingError
 from redense.experiment.audit import audit_run
 from redense.experiment.checkpoints import Store
+from redense.experiment.dry_run import dry_run
 from redense.experiment.engines.local import LocalEngine, _cause_of_death
 from redense.experiment.export import export
 from redense.experiment.folder import FOLDERS, Trust, check_targets
 from redense.experiment.prepare import prepare
-from redense.experiment.run import dry_run, run
+from redense.experiment.run import run
 from redense.experiment.trained import Progress
 from redense.experiment.write_report import write_report
 from redense.files.writing import write_whole

@@ -84,7 +84,8 @@ class Run:
         say_loading(screen)
         if self.resources.may_fork and not self.dry_run:
             fork_server.start()  # it loads PyTorch while this process does
-        from redense.experiment.run import dry_run, run
+        from redense.experiment.dry_run import dry_run
+        from redense.experiment.run import run
 
         if self.dry_run:
             dry_run(self.recipe, out, resources=self.resources, **settings)

@@ -8,22 +8,19 @@ from typing import Any
 from rich.console import Console
 
 from redense.arguments import validated
-from redense.data.batches import examples_to_try
 from redense.errors import FolderError, Interrupted, RecipeError, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison
-from redense.experiment.cost import plan_table
 from redense.experiment.display import progress_console
-from redense.experiment.engines import fork_server
 from redense.experiment.finished import Printed, conditions, digests, write_finished
-from redense.experiment.folder import check_folder, open_folder, write_plan
+from redense.experiment.folder import open_folder, write_plan
 from redense.experiment.found import find
-from redense.experiment.last_batches import check_last_batches
 from redense.experiment.measure import measure
 from redense.experiment.mixed import mixed_notes, refuse_mixed
-from redense.experiment.prepare import DEFAULT_RESOURCES, Prepared, prepare
+from redense.experiment.prepare import Prepared
+from redense.experiment.ready import network_shown, ready
 from redense.experiment.recipe import Recipe
-from redense.experiment.report.layers import Network, kept_of, network_of
+from redense.experiment.report.layers import kept_of
 from redense.experiment.resources import Resources
 from redense.experiment.results import Results
 from redense.experiment.show import (
@@ -35,7 +32,7 @@ from redense.experiment.show import (
     show_replicates,
     show_results,
 )
-from redense.experiment.show_plan import show_engine, show_machine
+from redense.experiment.show_plan import show_engine
 from redense.experiment.standing import standing_comparisons
 from redense.experiment.train import Outcome, train
 from redense.experiment.write import write_page, write_pictures, write_results
@@ -77,13 +74,13 @@ def run(
     console = console or Console(quiet=True)
     asked = Resources(**resources)
     key = conditions(recipe, data_root, asked)
-    prepared = _ready(recipe, data_root, asked)
+    prepared = ready(recipe, data_root, asked)
     choice = prepared.choice
     with open_folder(out, recipe, prepared.needed_bytes(Store(out)), choice.resources.lock) as folder:
         store = folder.store.expecting(prepared.form, prepared.jobs)
         if not choice.resources.mixed:
             refuse_mixed(prepared.jobs, store, choice.device if choice.trains_here else None)
-        network = _network(prepared)
+        network = network_shown(prepared)
         show_network(network, prepared.dataset.warning, console)
         if prepared.left(store):
             show_engine(prepared, console)
@@ -122,61 +119,6 @@ def run(
             printed = Printed(network, warning, tuple(notes), kept, tuple(written), tuple(audited), files)
             write_finished(printed, key, out)
     return results
-
-
-def dry_run(
-    recipe: Recipe,
-    out: str | Path,
-    *,
-    data_root: str | Path | None = None,
-    resources: Resources = DEFAULT_RESOURCES,
-    console: Console,
-) -> None:
-    """Print what `run` would do and what it would cost; nothing is trained or written."""
-    _check_trackers(resources)
-    prepared = prepare(recipe, data_root, resources)
-    _check(prepared)
-    store = Store(Path(out))
-    check_folder(store.root, recipe, prepared.needed_bytes(store))
-    show_network(_network(prepared), prepared.dataset.warning, console)
-    show_notes(recipe.left_out(), console)
-    console.print()
-    console.print(plan_table(prepared.jobs, prepared.left(store), prepared.model, prepared.dataset, prepared.choice))
-    show_machine(console)
-    show_engine(prepared, console)
-
-
-def _ready(recipe: Recipe, data_root: str | Path | None, resources: Resources) -> Prepared:
-    """Prepare a run and check all that can be checked before its folder is opened."""
-    _check_trackers(resources)
-    if resources.may_fork:
-        fork_server.start()  # it gets ready while the data are read
-    prepared = prepare(recipe, data_root, resources)
-    if not prepared.choice.kind.forks:
-        fork_server.stop()
-    _check(prepared)
-    return prepared
-
-
-def _network(prepared: Prepared) -> Network:
-    return network_of(prepared.model, examples_to_try(prepared.dataset), prepared.model_name)
-
-
-def _check_trackers(resources: Resources) -> None:
-    """Raise for a tracker that is not installed."""
-    if resources.track:
-        from redense.experiment.tracking import check_trackers
-
-        check_trackers(resources.track)
-
-
-def _check(prepared: Prepared) -> None:
-    """Raise for what training or an audit would only meet on its way."""
-    if prepared.recipe.audit:
-        from redense.experiment.audit import check_audit
-
-        check_audit(prepared)
-    check_last_batches(prepared)
 
 
 def _audit(
