@@ -14,7 +14,14 @@ from redense.experiment.grouping import gathered
 from redense.experiment.report.columns import INFERENCE_IS
 from redense.experiment.report.looks import LOOKS, begin_outside, drawn, in_view, look, of_all_rounds
 from redense.experiment.report.protocols import lowest_rate, primaries
-from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, tested_estimate
+from redense.experiment.report.seeds import (
+    Estimate,
+    any_several,
+    in_percent,
+    inference_estimate,
+    over_seeds,
+    tested_estimate,
+)
 from redense.metrics.roc import Array
 from redense.metrics.spread import Spread
 from redense.page.chart import BASELINE, Axis, Chart, Series, View
@@ -40,8 +47,7 @@ FEW_EPOCHS = 12
 def accuracy_charts(results: Results) -> list[Chart]:
     """Draw test and inference accuracy against sparsity."""
     groups = results.shown()
-    several = len(results.recipe.seeds) > 1
-    over = "over seeds" if several else "over the test examples"
+    over = over_seeds(groups, "over seeds", "over the test examples")
     noise = 100 * results.noise
     test = {group[0].phase: tested_estimate(group, results.nonmembers) for group in groups}
     leaks = {group[0].phase: inference_estimate(group) for group in groups}
@@ -58,8 +64,8 @@ def accuracy_charts(results: Results) -> list[Chart]:
             "inference",
             "What confidence gives away",
             f"Inference accuracy: {INFERENCE_IS}. 50% is guessing; on so many examples pure "
-            f"noise gives {noise:.2f}%. Bars: 95% intervals"
-            f"{' over seeds and examples' if several else ' over examples'}.",
+            f"noise gives {noise:.2f}%. Bars: 95% intervals "
+            f"{over_seeds(groups, 'over seeds and examples', 'over examples')}.",
             _sparsity_axis(results),
             Axis("inference accuracy, %"),
             (against_sparsity(results, leaks, noise),),
@@ -138,8 +144,8 @@ def training_charts(results: Results, shown: Shown | None) -> list[Chart]:
     if shown is not None and shown.losses:
         losses = shown.losses
         curves["losses"] = ("Training loss", "mean cross-entropy", lambda row: losses.get(row.checkpoint, ()))
-    several = "; the mean over seeds" if len(results.recipe.seeds) > 1 else ""
-    caption = f"After every epoch, phase after phase on one axis{several}. Dotted lines: a new phase begins."
+    means = _means(results.groups(), "; ")
+    caption = f"After every epoch, phase after phase on one axis{means}. Dotted lines: a new phase begins."
     epochs = max(total(phases) for phases in results.recipe.lineages())
     few = tuple((float(epoch), str(epoch)) for epoch in range(1, epochs + 1)) if epochs <= FEW_EPOCHS else ()
     return [
@@ -173,26 +179,31 @@ def _training_views(results: Results, read: Callable[[Row], Sequence[float]]) ->
 
 def leakage_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     """Draw inference against test accuracy, epoch by epoch, of the table's models and of targets on halves."""
-    views = _leakage_views(results, [(phase, trace) for (phase, _), trace in results.traces().items()], "")
+    of_table = gathered((phase, trace) for (phase, _), trace in results.traces().items())
+    views, groups = _leakage_views(results, of_table, ""), [*of_table.values()]
     for protocol, rows in by_protocol(row for row in audits if not PROTOCOLS[row.protocol].of_table).items():
-        traces = [(row.phase, row.trace) for row in rows if row.trace.points]
+        traces = gathered((row.phase, row.trace) for row in rows if row.trace.points)
         views += _leakage_views(results, traces, f", targets of protocol {protocol}")
+        groups += traces.values()
     if not views:
         return []
-    several = ", the mean over seeds" if len(results.recipe.seeds) > 1 else ""
     caption = (
-        f"A point an epoch{several}: further right is more accurate, further up gives more away. The open marker is a "
-        f"phase's first epoch, the large one its last. {MEASURED_ON}{_hidden(views)}"
+        f"A point an epoch{_means(groups, ', ')}: further right is more accurate, further up gives more away. The open "
+        f"marker is a phase's first epoch, the large one its last. {MEASURED_ON}{_hidden(views)}"
     )
     axes = Axis("test accuracy, %"), Axis("inference accuracy, %")
     return [Chart("leakage", "Leakage against accuracy", caption, *axes, tuple(views), "show")]
 
 
-def _leakage_views(results: Results, traces: Sequence[tuple[Phase, Trace]], what: str) -> list[View]:
-    seeds = gathered(traces)
+def _means(groups: Sequence[Sequence[object]], before: str) -> str:
+    """Say that lines are means, where any phase of these groups has several seeds."""
+    return f"{before}{over_seeds(groups, 'the mean over seeds', 'that one')}" if any_several(groups) else ""
+
+
+def _leakage_views(results: Results, traces: Mapping[Phase, Sequence[Trace]], what: str) -> list[View]:
     views = []
     for sparsity in results.recipe.sparsities:
-        means = {phase: 100 * mean_points(found) for phase, found in seeds.items() if phase.is_at(sparsity)}
+        means = {phase: 100 * mean_points(found) for phase, found in traces.items() if phase.is_at(sparsity)}
         if means:
             series = tuple(_leakage(phase, mean) for phase, mean in means.items())
             views.append(View(f"sparsity {percent(sparsity)}{what}", series, ends=_ends(means)))
