@@ -57,10 +57,13 @@ class Fitting:
 
     tables: Sequence[tuple[Table, str]]
 
+    def at(self, width: int) -> tuple[Table, str]:
+        """Return the table that is drawn at that width, and what it leaves out."""
+        return next((one for one in self.tables if least_width(one[0]) <= width), self.tables[-1])
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Draw one of the tables, and say what it leaves out."""
-        fitting = (one for one in self.tables if least_width(one[0]) <= options.max_width)
-        table, left_out = next(fitting, self.tables[-1])
+        table, left_out = self.at(options.max_width)
         yield from drawn(table, options.max_width)
         if left_out:
             yield prose(f"Left out at this width: {left_out}.", "dim")
@@ -228,6 +231,17 @@ class Prose:
 def prose(text: str, style: str = "") -> Prose:
     """Write running text as wide as it reads well, as a terminal may show it."""
     return Prose(visible(text), style)
+
+
+@dataclass(frozen=True)
+class ByWidth:
+    """Running text about tables, which say more or less by the width."""
+
+    text: Callable[[int], str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Draw the lines."""
+        yield prose(self.text(options.max_width))
 
 
 def _wrapped(text: str, width: int) -> list[str]:
