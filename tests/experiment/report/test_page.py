@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -345,6 +346,25 @@ def test_the_command_line_writes_it(audited_images, tmp_path, capsys):
     main(["report", str(audited_images), "--out", str(tmp_path / "page.html")])
     assert f"Written: {tmp_path / 'page.html'}" in capsys.readouterr().out
     assert tyro.cli(Report, args=["a", "b", "--out", "c"]).show_examples is False
+
+
+@pytest.mark.parametrize("name", ["results.json", "recipe.json", "new.json", "page", "page.html.npz", "folder"])
+def test_a_report_replaces_pages_and_nothing_else(name, undisturbed, tmp_path, capsys):
+    (tmp_path / "results.json").write_text("a run's")
+    (tmp_path / "folder").mkdir()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(undisturbed), "--out", str(tmp_path / name)])
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"--out: got {tmp_path / name}; expected a name that ends in .html" in error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_report_may_replace_a_page_and_go_to_a_device(undisturbed, tmp_path):
+    (tmp_path / "Page.HTML").write_text("old")
+    assert write_report([undisturbed], tmp_path / "Page.HTML").read_text().startswith("<!doctype html>")
+    assert write_report([undisturbed], Path("/dev/null")).is_char_device()
 
 
 FINAL, LONGER, LLR = (
