@@ -24,7 +24,7 @@ from redense.errors import DataError, FolderError
 from redense.experiment.audit_rows import read_rows
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison, PValue
-from redense.experiment.found import Found, find
+from redense.experiment.found import Found, find, told_apart
 from redense.experiment.recipe import Recipe, load_recipe
 from redense.experiment.report.conclusion import conclusion, last_groups
 from redense.experiment.report.examples import shrunk
@@ -201,6 +201,36 @@ def test_several_runs_stand_side_by_side_and_need_a_name(audited_images, undistu
         write_report([audited_images, undisturbed])
     with pytest.raises(FolderError, match="no recipe.json"):
         write_report([tmp_path])
+
+
+FOLDERS = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map(lambda parts: Path("/", *parts))
+
+
+@given(st.lists(FOLDERS, min_size=1, max_size=4))
+def test_runs_beside_each_other_are_told_apart_by_as_few_folders_as_that_takes(paths):
+    """Against the obvious: ends of paths, longer and longer."""
+    recipe = Recipe()
+    found = [Found(path, recipe, Results(recipe, 0, 0, ()), (), None, None) for path in paths]
+    names = [run.name for run in told_apart(found)]
+    for path, name in zip(paths, names, strict=True):
+        shorter = name.partition("/")[2] if not name.startswith("/") else name[1:]
+        assert f"/{path}".endswith(f"/{name}")
+        assert all((one == name) == (other == path) for one, other in zip(names, paths, strict=True))
+        if shorter:
+            assert any(f"/{other}".endswith(f"/{shorter}") for other in paths if other != path)
+
+
+def test_several_runs_of_one_name_have_others_on_their_page(undisturbed, tmp_path):
+    folders = [tmp_path / one / "run" for one in ("first", "second")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in ("recipe.json", "results.json"):
+            shutil.copy(undisturbed / name, folder)
+    page = write_report(folders, tmp_path / "both.html").read_text()
+    for name in ("first/run", "second/run"):
+        assert re.search(rf'<li><a href="#run\d-run">{name}</a>', page)
+        assert f'<th scope="row">{name} (' in page
+        assert name in {series["name"] for series in charts(page)["runs"]["views"][0]["series"]}
 
 
 def test_examples_are_shown_only_where_they_are_the_runs_and_no_code_is_called(audited_images, tmp_path):

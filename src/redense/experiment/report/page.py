@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redense import __version__
 from redense.auditing.page import audit_values
 from redense.auditing.protocols import PROTOCOLS
+from redense.experiment.found import Found, told_apart
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
 from redense.experiment.report.columns import INFERENCE_IS, PAGE, columns_of
@@ -31,7 +32,6 @@ from redense.text import p_text
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
     from redense.experiment.comparison import Comparison
-    from redense.experiment.found import Found
 
 EXPOSED_SHOWN = 4
 """Examples that a line of the table of the most exposed names."""
@@ -41,6 +41,7 @@ Cells = list[str]
 
 def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
     """Render runs, one after another; where there are several, a table and a chart of their last phases come first."""
+    runs = told_apart(runs) if len(runs) > 1 else runs
     numbers = range(1, len(runs) + 1) if len(runs) > 1 else [None]
     parts = [_part(run, number, show_examples) for run, number in zip(runs, numbers, strict=True)]
     title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs side by side"
