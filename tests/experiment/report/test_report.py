@@ -173,6 +173,21 @@ def test_everything_has_its_interval_at_its_sparsity_and_nothing_covers_another(
         assert np.ptp(axes.get_ylim()) >= 2
         names = [label.get_text() for label in axes.get_xticklabels()]
         assert names[len(sparsities) :] == ["dense", "control-\nlonger"]
+    for chart in accuracy_charts(Results(recipe, 60_000, 10_000, tuple(rows))):
+        ticks = {name: x for x, name in chart.x.ticks}
+        assert list(ticks) == [
+            *(f"{percent:g}%" for percent in (100 * np.array(sparsities))),
+            "dense",
+            "control-longer",
+        ]
+        shown = {series.name: series for series in chart.views[0].series}
+        inside = [x for name in ("sparse", "re-dense") for x in shown[name].x]
+        for name in ("dense", "control-longer"):
+            assert shown[name].x[-1] == ticks[name] > max(inside)
+        assert (
+            min(np.diff(sorted([max(inside), ticks["dense"], ticks["control-longer"]])))
+            > np.ptp([*ticks.values()]) / 20
+        )
 
 
 def test_phases_are_told_by_line_and_marker_too():
