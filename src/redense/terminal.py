@@ -21,6 +21,7 @@ from itertools import takewhile, zip_longest
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
+from rich.segment import Segment
 from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
@@ -166,7 +167,17 @@ def _least(line: str) -> int:
 
 
 class Plain(Table):
-    """A table whose cells and headers are shown as they are written."""
+    """A table whose cells and headers are shown as they are written, without blanks at the ends of lines."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        """Draw the table."""
+        for line in Segment.split_lines(super().__rich_console__(console, options)):
+            while line and not line[-1].text.strip(" "):
+                line.pop()
+            if line:
+                text, style, control = line.pop()
+                yield from [*line, Segment(text.rstrip(" "), style, control)]
+            yield Segment.line()
 
     def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
         """Add a row of text."""

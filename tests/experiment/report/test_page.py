@@ -100,6 +100,15 @@ def test_headings_are_in_order_and_names_of_tables_and_charts_unlike(audited_ima
         assert is_in_order(path.read_text()), path.name
 
 
+def test_pages_with_charts_name_the_library_and_others_do_not(audited_images, tmp_path):
+    shutil.copy(audited_images / "recipe.json", tmp_path)
+    bare = write_report([tmp_path])
+    for path in (audited_images / "report.html", audited_images / "audit.html", bare):
+        page = path.read_text()
+        assert ("charts by plotly.js" in page.split("<footer>")[1].split("</footer>")[0]) == (path != bare)
+        assert (library() in page) == (path != bare)
+
+
 def test_no_interval_of_running_text_is_broken_over_lines(audited_images):
     for name in ("report.html", "audit.html"):
         texts = paragraphs((audited_images / name).read_text())
