@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile, zip_longest
+from typing import cast
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
@@ -171,7 +172,8 @@ class Plain(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         """Draw the table."""
-        for line in Segment.split_lines(super().__rich_console__(console, options)):
+        segments = cast("Iterable[Segment]", super().__rich_console__(console, options))  # a table draws nothing else
+        for line in Segment.split_lines(segments):
             while line and not line[-1].text.strip(" "):
                 line.pop()
             if line:

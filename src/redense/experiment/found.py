@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from redense.errors import FolderError
@@ -36,7 +35,7 @@ class Found:
     plan: Fingerprints | None
     audits_left_out: str = ""
     called: str = ""
-    """What the run is called beside others, where the name of its folder does not tell it apart: see `told_apart`."""
+    """What the run is called beside others, where the name of its folder does not tell it apart."""
 
     @property
     def name(self) -> str:
@@ -76,19 +75,6 @@ def find(folder: Path) -> Found:
         read_plan(folder) if os.path.exists(folder / PLAN_FILE) else None,
         left_out,
     )
-
-
-def told_apart(runs: Sequence[Found]) -> list[Found]:
-    """Call runs whose folders have one name by as many folders above, too, as tell them apart."""
-    paths = [run.folder.resolve() for run in runs]
-    return [replace(run, called=_short(path, paths)) for run, path in zip(runs, paths, strict=True)]
-
-
-def _short(path: Path, others: Sequence[Path]) -> str:
-    unlike = [other.parts for other in others if other != path]
-    ends = (path.parts[-length:] for length in range(1, len(path.parts)))
-    end = next((end for end in ends if all(other[-len(end) :] != end for other in unlike)), path.parts)
-    return str(Path(*end))
 
 
 def _audits(folder: Path, results: Results) -> tuple[tuple[AuditRow, ...], str]:

@@ -24,7 +24,7 @@ from redense.errors import DataError, FolderError
 from redense.experiment.audit_rows import read_rows
 from redense.experiment.checkpoints import Store
 from redense.experiment.comparison import Comparison, PValue
-from redense.experiment.found import Found, find, told_apart
+from redense.experiment.found import Found, find
 from redense.experiment.recipe import Recipe, load_recipe
 from redense.experiment.report.conclusion import conclusion, last_groups
 from redense.experiment.report.examples import shrunk
@@ -32,6 +32,7 @@ from redense.experiment.report.figures import style
 from redense.experiment.report.looks import look
 from redense.experiment.report.page import report_html
 from redense.experiment.report.provenance import command
+from redense.experiment.report.side_by_side import told_apart
 from redense.experiment.results import Results, Row
 from redense.experiment.shown import read_shown
 from redense.experiment.write_report import write_report

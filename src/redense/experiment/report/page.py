@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from redense import __version__
 from redense.auditing.page import audit_values
 from redense.auditing.protocols import PROTOCOLS
-from redense.experiment.found import Found, told_apart
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
 from redense.experiment.report.columns import INFERENCE_IS, PAGE, columns_of
@@ -21,7 +20,7 @@ from redense.experiment.report.provenance import command, origins, settings
 from redense.experiment.report.seeds import any_several, over_seeds
 from redense.experiment.report.side_by_side import CAPTION as SIDE_CAPTION
 from redense.experiment.report.side_by_side import HEAD as SIDE_BY_SIDE
-from redense.experiment.report.side_by_side import runs_chart, side_by_side
+from redense.experiment.report.side_by_side import runs_chart, side_by_side, told_apart
 from redense.experiment.report.table import notes
 from redense.experiment.report.weight_charts import weight_charts
 from redense.experiment.wording import difference_interval, difference_text
@@ -32,6 +31,7 @@ from redense.text import p_text
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
     from redense.experiment.comparison import Comparison
+    from redense.experiment.found import Found
 
 EXPOSED_SHOWN = 4
 """Examples that a line of the table of the most exposed names."""
