@@ -104,3 +104,17 @@ def test_running_text_is_never_broken_inside_of_an_interval(parts, width):
     for part in parts:
         assert not part.startswith("[") or part in text
     assert max(map(len, text.splitlines())) <= min(width, 100)
+
+
+@given(
+    st.lists(st.sampled_from(["dense", "re-dense 30%", "", "a\nlonger"]), min_size=1, max_size=4), st.integers(20, 90)
+)
+def test_no_line_of_a_table_ends_in_blanks(cells, width):
+    """Also titles, and last columns of text."""
+    table = table_of("a", "phase", text=["phase"], title="Of what")
+    for cell in cells:
+        table.add_row("1.00", cell)
+    for drawn in (table, Fitting([(table, "the rest")]), Continued(1, lambda start, end: table)):
+        lines = printed(drawn, width).splitlines()
+        assert [line for line in lines if line != line.rstrip()] == []
+        assert "".join(lines).count("1.00") == len(cells)

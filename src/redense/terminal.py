@@ -18,9 +18,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile, zip_longest
+from typing import cast
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
+from rich.segment import Segment
 from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
@@ -57,10 +59,13 @@ class Fitting:
 
     tables: Sequence[tuple[Table, str]]
 
+    def at(self, width: int) -> tuple[Table, str]:
+        """Return the table that is drawn at that width, and what it leaves out."""
+        return next((one for one in self.tables if least_width(one[0]) <= width), self.tables[-1])
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Draw one of the tables, and say what it leaves out."""
-        fitting = (one for one in self.tables if least_width(one[0]) <= options.max_width)
-        table, left_out = next(fitting, self.tables[-1])
+        table, left_out = self.at(options.max_width)
         yield from drawn(table, options.max_width)
         if left_out:
             yield prose(f"Left out at this width: {left_out}.", "dim")
@@ -163,7 +168,18 @@ def _least(line: str) -> int:
 
 
 class Plain(Table):
-    """A table whose cells and headers are shown as they are written."""
+    """A table whose cells and headers are shown as they are written, without blanks at the ends of lines."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        """Draw the table."""
+        segments = cast("Iterable[Segment]", super().__rich_console__(console, options))  # a table draws nothing else
+        for line in Segment.split_lines(segments):
+            while line and not line[-1].text.strip(" "):
+                line.pop()
+            if line:
+                text, style, control = line.pop()
+                yield from [*line, Segment(text.rstrip(" "), style, control)]
+            yield Segment.line()
 
     def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
         """Add a row of text."""
@@ -228,6 +244,17 @@ class Prose:
 def prose(text: str, style: str = "") -> Prose:
     """Write running text as wide as it reads well, as a terminal may show it."""
     return Prose(visible(text), style)
+
+
+@dataclass(frozen=True)
+class ByWidth:
+    """Running text about tables, which say more or less by the width."""
+
+    text: Callable[[int], str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Draw the lines."""
+        yield prose(self.text(options.max_width))
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -204,7 +204,8 @@ def test_no_verdict_never_passes_for_no_leak():
 def test_the_same_attack_is_marked_in_table_picture_and_page(tmp_path):
     model, members, nonmembers, references, included = with_references(n=200)
     given = {"members": members, "nonmembers": nonmembers, "references": references, "included": included}
-    for families in (("threshold", "lira", "rmia"), ("threshold", "samia")):
+    left_out = []
+    for families in (("threshold", "lira", "rmia"), ("threshold", "samia"), ("samia",)):
         result = redense.audit(model, **given, attacks=families)
         name = result.verdict.attack
         assert [line.split(" *")[0] for line in str(result).splitlines() if " * " in line] == [name]
@@ -216,7 +217,16 @@ def test_the_same_attack_is_marked_in_table_picture_and_page(tmp_path):
         (axes,) = roc_figure([("dense", result)]).axes
         thick = [line.get_label() for line in axes.get_lines() if line.get_linewidth() > 2]
         assert thick == [name]
-        assert axes.get_title() == f"dense\nthick: {name}, the strongest"
+        title, *some = axes.get_title().split("\nthick: ")[1].split("\n")
+        assert title == f"{name}, the strongest"
+        lines, attacks = len(axes.get_lines()) - 1, len(result.attacks)  # one guesses
+        assert lines == len(series) - 1
+        assert some == ([f"{lines} of {attacks} attacks are drawn"] if lines < attacks else [])
+        caption = charts(page)["roc"]["caption"]
+        assert (f"Drawn are {lines} of {attacks} attacks; the table has all." in caption) == (lines < attacks)
+        assert ("Drawn are" in caption) == (lines < attacks)
+        left_out.append(attacks - lines)
+    assert min(left_out) == 0 < max(left_out)
 
 
 def test_an_attack_has_one_colour_in_all_panels_and_the_strongest_is_always_drawn():

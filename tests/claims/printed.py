@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redense.auditing.attacks import ATTACKS
-from redense.terminal import Continued, Fitting, Prose
+from redense.terminal import ByWidth, Continued, Fitting, Prose
 
 _NAMES = "|".join(sorted((re.escape(attack.name) for attack in ATTACKS), key=len, reverse=True))
 _ATTACK = re.compile(
@@ -115,6 +115,8 @@ def of_printed(one):
         return of_table(one.draw(0, one.columns))
     if isinstance(one, Prose):
         return sentences(one.text)
+    if isinstance(one, ByWidth):
+        return set().union(*(sentences(one.text(width)) for width in (60, 80, 200)))
     if isinstance(one, Table):
         return of_table(one)
     if isinstance(one, str | Text):

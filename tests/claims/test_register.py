@@ -19,6 +19,7 @@ from redense.auditing.evidence import Evidence
 from redense.experiment.comparison import Comparison, PValue, over_seeds
 from redense.experiment.family import corrected
 from redense.experiment.found import find
+from redense.experiment.report.audit_overview import audit_overview
 from redense.experiment.report.audits import audit_summary
 from redense.experiment.report.comparisons import audit_sentences, comparisons_table
 from redense.experiment.report.page import report_html
@@ -98,6 +99,7 @@ def of_pages(run, alone, several):
         (run.results, tuple(leaks)),
         (without_controls(run.results), ()),
         (alone, ()),
+        (half_measured(run.results), ()),
         (unfinished(several, ahead), ()),
         (unfinished(several, behind), ()),
     ):
@@ -109,6 +111,15 @@ def unfinished(results, comparisons):
     """Results of a run that asks for one seed more than is measured."""
     recipe = dataclasses.replace(results.recipe, seeds=(*results.recipe.seeds, 99))
     return dataclasses.replace(results, recipe=recipe, comparisons=tuple(comparisons))
+
+
+def half_measured(results):
+    """Results of a run of which some phases have one seed yet."""
+    last = results.rows[-1]
+    assert last.seed
+    return dataclasses.replace(
+        results, rows=tuple(row for row in results.rows if row.phase != last.phase or not row.seed)
+    )
 
 
 def without_controls(results):
@@ -124,6 +135,8 @@ def printed(audited_run, tmp_path_factory):
     alone = one_seed(folder)
     found |= of_results(json.loads(alone.to_json())) | of_printed(results_table(alone, "small"))
     found |= of_printed(comparisons_table(alone)) | of_printed(audit_summary(find(folder).audits))
+    found |= of_printed(results_table(half_measured(Results.load(folder)), "small"))
+    found |= of_printed(audit_overview([row for row in find(folder).audits if row.seed == 0], ""))
     found |= of_printed(Group(*map(prose, audit_sentences(Results.load(folder)))))
     ten = dataclasses.replace(alone, recipe=dataclasses.replace(alone.recipe, seeds=tuple(range(10))))
     several = dataclasses.replace(ten, comparisons=tuple(corrected(list(claims()))), at_equal_accuracy=(), audits=())

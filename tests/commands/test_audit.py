@@ -270,6 +270,20 @@ def test_coins_prove_an_epsilon_and_names_are_the_users_own(tmp_path, capsys):
     assert not any(found[1].values())
 
 
+def test_a_runs_folder_keeps_its_own_audit(tmp_path, capsys):
+    for name in ("recipe.json", "audit.json", "audit.html"):
+        (tmp_path / name).write_text(name)
+    path = str(signals(tmp_path / "signals.npz", shift=2.0))
+    assert exit_code(["audit", "--signals", path, "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert f"--out: got {tmp_path}, a run's folder" in said.err
+    assert said.err.count("\n") == 1
+    assert "gives away" not in said.out  # before the attacks take their time
+    assert {path.name: path.read_text() for path in tmp_path.glob("[ar]*")} == {
+        name: name for name in ("recipe.json", "audit.json", "audit.html")
+    }
+
+
 @pytest.mark.parametrize(("limit", "code"), [("0.6", 1), ("0.95", None)])
 def test_a_leak_above_the_limit_exits_with_one(tmp_path, capsys, limit, code):
     arguments = ["audit", "--signals", str(signals(tmp_path / "signals.npz", shift=2.0)), "--fail-above", limit]

@@ -1,12 +1,13 @@
 import errno
 import os
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
 
 from redense.errors import FolderError
-from redense.files.writing import TEMPORARY, write_whole
+from redense.files.writing import TEMPORARY, picture, png_bytes, write_png, write_whole
 
 
 def test_a_file_is_the_old_or_the_new_one(tmp_path):
@@ -148,3 +149,20 @@ def test_writers_at_once_do_not_meet(tmp_path):
         writer.join()
     assert path.read_bytes() in contents
     assert not list(tmp_path.glob(f"{TEMPORARY}*"))
+
+
+def test_letters_that_no_font_here_has_are_no_warning_and_all_others_are(tmp_path):
+    figure = picture(figsize=(2, 1), dpi=20)
+    figure.suptitle("\u5b66\u7fd2 \U0001f469")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        write_png(tmp_path / "a.png", figure)
+        assert figure._repr_png_() == (tmp_path / "a.png").read_bytes()
+    assert [str(one.message) for one in told] == []
+
+    class Warns:
+        def savefig(self, buffer, format):
+            warnings.warn("of another kind", stacklevel=1)
+
+    with pytest.warns(UserWarning, match="of another kind"):
+        png_bytes(Warns())

@@ -9,6 +9,7 @@ import numpy as np
 
 from redense.auditing.attacks import PICTURED
 from redense.page.chart import BASELINE, Axis, Chart, Series, View
+from redense.text import from_to
 
 if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
@@ -48,10 +49,17 @@ def roc_chart(key: str, title: str, results: Sequence[tuple[str, AuditResult]], 
         views.append(View(name, (*series, guessing(result.nonmembers))))
     caption = (
         "A line an attack: from left to right it wrongly accuses more non-members, and the higher it is, the more "
-        "members it finds. The thick line is the strongest attack. Both axes are logarithmic."
+        f"members it finds. The thick line is the strongest attack. Both axes are logarithmic.{_drawn(results)}"
     )
     least = min(1 / result.nonmembers for _, result in results)
     return Chart(key, title, caption, *roc_axes(least), tuple(views), choice)
+
+
+def _drawn(results: Sequence[tuple[str, AuditResult]]) -> str:
+    """Say how many of the attacks have a line, where not all have."""
+    lines = [len(pictured(one.curves, one.verdict.attack)) for _, one in results]
+    attacks = [len(one.curves) for _, one in results]
+    return "" if lines == attacks else f" Drawn are {from_to(lines)} of {from_to(attacks)} attacks; the table has all."
 
 
 def roc_axes(least: float) -> tuple[Axis, Axis]:

@@ -92,7 +92,9 @@ def roc_panels(panels: Sequence[Panel]) -> Figure:
         axes.set_xlabel("non-members wrongly accused (false-positive rate)")
         axes.set_ylabel("members found (true-positive rate)")
         thick = f"thick: {panel.strongest}, the strongest" if panel.strongest else ""
-        axes.set_title("\n".join(line for line in (panel.title, thick) if line), fontsize=11)
+        drawn, every = len(panel.attacks), len(panel.curves)
+        some = f"{drawn} of {every} attacks are drawn" if drawn < every else ""
+        axes.set_title("\n".join(line for line in (panel.title, thick, some) if line), fontsize=11)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     handles = {line.get_label(): line for axes in parts for line in axes.get_lines()}

@@ -19,7 +19,7 @@ from redense.data.examples import batches, int64, rereadable
 from redense.data.layout import Layout, images
 from redense.data.loading import sides
 from redense.data.npz import held, read_npz
-from redense.errors import DataError
+from redense.errors import DataError, FolderError
 from redense.files.writing import check_inside, make_folder, png_bytes, write_whole
 from redense.models.evaluation import evaluating
 from redense.models.registry import build, load_weights
@@ -28,6 +28,8 @@ from redense.signals import Signals, image_queries
 SIGNALS = ("logits", "phi", "loss")
 FILES = ("audit.json", "audit.csv", "audit.png", "audit.html")
 """What `write_audit` writes."""
+RUN = "recipe.json"
+"""What every run's folder holds."""
 BATCH = 500
 
 
@@ -161,7 +163,14 @@ def _signals(kind: str, values: Any, labels: Any, path: Path) -> Signals:
 
 
 def check_targets(folder: Path) -> None:
-    """Raise `FolderError` where a name that `write_audit` writes is a link out of the folder, a pipe or a device."""
+    """Raise `FolderError` for a run's folder, which has audits of its own under the names that `write_audit` writes.
+
+    Likewise where one of these names is a link out of the folder, a pipe or a device.
+    """
+    if os.path.lexists(folder / RUN):
+        raise FolderError(
+            f"--out: got {folder}, a run's folder (it holds {RUN}), whose audits would be replaced; expected another"
+        )
     for name in FILES if os.path.isdir(folder) else ():
         check_inside(folder, folder / name)
 

@@ -34,11 +34,13 @@ class Found:
     shown: Shown | None
     plan: Fingerprints | None
     audits_left_out: str = ""
+    called: str = ""
+    """What the run is called beside others, where the name of its folder does not tell it apart."""
 
     @property
     def name(self) -> str:
         """What the run is called: as its folder."""
-        return self.folder.resolve().name
+        return self.called or self.folder.resolve().name
 
     @property
     def state(self) -> str:

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import uuid
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,9 +158,11 @@ def write_png(path: Path, figure: Any, *, inside: Path | None = None) -> None:
 
 
 def png_bytes(figure: Any) -> bytes:
-    """Return a figure of matplotlib as PNG."""
+    """Return a figure of matplotlib as PNG; letters that its fonts lack are boxes, of which nothing is said."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
+        figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 

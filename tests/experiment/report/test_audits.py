@@ -140,6 +140,23 @@ def test_the_overview_says_how_often_models_are_right_about_either_side_at_any_w
         assert "{:.2f} / {:.2f}".format(*first) in printed(audit_overview(shown, ""), 150)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_overview_explains_the_intervals_that_it_shows_and_no_others(rows, seeds):
+    """A ± is no interval, and at some widths the rates are left out."""
+    shown = [row for row in rows if row.seed < seeds]
+    said = set()
+    for width in (60, 80, 100, 150):
+        text = " ".join(printed(audit_overview(shown, ""), width).split())
+        table, note = text.split("The strongest attack is")
+        rates = "Left out at this width: TPR" not in table
+        assert len(re.findall(r"\[\d", table)) == (seeds == 1) * len(PHASES) * (1 + rates)
+        assert ("The accuracy's interval is the verdict's" in note) == (seeds == 1)
+        assert ("that of the TPR is for" in note) == (seeds == 1 and rates)
+        assert ("±" in table) == ("Over seeds: mean ±" in note) == (seeds > 1)
+        said.add(rates)
+    assert said == {True, False}
+
+
 def test_the_overview_shows_a_dash_where_accuracies_are_not_known(rows):
     unknown = dataclasses.replace(rows[0].result, members_accuracy=None, nonmembers_accuracy=None)
     text = printed(audit_overview([dataclasses.replace(rows[0], result=unknown)], ""), 150)

@@ -104,6 +104,18 @@ def test_a_control_that_is_not_measured_is_named_and_not_beaten():
     assert gain.endswith("; control-llr is not measured in every seed yet.")
 
 
+def test_an_audit_is_named_with_its_protocol_where_there_are_several():
+    recipe = Recipe(sparsities=(0.5,), epochs=(10, 10, 10))
+    results = results_of(recipe)
+    last = recipe.lineages()[0][-1]
+    (own,) = audited(last, ["leak"])
+    half = dataclasses.replace(own, protocol="half")
+    assert conclusion(results, [own])[1].startswith(f"In the audit of {last.label}: ")
+    assert conclusion(results, [own, half])[1].startswith(f"In the audit of {last.label}, protocol all: ")
+    other = conclusion(results, [half, own])[1]
+    assert other.startswith(f"In the audit of {last.label}, trained on a random half, protocol half: ")
+
+
 def test_what_rounds_to_nothing_has_no_sign():
     level = [
         dataclasses.replace(row, test_accuracy=0.8 + 1e-7 * row.seed * (row.phase.kind != "redense")) for row in WINNING

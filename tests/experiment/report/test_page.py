@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from redense.experiment.report.figures import style
 from redense.experiment.report.looks import look
 from redense.experiment.report.page import report_html
 from redense.experiment.report.provenance import command
+from redense.experiment.report.side_by_side import told_apart
 from redense.experiment.results import Results, Row
 from redense.experiment.shown import read_shown
 from redense.experiment.write_report import write_report
@@ -97,6 +99,15 @@ def test_headings_are_in_order_and_names_of_tables_and_charts_unlike(audited_ima
     read_rows(audited_images)[0].result.to_html(tmp_path / "one.html")
     for path in (audited_images / "report.html", audited_images / "audit.html", tmp_path / "one.html"):
         assert is_in_order(path.read_text()), path.name
+
+
+def test_pages_with_charts_name_the_library_and_others_do_not(audited_images, tmp_path):
+    shutil.copy(audited_images / "recipe.json", tmp_path)
+    bare = write_report([tmp_path])
+    for path in (audited_images / "report.html", audited_images / "audit.html", bare):
+        page = path.read_text()
+        assert ("charts by plotly.js" in page.split("<footer>")[1].split("</footer>")[0]) == (path != bare)
+        assert (library() in page) == (path != bare)
 
 
 def test_no_interval_of_running_text_is_broken_over_lines(audited_images):
@@ -200,6 +211,36 @@ def test_several_runs_stand_side_by_side_and_need_a_name(audited_images, undistu
         write_report([audited_images, undisturbed])
     with pytest.raises(FolderError, match="no recipe.json"):
         write_report([tmp_path])
+
+
+FOLDERS = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map(lambda parts: Path("/", *parts))
+
+
+@given(st.lists(FOLDERS, min_size=1, max_size=4))
+def test_runs_beside_each_other_are_told_apart_by_as_few_folders_as_that_takes(paths):
+    """Against the obvious: ends of paths, longer and longer."""
+    recipe = Recipe()
+    found = [Found(path, recipe, Results(recipe, 0, 0, ()), (), None, None) for path in paths]
+    names = [run.name for run in told_apart(found)]
+    for path, name in zip(paths, names, strict=True):
+        shorter = name.partition("/")[2] if not name.startswith("/") else name[1:]
+        assert f"/{path}".endswith(f"/{name}")
+        assert all((one == name) == (other == path) for one, other in zip(names, paths, strict=True))
+        if shorter:
+            assert any(f"/{other}".endswith(f"/{shorter}") for other in paths if other != path)
+
+
+def test_several_runs_of_one_name_have_others_on_their_page(undisturbed, tmp_path):
+    folders = [tmp_path / one / "run" for one in ("first", "second")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in ("recipe.json", "results.json"):
+            shutil.copy(undisturbed / name, folder)
+    page = write_report(folders, tmp_path / "both.html").read_text()
+    for name in ("first/run", "second/run"):
+        assert re.search(rf'<li><a href="#run\d-run">{name}</a>', page)
+        assert f'<th scope="row">{name} (' in page
+        assert name in {series["name"] for series in charts(page)["runs"]["views"][0]["series"]}
 
 
 def test_examples_are_shown_only_where_they_are_the_runs_and_no_code_is_called(audited_images, tmp_path):
@@ -345,6 +386,25 @@ def test_the_command_line_writes_it(audited_images, tmp_path, capsys):
     main(["report", str(audited_images), "--out", str(tmp_path / "page.html")])
     assert f"Written: {tmp_path / 'page.html'}" in capsys.readouterr().out
     assert tyro.cli(Report, args=["a", "b", "--out", "c"]).show_examples is False
+
+
+@pytest.mark.parametrize("name", ["results.json", "recipe.json", "new.json", "page", "page.html.npz", "folder"])
+def test_a_report_replaces_pages_and_nothing_else(name, undisturbed, tmp_path, capsys):
+    (tmp_path / "results.json").write_text("a run's")
+    (tmp_path / "folder").mkdir()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(undisturbed), "--out", str(tmp_path / name)])
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"--out: got {tmp_path / name}; expected a name that ends in .html" in error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_report_may_replace_a_page_and_go_to_a_device(undisturbed, tmp_path):
+    (tmp_path / "Page.HTML").write_text("old")
+    assert write_report([undisturbed], tmp_path / "Page.HTML").read_text().startswith("<!doctype html>")
+    assert write_report([undisturbed], Path("/dev/null")).is_char_device()
 
 
 FINAL, LONGER, LLR = (

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from consoles import printed
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redense.experiment.found import Found
 from redense.experiment.recipe import Recipe
 from redense.experiment.report.charts import accuracy_charts, leakage_chart, training_charts
 from redense.experiment.report.columns import TERMINAL, columns_of
 from redense.experiment.report.comparisons import comparisons_table
 from redense.experiment.report.figures import STYLES, style, table_figure
 from redense.experiment.report.looks import LOOKS, ON_THE_WAY, in_view
+from redense.experiment.report.page import report_html
 from redense.experiment.report.published import published
 from redense.experiment.report.table import plain_table, results_table
 from redense.experiment.report.traces import results_traces, spread_apart, thinned_trace
@@ -105,6 +108,50 @@ def test_the_figure_is_drawn(tmp_path, seeds):
     assert [path.name for path in tmp_path.iterdir()] == ["table.png"]
 
 
+def said_of(dense_seeds, sparse_seeds):
+    """What is said, by where, of a run of three seeds of which so many are measured yet; and its page's captions."""
+    history = ((0.8, 0.51), (0.9, 0.52))
+    rows = [row("dense", None, seed) for seed in range(dense_seeds)]
+    rows += [row("sparse", 0.3, seed) for seed in range(sparse_seeds)]
+    rows = tuple(dataclasses.replace(each, history=history) for each in rows)
+    recipe = dataclasses.replace(FASHION, seeds=(0, 1, 2), epochs=(10, 10, 10))
+    results = Results(recipe, 60_000, 10_000, rows).compared()
+    page = report_html([Found(Path("run"), results.recipe, results, (), None, None)])
+    drawn_here = [*accuracy_charts(results), *training_charts(results, None), *leakage_chart(results, [])]
+    return {
+        **{chart.key: chart.caption for chart in drawn_here},
+        "table.png": table_figure(results).get_suptitle(),
+        "table": " ".join(plain_table(results).split()),
+        "page": "".join(re.findall(r"<caption>.*?</caption>", page)),
+    }
+
+
+def test_bars_and_means_are_over_the_seeds_that_there_are_and_not_over_those_asked_for():
+    one, mixed, whole = said_of(1, 1), said_of(2, 1), said_of(3, 3)
+    assert set(one) == {"accuracy", "inference", "training", "leakage", "table.png", "table", "page"}
+    for where, text in one.items():
+        assert not re.search("over seeds|seeds, bars|±|deviation|test, 95%", text), where
+    for where, text in mixed.items():
+        assert re.search("where a phase has one seed yet|1 to 2 seeds", text), where
+    for where, text in whole.items():
+        assert re.search("over seeds|over 3 seeds", text), where
+        assert "one seed" not in text, where
+    assert "bars are 95% intervals over the test examples." in one["accuracy"]
+    says = "over seeds; where a phase has one seed yet, over the test examples."
+    assert f"bars are 95% intervals {says}" in mixed["accuracy"]
+    assert "mean over 1 to 2 seeds" in mixed["table.png"]
+    assert "mean over 2 seeds" in said_of(2, 2)["table.png"]
+    assert "Paired over 2 to 3 seeds" in " ".join(drawn(comparisons_table(begun(3, 2))))
+
+
+def begun(sparse_seeds, redense_seeds):
+    """Results of a run of three seeds of which so many sparse and re-dense networks are measured yet."""
+    rows = [row("dense", None, seed) for seed in range(3)]
+    rows += [row("sparse", 0.3, seed, 0.8 + 0.01 * seed) for seed in range(sparse_seeds)]
+    rows += [row("redense", 0.3, seed) for seed in range(redense_seeds)]
+    return Results(dataclasses.replace(FASHION, seeds=(0, 1, 2)), 60_000, 10_000, tuple(rows)).compared()
+
+
 @pytest.mark.parametrize("sparsities", [(0.3,), (0.5, 0.52, 0.9)])
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 def test_everything_has_its_interval_at_its_sparsity_and_nothing_covers_another(seeds, sparsities):
@@ -126,6 +173,21 @@ def test_everything_has_its_interval_at_its_sparsity_and_nothing_covers_another(
         assert np.ptp(axes.get_ylim()) >= 2
         names = [label.get_text() for label in axes.get_xticklabels()]
         assert names[len(sparsities) :] == ["dense", "control-\nlonger"]
+    for chart in accuracy_charts(Results(recipe, 60_000, 10_000, tuple(rows))):
+        ticks = {name: x for x, name in chart.x.ticks}
+        assert list(ticks) == [
+            *(f"{percent:g}%" for percent in (100 * np.array(sparsities))),
+            "dense",
+            "control-longer",
+        ]
+        shown = {series.name: series for series in chart.views[0].series}
+        inside = [x for name in ("sparse", "re-dense") for x in shown[name].x]
+        for name in ("dense", "control-longer"):
+            assert shown[name].x[-1] == ticks[name] > max(inside)
+        assert (
+            min(np.diff(sorted([max(inside), ticks["dense"], ticks["control-longer"]])))
+            > np.ptp([*ticks.values()]) / 20
+        )
 
 
 def test_phases_are_told_by_line_and_marker_too():

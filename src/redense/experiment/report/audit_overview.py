@@ -15,14 +15,15 @@ from redense.experiment.report.audits import audit_heading, audit_warnings
 from redense.experiment.report.protocols import lowest_rate
 from redense.experiment.report.seeds import spread_text
 from redense.metrics.spread import Spread
-from redense.terminal import Fitting, below, prose, table_of
+from redense.terminal import ByWidth, Fitting, below, prose, table_of
 from redense.text import interval_text, percent
 
-_HOW_TO_READ = (
-    "The strongest attack is the one that the verdict on a model names: the lower end of its accuracy is the highest. "
-    "The accuracy's interval is the verdict's, which holds for all attacks together; that of the TPR is for it alone. "
-    "Right: how often the model itself is right about members and about other examples."
+_STRONGEST = (
+    "The strongest attack is the one that the verdict on a model names: the lower end of its accuracy is the highest."
 )
+_OF_ACCURACY = "The accuracy's interval is the verdict's, which holds for all attacks together"
+_OF_RATE = "; that of the TPR is for it alone"
+_RIGHT_IS = "Right: how often the model itself is right about members and about other examples."
 RIGHT = "right %, members / others"
 TEXTS = ("audited", "strongest attack", "leak")
 _OVER_SEEDS = "Over seeds: mean ± standard deviation, each model attacked by its own strongest attack."
@@ -31,13 +32,14 @@ _OVER_SEEDS = "Over seeds: mean ± standard deviation, each model attacked by it
 def audit_overview(rows: Sequence[AuditRow], more: str) -> RenderableType:
     """Draw a table a protocol, then every warning once; `more` says where all attacks are."""
     parts: list[RenderableType] = []
+    tables = []
     for of_protocol in by_protocol(rows).values():
-        parts += [prose(audit_heading(of_protocol)), "", _table(of_protocol), ""]
-    several = (
-        [_OVER_SEEDS] if any(len(group) > 1 for each in by_protocol(rows).values() for group in _groups(each)) else []
-    )
-    notes = [*audit_warnings(rows), " ".join([_HOW_TO_READ, *several, more])]
-    return Group(*parts, *map(prose, notes))
+        tables.append(_Lines.of(of_protocol))
+        parts += [prose(audit_heading(of_protocol)), "", tables[-1].fitting, ""]
+    several = any(len(group) > 1 for each in by_protocol(rows).values() for group in _groups(each))
+    after = " ".join([_OVER_SEEDS] * several + [more])
+    how = ByWidth(lambda width: f"{_how_to_read(tables, width)} {after}")
+    return Group(*parts, *map(prose, audit_warnings(rows)), how)
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,40 @@ class _Line:
         )
 
 
-def _table(rows: Sequence[AuditRow]) -> Fitting:
-    """Draw a protocol; narrow, intervals go below their figures, then the true-positive rate is left out."""
-    fpr = lowest_rate(rows)
-    lines = [_Line.of(group, fpr) for group in _groups(rows)]
-    rate = "" if fpr is None else f"TPR % at {percent(fpr)} FPR"
-    layouts: list[tuple[Table, str]] = [(_wide(lines, rate), "")]
-    layouts += [(_narrow(lines, rate), "")] if rate else []
-    return Fitting([*layouts, (_narrow(lines, ""), rate)])
+@dataclass(frozen=True)
+class _Lines:
+    """A protocol's lines; `rate` heads the true-positive rates, empty where there are none."""
+
+    lines: Sequence[_Line]
+    rate: str
+
+    @classmethod
+    def of(cls, rows: Sequence[AuditRow]) -> _Lines:
+        fpr = lowest_rate(rows)
+        lines = [_Line.of(group, fpr) for group in _groups(rows)]
+        return cls(lines, "" if fpr is None else f"TPR % at {percent(fpr)} FPR")
+
+    @property
+    def fitting(self) -> Fitting:
+        """The table; narrow, intervals go below their figures, then the true-positive rate is left out."""
+        layouts: list[tuple[Table, str]] = [(_wide(self.lines, self.rate), "")]
+        layouts += [(_narrow(self.lines, self.rate), "")] if self.rate else []
+        return Fitting([*layouts, (_narrow(self.lines, ""), self.rate)])
+
+    def has_intervals(self) -> bool:
+        """Whether any accuracy has one: that of a single model, which has a verdict."""
+        return any(line.interval for line in self.lines)
+
+    def has_rate_intervals(self, width: int) -> bool:
+        """Whether any true-positive rate that is drawn at that width has one."""
+        return self.fitting.at(width)[1] == "" and any(line.rate_interval for line in self.lines)
+
+
+def _how_to_read(tables: Sequence[_Lines], width: int) -> str:
+    """Explain what tables show at a width, and nothing else."""
+    rates = any(one.has_rate_intervals(width) for one in tables)
+    intervals = any(one.has_intervals() for one in tables)  # without one of the accuracy a rate has none
+    return " ".join([_STRONGEST, *([f"{_OF_ACCURACY}{_OF_RATE * rates}."] if intervals else []), _RIGHT_IS])
 
 
 def _wide(lines: Sequence[_Line], rate: str) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,14 @@ from redense.experiment.grouping import gathered
 from redense.experiment.report.columns import INFERENCE_IS
 from redense.experiment.report.looks import LOOKS, begin_outside, drawn, in_view, look, of_all_rounds
 from redense.experiment.report.protocols import lowest_rate, primaries
-from redense.experiment.report.seeds import Estimate, in_percent, inference_estimate, tested_estimate
+from redense.experiment.report.seeds import (
+    Estimate,
+    any_several,
+    in_percent,
+    inference_estimate,
+    over_seeds,
+    tested_estimate,
+)
 from redense.metrics.roc import Array
 from redense.metrics.spread import Spread
 from redense.page.chart import BASELINE, Axis, Chart, Series, View
@@ -33,6 +40,8 @@ MEASURED_ON = (
     "the table measures it on all, so that last epochs may differ a little from it."
 )
 """What histories are measured on, for all pictures of them."""
+COLUMNS = 6
+"""Phases without a sparsity that have as much room as all sparsities together."""
 FEW_EPOCHS = 12
 """Epochs that have a tick each."""
 
@@ -40,8 +49,7 @@ FEW_EPOCHS = 12
 def accuracy_charts(results: Results) -> list[Chart]:
     """Draw test and inference accuracy against sparsity."""
     groups = results.shown()
-    several = len(results.recipe.seeds) > 1
-    over = "over seeds" if several else "over the test examples"
+    over = over_seeds(groups, "over seeds", "over the test examples")
     noise = 100 * results.noise
     test = {group[0].phase: tested_estimate(group, results.nonmembers) for group in groups}
     leaks = {group[0].phase: inference_estimate(group) for group in groups}
@@ -50,7 +58,7 @@ def accuracy_charts(results: Results) -> list[Chart]:
             "accuracy",
             "Accuracy against sparsity",
             f"Test accuracy; bars are 95% intervals {over}.{CONTROLS_TRAIN * bool(results.recipe.controls)}",
-            _sparsity_axis(results),
+            _sparsity_axis(results, test),
             Axis("test accuracy, %"),
             (against_sparsity(results, test),),
         ),
@@ -58,9 +66,9 @@ def accuracy_charts(results: Results) -> list[Chart]:
             "inference",
             "What confidence gives away",
             f"Inference accuracy: {INFERENCE_IS}. 50% is guessing; on so many examples pure "
-            f"noise gives {noise:.2f}%. Bars: 95% intervals"
-            f"{' over seeds and examples' if several else ' over examples'}.",
-            _sparsity_axis(results),
+            f"noise gives {noise:.2f}%. Bars: 95% intervals "
+            f"{over_seeds(groups, 'over seeds and examples', 'over examples')}.",
+            _sparsity_axis(results, leaks),
             Axis("inference accuracy, %"),
             (against_sparsity(results, leaks, noise),),
         ),
@@ -69,7 +77,7 @@ def accuracy_charts(results: Results) -> list[Chart]:
 
 def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     """Draw the true-positive rate at the lowest false-positive rate shown, a view a protocol."""
-    views = []
+    views: dict[str, tuple[dict[Phase, Estimate], float]] = {}
     for protocol, of_protocol in by_protocol(audits).items():
         for primary in primaries(of_protocol):
             rows = [row for row in of_protocol if row.found(primary)]
@@ -77,18 +85,21 @@ def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
             if lowest is None:
                 continue
             points = {phase: _rates(of_phase, primary, lowest) for phase, of_phase in by_phase(rows).items()}
-            title = f"protocol {protocol}: {primary} at {percent(lowest)} FPR"
-            views.append(against_sparsity(results, points, 100 * lowest, title, "guessing"))
+            views[f"protocol {protocol}: {primary} at {percent(lowest)} FPR"] = points, 100 * lowest
     if not views:
         return []
-    chosen = " and ".join(dict.fromkeys(view.title.partition(": ")[2] for view in views))
+    chosen = " and ".join(dict.fromkeys(title.partition(": ")[2] for title in views))
     caption = (
         "Of the training examples (members), how many an attack chosen beforehand picks out while it wrongly accuses "
         f"at most a small share of the others: {chosen} (FPR: the share wrongly accused). Bars: 95% intervals, over "
         "seeds where there are several."
     )
-    axes = _sparsity_axis(results), Axis("true-positive rate, %")
-    return [Chart("tpr", "Members picked out at few false accusations", caption, *axes, tuple(views), "audit")]
+    every = [phase for points, _ in views.values() for phase in points]
+    axes = _sparsity_axis(results, every), Axis("true-positive rate, %")
+    pictures = tuple(
+        against_sparsity(results, points, lowest, title, "guessing", every) for title, (points, lowest) in views.items()
+    )
+    return [Chart("tpr", "Members picked out at few false accusations", caption, *axes, pictures, "audit")]
 
 
 def against_sparsity(
@@ -97,9 +108,15 @@ def against_sparsity(
     noise: float | None = None,
     title: str = "",
     noise_name: str = "pure noise",
+    every: Iterable[Phase] = (),
 ) -> View:
-    """Draw phases with a sparsity as points, beside each other, and the dense phase and controls as levels."""
+    """Draw phases with a sparsity as points, beside each other, and the dense phase and controls as levels.
+
+    A level ends in a column of its own, right of all sparsities; `every` phase of the chart's views has one, by default
+    those of `points`.
+    """
     pruned, levels = drawn(points, results.recipe)
+    columns = _columns(results, every or points)
     first, last = _span(results)
     step = (last - first) / 60
     series = []
@@ -115,13 +132,14 @@ def against_sparsity(
                 places=[percent(phase.sparsity or 0.0) for phase in chosen],
             )
         )
-    for place, phase in enumerate(levels):
+    for phase in levels:
         value, interval = points[phase]
-        end = last + step * (1 + 1.5 * place)
         places = ("any sparsity",) * 2
-        series.append(Series(phase.series, (first, end), (value,) * 2, look(phase), "level", (None, interval), places))
+        series.append(
+            Series(phase.series, (first, columns[phase]), (value,) * 2, look(phase), "level", (None, interval), places)
+        )
     if noise is not None:
-        ends = first, last + step * (1 + 1.5 * len(levels))
+        ends = first, max([last, *columns.values()])
         series.append(Series(noise_name, ends, (noise, noise), BASELINE, "level", places=("any sparsity",) * 2))
     return View(title, tuple(series))
 
@@ -138,8 +156,8 @@ def training_charts(results: Results, shown: Shown | None) -> list[Chart]:
     if shown is not None and shown.losses:
         losses = shown.losses
         curves["losses"] = ("Training loss", "mean cross-entropy", lambda row: losses.get(row.checkpoint, ()))
-    several = "; the mean over seeds" if len(results.recipe.seeds) > 1 else ""
-    caption = f"After every epoch, phase after phase on one axis{several}. Dotted lines: a new phase begins."
+    means = _means(results.groups(), "; ")
+    caption = f"After every epoch, phase after phase on one axis{means}. Dotted lines: a new phase begins."
     epochs = max(total(phases) for phases in results.recipe.lineages())
     few = tuple((float(epoch), str(epoch)) for epoch in range(1, epochs + 1)) if epochs <= FEW_EPOCHS else ()
     return [
@@ -173,26 +191,31 @@ def _training_views(results: Results, read: Callable[[Row], Sequence[float]]) ->
 
 def leakage_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     """Draw inference against test accuracy, epoch by epoch, of the table's models and of targets on halves."""
-    views = _leakage_views(results, [(phase, trace) for (phase, _), trace in results.traces().items()], "")
+    of_table = gathered((phase, trace) for (phase, _), trace in results.traces().items())
+    views, groups = _leakage_views(results, of_table, ""), [*of_table.values()]
     for protocol, rows in by_protocol(row for row in audits if not PROTOCOLS[row.protocol].of_table).items():
-        traces = [(row.phase, row.trace) for row in rows if row.trace.points]
+        traces = gathered((row.phase, row.trace) for row in rows if row.trace.points)
         views += _leakage_views(results, traces, f", targets of protocol {protocol}")
+        groups += traces.values()
     if not views:
         return []
-    several = ", the mean over seeds" if len(results.recipe.seeds) > 1 else ""
     caption = (
-        f"A point an epoch{several}: further right is more accurate, further up gives more away. The open marker is a "
-        f"phase's first epoch, the large one its last. {MEASURED_ON}{_hidden(views)}"
+        f"A point an epoch{_means(groups, ', ')}: further right is more accurate, further up gives more away. The open "
+        f"marker is a phase's first epoch, the large one its last. {MEASURED_ON}{_hidden(views)}"
     )
     axes = Axis("test accuracy, %"), Axis("inference accuracy, %")
     return [Chart("leakage", "Leakage against accuracy", caption, *axes, tuple(views), "show")]
 
 
-def _leakage_views(results: Results, traces: Sequence[tuple[Phase, Trace]], what: str) -> list[View]:
-    seeds = gathered(traces)
+def _means(groups: Sequence[Sequence[object]], before: str) -> str:
+    """Say that lines are means, where any phase of these groups has several seeds."""
+    return f"{before}{over_seeds(groups, 'the mean over seeds', 'that one')}" if any_several(groups) else ""
+
+
+def _leakage_views(results: Results, traces: Mapping[Phase, Sequence[Trace]], what: str) -> list[View]:
     views = []
     for sparsity in results.recipe.sparsities:
-        means = {phase: 100 * mean_points(found) for phase, found in seeds.items() if phase.is_at(sparsity)}
+        means = {phase: 100 * mean_points(found) for phase, found in traces.items() if phase.is_at(sparsity)}
         if means:
             series = tuple(_leakage(phase, mean) for phase, mean in means.items())
             views.append(View(f"sparsity {percent(sparsity)}{what}", series, ends=_ends(means)))
@@ -245,9 +268,18 @@ def _span(results: Results) -> tuple[float, float]:
     return min(sparsities) - room, max(sparsities) + room
 
 
-def _sparsity_axis(results: Results) -> Axis:
-    ticks = tuple((100 * sparsity, percent(sparsity)) for sparsity in sorted(results.recipe.sparsities))
-    return Axis("sparsity", ticks=ticks)
+def _columns(results: Results, phases: Iterable[Phase]) -> dict[Phase, float]:
+    """Give each phase that has no sparsity a place right of all sparsities, as wide apart as its name needs."""
+    _, levels = drawn(dict.fromkeys(phases), results.recipe)
+    first, last = _span(results)
+    return {phase: last + (last - first) * (place + 0.5) / COLUMNS for place, phase in enumerate(levels)}
+
+
+def _sparsity_axis(results: Results, phases: Iterable[Phase]) -> Axis:
+    """Name the sparsities, and after them the phases that have none."""
+    sparsities = [(100 * sparsity, percent(sparsity)) for sparsity in sorted(results.recipe.sparsities)]
+    columns = [(x, phase.series) for phase, x in _columns(results, phases).items()]
+    return Axis("sparsity, and what has none" if columns else "sparsity", ticks=(*sparsities, *columns))
 
 
 def _rates(rows: Sequence[AuditRow], attack: str, fpr: float) -> Estimate:

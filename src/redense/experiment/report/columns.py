@@ -60,5 +60,5 @@ PAGE = (PHASE, TEST, TEST_INTERVAL, INFERENCE, INFERENCE_INTERVAL, TRAIN, ZEROS,
 
 
 def columns_of(columns: Sequence[Column], several: bool) -> list[Column]:
-    """Choose the columns that say something of a run, with `several` seeds or one."""
+    """Choose the columns that say something of phases of which any has `several` seeds, or each has one."""
     return [column for column in columns if several or not column.over_seeds]

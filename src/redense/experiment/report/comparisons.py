@@ -120,9 +120,10 @@ def _note(results: Results) -> str:
         )
     compared = (*results.comparisons, *results.at_equal_accuracy, *results.audits)
     claims = sum(comparison.claimed for comparison in compared)
-    seeds = max(comparison.seeds for comparison in results.comparisons)
+    seeds = sorted({comparison.seeds for comparison in results.comparisons if comparison.claimed})
+    over = " to ".join(str(number) for number in dict.fromkeys((seeds[0], seeds[-1])))
     return (
-        f"Paired over {seeds} seeds. p: Student's t-test, which alone decides, after Holm's correction over all "
+        f"Paired over {over} seeds. p: Student's t-test, which alone decides, after Holm's correction over all "
         f"{claims} claims of this run: in at most 5% of runs is any of them false. Wilcoxon's test, not corrected, "
         "decides nothing. Each interval is for one comparison by itself."
     )

@@ -133,7 +133,8 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
     if audited:
         row = audited[0]
         says = _as_one(row.result.verdict.sentence)
-        return f"In the audit of {audited_name(row, audits)}: {says}{_warned(row)}{_all(results, audits)}."
+        protocol = f", protocol {row.protocol}" if len({one.protocol for one in audits}) > 1 else ""
+        return f"In the audit of {audited_name(row, audits)}{protocol}: {says}{_warned(row)}{_all(results, audits)}."
     accuracy, interval = mean_over_seeds(group, "inference_accuracy"), inference_interval(group)
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from redense.experiment.results import Results
+    from redense.experiment.results import Results, Row
 
 
 class Style(NamedTuple):
@@ -68,10 +68,18 @@ def table_figure(results: Results) -> Figure:
     _span(right, [noise])
     if left.get_legend_handles_labels()[0]:  # nothing has a sparsity where only dense phases are finished
         left.legend(frameon=False, fontsize=9)
-    seeds = len(results.recipe.seeds)
-    over = f"mean over {seeds} seeds, bars: its 95% interval" if seeds > 1 else "one seed, bars: 95% interval"
-    figure.suptitle(f"{results.recipe.data}: {over}", fontsize=11, parse_math=False)
+    figure.suptitle(f"{results.recipe.data}: {_rests_on(groups)}", fontsize=11, parse_math=False)
     return figure
+
+
+def _rests_on(groups: Sequence[Sequence[Row]]) -> str:
+    """Say over how many seeds figures and bars are; of a run that is not finished some phases have fewer."""
+    fewest, most = (chosen(map(len, groups), default=1) for chosen in (min, max))
+    if most == 1:
+        return "one seed, bars: 95% interval"
+    span = f"{fewest} to {most}" if fewest < most else f"{most}"
+    alone = "; of one seed, over examples" if fewest == 1 else ""
+    return f"mean over {span} seeds, bars: its 95% interval{alone}"
 
 
 def _panel(axes: Axes, results: Results, estimates: Mapping[Phase, Estimate], label: str) -> None:

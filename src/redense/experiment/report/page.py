@@ -17,9 +17,10 @@ from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.protocols import audited_name
 from redense.experiment.report.provenance import command, origins, settings
+from redense.experiment.report.seeds import any_several, over_seeds
 from redense.experiment.report.side_by_side import CAPTION as SIDE_CAPTION
 from redense.experiment.report.side_by_side import HEAD as SIDE_BY_SIDE
-from redense.experiment.report.side_by_side import runs_chart, side_by_side
+from redense.experiment.report.side_by_side import runs_chart, side_by_side, told_apart
 from redense.experiment.report.table import notes
 from redense.experiment.report.weight_charts import weight_charts
 from redense.experiment.wording import difference_interval, difference_text
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
 
 EXPOSED_SHOWN = 4
 """Examples that a line of the table of the most exposed names."""
+OVER_SEEDS, ONE_YET = "mean ± standard deviation over seeds", "that one's"
 Cells = list[str]
 
 
 def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
     """Render runs, one after another; where there are several, a table and a chart of their last phases come first."""
+    runs = told_apart(runs) if len(runs) > 1 else runs
     numbers = range(1, len(runs) + 1) if len(runs) > 1 else [None]
     parts = [_part(run, number, show_examples) for run, number in zip(runs, numbers, strict=True)]
     title = _title(runs[0]) if len(runs) == 1 else f"{len(runs)} runs side by side"
@@ -63,8 +66,8 @@ def _part(run: Found, number: int | None, show_examples: bool) -> dict[str, Any]
     """Gather everything that the template says of a run; of several its `number` tells charts and tables apart."""
     prefix, of = ("", "") if number is None else (f"run{number}-", f", run {number}")
     results, audits, seed = run.results, run.audits, run.recipe.seeds[0]
-    several = len(results.recipe.seeds) > 1
-    columns = columns_of(PAGE, several)
+    groups = results.shown()
+    columns = columns_of(PAGE, any_several(groups))
     first = [row for row in audits if row.seed == seed]
     charts: dict[str, list[Chart]] = {
         "accuracy": [*accuracy_charts(results), *rate_chart(results, audits)] if results.rows else [],
@@ -81,11 +84,12 @@ def _part(run: Found, number: int | None, show_examples: bool) -> dict[str, Any]
         "state": run.state,
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
         "head": [f"{column.head}{' interval' * column.interval}" for column in columns],
-        "several": several,
+        "over": f", {over_seeds(groups, OVER_SEEDS, ONE_YET)}" if any_several(groups) else "",
+        "paired": ", paired over seeds" if any(one.claimed for one in results.comparisons) else "",
         "inference_is": INFERENCE_IS,
         "controls": CONTROLS_TRAIN * bool(results.recipe.controls),
         "notes": notes(results),
-        "lines": [[column.cell(group) for column in columns] for group in results.shown()],
+        "lines": [[column.cell(group) for column in columns] for group in groups],
         "comparisons": [_compared(one) for one in results.comparisons],
         "sentences": [one.sentence for one in (*with_opponent(results, results.at_equal_accuracy), *results.audits)],
         "audits": audit_values([(audited_name(row, first), row.result) for row in first])["audits"],

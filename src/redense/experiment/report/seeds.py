@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from redense.arguments import Interval
@@ -16,6 +16,25 @@ Estimate = tuple[float, Interval | None]
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
+
+
+def any_several(groups: Iterable[Sequence[object]]) -> bool:
+    """Whether any phase of these has several seeds yet, which a run that is not finished owes to its recipe."""
+    return any(len(group) > 1 for group in groups)
+
+
+def over_seeds(groups: Iterable[Sequence[object]], several: str, one: str) -> str:
+    """Say what the phases of these groups, an entry a seed, rest on: `several` seeds, `one`, or some this, some that.
+
+    >>> over_seeds([(0, 1), (0, 1)], "over seeds", "over examples"), over_seeds([(0,)], "over seeds", "over examples")
+    ('over seeds', 'over examples')
+    >>> over_seeds([(0, 1), (0,)], "over seeds", "over examples")
+    'over seeds; where a phase has one seed yet, over examples'
+    """
+    found = {len(group) > 1 for group in groups}
+    if found == {True, False}:
+        return f"{several}; where a phase has one seed yet, {one}"
+    return several if True in found else one
 
 
 def inference_interval(group: Sequence[Row]) -> Interval | None:

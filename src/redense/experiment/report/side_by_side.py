@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redense.experiment.report.comparisons import with_opponent
@@ -39,6 +41,19 @@ CAPTION = (
     "nearest rival: of the controls, else of what the method is held against. The strongest attack is from the first "
     "seed's audit."
 )
+
+
+def told_apart(runs: Sequence[Found]) -> list[Found]:
+    """Call runs whose folders have one name by as many folders above, too, as tell them apart."""
+    paths = [run.folder.resolve() for run in runs]
+    return [replace(run, called=_short(path, paths)) for run, path in zip(runs, paths, strict=True)]
+
+
+def _short(path: Path, others: Sequence[Path]) -> str:
+    unlike = [other.parts for other in others if other != path]
+    ends = (path.parts[-length:] for length in range(1, len(path.parts)))
+    end = next((end for end in ends if all(other[-len(end) :] != end for other in unlike)), path.parts)
+    return str(Path(*end))
 
 
 def side_by_side(runs: Sequence[Found]) -> list[list[str]]:

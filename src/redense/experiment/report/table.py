@@ -10,6 +10,7 @@ from rich.table import Table
 
 from redense.experiment.report.columns import INFERENCE_IS, PHASE, TERMINAL, TRAIN, Column, columns_of
 from redense.experiment.report.published import Accuracies, PhaseName, published
+from redense.experiment.report.seeds import any_several, over_seeds
 from redense.terminal import Fitting, below, plain, prose, table_of
 from redense.text import percent
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 _OVER_SEEDS = (
     "Over seeds: mean ± standard deviation. Test, 95%: Student's interval of the mean over seeds, on these examples. "
-    "Inference, 95%: over seeds and examples, low end from thresholds judged on other examples than chose them."
+    "Inference, 95%: over seeds and examples, low end from thresholds judged on other examples than chose them"
 )
+_ONE_YET = "its figures, and the inference interval over examples"
 _STUDY = ("published: train", "test", "inference")
 
 
@@ -32,7 +34,7 @@ def results_table(results: Results, model: str) -> RenderableType:
     """
     study = published(results.recipe, model)
     groups = results.shown()
-    columns = columns_of(TERMINAL, several=len(results.recipe.seeds) > 1)
+    columns = columns_of(TERMINAL, any_several(groups))
     beside = [_study(group[0].phase, study) for group in groups] if study else None
     left_out = "the published study's figures" if beside else ""
     layouts = [(_wide(columns, groups, beside), "")] if beside else []
@@ -85,8 +87,8 @@ def _footnotes(results: Results) -> list[RenderableType]:
         f"weighted alike). 50% = nothing leaks; since the threshold is chosen on the same examples, pure noise gives "
         f"{noise:.2f}% here."
     )
-    over_seeds = [_OVER_SEEDS] if len(results.recipe.seeds) > 1 else []
-    return [prose(note) for note in (inference, *over_seeds, *notes(results))]
+    several = [f"{over_seeds(results.shown(), _OVER_SEEDS, _ONE_YET)}."] if any_several(results.shown()) else []
+    return [prose(note) for note in (inference, *several, *notes(results))]
 
 
 def notes(results: Results) -> list[str]:
