@@ -4,38 +4,14 @@ import copy
 
 import pytest
 import torch
+from integrations.trainers import WAYS, Model, Module, X, in_lightning
 from torch.utils.data import DataLoader, TensorDataset
 
 from redense import DSD, methods, phases
 
-pl = pytest.importorskip("lightning.pytorch")
-transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")  # the frameworks' own
 
-X = torch.randn(24, 6, generator=torch.Generator().manual_seed(0))  # three batches an epoch
 SPARSE_TO_THE_END = (phases.dense(1), phases.sparse(2, 0.5))
-
-
-class Model(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = torch.nn.Linear(6, 4)
-
-    def forward(self, x, labels=None):
-        return {"loss": self.net(x).square().mean()}
-
-
-class Module(pl.LightningModule):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def training_step(self, batch, _):
-        return self.model(batch[0])["loss"]
-
-    def configure_optimizers(self):
-        return torch.optim.AdamW(self.parameters(), 0.01)
 
 
 def by_hand(model, length, folder, **settings):
@@ -47,55 +23,6 @@ def by_hand(model, length, folder, **settings):
             model(x)["loss"].backward()
             optimizer.step()
     return dsd
-
-
-def in_lightning(model, length, folder, stop=None, **settings):
-    from redense.integrations.lightning import DSDCallback
-
-    class Stop(pl.Callback):
-        def on_train_epoch_end(self, trainer, module):
-            trainer.should_stop = trainer.current_epoch + 1 == stop
-
-    callback = DSDCallback(**settings)
-    average = pl.callbacks.EMAWeightAveraging(decay=0.5)  # takes the model's place when training ends
-    off = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
-    trainer = pl.Trainer(
-        max_epochs=length, callbacks=[average, callback, Stop()], accelerator="cpu", **dict.fromkeys(off, False)
-    )
-    trainer.fit(Module(model), DataLoader(TensorDataset(X), batch_size=8))
-    return callback.dsd
-
-
-def in_transformers(model, length, folder, stop=None, **settings):
-    from redense.integrations.transformers import DSDCallback
-
-    class Stop(transformers.TrainerCallback):
-        def on_epoch_end(self, arguments, state, control, **objects):
-            control.should_training_stop = state.epoch == stop
-
-    callback = DSDCallback(**settings)
-    arguments = transformers.TrainingArguments(
-        str(folder),
-        num_train_epochs=length,
-        per_device_train_batch_size=8,
-        use_cpu=True,
-        report_to=[],
-        disable_tqdm=True,
-        save_strategy="epoch",
-        eval_strategy="epoch",
-        load_best_model_at_end=True,  # takes the model's place when training ends
-        metric_for_best_model="eval_loss",
-        greater_is_better=True,
-    )
-    data = [{"x": row, "labels": 0} for row in X]
-    trainer = transformers.Trainer(
-        model, arguments, train_dataset=data, eval_dataset=data, callbacks=[callback, Stop()]
-    )
-    trainer.train()
-    return callback.dsd
-
-
-WAYS = pytest.mark.parametrize("way", [in_lightning, in_transformers])
 
 
 def told(way, folder, length, settings):

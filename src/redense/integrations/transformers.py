@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import nn
 
 from redense.dsd import DSD
+from redense.dsd.trainings import dsd_of_training
 from redense.errors import TrainingError
 from redense.files.reading import Unread, mapping
 from redense.files.writing import write_whole
@@ -55,18 +56,14 @@ class DSDCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
         """Make the phases, or go on in them: model and optimizer are restored by now."""
-        dsd = DSD(objects["model"], objects["optimizer"], **self.settings)
-        planned = args.num_train_epochs if dsd.unit == "epochs" and args.max_steps <= 0 else state.max_steps
-        check_fill(dsd.phases, dsd.unit, planned, "the trainer")
-        if state.global_step > 0:
-            path, before = self._resumed(args, state) / FILE, _nonzero(objects["model"])
-            dsd.load_state_dict(_read(path))
-            if _nonzero(objects["model"]) != before:
-                raise TrainingError(
-                    f"DSDCallback: the masks in {path} are not those of the model that was resumed; give "
-                    "DSDCallback(resume_from=folder), the folder that train(resume_from_checkpoint=folder) got"
-                )
-        self.dsd = dsd
+
+        def prepare(dsd: DSD) -> None:
+            planned = args.num_train_epochs if dsd.unit == "epochs" and args.max_steps <= 0 else state.max_steps
+            check_fill(dsd.phases, dsd.unit, planned, "the trainer")
+            if state.global_step > 0:
+                self._load(dsd, self._resumed(args, state) / FILE)
+
+        self.dsd = dsd_of_training(state, objects["model"], objects["optimizer"], self.settings, prepare)
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
@@ -96,6 +93,17 @@ class DSDCallback(TrainerCallback):
         """Leave nothing on model and optimizer, but for the masks of phases that end sparse."""
         assert self.dsd is not None
         self.dsd.end_training()
+
+    @staticmethod
+    def _load(dsd: DSD, path: Path) -> None:
+        """Go on where a checkpoint was made, of which the trainer has loaded the model."""
+        before = _nonzero(dsd.model)
+        dsd.load_state_dict(_read(path))
+        if _nonzero(dsd.model) != before:
+            raise TrainingError(
+                f"DSDCallback: the masks in {path} are not those of the model that was resumed; give "
+                "DSDCallback(resume_from=folder), the folder that train(resume_from_checkpoint=folder) got"
+            )
 
     def _resumed(self, args: TrainingArguments, state: TrainerState) -> Path:
         """Return the folder of the checkpoint that the trainer has read, as far as anybody knows."""

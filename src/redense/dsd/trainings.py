@@ -1,0 +1,42 @@
+"""DSDs that frameworks' callbacks make: one a training, which is over when the next training of its model begins."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from redense.dsd.dsd import DSD
+from redense.sparsity.optimizers import AnyOptimizer
+
+_TRAININGS: weakref.WeakKeyDictionary[DSD, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+"""Which training each DSD of a callback belongs to."""
+
+
+def dsd_of_training(
+    training: object,
+    model: nn.Module,
+    optimizer: AnyOptimizer,
+    settings: Mapping[str, Any],
+    prepare: Callable[[DSD], object],
+) -> DSD:
+    """Make the DSD of a training that begins, and prepare it: hold it against the trainer, load its state.
+
+    What callbacks' DSDs of other trainings of the model have left, which an exception or a lack of memory may have
+    ended anywhere, goes. `training` is an object that lives for one training and is the same for all its callbacks: two
+    of them are still refused. Raises what `DSD` and `prepare` raise; then nothing is left on model and optimizer.
+    """
+    weights = {id(parameter) for parameter in model.parameters()}
+    for other, its in list(_TRAININGS.items()):
+        if its() is not training and not other.finished and weights & {id(one) for one in other.model.parameters()}:
+            other.remove()
+    dsd = DSD(model, optimizer, **settings)
+    try:
+        prepare(dsd)
+    except BaseException:
+        dsd.remove()  # whoever holds the exception holds it, too
+        raise
+    _TRAININGS[dsd] = weakref.ref(training)
+    return dsd
