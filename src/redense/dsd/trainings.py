@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from torch import nn
 
 from redense.dsd.dsd import DSD
+from redense.errors import RecipeError
+from redense.phases import check_fill
 from redense.sparsity.optimizers import AnyOptimizer
 
 _TRAININGS: weakref.WeakKeyDictionary[DSD, weakref.ref[Any]] = weakref.WeakKeyDictionary()
@@ -40,3 +43,22 @@ def dsd_of_training(
         raise
     _TRAININGS[dsd] = weakref.ref(training)
     return dsd
+
+
+def check_epochs(dsd: DSD, trainer: str, epochs: float | None, max_steps: int, steps_an_epoch: int | None) -> None:
+    """Raise `RecipeError` unless phases in epochs take as many as a trainer makes.
+
+    It makes `epochs` (None or -1: any number), or stops before, after `max_steps` of the optimizer (0 or less: it does
+    not). `steps_an_epoch` is None where nobody can tell.
+    """
+    limit = math.inf if epochs is None or epochs < 0 else epochs
+    if max_steps > 0 and (steps_an_epoch is None or max_steps < limit * steps_an_epoch):
+        if not steps_an_epoch or max_steps % steps_an_epoch:
+            known = f"epochs of {steps_an_epoch}" if steps_an_epoch else "epochs of unknown length"
+            raise RecipeError(
+                f"DSDCallback: the phases are in epochs, and {trainer} stops after {max_steps} steps in {known}; "
+                "expected phases in steps (steps=...), or max_steps of whole epochs"
+            )
+        epochs = max_steps // steps_an_epoch
+        trainer += f" (max_steps={max_steps}, {steps_an_epoch} steps an epoch)"
+    check_fill(dsd.phases, "epochs", epochs, trainer)
