@@ -61,19 +61,21 @@ def batches():
     return DataLoader(TensorDataset(X), batch_size=8)
 
 
-def in_lightning(model, length, folder, stop=None, callback=None, others=(), options=None, **settings):
+def in_lightning(model, length, folder, stop=None, callback=None, others=(), swaps=True, options=None, **settings):
     class Stop(pl.Callback):
         def on_train_epoch_end(self, trainer, module):
             trainer.should_stop = trainer.current_epoch + 1 == stop
 
     callback = callback or lightning_callback(**settings)
-    average = pl.callbacks.EMAWeightAveraging(decay=0.5)  # takes the model's place when training ends
-    trainer = lightning_trainer(length, [average, callback, *others, Stop()], **(options or {}))
+    average = (
+        [pl.callbacks.EMAWeightAveraging(decay=0.5)] if swaps else []
+    )  # takes the model's place when training ends
+    trainer = lightning_trainer(length, [*average, callback, *others, Stop()], **(options or {}))
     trainer.fit(Module(model), batches())
     return callback.dsd
 
 
-def in_transformers(model, length, folder, stop=None, callback=None, others=(), options=None, **settings):
+def in_transformers(model, length, folder, stop=None, callback=None, others=(), swaps=True, options=None, **settings):
     class Stop(transformers.TrainerCallback):
         def on_epoch_end(self, arguments, state, control, **objects):
             control.should_training_stop = state.epoch == stop
@@ -86,6 +88,7 @@ def in_transformers(model, length, folder, stop=None, callback=None, others=(), 
         "metric_for_best_model": "eval_loss",
         "greater_is_better": True,
     }
+    save = of_the_best if swaps else {"save_strategy": "no"}
     arguments = transformers.TrainingArguments(
         str(folder),
         num_train_epochs=length,
@@ -93,7 +96,7 @@ def in_transformers(model, length, folder, stop=None, callback=None, others=(), 
         use_cpu=True,
         report_to=[],
         disable_tqdm=True,
-        **{**of_the_best, **(options or {})},
+        **{**save, **(options or {})},
     )
     data = [{"x": row, "labels": 0} for row in X]
     trainer = transformers.Trainer(

@@ -32,6 +32,10 @@ class Loop:
         self._told = False
         """Whether the end of the phase was told, though the epoch (or step) is not counted yet."""
         self._loaded = False
+        self.left: int | None = None
+        """Where the loop was left before all phases were over: epochs (or steps) that were."""
+        self.beyond = 0
+        """Steps after the last phase; phases in steps count them as long as nobody has left the loop."""
 
     @property
     def total(self) -> int:
@@ -125,23 +129,24 @@ class Loop:
             self.advance_to(self.total)
 
     def end_training(self) -> None:
-        """Leave the loop as `epochs` and `steps` do after the last phase, or by `remove` where training ends before.
+        """Leave the loop as `epochs` and `steps` do after the last phase, or where it is if training ends before.
 
-        For frameworks: call it at the end of training.
+        For frameworks: call it at the end of training. Warns where phases and training did not end together.
         """
         self._end_turn()
-        if self.finished:
-            self._end()
-        else:
-            self.remove()
+        self._end()
+        self._warn_of_end()
 
     def remove(self) -> None:
         """End the loop where it is."""
         self._leave()
 
     def _end(self) -> None:
-        """Leave the loop after its last phase."""
+        """Leave the loop after its last phase, or with training."""
         self.remove()
+
+    def _warn_of_end(self) -> None:
+        """Warn of what is not so, when training has ended, as the phases have it."""
 
     def _begin(self) -> None:
         """Enter the first phase."""
@@ -166,6 +171,8 @@ class Loop:
             self._stepped = True
 
     def _leave(self) -> None:
+        if self._started and not self.finished:
+            self.left = self.progress
         self._started = self.begun = self._stepped = self._told = False
         self.progress = self.total
 

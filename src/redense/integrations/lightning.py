@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from redense.dsd import DSD
-from redense.dsd.trainings import dsd_of_training
+from redense.dsd.trainings import check_epochs, dsd_of_training
 from redense.phases import check_fill
 
 try:
@@ -44,8 +45,7 @@ class DSDCallback(pl.Callback):
         """Make the phases, or go on in them: model and optimizer are restored by now."""
 
         def prepare(dsd: DSD) -> None:
-            planned = trainer.max_epochs if dsd.unit == "epochs" else trainer.estimated_stepping_batches
-            check_fill(dsd.phases, dsd.unit, planned, f"the trainer{_added(trainer, pl_module)}")
+            _check(dsd, trainer, pl_module)
             if self._state:
                 dsd.load_state_dict(self._state)
 
@@ -87,6 +87,23 @@ class DSDCallback(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until the optimizer is there."""
         self._state = state_dict
+
+
+def _check(dsd: DSD, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    """Raise `RecipeError` where phases do not add up to what the trainer makes."""
+    name, by_hand = f"the trainer{_added(trainer, module)}", not module.automatic_optimization
+    if dsd.unit == "steps":
+        if not by_hand:  # which steps are made by hand shows at the end
+            check_fill(dsd.phases, "steps", trainer.estimated_stepping_batches, name)
+        return
+    batches = trainer.num_training_batches
+    an_epoch = None if batches == math.inf else math.ceil(batches / trainer.accumulate_grad_batches)
+    max_steps = trainer.max_steps
+    if by_hand and max_steps > 0:  # of all optimizers together: they limit epochs, too, and nobody can tell where
+        an_epoch, max_steps = None, 0
+        if trainer.max_epochs == -1:
+            return
+    check_epochs(dsd, name, trainer.max_epochs, max_steps, an_epoch)
 
 
 def _added(trainer: pl.Trainer, module: pl.LightningModule) -> str:
