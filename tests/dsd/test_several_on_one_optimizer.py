@@ -177,3 +177,24 @@ def test_remove_after_a_step_that_failed_gives_the_rate_back():
         optimizer.step(interrupted)
     dsd.remove()
     assert optimizer.param_groups[0]["lr"] == 0.01
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_loop_over_steps_of_another_optimizer_is_told(given):
+    model, optimizer = network()
+    other = optim.SGD(model.parameters(), 0.01)
+    dsd = DSD(model, optimizer, sparsity=0.5, steps=(1, 1, 1))
+
+    def train():
+        for turn, _ in zip(range(1001), dsd.steps(), strict=False):
+            if turn % 500 == 0:
+                train_step(model, optimizer if given else other, turn)
+
+    if given:  # steps are few, but they come
+        train()
+        assert dsd.finished
+    else:
+        with pytest.warns(
+            UserWarning, match=r"1000 turns of the loop over dsd.steps\(\) without a step of the optimizer"
+        ):
+            train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -10,6 +11,13 @@ from redense.errors import RecipeError, TrainingError
 from redense.phases import Phase, running, total
 
 Unit = Literal["epochs", "steps"]
+
+IDLE = 1000
+"""Turns of a loop over steps that may pass without one, whatever the phases take: gradients may be accumulated."""
+IDLE_STEPS = (
+    "{} turns of the loop over dsd.steps() without a step of the optimizer that DSD was given; expected step() to be "
+    "called in the body of the loop"
+)
 
 
 class Loop:
@@ -222,7 +230,12 @@ class Loop:
 
     def _steps(self) -> Iterator[int]:
         self.start()
+        idle = 0
         while not self.finished:
+            before = self.progress
             yield self.progress
             self._end_turn()
+            idle = idle + 1 if self.progress == before else 0
+            if idle == max(self.total, IDLE):
+                warnings.warn(IDLE_STEPS.format(idle), stacklevel=2)
         self._end()
