@@ -591,6 +591,7 @@ def test_a_layer_frozen_on_the_way_stays_in_the_state():
             break
     state = state_of(model, optimizer, dsd)
     assert set(state["dsd"]["masks"]) == {"0.weight", "1.weight"}
+    dsd.remove()
     again = DSD(model, optim.SGD(model.parameters(), 0.1), **SETTINGS)
     again.load_state_dict(state["dsd"])
     assert set(again.masks) == {"0.weight", "1.weight"}

@@ -49,6 +49,44 @@ def test_one_that_is_not_over_is_refused_by_name_and_works_on(until):
     assert zeros(model) == 5
 
 
+@STAGES
+def test_one_that_is_not_over_on_another_optimizer_of_the_weights_is_refused(until):
+    model, _, dsd = begun(until)
+    second = optim.Adam(model.parameters(), 0.01)
+    with pytest.raises(
+        ModelError, match=r"another optimizer \(SGD\) of its weights has a DSD that is not over.*remove"
+    ):
+        DSD(model, second, sparsity=0.25, epochs=(1, 1, 1))
+    assert not second._optimizer_step_pre_hooks
+    dsd.remove()
+    train(model, second, DSD(model, second, sparsity=0.25, epochs=(1, 1, 1)), 0)
+    assert zeros(model) == 0
+
+
+def test_one_in_a_cycle_on_another_optimizer_of_the_weights_is_nobodys():
+    model, optimizer, dsd = begun(1)
+    dsd.on_phase_end = lambda dsd=dsd: None
+    del dsd, optimizer
+    second = optim.SGD(model.parameters(), 0.01)
+    dsd = DSD(model, second, sparsity=0.25, epochs=(1, 1, 1))
+    train(model, second, dsd, 0)
+    assert zeros(model) == 0
+
+
+def test_two_parts_of_a_model_have_one_each():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 2), nn.Linear(2, 2))
+    optimizers = [optim.SGD(part.parameters(), 0.01) for part in model]
+    dsds = [DSD(part, one, sparsity=0.5, epochs=(0, 1, 1)) for part, one in zip(model, optimizers, strict=True)]
+    loops = [dsd.epochs() for dsd in dsds]
+    for loop in loops:
+        next(loop)
+    model(torch.ones(1, 10)).sum().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    assert [zeros(part) for part in model] == [10, 2]
+
+
 def rate_used(model, optimizer):
     """Measure the rate of a step of SGD."""
     before = model.bias.detach().clone()
@@ -139,3 +177,24 @@ def test_remove_after_a_step_that_failed_gives_the_rate_back():
         optimizer.step(interrupted)
     dsd.remove()
     assert optimizer.param_groups[0]["lr"] == 0.01
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_loop_over_steps_of_another_optimizer_is_told(given):
+    model, optimizer = network()
+    other = optim.SGD(model.parameters(), 0.01)
+    dsd = DSD(model, optimizer, sparsity=0.5, steps=(1, 1, 1))
+
+    def train():
+        for turn, _ in zip(range(1001), dsd.steps(), strict=False):
+            if turn % 500 == 0:
+                train_step(model, optimizer if given else other, turn)
+
+    if given:  # steps are few, but they come
+        train()
+        assert dsd.finished
+    else:
+        with pytest.warns(
+            UserWarning, match=r"1000 turns of the loop over dsd.steps\(\) without a step of the optimizer"
+        ):
+            train()

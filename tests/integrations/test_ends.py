@@ -1,41 +1,18 @@
 """What ends at a phase's end and at that of training: in frameworks the same as in a loop of one's own."""
 
 import copy
+import warnings
 
 import pytest
 import torch
+from integrations.trainers import WAYS, Model, Module, X, in_lightning
 from torch.utils.data import DataLoader, TensorDataset
 
 from redense import DSD, methods, phases
 
-pl = pytest.importorskip("lightning.pytorch")
-transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")  # the frameworks' own
 
-X = torch.randn(24, 6, generator=torch.Generator().manual_seed(0))  # three batches an epoch
 SPARSE_TO_THE_END = (phases.dense(1), phases.sparse(2, 0.5))
-
-
-class Model(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = torch.nn.Linear(6, 4)
-
-    def forward(self, x, labels=None):
-        return {"loss": self.net(x).square().mean()}
-
-
-class Module(pl.LightningModule):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def training_step(self, batch, _):
-        return self.model(batch[0])["loss"]
-
-    def configure_optimizers(self):
-        return torch.optim.AdamW(self.parameters(), 0.01)
 
 
 def by_hand(model, length, folder, **settings):
@@ -47,55 +24,6 @@ def by_hand(model, length, folder, **settings):
             model(x)["loss"].backward()
             optimizer.step()
     return dsd
-
-
-def in_lightning(model, length, folder, stop=None, **settings):
-    from redense.integrations.lightning import DSDCallback
-
-    class Stop(pl.Callback):
-        def on_train_epoch_end(self, trainer, module):
-            trainer.should_stop = trainer.current_epoch + 1 == stop
-
-    callback = DSDCallback(**settings)
-    average = pl.callbacks.EMAWeightAveraging(decay=0.5)  # takes the model's place when training ends
-    off = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
-    trainer = pl.Trainer(
-        max_epochs=length, callbacks=[average, callback, Stop()], accelerator="cpu", **dict.fromkeys(off, False)
-    )
-    trainer.fit(Module(model), DataLoader(TensorDataset(X), batch_size=8))
-    return callback.dsd
-
-
-def in_transformers(model, length, folder, stop=None, **settings):
-    from redense.integrations.transformers import DSDCallback
-
-    class Stop(transformers.TrainerCallback):
-        def on_epoch_end(self, arguments, state, control, **objects):
-            control.should_training_stop = state.epoch == stop
-
-    callback = DSDCallback(**settings)
-    arguments = transformers.TrainingArguments(
-        str(folder),
-        num_train_epochs=length,
-        per_device_train_batch_size=8,
-        use_cpu=True,
-        report_to=[],
-        disable_tqdm=True,
-        save_strategy="epoch",
-        eval_strategy="epoch",
-        load_best_model_at_end=True,  # takes the model's place when training ends
-        metric_for_best_model="eval_loss",
-        greater_is_better=True,
-    )
-    data = [{"x": row, "labels": 0} for row in X]
-    trainer = transformers.Trainer(
-        model, arguments, train_dataset=data, eval_dataset=data, callbacks=[callback, Stop()]
-    )
-    trainer.train()
-    return callback.dsd
-
-
-WAYS = pytest.mark.parametrize("way", [in_lightning, in_transformers])
 
 
 def told(way, folder, length, settings):
@@ -142,14 +70,60 @@ def test_masks_of_a_list_that_ends_sparse_hold_after_training(way, length, unit,
 
 
 @WAYS
-def test_training_that_stops_early_leaves_nothing_and_ends_no_phase_more(way, tmp_path):
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [
+        (1, "ended before its time, at epoch 0, in dense, epochs 0 to 1 of 5: 24 weights in 1 tensor are free"),
+        (3, "at epoch 2, in sparse 50%, epochs 2 to 3 of 5: 24 weights in 1 tensor are free, 12 of them zero"),
+    ],
+)
+def test_training_that_stops_early_says_so_and_leaves_nothing(way, stop, said, tmp_path):
     calls, model = [], Model()
-    listed = (phases.dense(1), phases.sparse(3, 0.5))
-    dsd = way(model, 4, tmp_path, stop=2, phases=listed, on_phase_end=calls.append)
-    assert len(calls) == 1
+    with pytest.warns(UserWarning, match=said):
+        dsd = way(model, 5, tmp_path, stop, swaps=False, sparsity=0.5, epochs=(2, 2, 1), on_phase_end=calls.append)
+    assert said in str(dsd)
+    assert len(calls) == (stop > 2)
     assert dsd.finished
     assert not dsd.masks
     assert not model.net.weight._post_accumulate_grad_hooks
+
+
+@WAYS
+def test_masks_stay_where_training_stops_early_in_the_last_phase_of_a_list_that_ends_sparse(way, tmp_path):
+    calls, model = [], Model()
+    listed = (phases.dense(1), phases.sparse(3, 0.5))
+    with pytest.warns(
+        UserWarning, match=r"at epoch 1, in sparse 50%, epochs 1 to 3 of 4: 12 of 24 .* are held at zero"
+    ):
+        dsd = way(model, 4, tmp_path, 2, swaps=False, phases=listed, on_phase_end=calls.append)
+    assert len(calls) == 1
+    assert dsd.finished
+    assert len(dsd.masks) == 1
+    dsd.remove()
+    assert not model.net.weight._post_accumulate_grad_hooks
+
+
+@WAYS
+def test_a_training_that_is_whole_says_nothing(way, tmp_path):
+    for settings in ({"epochs": (2, 2, 1)}, {"steps": (6, 6, 3)}):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            dsd = way(Model(), 5, tmp_path, swaps=False, sparsity=0.5, **settings)
+        assert not [warning for warning in caught if "DSD" in str(warning.message)]
+        assert str(dsd) == "DSD: over: 24 weights in 1 tensor are free"
+
+
+@WAYS
+def test_another_model_than_the_masks_at_the_end_is_told_with_the_remedy(way, tmp_path):
+    """The worst of all checkpoints, which is dense, or an average that holds what was before the sparse phase."""
+    model = Model()
+    with pytest.warns(
+        UserWarning, match=r"12 of 24 .* zero, but .* of these are not zero in the model now; apply_masks"
+    ):
+        dsd = way(model, 3, tmp_path, phases=SPARSE_TO_THE_END)
+    assert "of these are not zero" in str(dsd)
+    dsd.apply_masks(dsd.model)
+    assert str(dsd) == "DSD: over: 12 of 24 weights in 1 tensor are held at zero"
 
 
 @WAYS

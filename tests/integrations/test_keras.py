@@ -53,6 +53,31 @@ def test_phases_rates_and_a_fresh_optimizer(optimizer):
     assert model.layers[0].kernel.constraint is None
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_averages_that_are_swapped_in_between_epochs(first):
+    """In either order weights train as they do without averages, and the averages are no zeros."""
+
+    class Averages(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(int((keras.ops.convert_to_numpy(self.model.layers[0].kernel) == 0).sum()))
+
+    seen, trained = [], []
+    for swapped in (False, True):
+        model = compiled(keras.optimizers.Adam(0.01, use_ema=swapped, ema_momentum=0.5))
+        keeps = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda *_, model=model, **__: trained.append(
+                keras.ops.convert_to_numpy(model.layers[0].kernel)
+            )
+        )
+        dsd, swap = DSDCallback(sparsity=0.5, epochs=(2, 2, 1)), keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        callbacks = [dsd, *[swap] * swapped] if first else [*[swap] * swapped, dsd]
+        model.fit(
+            X, X[:, :4], batch_size=8, epochs=5, shuffle=False, verbose=0, callbacks=[*callbacks, keeps, Averages()]
+        )
+    assert seen[5:] == [0] * 5, "Keras averages before it masks"
+    np.testing.assert_array_equal(trained[:15], trained[15:])
+
+
 @pytest.mark.parametrize("absolute", [True, False])
 @pytest.mark.parametrize("first", [True, False])
 def test_the_factor_multiplies_what_a_scheduler_sets_unseen(absolute, first):

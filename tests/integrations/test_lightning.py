@@ -1,3 +1,5 @@
+import warnings
+
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -57,16 +59,16 @@ class Scheduled(Module):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def fit(folder, module=None, resume=None, validate=False, every=None, **settings):
+def fit(folder, module=None, resume=None, validate=False, every=None, options=None, **settings):
     module = module or Module()
     every = every or ModelCheckpoint(folder, "{epoch}", save_top_k=-1)
     trainer = pl.Trainer(
-        max_epochs=5,
         callbacks=[DSDCallback(sparsity=0.5, **settings), every],
         accelerator="cpu",
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **{"max_epochs": 5, **(options or {})},
     )
     loader = DataLoader(DATA, batch_size=8)
     trainer.fit(module, loader, loader if validate else None, ckpt_path=resume)
@@ -103,6 +105,59 @@ def test_resumption_from_a_checkpoint_of_any_step(settings, tmp_path):
         resumed = fit(tmp_path, Scheduled(), resume=path, every=every(), **settings)
         assert torch.equal(resumed.net.weight, whole.net.weight), path.name
         assert resumed.zeros == whole.zeros[-len(resumed.zeros) :], path.name
+
+
+class EverySecond(Module):
+    """Two optimizers, as GANs have them; the first steps in every second batch, the last of three among these."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch, number):
+        first, second = self.optimizers()
+        self.net(batch[0]).square().mean().backward()
+        for optimizer in [first, second][number % 2 :]:
+            optimizer.step()
+        self.zero_grad()
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD([self.net.weight], 0.1), torch.optim.SGD([self.net.bias], 0.1)]
+
+
+@pytest.mark.parametrize("options", [{}, {"max_steps": 25, "max_epochs": -1}])
+def test_steps_of_the_first_optimizer_by_hand(options, tmp_path):
+    """It makes ten steps, both together make 25."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module = fit(tmp_path, EverySecond(), options=options, steps=(4, 4, 2))
+    assert module.zeros == [0, 12, 12, 12, 0][: len(module.zeros)]
+    assert not [warning for warning in caught if "DSD" in str(warning.message)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ((6, 6, 3), "ended before its time, at step 10, in sparse 50%, steps 6 to 11 of 15: 24 .*, 12 of them zero"),
+        ((4, 3, 2), "the phases were over an optimizer step before training was; expected the same length"),
+        ((4, 3, 1), "the phases were over 2 optimizer steps before training was; expected the same length"),
+    ],
+)
+def test_steps_by_hand_that_do_not_add_up_are_told_at_the_end(steps, said, tmp_path):
+    with pytest.warns(UserWarning, match=said):
+        fit(tmp_path, EverySecond(), steps=steps)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_max_steps_limit_epochs(accumulated, tmp_path):
+    whole = -(-3 // accumulated)
+    options = {"accumulate_grad_batches": accumulated}
+    with pytest.raises(
+        RedenseError, match=rf"stops after {4 * whole + 1} steps in epochs of {whole}; expected phases in"
+    ):
+        fit(tmp_path, options={**options, "max_steps": 4 * whole + 1}, epochs=(2, 2, 1))
+    with pytest.raises(RedenseError, match=rf"\(max_steps={4 * whole}, {whole} steps an epoch\) makes 4; make them"):
+        fit(tmp_path, options={**options, "max_steps": 4 * whole}, epochs=(2, 2, 1))
+    for limit in ({"max_steps": 5 * whole}, {"max_steps": 100}, {"max_steps": 5 * whole, "max_epochs": -1}):
+        assert fit(tmp_path, options={**options, **limit}, epochs=(2, 2, 1)).zeros == [0, 0, 12, 12, 0]
 
 
 def test_nothing_is_left_behind(tmp_path):

@@ -29,6 +29,11 @@ class Data(torch.utils.data.Dataset):
         return {"x": self.x[index], "labels": 0}
 
 
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return (Data()[index] for index in range(24))
+
+
 class Zeros(TrainerCallback):
     def __init__(self):
         self.seen = []
@@ -37,7 +42,7 @@ class Zeros(TrainerCallback):
         self.seen.append(int((model.net.weight == 0).sum()))
 
 
-def fit(folder, resume=None, arguments=None, **settings):
+def fit(folder, resume=None, arguments=None, data=None, **settings):
     model, zeros = Model(), Zeros()
     options = {"num_train_epochs": 5, "save_strategy": "epoch", "learning_rate": 0.01, **(arguments or {})}
     trainer = Trainer(
@@ -45,7 +50,7 @@ def fit(folder, resume=None, arguments=None, **settings):
         TrainingArguments(
             str(folder), per_device_train_batch_size=8, use_cpu=True, report_to=[], disable_tqdm=True, **options
         ),
-        train_dataset=Data(),
+        train_dataset=data or Data(),
         callbacks=[DSDCallback(sparsity=0.5, **settings), zeros],
     )
     trainer.train(resume_from_checkpoint=resume)
@@ -77,6 +82,37 @@ def test_phases_and_resumption_from_every_checkpoint(settings, expected, tmp_pat
 def test_bad_settings(settings, arguments, message, tmp_path):
     with pytest.raises(RedenseError, match=message):
         fit(tmp_path, arguments=arguments, **settings)
+
+
+@pytest.mark.parametrize(("accumulated", "max_steps"), [(1, 15), (2, 10), (3, 5)])
+def test_max_steps_of_whole_epochs(accumulated, max_steps, tmp_path):
+    """Three batches an epoch; ``num_train_epochs`` counts for nothing then."""
+    arguments = {"max_steps": max_steps, "gradient_accumulation_steps": accumulated, "num_train_epochs": 7}
+    assert fit(tmp_path, arguments=arguments, epochs=(2, 2, 1))[1] == [0, 0, 12, 12, 0]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "max_steps", "accumulated", "message"),
+    [
+        ((20, 10, 10), 40, 1, "stops after 40 steps in epochs of 3; expected phases in steps"),
+        ((20, 9, 10), 39, 1, r"take 39 epochs, the trainer \(max_steps=39, 3 steps an epoch\) makes 13; make them"),
+        ((1, 1, 1), 3, 1, "makes 1; make them equal"),
+        ((2, 2, 1), 15, 2, "stops after 15 steps in epochs of 2; expected"),
+        ((2, 2, 1), 16, 1, "stops after 16 steps in epochs of 3; expected"),
+    ],
+)
+def test_max_steps_of_other_epochs_than_the_phases(epochs, max_steps, accumulated, message, tmp_path):
+    arguments = {"max_steps": max_steps, "gradient_accumulation_steps": accumulated}
+    with pytest.raises(RedenseError, match=message):
+        fit(tmp_path, arguments=arguments, epochs=epochs)
+
+
+def test_max_steps_and_data_without_a_length(tmp_path):
+    arguments = {"max_steps": 15}
+    with pytest.raises(RedenseError, match=r"stops after 15 steps in epochs of unknown length; .*\(steps=\.\.\.\)"):
+        fit(tmp_path, data=Stream(), arguments=arguments, epochs=(2, 2, 1))
+    weight, _ = fit(tmp_path, data=Stream(), arguments=arguments, steps=(6, 6, 3))
+    assert not (weight == 0).any()
 
 
 def test_a_checkpoint_without_the_phases(tmp_path):

@@ -10,10 +10,11 @@ import torch
 from torch import nn, optim
 
 from redense.arguments import CHECKED, Sparsity, validated
+from redense.dsd.endings import in_words, warn_of_end
 from redense.dsd.hooks import StepHooks, take_over
 from redense.dsd.listing import listed_phases, plan_in_words, three_phases, told_plan
 from redense.dsd.loop import Loop, Unit
-from redense.dsd.words import phase_in_words, say, weights_in_words
+from redense.dsd.words import say
 from redense.errors import ModelError, RecipeError, TrainingError
 from redense.methods.lists import THREE
 from redense.phases import Phase, running
@@ -223,10 +224,8 @@ class DSD(Loop):
             if self.phase.kind == "sparse":
                 self._enforce(masks)
 
-    def __str__(self) -> str:
-        """Say which phase it is, at which rate, how many weights are held at zero, and what large stays dense."""
-        where = "over" if self.finished else phase_in_words(self.phases, self.unit, self.progress, self.rate)
-        return f"DSD: {where}: {weights_in_words(self.model, self.selection, self.masks)}"
+    __str__ = in_words
+    _warn_of_end = warn_of_end
 
     def __repr__(self) -> str:
         done = f"{self.progress} of {self.total} {self.unit} done, {self.phase.label}"
@@ -244,8 +243,8 @@ class DSD(Loop):
             self.on_phase_end(self)
 
     def _moved(self, ended: bool) -> None:
-        if ended and self.finished and self._enforcement:
-            self._register(hold=True)  # a list that ends sparse: the masks stay until `remove`
+        if ended and self.finished and self._enforcement:  # a list that ends sparse: the masks stay until `remove`
+            self._register(hold=True)
             return
         if ended:
             self._drop_masks()
@@ -294,7 +293,8 @@ class DSD(Loop):
         self._enforcement = None
 
     def _end(self) -> None:
-        if self._enforcement:
+        if self._enforcement and self.phase is self.phases[-1]:  # a list that ends sparse
+            self._register(hold=True)
             self._leave()
         else:
             self.remove()
@@ -334,9 +334,11 @@ class DSD(Loop):
     def _after_step(self, optimizer: optim.Optimizer) -> None:
         if self._enforcement:
             self._enforcement.after_step()
-        if self._rehearsal or self.finished:
+        if self._rehearsal:
             return
-        if self.unit == "epochs":
+        if self.finished:
+            self.beyond += optimizer is self._optimizers.inner[0]
+        elif self.unit == "epochs":
             self._count_step()
         else:
             self._note_step(self._optimizers.inner.index(optimizer))

@@ -124,40 +124,38 @@ def take_over(optimizers: Sequence[optim.Optimizer]) -> None:
     """Take off what DSDs that are over, or that nobody holds, have left on optimizers: hooks, factor and masks.
 
     Those that are over leave also other optimizers of the same parameters, which their masks would still hold at zero.
-    Raises `ModelError`, before anything is changed, for an optimizer with a DSD that is not over: both factors would
-    count, and both masks.
+    Raises `ModelError`, before anything is changed, for optimizers that have, or whose parameters are in another one
+    that has, a DSD that is not over: both factors would count, and both masks.
     """
-    if any(_busy(optimizer) for optimizer in optimizers):
+    if _first_busy(optimizers) is not None:
         gc.collect()  # what a cycle keeps is nobody's
-    for optimizer in optimizers:
-        other = _busy(optimizer)
-        if other is not None:
-            raise ModelError(
-                f"optimizer: this {type(optimizer).__name__} has a DSD that is not over ({other!r}); call its "
-                "remove() first (dsd.remove()), or go on with it"
-            )
+    busy = _first_busy(optimizers)
+    if busy is not None:
+        kind = type(busy.optimizer).__name__
+        has = f"this {kind} has" if busy.optimizer in optimizers else f"another optimizer ({kind}) of its weights has"
+        raise ModelError(
+            f"optimizer: {has} a DSD that is not over ({busy.owner!r}); call its remove() first (dsd.remove()), or go "
+            "on with it"
+        )
+    for former in _of_same_weights(optimizers):
+        if former.owner is not None:
+            former.owner.remove()
+        former.remove()
+
+
+def _first_busy(optimizers: Sequence[optim.Optimizer]) -> StepHooks | None:
+    """Return the hooks of a DSD that is not over on optimizers, or on others of the same parameters."""
+    on = [hooks for hooks in _of_same_weights(optimizers) if hooks.owner is not None and not hooks.owner.finished]
+    return on[0] if on else None
+
+
+def _of_same_weights(optimizers: Sequence[optim.Optimizer]) -> list[StepHooks]:
+    """List the hooks of DSDs on optimizers and, behind them, on others of the same parameters."""
     held = _parameters(optimizers)
-    others = [other for other in list(_ON) if _over(other) and held & _parameters([other])]
-    for optimizer in (*optimizers, *others):
-        former = hooks_on(optimizer)
-        if former is not None:
-            if former.owner is not None:
-                former.owner.remove()
-            former.remove()
-
-
-def _over(optimizer: optim.Optimizer) -> bool:
-    """Tell whether an optimizer has a DSD that is over and still there."""
-    former = hooks_on(optimizer)
-    return former is not None and former.owner is not None and former.owner.finished
+    others = [other for other in list(_ON) if other not in optimizers and held & _parameters([other])]
+    return [hooks for optimizer in (*optimizers, *others) if (hooks := hooks_on(optimizer)) is not None]
 
 
 def _parameters(optimizers: Sequence[optim.Optimizer]) -> set[int]:
     """Identify the parameters of optimizers."""
     return {id(one) for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
-
-
-def _busy(optimizer: optim.Optimizer) -> Loop | None:
-    """Return the DSD of an optimizer, if it has one that is not over."""
-    former = hooks_on(optimizer)
-    return None if former is None or former.owner is None or former.owner.finished else former.owner

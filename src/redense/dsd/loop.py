@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -10,6 +11,13 @@ from redense.errors import RecipeError, TrainingError
 from redense.phases import Phase, running, total
 
 Unit = Literal["epochs", "steps"]
+
+IDLE = 1000
+"""Turns of a loop over steps that may pass without one, whatever the phases take: gradients may be accumulated."""
+IDLE_STEPS = (
+    "{} turns of the loop over dsd.steps() without a step of the optimizer that DSD was given; expected step() to be "
+    "called in the body of the loop"
+)
 
 
 class Loop:
@@ -32,6 +40,10 @@ class Loop:
         self._told = False
         """Whether the end of the phase was told, though the epoch (or step) is not counted yet."""
         self._loaded = False
+        self.left: int | None = None
+        """Where the loop was left before all phases were over: epochs (or steps) that were."""
+        self.beyond = 0
+        """Steps after the last phase; phases in steps count them as long as nobody has left the loop."""
 
     @property
     def total(self) -> int:
@@ -125,23 +137,24 @@ class Loop:
             self.advance_to(self.total)
 
     def end_training(self) -> None:
-        """Leave the loop as `epochs` and `steps` do after the last phase, or by `remove` where training ends before.
+        """Leave the loop as `epochs` and `steps` do after the last phase, or where it is if training ends before.
 
-        For frameworks: call it at the end of training.
+        For frameworks: call it at the end of training. Warns where phases and training did not end together.
         """
         self._end_turn()
-        if self.finished:
-            self._end()
-        else:
-            self.remove()
+        self._end()
+        self._warn_of_end()
 
     def remove(self) -> None:
         """End the loop where it is."""
         self._leave()
 
     def _end(self) -> None:
-        """Leave the loop after its last phase."""
+        """Leave the loop after its last phase, or with training."""
         self.remove()
+
+    def _warn_of_end(self) -> None:
+        """Warn of what is not so, when training has ended, as the phases have it."""
 
     def _begin(self) -> None:
         """Enter the first phase."""
@@ -166,6 +179,8 @@ class Loop:
             self._stepped = True
 
     def _leave(self) -> None:
+        if self._started and not self.finished:
+            self.left = self.progress
         self._started = self.begun = self._stepped = self._told = False
         self.progress = self.total
 
@@ -215,7 +230,12 @@ class Loop:
 
     def _steps(self) -> Iterator[int]:
         self.start()
+        idle = 0
         while not self.finished:
+            before = self.progress
             yield self.progress
             self._end_turn()
+            idle = idle + 1 if self.progress == before else 0
+            if idle == max(self.total, IDLE):
+                warnings.warn(IDLE_STEPS.format(idle), stacklevel=2)
         self._end()

@@ -14,26 +14,21 @@ from redense.dsd.loop import Unit
 from redense.errors import RecipeError
 from redense.phases import Phase, running, total
 from redense.sparsity.masks import Masks, Selection
-from redense.sparsity.parameters import named
 from redense.sparsity.select import left_dense, matching, prunable
-from redense.sparsity.zeros import count_zeros
 
 LISTED = 5
 """Names of large parameters that stay dense, in the line about a phase."""
 
 
-def weights_in_words(model: nn.Module, selection: Selection, masks: Masks) -> str:
-    """Say how many of the weights with masks are held at zero, and which large parameters stay dense.
+def names_of(model: nn.Module, selection: Selection, masks: Masks) -> list[str]:
+    """List the weights with masks or, without masks, those that there would be masks for now.
 
-    Without masks, it is said how many weights there would be masks for now: some may have been frozen or thawed.
-    Sharded weights are counted on all processes, so that all must call it.
+    Some may have been frozen or thawed.
 
-    >>> weights_in_words(nn.Linear(4, 2), {}, {"weight": torch.eye(2, 4).bool()})
-    '6 of 8 weights in 1 tensor are held at zero'
+    >>> names_of(nn.Linear(4, 2), {}, {})
+    ['weight']
     """
-    parameters, names = named(model), list(masks) or _prunable_now(model, selection)
-    sizes = [parameters[name].numel() for name in names]
-    return held_in_words(sizes, count_zeros(masks.values()) if masks else None) + _dense_in_words(model, names)
+    return list(masks) or _prunable_now(model, selection)
 
 
 def held_in_words(sizes: Sequence[int], zeros: int | None) -> str:
@@ -46,15 +41,17 @@ def held_in_words(sizes: Sequence[int], zeros: int | None) -> str:
     return f"{within} are free" if zeros is None else f"{zeros:,} of {within} are held at zero"
 
 
-def phase_in_words(phases: Sequence[Phase], unit: Unit, progress: int, rate: float) -> str:
-    """Say which phase is running after `progress` epochs (or steps), which of all these it takes, and at which rate.
+def phase_in_words(phases: Sequence[Phase], unit: Unit, progress: int, rate: float | None = None) -> str:
+    """Say which phase runs after `progress` epochs (or steps), which of all these it takes, and its rate, if given.
 
     >>> phase_in_words([Phase("dense", 2, 1.0, None, 0), Phase("sparse", 3, 1.0, 0.5, 1)], "epochs", 2, 0.01)
     'sparse 50%, epochs 2 to 4 of 5, rate 0.01'
     """
     phase, since = running(phases, progress)
     begin = progress - since
-    return f"{phase.label}, {unit} {begin} to {begin + phase.epochs - 1} of {total(phases)}, rate {rate:g}"
+    return f"{phase.label}, {unit} {begin} to {begin + phase.epochs - 1} of {total(phases)}" + (
+        "" if rate is None else f", rate {rate:g}"
+    )
 
 
 def _prunable_now(model: nn.Module, selection: Selection) -> list[str]:
@@ -68,7 +65,8 @@ def _prunable_now(model: nn.Module, selection: Selection) -> list[str]:
         return []
 
 
-def _dense_in_words(model: nn.Module, names: Collection[str]) -> str:
+def dense_in_words_of(model: nn.Module, names: Collection[str]) -> str:
+    """Name what is large in a model and not among `names`; see `dense_in_words`."""
     large = left_dense(model, names)
     return dense_in_words(large, left_dense(model, names, 0.0).keys() - large.keys())
 

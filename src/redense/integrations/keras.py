@@ -80,17 +80,24 @@ class DSDCallback(keras.callbacks.Callback):
         self._said = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Enter the phase of this epoch, or go on in it after a resumption."""
+        """Note which phase this epoch is of."""
         self._epoch = epoch
         before, self._phase = (running(self.phases, number)[0] for number in (max(epoch - 1, 0), epoch))
-        if self._phase is not before:
-            self._unmask()
-            self._restart_optimizer()
-        if self._phase.kind == "sparse" and not self.masks:
-            self._mask(self._phase)
+        self._enters = self._phase is not before
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Multiply the rate once all callbacks have begun the epoch."""
+        """Enter the phase, or go on in it after a resumption, and multiply the rate.
+
+        All callbacks have begun the epoch by now, so that the model has its own weights again where an average was
+        swapped in (`SwapEMAWeights`).
+        """
+        if self._enters:
+            self._unmask()
+        if self._phase.kind == "sparse" and not self.masks:
+            self._mask(self._phase)
+        if self._enters:
+            self._restart_optimizer()
+            self._enters = False
         if self._rates is None:
             rate = self._rate()
             self.model.optimizer.learning_rate = rate * self._phase.rate
@@ -147,13 +154,18 @@ class DSDCallback(keras.callbacks.Callback):
         self.masks, self._constraints = {}, {}
 
     def _restart_optimizer(self) -> None:
-        """Give every variable of the optimizer its first value but the learning rate."""
+        """Give every variable of the optimizer its first value but the learning rate; averages begin at the weights."""
         optimizer = self.model.optimizer
         fresh = type(optimizer).from_config(optimizer.get_config())
         fresh.build(self.model.trainable_variables)
         for variable, first in zip(optimizer.variables, fresh.variables, strict=True):
             if variable is not optimizer._learning_rate:
                 variable.assign(first.value)
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        averages = getattr(inner, "_model_variables_moving_average", [])
+        for weights, average in zip(inner._trainable_variables, averages, strict=bool(averages)):
+            if average is not None:
+                average.assign(weights.value)
 
     def _rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from redense.dsd import DSD
+from redense.dsd.trainings import check_epochs, dsd_of_training
 from redense.phases import check_fill
 
 try:
@@ -32,15 +34,23 @@ class DSDCallback(pl.Callback):
         self.dsd: DSD | None = None
         """The phases, from the start of training on."""
         self._state: dict[str, Any] = {}
+        """What a checkpoint holds, until training starts, or what one is to hold that is made after an exception."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forget the training before: the checkpoint of this one, if there is any, is read after this."""
+        if stage == "fit":
+            self._state = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make the phases, or go on in them: model and optimizer are restored by now."""
-        dsd = DSD(pl_module, trainer.optimizers, **self.settings)
-        planned = trainer.max_epochs if dsd.unit == "epochs" else trainer.estimated_stepping_batches
-        check_fill(dsd.phases, dsd.unit, planned, f"the trainer{_added(trainer, pl_module)}")
-        if self._state:
-            dsd.load_state_dict(self._state)
-        self.dsd = dsd
+
+        def prepare(dsd: DSD) -> None:
+            _check(dsd, trainer, pl_module)
+            if self._state:
+                dsd.load_state_dict(self._state)
+
+        self.dsd = dsd_of_training(trainer, pl_module, trainer.optimizers, self.settings, prepare)
+        self._state = {}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Enter the phase of this epoch. Not at the last one's end: a checkpoint made there ends an epoch, too."""
@@ -64,13 +74,36 @@ class DSDCallback(pl.Callback):
         assert self.dsd is not None
         self.dsd.end_training()
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave nothing there either, for the module may be trained again; checkpoints are still to be written."""
+        if self.dsd is not None and not self.dsd.finished:
+            self._state = self.dsd.state_dict()
+            self.dsd.remove()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the phases for the trainer's checkpoint."""
-        return self.dsd.state_dict() if self.dsd is not None else self._state
+        return self._state if self._state or self.dsd is None else self.dsd.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until the optimizer is there."""
         self._state = state_dict
+
+
+def _check(dsd: DSD, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    """Raise `RecipeError` where phases do not add up to what the trainer makes."""
+    name, by_hand = f"the trainer{_added(trainer, module)}", not module.automatic_optimization
+    if dsd.unit == "steps":
+        if not by_hand:  # which steps are made by hand shows at the end
+            check_fill(dsd.phases, "steps", trainer.estimated_stepping_batches, name)
+        return
+    batches = trainer.num_training_batches
+    an_epoch = None if batches == math.inf else math.ceil(batches / trainer.accumulate_grad_batches)
+    max_steps = trainer.max_steps
+    if by_hand and max_steps > 0:  # of all optimizers together: they limit epochs, too, and nobody can tell where
+        an_epoch, max_steps = None, 0
+        if trainer.max_epochs == -1:
+            return
+    check_epochs(dsd, name, trainer.max_epochs, max_steps, an_epoch)
 
 
 def _added(trainer: pl.Trainer, module: pl.LightningModule) -> str:

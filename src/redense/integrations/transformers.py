@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors.torch import save
 from torch import nn
 
 from redense.dsd import DSD
+from redense.dsd.trainings import check_epochs, dsd_of_training
 from redense.errors import TrainingError
 from redense.files.reading import Unread, mapping
 from redense.files.writing import write_whole
@@ -23,6 +25,7 @@ from redense.text import one_line
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers.trainer_utils import has_length
 except ImportError as missing:
     raise ImportError("transformers is not installed; pip install 'redense[transformers]'") from missing
 
@@ -55,18 +58,18 @@ class DSDCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
         """Make the phases, or go on in them: model and optimizer are restored by now."""
-        dsd = DSD(objects["model"], objects["optimizer"], **self.settings)
-        planned = args.num_train_epochs if dsd.unit == "epochs" and args.max_steps <= 0 else state.max_steps
-        check_fill(dsd.phases, dsd.unit, planned, "the trainer")
-        if state.global_step > 0:
-            path, before = self._resumed(args, state) / FILE, _nonzero(objects["model"])
-            dsd.load_state_dict(_read(path))
-            if _nonzero(objects["model"]) != before:
-                raise TrainingError(
-                    f"DSDCallback: the masks in {path} are not those of the model that was resumed; give "
-                    "DSDCallback(resume_from=folder), the folder that train(resume_from_checkpoint=folder) got"
-                )
-        self.dsd = dsd
+
+        def prepare(dsd: DSD) -> None:
+            if dsd.unit == "steps":
+                check_fill(dsd.phases, "steps", state.max_steps, "the trainer")
+            else:  # with max_steps, num_train_epochs counts for nothing
+                epochs = -1 if args.max_steps > 0 else args.num_train_epochs
+                an_epoch = _steps_an_epoch(args, objects["train_dataloader"])
+                check_epochs(dsd, "the trainer", epochs, args.max_steps, an_epoch)
+            if state.global_step > 0:
+                self._load(dsd, self._resumed(args, state) / FILE)
+
+        self.dsd = dsd_of_training(state, objects["model"], objects["optimizer"], self.settings, prepare)
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
@@ -97,12 +100,28 @@ class DSDCallback(TrainerCallback):
         assert self.dsd is not None
         self.dsd.end_training()
 
+    @staticmethod
+    def _load(dsd: DSD, path: Path) -> None:
+        """Go on where a checkpoint was made, of which the trainer has loaded the model."""
+        before = _nonzero(dsd.model)
+        dsd.load_state_dict(_read(path))
+        if _nonzero(dsd.model) != before:
+            raise TrainingError(
+                f"DSDCallback: the masks in {path} are not those of the model that was resumed; give "
+                "DSDCallback(resume_from=folder), the folder that train(resume_from_checkpoint=folder) got"
+            )
+
     def _resumed(self, args: TrainingArguments, state: TrainerState) -> Path:
         """Return the folder of the checkpoint that the trainer has read, as far as anybody knows."""
         if self.resume_from is not None:
             return Path(self.resume_from)
         told = args.resume_from_checkpoint
         return Path(told) if told is not None and Path(told).is_dir() else _folder(args, state)
+
+
+def _steps_an_epoch(args: TrainingArguments, loader: Any) -> int | None:
+    """Count the optimizer's steps in an epoch, the last one of fewer batches; None for a loader without a length."""
+    return max(math.ceil(len(loader) / args.gradient_accumulation_steps), 1) if has_length(loader) else None
 
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:
