@@ -71,7 +71,7 @@ def path(request, audited_images, undisturbed, tmp_path_factory):
     if request.param == "one.html":
         _one_audit(path)
     else:
-        path.write_text(report_html([_long_cells(find(audited_images)), find(undisturbed), find(audited_images)]))
+        path.write_text(report_html([_long_cells(find(audited_images)), find(undisturbed)]))
     return path
 
 
