@@ -257,6 +257,20 @@ def test_a_foreign_folder_does_not_lead_elsewhere(recipe, undisturbed, tmp_path,
     assert (folder / name).is_fifo() if kind == "pipe" else (folder / name).is_symlink()
 
 
+def leading_elsewhere(names, kind, tmp_path):
+    """Make each name in turn lead out of a folder of its own, (folder, name); in the end nothing has come of it."""
+    victim = tmp_path / "victim"
+    if kind == "link":
+        victim.write_text("precious")
+    for number, name in enumerate(names):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        os.mkfifo(folder / name) if kind == "pipe" else (folder / name).symlink_to(victim)
+        yield folder, name
+    assert victim.exists() == (kind == "link")
+    assert kind != "link" or victim.read_text() == "precious"
+
+
 @pytest.mark.xdist_group("audited_run")
 @pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe"])
 def test_no_name_that_a_command_writes_leads_elsewhere(audited_run, tmp_path, kind):
@@ -264,21 +278,13 @@ def test_no_name_that_a_command_writes_leads_elsewhere(audited_run, tmp_path, ki
     folder = audited_run[0]
     names = [path.name for path in folder.iterdir() if path.is_file()]
     assert {"lock", "report.html", "shown.json", "audit.json", "risks.csv", "replicates.csv", "plan.json"} <= {*names}
-    victim = tmp_path / "victim"
-    if kind == "link":
-        victim.write_text("precious")
-    for number, name in enumerate(names):
-        copy = tmp_path / str(number)
-        copy.mkdir()
-        os.mkfifo(copy / name) if kind == "pipe" else (copy / name).symlink_to(victim)
+    for copy, name in leading_elsewhere(names, kind, tmp_path):
         for write in (
             lambda copy=copy: check_targets(copy),  # before anything is trained
             lambda copy=copy, name=name: write_whole(copy / name, "new", inside=copy),
         ):
             with pytest.raises(FolderError, match=name):
                 write()
-    assert victim.exists() == (kind == "link")
-    assert kind != "link" or victim.read_text() == "precious"
 
 
 @pytest.mark.parametrize("source", ["signals", "model"])
@@ -288,13 +294,7 @@ def test_no_name_that_an_audit_writes_leads_elsewhere(audited_files, tmp_path, c
     folder, commands = audited_files
     names = [path.name for path in folder.iterdir()]
     assert {"audit.json", "audit.csv", "audit.png", "audit.html"} == {*names}
-    victim = tmp_path / "victim"
-    if kind == "link":
-        victim.write_text("precious")
-    for number, name in enumerate(names):
-        copy = tmp_path / str(number)
-        copy.mkdir()
-        os.mkfifo(copy / name) if kind == "pipe" else (copy / name).symlink_to(victim)
+    for copy, name in leading_elsewhere(names, kind, tmp_path):
         with pytest.raises(FolderError, match=name):
             write_audit(AuditResult.from_json((folder / "audit.json").read_text()), copy)
         with monkeypatch.context() as patched:
@@ -305,8 +305,6 @@ def test_no_name_that_an_audit_writes_leads_elsewhere(audited_files, tmp_path, c
         said = capsys.readouterr().err
         assert (left.value.code, said.count("\n"), name in said) == (2, 1, True)
         assert [path.name for path in copy.iterdir()] == [name]
-    assert victim.exists() == (kind == "link")
-    assert kind != "link" or victim.read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["report.html", "shown.json"])

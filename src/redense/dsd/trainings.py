@@ -49,8 +49,7 @@ def check_epochs(dsd: DSD, trainer: str, epochs: float | None, max_steps: int, s
     """Raise `RecipeError` unless phases in epochs take as many as a trainer makes.
 
     It makes `epochs` (None or -1: any number), or stops before, after `max_steps` of the optimizer (0 or less: it does
-    not). `steps_an_epoch` is None where nobody can tell; then
-    a training that stops before is told at its end.
+    not). `steps_an_epoch` is None where nobody can tell; then a training that stops before is told at its end.
     """
     limit = math.inf if epochs is None or epochs < 0 else epochs
     if max_steps > 0 and (max_steps < limit * steps_an_epoch if steps_an_epoch else limit == math.inf):
