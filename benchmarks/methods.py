@@ -3,6 +3,7 @@
     python benchmarks/methods.py --out runs/methods                      # trains, resumable; then prints the tables
     python benchmarks/methods.py --out runs/methods --data digits --seeds 0 1 --epochs 7 7 7
     python benchmarks/methods.py --out runs/methods --keep-best          # with DSD at each phase's best epoch, too
+    python benchmarks/methods.py --out runs/methods --share-controls     # with the controls of DSD alone
 
 Every method has the same total of epochs, the same networks to begin with and the same order of batches in every seed,
 so that differences are paired. All claims of one call are one family. Writes docs/results/methods/DATA.json with
@@ -10,7 +11,8 @@ so that differences are paired. All claims of one call are one family. Writes do
 
 Of the control `early` the epoch is kept that is best on validation examples. With --keep-best DSD chooses the same way
 in each of its phases, and so do its controls `longer` and `llr`; it is compared with these, `early`, and DSD
-kept last.
+kept last. With --share-controls nothing is trained beside the other methods: as all totals are the same, they are
+compared with DSD's controls, whose first dense phase alone is of another length.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ def main() -> None:
     parser.add_argument("--sparsities", nargs="+", type=float, default=[0.5, 0.9])
     parser.add_argument("--epochs", nargs=3, type=int, default=[20, 20, 20])
     parser.add_argument("--keep-best", action="store_true")
+    parser.add_argument("--share-controls", action="store_true")
     parser.add_argument("--publish", action="store_true")
     given = parser.parse_args()
     methods = (*COMPARED, *([KEPT_BEST] if given.keep_best else []))
@@ -70,13 +73,15 @@ def main() -> None:
 def trained(given: argparse.Namespace, data: str, method: str) -> Results:
     """Train a method and its controls, or read them where they are trained."""
     best = method == KEPT_BEST
+    controls = () if given.share_controls and method not in ("dsd", KEPT_BEST) else CONTROLS
     recipe = redense.Recipe(
         data=data,
         method="dsd" if best else method,
         sparsities=tuple(given.sparsities),
         epochs=tuple(given.epochs),
         seeds=tuple(given.seeds),
-        controls=CONTROLS[:2] if best else CONTROLS,  # llr at its best epoch is what early would be
+        controls=CONTROLS[:2] if best else controls,  # llr at its best epoch is what early would be
+        validation=0.1,  # which early implies
         keep="best" if best else "last",
     )
     return redense.run(recipe, given.out / f"{data}-{'dsd-best' if best else method}", console=Console(stderr=True))
@@ -93,17 +98,18 @@ def by_phase(results: Results) -> By:
 
 
 def comparisons(runs: Sequence[Results]) -> Iterator[Comparison]:
-    """Compare each method's last phase with its controls, and with the other methods' that are as sparse.
+    """Compare each method's last phase with its controls, or DSD's, and with the other methods' that are as sparse.
 
     DSD kept best is compared with DSD instead of other methods, and with DSD's control that is kept best, too.
     """
     known = [by_phase(results) for results in runs]
     held_out = runs[0].nonmembers
-    for results, by in zip(runs, known, strict=True):
-        for last in (phase for phase in by if results.recipe.is_final(phase)):
-            for control in (phase for phase in by if phase.kind == "control"):
-                yield from pair((control, by[control]), (last, by[last]), held_out)
     dsd = known[0]
+    for results, by in zip(runs, known, strict=True):
+        beside = by if results.recipe.controls else dsd
+        for last in (phase for phase in by if results.recipe.is_final(phase)):
+            for control in (phase for phase in beside if phase.kind == "control"):
+                yield from pair((control, beside[control]), (last, by[last]), held_out)
     early = next(phase for phase in dsd if phase.kind == "control" and control_of(phase).name == "early")
     for best, rows in ((one, by[one]) for by in known for one in by if one.kind == "redense" and one.keeps):
         for first in (early, replace(best, keeps=None)):

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from redense import RedenseError
+from redense import RedenseError, TrainingError
 from redense.integrations.keras import DSDCallback
 from redense.integrations.keras_weights import prunable
 
@@ -280,3 +280,16 @@ def test_a_schedule_as_learning_rate():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
     with pytest.raises(RedenseError, match="got a schedule as learning rate"):
         fit(compiled(keras.optimizers.SGD(schedule)))
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_an_epoch_without_an_update_is_an_error(scaled):
+    """Of three batches an epoch, gradients over three make one update; over four, the first epoch has none."""
+    for over in (3, 4):
+        optimizer = keras.optimizers.Adam(gradient_accumulation_steps=over)
+        model = compiled(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer)
+        if over == 3:
+            assert fit(model).zeros == {0: {0}, 1: {0}, 2: {12}, 3: {12}, 4: {12, 0}}
+        else:
+            with pytest.raises(TrainingError, match="epoch 1 ended without an update"):
+                fit(model)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from redense.dsd.words import dense_in_words, held_in_words, phase_in_words, say
-from redense.errors import ModelError, RecipeError
+from redense.errors import ModelError, RecipeError, TrainingError
 from redense.methods import dsd
 from redense.phases import Phase, check_fill, running
 from redense.sparsity.smallest import smallest
@@ -42,7 +42,8 @@ class DSDCallback(keras.callbacks.Callback):
 
     Raises `RecipeError` for settings that make no sense, and at the start of training for those that do not fit the
     model and phases that do not add up to the epochs of ``fit``; there also `ModelError` for a learning rate that is a
-    schedule (use a callback for it).
+    schedule (use a callback for it). `TrainingError` after an epoch without an update of the optimizer (gradients that
+    are accumulated over more batches than an epoch has), in which no phase has trained anything.
 
     >>> callback = DSDCallback(sparsity=0.5, epochs=(2, 1, 1))
     """
@@ -70,6 +71,8 @@ class DSDCallback(keras.callbacks.Callback):
         """The phase of which a line was said last."""
         self._rates: tuple[float, float] | None = None
         """The learning rate without and with the phase's factor, while it is multiplied."""
+        self._before: int | None = None
+        """How many updates the optimizer had made when the epoch's first batch began."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Compare the phases with the training."""
@@ -81,7 +84,7 @@ class DSDCallback(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note which phase this epoch is of."""
-        self._epoch = epoch
+        self._epoch, self._before = epoch, None
         before, self._phase = (running(self.phases, number)[0] for number in (max(epoch - 1, 0), epoch))
         self._enters = self._phase is not before
 
@@ -98,6 +101,8 @@ class DSDCallback(keras.callbacks.Callback):
         if self._enters:
             self._restart_optimizer()
             self._enters = False
+        if self._before is None:
+            self._before = self._updates()
         if self._rates is None:
             rate = self._rate()
             self.model.optimizer.learning_rate = rate * self._phase.rate
@@ -107,12 +112,17 @@ class DSDCallback(keras.callbacks.Callback):
             self._say()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Give the rate back as it was, or as a callback has changed it since."""
+        """Give the rate back as it was, or as a callback has changed it since; refuse an epoch without an update."""
         if self._rates is not None:
             without, multiplied = self._rates
             rate = self._rate()
             self.model.optimizer.learning_rate = without if rate == multiplied else rate / self._phase.rate
             self._rates = None
+        if self._updates() == self._before:
+            raise TrainingError(
+                f"epoch {epoch + 1} ended without an update of the optimizer; expected at least one an epoch: "
+                "accumulate gradients over fewer batches"
+            )
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leave no constraint behind."""
@@ -166,6 +176,11 @@ class DSDCallback(keras.callbacks.Callback):
         for weights, average in zip(inner._trainable_variables, averages, strict=bool(averages)):
             if average is not None:
                 average.assign(weights.value)
+
+    def _updates(self) -> int:
+        """Count updates since the optimizer was made or restarted; scaled losses leave out what overflows."""
+        optimizer = self.model.optimizer
+        return int(getattr(optimizer, "inner_optimizer", optimizer).iterations)
 
     def _rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
