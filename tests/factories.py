@@ -1,5 +1,6 @@
 """Models and data that tests name as ``factories:...``, the way users name their own."""
 
+import gc
 import json
 import os
 import signal
@@ -342,6 +343,7 @@ class _Tells(_Linear):
                 "threads": os.environ["OMP_NUM_THREADS"],
                 "folder": os.getcwd(),
                 "open": names,
+                "collects": gc.isenabled(),
             }
             with open(os.environ["REDENSE_TEST_TELLS"], "a") as file:
                 file.write(json.dumps(values) + "\n")

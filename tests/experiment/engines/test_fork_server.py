@@ -80,6 +80,7 @@ def test_a_worker_has_what_its_run_has_and_nothing_of_other_workers(recipe, tmp_
     assert len({one["process"] for one in told}) == 2
     for one in told:
         assert one["threads"] == "1"
+        assert one["collects"], "which the server does not, while it loads"
         assert one["folder"] == os.getcwd()
         assert sum(name.endswith("/lock") for name in one["open"]) == 1
         pipes = [name for name in one["open"] if name.startswith(("pipe:", "socket:"))]

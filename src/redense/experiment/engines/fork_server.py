@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import select
@@ -133,13 +134,11 @@ def _leave_when_alone(connection: socket.socket) -> None:
 
 
 def _load() -> None:
-    import gc
-
+    gc.disable()  # a quarter of the time goes into looking for cycles among objects that stay
     import torch._dynamo  # noqa: F401 (the first optimizer would import it)
 
     import redense.experiment.engines.serve  # noqa: F401
 
-    gc.collect()
     gc.freeze()  # workers share these objects' pages as long as nobody writes to them
 
 
@@ -202,6 +201,7 @@ class _Server:
         """Leave all that is the server's or another worker's, and work; never returns."""
         import traceback
 
+        gc.enable()
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
