@@ -12,6 +12,7 @@ from calling import call
 from factories import arrays
 from processes import environment
 
+from redense import RecipeError
 from redense.commands.main import COMMANDS
 from redense.commands.parse import flags, take_recipe
 from redense.commands.run import Run, command
@@ -173,6 +174,16 @@ def test_a_recipes_values_are_the_defaults_wherever_it_stands(words, tmp_path, m
     run = command(words)
     assert (run.source, run.recipe.data) == ("mine.toml", "location30")
     assert run.recipe.lr == (0.5 if "--lr" in words else 0.25)
+
+
+def test_a_flag_that_the_recipes_method_does_not_heed(tmp_path, monkeypatch):
+    """Phases of one's own have lengths and rates; one of a recipe of another method is no setting of this."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text('method = "phases"\n[[phases]]\nkind = "sparse"\nepochs = 5\n')
+    assert command(["own.toml", "--lr", "0.5"]).recipe.phases
+    for words in (["--epochs", "7", "7", "7"], ["--rates", "1", "1", "0.1"]):
+        with pytest.raises(RecipeError, match=f"{words[0][2:]}: got it beside method"):
+            command(["own.toml", *words])
 
 
 @pytest.mark.parametrize(

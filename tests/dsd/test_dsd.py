@@ -277,6 +277,11 @@ def test_scripts_that_count_from_one():
         _, _, dsd = linear()
         dsd.load_state_dict(state)
         assert next(dsd.epochs(number, first=1)) == number
+        assert f"epochs {number} to {number} of 3" in str(dsd), "lines count as the script does"
+    _, _, dsd = linear()
+    dsd.load_state_dict(state)
+    with pytest.raises(TrainingError, match=r"start: got epoch 1; expected 2 or 3 \(from 1\)"):
+        next(dsd.epochs(1, first=1))
 
 
 def test_a_start_that_does_not_fit():
@@ -441,7 +446,7 @@ def test_states_that_do_not_fit():
         ({**state, "progress": -5}, "got progress -5; expected 0 to 3 epochs"),
         (linear(rates=(1.0, 0.5, 0.01))[2].state_dict(), "got a state of .*; expected .*epochs"),
         (linear(epochs=(1, 1, 2))[2].state_dict(), "got a state of .*; expected .*epochs"),
-        ({**state, "masks": {"other": torch.zeros(1)}}, "another model; other, weight not in both"),
+        ({**state, "masks": {"other": torch.zeros(1)}}, "another model or selection; other, weight not in both"),
         ({**state, "masks": {"weight": torch.zeros(2, 5, dtype=torch.uint8)}}, "masks of another shape for weight"),
     ]
     for bad, message in cases:
@@ -450,6 +455,24 @@ def test_states_that_do_not_fit():
     next(dsd.epochs())
     with pytest.raises(RedenseError, match="got a DSD that is running; load into a new one"):
         dsd.load_state_dict(state)
+
+
+def test_a_state_of_another_selection():
+    """It would hold at zero what is excluded here; only what was frozen in between may be more."""
+
+    def made(frozen="", **selection):
+        model = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))
+        if frozen:
+            model.get_submodule(frozen).requires_grad_(False)
+        return DSD(model, optim.SGD(model.parameters(), 0.1), sparsity=0.5, epochs=(1, 1, 1), **selection)
+
+    state = made().state_dict()
+    made().load_state_dict(state)
+    made("0").load_state_dict(state)
+    with pytest.raises(ModelError, match="got the state of another selection, which prunes"):
+        made(exclude=["0"]).load_state_dict(state)
+    with pytest.raises(ModelError, match="another model or selection; 0.weight not in both"):
+        made().load_state_dict(made(exclude=["0"]).state_dict())
 
 
 def test_calls_out_of_order():

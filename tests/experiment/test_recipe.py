@@ -78,6 +78,9 @@ def test_every_shipped_recipe_loads():
     )
 
 
+OWN_PHASES = 'method = "phases"\n[[phases]]\nkind = "sparse"\nepochs = 5\n'
+
+
 def test_toml_and_python_are_one(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('data = "location30"\nsparsities = [0.5]\nepochs = [1, 2, 3]\nlr = 1\nexclude = ["conv*"]\n')
@@ -95,6 +98,9 @@ def test_recipes_survive_json():
     ("text", "message"),
     [
         ("sparsites = [0.5]", "unknown setting 'sparsites'; did you mean 'sparsities'"),
+        ("workers = 2", "unknown setting 'workers'; expected one of data, .* flags of `redense run` say"),
+        (f"epochs = [2, 2, 2]\n{OWN_PHASES}", 'epochs: got it beside method = "phases", which does not heed it'),
+        (f"rates = [1, 1, 1]\n{OWN_PHASES}", 'rates: got it beside method = "phases"'),
         ('epochs = "10"', "epochs: got '10'; expected a list of 3 integers"),
         ("epochs = [1, 2", "not valid TOML"),
         ("lr = true", "lr: got True; expected a finite number above 0"),

@@ -150,6 +150,16 @@ def refuse_repeated(words: Sequence[str]) -> None:
             raise RecipeError(f"{flag}: got it {given.count(flag)} times; expected it once, with all its values")
 
 
+def given(words: Sequence[str], known: Mapping[str, Flag]) -> list[str]:
+    """List the settings of which the words give the flags, by their names in Python.
+
+    >>> given(["--lr=0.1", "--batch_size", "32"], {"--lr": Flag(1, 0.01), "--batch-size": Flag(1, 8)})
+    ['lr', 'batch_size']
+    """
+    names = [_flag(word.partition("=")[0]) for word in words if word.startswith("--")]
+    return [name.removeprefix("--").replace("-", "_") for name in names if name in known]
+
+
 def _flag(name: str) -> str:
     """Spell a flag as help does, which takes underscores too."""
     return f"--{name.removeprefix('--').replace('_', '-')}"

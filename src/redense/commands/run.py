@@ -12,7 +12,7 @@ import tyro
 from redense.auditing.attacks import FURTHER_FAMILIES
 from redense.commands.console import console, say_loading
 from redense.commands.pages import Page
-from redense.commands.parse import flags, parse, refuse_repeated, take_recipe
+from redense.commands.parse import flags, given, parse, refuse_repeated, take_recipe
 from redense.experiment.engines import fork_server
 from redense.experiment.optimizers import OPTIMIZERS
 from redense.experiment.recipe import DEFAULT_RECIPE, FORMER_RECIPES, Precision, Recipe, load_recipe, shipped_recipes
@@ -99,4 +99,6 @@ def command(words: Sequence[str]) -> Run:
     refuse_repeated(words)
     source, others = take_recipe(words, flags(Run), names)
     source = source or DEFAULT_RECIPE
-    return parse(Run, PAGE, others, Run(source=source, recipe=load_recipe(source)))
+    found = parse(Run, PAGE, others, Run(source=source, recipe=load_recipe(source)))
+    found.recipe.chosen_method.refuse_unheeded(given(others, flags(Recipe)))
+    return found

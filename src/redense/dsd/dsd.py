@@ -14,6 +14,7 @@ from redense.dsd.endings import in_words, warn_of_end
 from redense.dsd.hooks import StepHooks, take_over
 from redense.dsd.listing import listed_phases, plan_in_words, three_phases, told_plan
 from redense.dsd.loop import Loop, Unit
+from redense.dsd.states import FORMAT, check_state, check_weights
 from redense.dsd.words import say
 from redense.errors import ModelError, RecipeError, TrainingError
 from redense.methods.lists import THREE
@@ -27,9 +28,6 @@ from redense.sparsity.parameters import named
 from redense.sparsity.schedules import OneShot, Schedule, chosen, on_the_way
 from redense.sparsity.trial import Moments, step_counters
 from redense.text import html_text
-
-FORMAT = 2
-"""Version of `DSD.state_dict`. Format 1 did not tell whether the epoch it was taken in was over."""
 
 
 class DSD(Loop):
@@ -206,15 +204,7 @@ class DSD(Loop):
         """
         if self._started:
             raise TrainingError("load_state_dict: got a DSD that is running; load into a new one, before it starts")
-        if not isinstance(state, Mapping) or state.get("format") != FORMAT:
-            found = state.get("format") if isinstance(state, Mapping) else type(state).__name__
-            raise TrainingError(f"load_state_dict: got format {found}; expected {FORMAT}")
-        missing = [name for name in ("plan", "progress", "started", "over", "told", "masks") if name not in state]
-        if missing:
-            raise TrainingError(f"load_state_dict: got a state without {', '.join(missing)}; expected a whole one")
-        plan = told_plan(self.phases, self.unit)
-        if state["plan"] != plan:
-            raise TrainingError(f"load_state_dict: got a state of {state['plan']}; expected {plan}")
+        check_state(state, told_plan(self.phases, self.unit))
         masks = self._unpacked(state["masks"])
         place = {name: bool(state[name]) for name in ("started", "over", "told")}
         runs = self._resume(state["progress"], **place)
@@ -373,8 +363,5 @@ class DSD(Loop):
 
     def _unpacked(self, bits: Mapping[str, torch.Tensor]) -> Masks:
         """Turn a state's bits into masks of this model."""
-        parameters = named(self.model)
-        odd = sorted(set(self._names) - set(bits) | set(bits) - set(parameters))
-        if odd:
-            raise ModelError(f"load_state_dict: got the state of another model; {', '.join(odd)} not in both")
-        return unpacked(bits, parameters)
+        check_weights(self.model, self.selection, self._names, bits)
+        return unpacked(bits, named(self.model))

@@ -32,9 +32,9 @@ def warn_of_end(dsd: DSD) -> None:
 
 def _where(dsd: DSD) -> str:
     if dsd.left is not None:
-        phase = phase_in_words(dsd.phases, dsd.unit, dsd.left)
-        return f"ended before its time, at {dsd.unit[:-1]} {dsd.left}, in {phase}"
-    return "over" if dsd.finished else phase_in_words(dsd.phases, dsd.unit, dsd.progress, dsd.rate)
+        phase = phase_in_words(dsd.phases, dsd.unit, dsd.left, first=dsd.first)
+        return f"ended before its time, at {dsd.unit[:-1]} {dsd.left + dsd.first}, in {phase}"
+    return "over" if dsd.finished else phase_in_words(dsd.phases, dsd.unit, dsd.progress, dsd.rate, dsd.first)
 
 
 def _weights(dsd: DSD) -> str:

@@ -31,6 +31,8 @@ class Loop:
         self.unit: Unit = unit
         self.progress = 0
         """Epochs (or steps) that are over."""
+        self.first = 0
+        """The number of the first epoch, as the script counts."""
         self.begun = False
         """Whether the loop has begun here."""
         self._started = False
@@ -52,7 +54,7 @@ class Loop:
 
     @property
     def finished(self) -> bool:
-        """Whether all phases are over."""
+        """Whether the loop is over: after all phases, or where it was left before (`left`)."""
         return self.progress >= self.total
 
     @property
@@ -200,7 +202,7 @@ class Loop:
             raise RecipeError(f"{unit}: got phases in {self.unit}; iterate over {self.unit}()")
 
     def _epochs(self, start: int | None, first: int) -> Iterator[int]:
-        excused = self._loaded
+        excused, self.first = self._loaded, first
         self.start()
         if start is not None:
             self._go_to(start)
@@ -212,7 +214,8 @@ class Loop:
             if not self._stepped and not excused and self.begun:
                 raise TrainingError(
                     f"epoch {self.progress + first} ended without a step of the optimizer that DSD was given; "
-                    "expected optimizer.step() to be called in the body of the loop"
+                    "expected optimizer.step() to be called in the body of the loop (where a GradScaler has skipped "
+                    "all steps of the epoch, give it a smaller init_scale)"
                 )
             excused = False
             if self.begun:  # the body may have called remove
@@ -223,8 +226,11 @@ class Loop:
         """Begin the loop at the epoch that the script says: the state's own, or the one after it."""
         last = self.progress + (self._loaded or self._stepped)
         if not self.progress <= start <= last:
-            expected = f"{self.progress}" if last == self.progress else f"{self.progress} or {last}"
-            raise TrainingError(f"start: got epoch {start}; expected {expected} (from 0), where the state was taken")
+            expected = " or ".join(str(epoch + self.first) for epoch in dict.fromkeys((self.progress, last)))
+            raise TrainingError(
+                f"start: got epoch {start + self.first}; expected {expected} (from {self.first}), where the state was "
+                "taken"
+            )
         if start > self.progress:
             self.advance()
 

@@ -28,7 +28,7 @@ def names_of(model: nn.Module, selection: Selection, masks: Masks) -> list[str]:
     >>> names_of(nn.Linear(4, 2), {}, {})
     ['weight']
     """
-    return list(masks) or _prunable_now(model, selection)
+    return list(masks) or prunable_now(model, selection)
 
 
 def held_in_words(sizes: Sequence[int], zeros: int | None) -> str:
@@ -41,20 +41,25 @@ def held_in_words(sizes: Sequence[int], zeros: int | None) -> str:
     return f"{within} are free" if zeros is None else f"{zeros:,} of {within} are held at zero"
 
 
-def phase_in_words(phases: Sequence[Phase], unit: Unit, progress: int, rate: float | None = None) -> str:
+def phase_in_words(
+    phases: Sequence[Phase], unit: Unit, progress: int, rate: float | None = None, first: int = 0
+) -> str:
     """Say which phase runs after `progress` epochs (or steps), which of all these it takes, and its rate, if given.
+
+    Of epochs `first` is the number of the first.
 
     >>> phase_in_words([Phase("dense", 2, 1.0, None, 0), Phase("sparse", 3, 1.0, 0.5, 1)], "epochs", 2, 0.01)
     'sparse 50%, epochs 2 to 4 of 5, rate 0.01'
     """
     phase, since = running(phases, progress)
-    begin = progress - since
+    begin = progress - since + first
     return f"{phase.label}, {unit} {begin} to {begin + phase.epochs - 1} of {total(phases)}" + (
         "" if rate is None else f", rate {rate:g}"
     )
 
 
-def _prunable_now(model: nn.Module, selection: Selection) -> list[str]:
+def prunable_now(model: nn.Module, selection: Selection) -> list[str]:
+    """List the weights that a selection would prune of a model as it is now; none where it fits no more."""
     try:
         return list(
             prunable(

@@ -248,7 +248,8 @@ class Recipe:
         for key in settings:
             if key not in names:
                 raise RecipeError(
-                    f"{source}: unknown setting {key!r}{did_you_mean(key, names)}; `redense run --help` lists all"
+                    f"{source}: unknown setting {key!r}{did_you_mean(key, names)}; expected one of {', '.join(names)} "
+                    "(where and with what a run is carried out, flags of `redense run` say)"
                 )
         try:
             plain: dict[str, Any] = {
@@ -327,7 +328,12 @@ def load_recipe(source: str) -> Recipe:
         settings = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # the former also of integers with thousands of digits
         raise RecipeError(f"recipe {source}: not valid TOML: {error}") from None
-    return Recipe.from_mapping(settings, source=f"recipe {source}")
+    recipe = Recipe.from_mapping(settings, source=f"recipe {source}")
+    try:
+        recipe.chosen_method.refuse_unheeded(settings)
+    except RecipeError as error:
+        raise RecipeError(f"recipe {source}: {error}") from None
+    return recipe
 
 
 def _require_some(name: str, values: tuple[Any, ...]) -> None:

@@ -5,7 +5,7 @@ A method is one line of `METHODS`. Plans, comparisons, tables and pictures of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from redense.errors import RecipeError
@@ -43,6 +43,15 @@ class Method:
         if rounds != 1 and "rounds" not in self.takes:
             raise RecipeError(f"rounds: got {rounds}; expected 1; rounds are for method = {_takers('rounds')}")
         return tuple(replace(phase, lineage=self.name) for phase in self.lists(sparsity, epochs, rates, rounds, own))
+
+    def refuse_unheeded(self, given: Collection[str]) -> None:
+        """Raise `RecipeError` for a length or rate among the settings `given` that the method does not heed."""
+        for name in LENGTHS:
+            if name in given and name not in self.takes:
+                raise RecipeError(
+                    f'{name}: got it beside method = "{self.name}", which does not heed it; expected it for method = '
+                    f"{_takers(name)}"
+                )
 
     def shown(self, phases: Iterable[Phase]) -> list[Phase]:
         """Choose, among phases of lineages of the method, those that tables show and comparisons are about.
