@@ -62,6 +62,7 @@ def render(
         style=_safe(_text("static/page.css")),
         scripts=[_safe(script) for script in scripts],
         words_of=partial(words_of, words=words),
+        axes=" ".join(f" {chart.x.title} {chart.y.title}" for chart in charts),
         chart_data=_safe(embedded_json({chart.key: chart.to_mapping() for chart in charts})),
     )
 

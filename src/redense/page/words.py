@@ -65,7 +65,8 @@ WORDS = (
     Word("target", "The model under audit.", "targets?"),
     Word(
         "reference model",
-        "A model trained as the target was, on another choice of the examples, from which attacks learn what is usual.",
+        "A model trained as the audited one was, on another choice of the examples, from which attacks learn what is "
+        "usual.",
         "reference models?",
     ),
     Word("score", "An attack's number for an example: the higher, the more likely a member.", "scores?"),

@@ -94,6 +94,18 @@ def test_the_audits_numbers_are_those_of_audit_json(audited_images):
     assert all(len(x) <= 400 for row in rows for x, _ in row["result"]["curves"].values())
 
 
+def test_charts_against_sparsity_have_room_for_whole_markers(audited_images):
+    """Right of the last column, and left of where lines begin, as much as half a column."""
+    drawn = charts((audited_images / "report.html").read_text())
+    for key in ("accuracy", "inference", "tpr"):
+        low, high = drawn[key]["x"]["ends"]
+        places = [x for view in drawn[key]["views"] for series in view["series"] for x in series["x"]]
+        names = [place for place, name in drawn[key]["x"]["ticks"] if not name.endswith("%")]
+        assert low < min(places) < max(places) < high
+        assert high - max(places) > 0.02 * (high - low)
+        assert len(names) == 2
+
+
 def test_headings_are_in_order_and_names_of_tables_and_charts_unlike(audited_images, tmp_path):
     """Also where one audit is all there is; of several runs see below."""
     read_rows(audited_images)[0].result.to_html(tmp_path / "one.html")

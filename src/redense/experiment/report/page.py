@@ -109,7 +109,7 @@ def _part(run: Found, number: int | None, show_examples: bool) -> dict[str, Any]
 
 
 def _title(run: Found) -> str:
-    return f"{run.recipe.data}, {run.recipe.method.upper()}: the run {run.name}"
+    return f"{run.recipe.data}, {run.recipe.method.upper()}: the run {run.name!r}"
 
 
 def _compared(one: Comparison) -> Cells:
