@@ -330,13 +330,11 @@ ATTACK_WORDS = (
         "LiRA",
         "An attack that compares how sure the model is of an example with how sure reference models are of the very "
         "same one, as a bell curve; *online* with models trained with and without it, *offline* without it only.",
-        "LiRA( online| offline)?",
     ),
     Word(
         "RMIA",
         "An attack that compares by how much the model is surer of an example than reference models are with the same "
         "of other examples; *online* and *offline* as for LiRA.",
-        "RMIA( online| offline)?",
     ),
 )
 """Attacks of which pages say more than what they take for members."""
