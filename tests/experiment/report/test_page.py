@@ -97,7 +97,7 @@ def test_the_audits_numbers_are_those_of_audit_json(audited_images):
 def test_charts_against_sparsity_have_room_for_whole_markers(audited_images):
     """Right of the last column, and left of where lines begin, as much as half a column."""
     drawn = charts((audited_images / "report.html").read_text())
-    for key in ("accuracy", "inference", "tpr"):
+    for key in ("accuracy", "inference"):
         low, high = drawn[key]["x"]["ends"]
         places = [x for view in drawn[key]["views"] for series in view["series"] for x in series["x"]]
         names = [name for _, name in drawn[key]["x"]["ticks"] if not name.endswith("%")]
