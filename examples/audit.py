@@ -50,7 +50,7 @@ def main() -> None:
         queries=redense.image_queries(),
     )
     print(result)
-    result.to_html("audit.html")
+    result.to_html("audit.html", title="What a network gives away about the 600 digits it was trained on")
 
 
 if __name__ == "__main__":

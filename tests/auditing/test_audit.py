@@ -231,7 +231,8 @@ def test_the_most_exposed_are_chosen_by_an_attack_that_knows_how_difficult_examp
     named = redense.audit(model, **given, names=[f"person {number}" for number in range(240)])
     assert [one.name for one in named.exposed] == [f"person {one.example}" for one in result.exposed]
     first = named.exposed[0]
-    line = f"Most exposed members by LiRA online (chosen beforehand, 8 of 20): {first.name} (class {first.label})"
+    chosen = "(the attack that was chosen beforehand; 8 of 20)"
+    line = f"Most exposed members by LiRA online {chosen}: {first.name} (class {first.label})"
     assert line in " ".join(str(named).split())
     named.to_html(tmp_path / "audit.html")
     assert all(f"{one.name} <small>" in (tmp_path / "audit.html").read_text() for one in named.exposed)
@@ -448,7 +449,7 @@ def coins(n=2000, shift=3.0):
 def test_one_training_proves_an_epsilon_only_where_membership_was_a_coin_toss(protocol):
     plain = audit_evidence(coins(), protocol=protocol)
     assert [attack.epsilon for attack in plain.attacks] == [None, None]
-    assert "ε: -, because one training proves none" in str(plain)
+    assert "ε: -, not measured, which does not mean zero: one training proves" in str(plain)
     assert [line.split()[-1] for line in str(plain).splitlines() if line.startswith(("confidence", "loss"))] == [
         "-",
         "-",

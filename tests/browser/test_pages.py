@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from importlib.resources import files
 
@@ -190,6 +191,29 @@ def test_a_level_is_one_line_of_a_charts_table(opened, audited_images):
     names = figure.locator("tbody th").all_inner_texts()
     assert names.count("dense") == names.count("control-longer") == 1
     assert names.count("re-dense") == 2
+
+
+def test_a_level_ends_in_a_marker_with_an_interval_or_without(opened, audited_images, tmp_path):
+    text = (audited_images / "report.html").read_text()
+    bare = re.sub(r'("kind":"level","intervals":)\[null,\[[^]]*\]\]', r"\1[null,null]", text)
+    assert bare != text
+    (tmp_path / "bare.html").write_text(bare)
+    for path in (audited_images / "report.html", tmp_path / "bare.html"):
+        figure = opened(path).locator("figure[data-chart=accuracy]")
+        points = figure.locator(".trace.scatter .points path")
+        shown = [points.nth(place).bounding_box() for place in range(points.count())]
+        plot = figure.locator(".plot .nsewdrag").bounding_box()
+        assert len([box for box in shown if box and box["width"] > 5]) >= 6  # four of sparse phases, two of levels
+        assert all(box["x"] + box["width"] <= plot["x"] + plot["width"] for box in shown if box)
+
+
+def test_words_are_explained_where_they_are_used(opened, path):
+    page = opened(path)
+    terms = page.locator("details.terms")
+    assert terms.locator("dt").count() > 5
+    assert not terms.locator("dl").is_visible()
+    terms.locator("summary").press("Enter")
+    assert terms.locator("dl").is_visible()
 
 
 def test_a_table_that_does_not_fit_says_so_and_shows_its_first_figures(opened, audited_images):

@@ -85,7 +85,7 @@ def test_running_text_is_escaped_and_its_intervals_kept_together():
 
 def page(text):
     return render(
-        "one.html", ["chart_page"], [chart(text)], title=text, chart=chart(text), head=[text], rows=[[text, text]]
+        "one.html", ["chart_page"], [chart(text)], (), title=text, chart=chart(text), head=[text], rows=[[text, text]]
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redense.auditing.needs import HAS, Need, QueryKind, taught
+from redense.page.words import Word
 
 if TYPE_CHECKING:
     from redense.attacks.lira import Variance
@@ -287,7 +288,7 @@ ATTACKS = (
     Attack(
         family="rmia",
         name="RMIA offline",
-        says="those that it is surer of, compared with others, than reference models trained without them",
+        says="those of which it is surer than reference models trained without them, by more than of most others",
         score=_rmia("offline"),
         needs=("references", "OUT"),
         calibrated=True,
@@ -295,7 +296,7 @@ ATTACKS = (
     Attack(
         family="rmia",
         name="RMIA online",
-        says="those that it is surer of, compared with others, than reference models with and without them",
+        says="those of which it is surer than all reference models together, by more than of most others",
         score=_rmia("online"),
         needs=("references", *_BOTH),
         calibrated=True,
@@ -305,7 +306,7 @@ ATTACKS = (
     Attack(
         family="lira",
         name="LiRA offline",
-        says="those whose true class it is surer of than reference models trained without them",
+        says="those of which it is surer than the spread of reference models trained without them explains",
         score=_lira("offline"),
         needs=("references", "several", "OUT"),
         settings=("variance",),
@@ -324,6 +325,19 @@ ATTACKS = (
     ),
 )
 """All attacks, weakest first: results list them in this order."""
+ATTACK_WORDS = (
+    Word(
+        "LiRA",
+        "An attack that compares how sure the model is of an example with how sure reference models are of the very "
+        "same one, as a bell curve; *online* with models trained with and without it, *offline* without it only.",
+    ),
+    Word(
+        "RMIA",
+        "An attack that compares by how much the model is surer of an example than reference models are with the same "
+        "of other examples; *online* and *offline* as for LiRA.",
+    ),
+)
+"""Attacks of which pages say more than what they take for members."""
 FAMILIES = tuple(dict.fromkeys(attack.family for attack in ATTACKS))
 """Names by which attacks are asked for."""
 PLAIN_FAMILIES = tuple(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from redense.auditing.attack_result import FEWEST_FALSE_POSITIVES
 from redense.auditing.attacks import PICTURED
 from redense.page.chart import BASELINE, Axis, Chart, Series, View
 from redense.text import from_to
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 LONG = 1.3
 """A factor from which on a part of a curve is drawn with points between: straight in rates is bent on log axes."""
 BETWEEN = 6
+LOGARITHMIC = (
+    "Both axes are logarithmic: every labelled step is ten times the one before, so that the left end, where few are "
+    "accused and accusations are worth most, has as much room as the right."
+)
 MOST_CURVES = 6
 """Curves that a picture has room for."""
 
@@ -49,7 +54,8 @@ def roc_chart(key: str, title: str, results: Sequence[tuple[str, AuditResult]], 
         views.append(View(name, (*series, guessing(result.nonmembers))))
     caption = (
         "A line an attack: from left to right it wrongly accuses more non-members, and the higher it is, the more "
-        f"members it finds. The thick line is the strongest attack. Both axes are logarithmic.{_drawn(results)}"
+        f"members it finds. The thick line is the strongest attack. {LOGARITHMIC} "
+        f"{too_few(one for _, one in results)}{_drawn(results)}"
     )
     least = min(1 / result.nonmembers for _, result in results)
     return Chart(key, title, caption, *roc_axes(least), tuple(views), choice)
@@ -62,26 +68,35 @@ def _drawn(results: Sequence[tuple[str, AuditResult]]) -> str:
     return "" if lines == attacks else f" Drawn are {from_to(lines)} of {from_to(attacks)} attacks; the table has all."
 
 
-def roc_axes(least: float) -> tuple[Axis, Axis]:
-    """Return the axes, from the least false-positive rate that there can be, above 0, to 1."""
-    ends = (least, 1.0)
+def too_few(results: Iterable[AuditResult]) -> str:
+    """Say from where on a curve rests on enough non-members: what tables refuse is drawn, too."""
+    count = min(result.nonmembers for result in results)
     return (
-        Axis("non-members wrongly accused (FPR)", log=True, ends=ends),
-        Axis("members found (TPR)", log=True, ends=ends),
+        f"Left of {100 * min(1.0, FEWEST_FALSE_POSITIVES / count):.2g}% fewer than {FEWEST_FALSE_POSITIVES} "
+        "non-members are accused, too few to rely on a line."
+    )
+
+
+def roc_axes(least: float) -> tuple[Axis, Axis]:
+    """Return the axes in percent, from the least false-positive rate that there can be, above 0, to 100."""
+    ends = (100 * least, 100.0)
+    return (
+        Axis("non-members wrongly accused, % (FPR)", log=True, ends=ends),
+        Axis("members found, % (TPR)", log=True, ends=ends),
     )
 
 
 def roc_series(
     name: str, result: AuditResult, attack: str, look: int, *, strong: bool = False, symbol: int | None = None
 ) -> Series:
-    """Return one attack's curve."""
-    x, y = on_log_axes(*result.curves[attack], 1 / result.nonmembers)
+    """Return one attack's curve, in percent."""
+    x, y = ([100 * rate for rate in rates] for rates in on_log_axes(*result.curves[attack], 1 / result.nonmembers))
     return Series(name, x, y, look, "curve", strong=strong, symbol=symbol)
 
 
 def guessing(nonmembers: int) -> Series:
-    """Return the diagonal."""
-    ends = (1 / nonmembers, 1.0)
+    """Return the diagonal, in percent."""
+    ends = (100 / nonmembers, 100.0)
     return Series("guessing", ends, ends, BASELINE, "level")
 
 

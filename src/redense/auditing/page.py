@@ -11,19 +11,33 @@ from importlib.metadata import version
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from redense.auditing.attacks import ATTACKS
-from redense.auditing.table import explanations, exposed_line, marked, notes, warnings
+from redense.auditing.attacks import ATTACK_WORDS, ATTACKS
+from redense.auditing.curves import LOGARITHMIC
+from redense.auditing.table import exposed_heading, exposed_line, marked, notes, warnings
+from redense.auditing.verdict import in_figures, leaks_among
+from redense.auditing.wording import (
+    ABOUT,
+    ATTACK_RIGHT,
+    BESIDE_NAMES,
+    MODEL_RIGHT,
+    MODEL_RIGHT_IS,
+    ROWS,
+    explanations,
+    grades_text,
+    risk_is,
+)
+from redense.page.words import WORDS
 from redense.text import interval_text, p_figure, percent
 
 if TYPE_CHECKING:
     from redense.auditing.result import AuditResult
 
 
+TERMS = (*WORDS, *ATTACK_WORDS)
+"""Words that pages with audits explain where they use them."""
 CURVES = (
     "An ROC curve shows, threshold by threshold, the share of the members that are found (TPR) against the share of "
-    "the non-members that are wrongly accused (FPR). Its axes are logarithmic here: every labelled step is ten times "
-    "the one before, so that the left end, where few are accused and accusations are worth most, has as much room as "
-    "the right. On the dotted line the attack guesses."
+    f"the non-members that are wrongly accused (FPR). {LOGARITHMIC} On the dotted line the attack guesses."
 )
 """For a reader who has never heard of an ROC curve."""
 
@@ -39,13 +53,21 @@ def audit_html(results: Sequence[tuple[str, AuditResult]], title: str, sources: 
         "audit.html",
         ["redense.auditing"],
         [chart],
+        words=TERMS,
         title=title,
         sources=sources,
         chart=chart,
         version=__version__,
         origins=_origins(__version__),
+        in_short=_in_short(results),
         **audit_values(results),
     )
+
+
+def _in_short(results: Sequence[tuple[str, AuditResult]]) -> str:
+    """Say what the audits of several models amount to; one has its own verdict."""
+    says = leaks_among([result.verdict for _, result in results])
+    return f"{says[:1].upper()}{says[1:]}." if says else ""
 
 
 def _origins(redense: str) -> list[tuple[str, str]]:
@@ -69,39 +91,61 @@ def audit_values(results: Sequence[tuple[str, AuditResult]]) -> dict[str, Any]:
                 "notes": notes(result),
                 "marked": partial(marked, result=result),
                 "unnamed": "" if result.exposed else exposed_line(result, 0),
+                "exposed": exposed_heading(result, len(result.exposed)),
+                "risk_is": risk_is([result.nonmembers]),
+                "right": right_text(result),
                 "classes": sorted(result.classes, key=lambda risk: -(risk.auc or 0)),
             }
             for name, result in results
         ],
         "percent": percent,
         "interval": interval_text,
+        "in_figures": in_figures,
         "p_figure": p_figure,
-        "explanations": _explanations([result for _, result in results]) if results else [],
+        "heads": ("audited", ATTACK_RIGHT, "verdict", "strongest attack", MODEL_RIGHT),
+        "about": ABOUT,
+        "of_rows": ROWS,
+        "model_right_is": MODEL_RIGHT_IS,
+        "beside_names": BESIDE_NAMES,
+        "grades": grades_text(),
+        **(_explained([result for _, result in results]) if results else {"explanations": [], "attacks": []}),
     }
 
 
-def _explanations(results: Sequence[AuditResult]) -> list[str]:
-    """Return what a page explains: what the terminal does, the attacks that were made, and what an ROC curve is."""
+def right_text(result: AuditResult) -> str:
+    """Write how often the model is right about members and about others, in percent."""
+    inside, outside = result.members_accuracy, result.nonmembers_accuracy
+    return "-" if inside is None or outside is None else f"{100 * inside:.1f} / {100 * outside:.1f}"
+
+
+def _explained(results: Sequence[AuditResult]) -> dict[str, list[str]]:
+    """Return what a page explains: what the terminal does, what an ROC curve is, and the attacks that were made."""
     made = {one.attack for result in results for one in result.attacks}
-    return [*explanations(results[0].confidence), attacks_explained(made), CURVES]
+    return {
+        "explanations": [*explanations(results[0].confidence), CURVES, *_calibrated(made)],
+        "attacks": attacks_explained(made),
+    }
 
 
-def attacks_explained(made: Collection[str]) -> str:
+def _calibrated(made: Collection[str]) -> list[str]:
+    """Say what attacks gain that compare every example with reference models, where any is made."""
+    names = [attack.name for attack in ATTACKS if attack.calibrated and attack.name in made]
+    if not names:
+        return []
+    return [
+        f"By comparison with reference models' answers about the very same example, {', '.join(names)} tell what is "
+        "easy from what was learnt by heart."
+    ]
+
+
+def attacks_explained(made: Collection[str]) -> list[str]:
     """Say which examples each of these attacks takes for members; neighbours of which the same is said, together.
 
     >>> attacks_explained(["gap", "loss"])
-    'Attacks guess that these are members: those that the model gets right (gap); those on which it errs little (loss).'
+    ['gap: those that the model gets right', 'loss: those on which it errs little']
     """
     attacks = [attack for attack in ATTACKS if attack.name in made]
-    said = [
-        f"{says} ({'; '.join(attack.name for attack in alike)})"
+    return [
+        f"{'; '.join(attack.name for attack in alike)}: {says}"
         for says, alike in groupby(attacks, key=lambda attack: attack.says)
     ]
-    lines = [f"Attacks guess that these are members: {'; '.join(said)}."]
-    calibrated = [attack.name for attack in attacks if attack.calibrated]
-    if calibrated:
-        lines.append(
-            f"By comparison with reference models' answers about the very same example, {', '.join(calibrated)} tell "
-            "what is easy from what was learnt by heart."
-        )
-    return " ".join(lines)

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from redense.auditing.attack_result import AttackResult, RateAt
-from redense.auditing.attacks import PRIMARY
 from redense.auditing.protocols import PROTOCOLS
-from redense.auditing.verdict import GRADES, LEAST_CONFIDENCE, why_unnamed
+from redense.auditing.verdict import why_unnamed
+from redense.auditing.wording import ABOUT, MARK, explanations
 from redense.terminal import Fitting, below, plain, prose, table_of
 from redense.text import interval_text, percent
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 EXPOSED = 8
 """Members that the table names."""
-MARK = "*"
 HELD_BACK = 0.5
 """Share of the false-positive rate that is asked for: where ties leave an attack below it, its TPR is explained."""
 
@@ -43,7 +42,7 @@ def audit_table(result: AuditResult) -> RenderableType:
         "",
         *map(prose, said),
         "",
-        *map(prose, explanations(result.confidence)),
+        *map(prose, [ABOUT, *explanations(result.confidence)]),
     )
 
 
@@ -117,19 +116,23 @@ def held_back(results: Sequence[AuditResult], fpr: float) -> list[str]:
 
     Their TPRs are of the rates they reach, and may lie below guessing at the one that is asked for.
     """
-    found = []
+    nothing, lower = [], []
     for attack in (one.attack for one in results[0].attacks):
         rates = [rate for result in results for rate in result.attack(attack).rates if rate.fpr == fpr]
-        reached = [rate.point.fpr for rate in rates if rate.point is not None]
-        if reached and min(reached) < HELD_BACK * fpr:
+        points = [rate.point for rate in rates if rate.point is not None]
+        reached = [point.fpr for point in points]
+        if reached and max(*reached, *(point.tpr for point in points)) == 0:
+            nothing.append(attack)
+        elif reached and min(reached) < HELD_BACK * fpr:
             ends = dict.fromkeys(f"{100 * end:.2g}" for end in (min(reached), max(reached)))
-            found.append(f"{' to '.join(ends)}% for {attack}")
-    asked = percent(fpr)
-    if not found:
+            lower.append(f"{' to '.join(ends)}% for {attack}")
+    said = [f"0.00 means not measurable for {', '.join(nothing)}"] if nothing else []
+    said += [f"the TPR is of a lower FPR, {', '.join(lower)}"] if lower else []
+    if not said:
         return []
     return [
-        f"TPR at {asked} FPR: many scores are equal, so that the largest rate up to {asked} is {', '.join(found)}; the "
-        "TPR is of that rate (of 0%: no threshold accuses so few)."
+        f"TPR at {percent(fpr)} FPR: many scores are equal, so that any threshold accuses far fewer or more: "
+        f"{'; '.join(said)}."
     ]
 
 
@@ -145,10 +148,18 @@ def note(alike: Alike) -> list[str]:
     """Say what was found, or why nothing was looked for."""
     found = []
     if alike.auc is not None:
-        found = [f"Without the model, {alike.by} tell members from non-members with an AUC of {figure(alike)}."]
+        found = [
+            f"Without the model, {alike.by} tell members from non-members with an AUC of "
+            f"{figure(alike)}{_of_alike(alike)}."
+        ]
     if alike.unchecked:
         found.append(f"Not checked whether members and non-members are alike in inputs: {alike.unchecked}.")
     return found
+
+
+def _of_alike(alike: Alike) -> str:
+    """Say what the area means, where a warning does not."""
+    return "" if alike.told_apart else " (0.5: the two sides are alike, as a fair audit needs them)"
 
 
 def figure(alike: Alike) -> str:
@@ -156,39 +167,15 @@ def figure(alike: Alike) -> str:
     return f"{alike.auc:.3f} {interval_text(alike.interval or (0.0, 1.0), 1, 3)}"
 
 
-def explanations(confidence: float) -> list[str]:
-    """Explain verdict and columns to somebody who has never heard of an ROC curve."""
-    sure = percent(confidence)
-    grades = ", ".join(f'"{grade}" from {percent(least)}' for grade, least in GRADES if least)
-    return [
-        "Members are examples that the model was trained on, non-members others like them. An attack gives every "
-        "example a score and guesses that those with high scores are members; the more often it is right, the more "
-        "the model gives away.",
-        "accuracy: how often the guesses are right, members and non-members weighing alike (50%: as good as guessing; "
-        "100%: everything is given away), with thresholds learnt on other examples or reference models; oracle: with "
-        "the threshold that happens to be best for these examples, which no attacker knows.",
-        "AUC: how often a member's score is higher than a non-member's (0.5: as good as guessing). TPR at 1%: the "
-        "share of the members that are found when at most 1% of the non-members are wrongly accused. ε: the privacy "
-        "loss (differential privacy) that is proven.",
-        f"Intervals, in brackets, hold the true figure in {sure} of audits, each by itself. The verdict's is wider: "
-        f"those of all attacks hold together in {percent(max(confidence, LEAST_CONFIDENCE))}. "
-        f"Its lower end chooses the word: {grades}, else "
-        f'"{GRADES[-1][0]}". '
-        f"p: how often chance alone would look like a leak at least as clear. {MARK}: the strongest attack, which the "
-        "verdict names: the lower end of its accuracy is the highest, while another's AUC may be larger.",
-        "Exposed members, classes and ε are by one attack that is chosen before anything is seen "
-        f"({', else '.join(PRIMARY)}); which one is the strongest is known only afterwards.",
-    ]
-
-
 def _epsilon(result: AuditResult) -> str:
     if result.attack(result.primary).epsilon is None:
         return (
-            "ε: -, because one training proves none unless an independent fair coin put every example in (randomized)."
+            "ε: -, not measured, which does not mean zero: one training proves a privacy loss only where a fair coin "
+            "was thrown for every example, whether to train on it (randomized)."
         )
     return (
         f"ε: what this one training proves (delta {result.delta:g}, confidence {percent(result.confidence)}) by "
-        f"{result.primary}, chosen beforehand, where an independent fair coin put every example in."
+        f"{result.primary}, chosen beforehand, where a fair coin was thrown for every example, whether to train on it."
     )
 
 
@@ -203,8 +190,13 @@ def exposed_line(result: AuditResult, most: int) -> str:
     if unnamed:
         return f"Most exposed members: none are named, because {unnamed}."
     first = ", ".join(f"{one.name} (class {result.class_name(one.label)})" for one in result.exposed[:most])
-    of_all = f", {most} of {len(result.exposed)}" if len(result.exposed) > most else ""
-    return f"Most exposed members by {result.primary} (chosen beforehand{of_all}): {first}."
+    return f"{exposed_heading(result, most)}: {first}."
+
+
+def exposed_heading(result: AuditResult, most: int) -> str:
+    """Say by which attack members are named, and how many of them where that is not all."""
+    of_all = f"; {most} of {len(result.exposed)}" if len(result.exposed) > most else ""
+    return f"Most exposed members by {result.primary} (the attack that was chosen beforehand{of_all})"
 
 
 def _by_class(result: AuditResult) -> list[str]:

@@ -69,12 +69,9 @@ def judge(found: Sequence[AttackResult], members: int, nonmembers: int, confiden
         ((simultaneous(attack, len(found), confidence), attack) for attack in found),
         key=lambda ranked: (ranked[0], ranked[1].accuracy),
     )
-    probability = p_text(p_value)
+    probability, (right, ends) = p_text(p_value), in_figures(best.accuracy, interval)
     rank = f"the strongest of {len(found)} attacks" if len(found) > 1 else "the only attack made"
-    size = (
-        f"{best.attack!r}, {rank}, is right in "
-        f"{100 * best.accuracy:.1f}% {interval_text(interval, 100, 1)} where guessing is right in 50%"
-    )
+    size = f"{best.attack!r}, {rank}, is right in {right}% {ends} where guessing is right in 50%"
     over = f"over all {len(found)} attacks, {probability}" if len(found) > 1 else probability
     if p_value >= 1 - max(confidence, LEAST_CONFIDENCE):
         sentence = (
@@ -83,7 +80,10 @@ def judge(found: Sequence[AttackResult], members: int, nonmembers: int, confiden
         )
         return Verdict("none shown", sentence, best.attack, best.accuracy, interval, p_value)
     grade = next(grade for grade, least in GRADES if interval[0] >= least)
-    sentence = f"This model {grade} gives away who was in its training data: {size}{_picked_out(best)} ({over})."
+    sentence = (
+        f"This model {grade} gives away who was in its training data: {size}{_picked_out(best)} "
+        f'({over}; "{grade}": {_why_so_called(grade)}).'
+    )
     if interval[0] <= 0.5:
         sentence += _ranked(found)
     return Verdict("leak", sentence, best.attack, best.accuracy, interval, p_value, grade)
@@ -102,6 +102,46 @@ def simultaneous(attack: AttackResult, tests: int, confidence: float) -> tuple[f
     return max(0.0, low), min(1.0, high)
 
 
+def in_figures(accuracy: float, interval: tuple[float, float]) -> tuple[str, str]:
+    """Write an accuracy and its interval in percent, with as many digits as show that an end above 50 is above it.
+
+    >>> in_figures(0.525, (0.481, 0.551)), in_figures(0.525, (0.5001, 0.551))
+    (('52.5', '[48.1, 55.1]'), ('52.50', '[50.01, 55.10]'))
+    """
+    low = interval[0]
+    digits = next((digits for digits in (1, 2, 3) if low <= 0.5 or float(f"{100 * low:.{digits}f}") > 50), 4)
+    return f"{100 * accuracy:.{digits}f}", interval_text(interval, 100, digits)
+
+
+def _why_so_called(grade: str) -> str:
+    """Say which lower ends have this grade.
+
+    >>> [_why_so_called(grade) for grade, _ in GRADES]
+    ['the lower end is at least 75%', 'the lower end is from 55% to under 75%', 'the lower end is under 55%']
+    """
+    place = [each for each, _ in GRADES].index(grade)
+    least, above = GRADES[place][1], GRADES[place - 1][1] if place else None
+    if above is None:
+        return f"the lower end is at least {percent(least)}"
+    return f"the lower end is {f'from {percent(least)} to ' * bool(least)}under {percent(above)}"
+
+
+def leaks_among(verdicts: Sequence[Verdict]) -> str:
+    """Say how many of the models that were audited show a leak, and how many have no verdict; of one, nothing."""
+    many, kinds = len(verdicts), [verdict.kind for verdict in verdicts]
+    leaks, judged = kinds.count("leak"), sum(kind in JUDGED for kind in kinds)
+    if many == 1:
+        return ""
+    if leaks == many:
+        return f"all {many} models audited in this run show a leak"
+    if not judged:
+        return f"none of the {many} models audited in this run has a verdict"
+    found = f"{leaks} show{'s' * (leaks == 1)} a leak" if leaks else "none shows a leak by itself"
+    without = many - judged
+    unjudged = f" and {without} {'has' if without == 1 else 'have'} no verdict" if without else ""
+    return f"of the {many} models audited in this run {found}{unjudged}"
+
+
 def _p_of_accuracy(attack: AttackResult, confidence: float) -> float:
     """Return the one-sided p-value of guessing: the error at which the lower end of `simultaneous` is one half."""
     reach = attack.accuracy - attack.accuracy_interval[0]
@@ -116,7 +156,8 @@ def _picked_out(attack: AttackResult) -> str:
     if point is None or point.tpr_interval[0] <= fpr:
         return ""
     found = f"{100 * point.tpr:.{0 if point.tpr >= 0.1 else 1}f}%"
-    return f", and picks out {found} of the members while accusing at most {percent(fpr)} of the others"
+    rate = percent(fpr)
+    return f", and picks out {found} of the members (guessing: {rate}) while accusing at most {rate} of the others"
 
 
 def _ranked(found: Sequence[AttackResult]) -> str:

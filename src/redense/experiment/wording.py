@@ -93,7 +93,7 @@ def _over_replicates(comparison: Comparison) -> str:
     if comparison.prediction is None:
         return f"{over}{says}"
     further = interval_text(comparison.prediction, *comparison.of.scale, signed=True)
-    return f"{over}{says}; one further training: {further}"
+    return f"{over}{says}; for one further training of each, 95% interval {further}"
 
 
 def difference_text(comparison: Comparison) -> str:

@@ -6,11 +6,12 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from redense.page.chart import Chart
+from redense.page.words import WORDS, Word, words_of
 from redense.text import NO_BREAK, together, visible
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ def embedded_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).translate(_UNSAFE)
 
 
-def render(template: str, packages: Sequence[str], charts: Sequence[Chart], **values: Any) -> str:
-    """Render a template of one of these packages, with charts, as one HTML file.
+def render(
+    template: str, packages: Sequence[str], charts: Sequence[Chart], words: Sequence[Word] = WORDS, **values: Any
+) -> str:
+    """Render a template of one of these packages, with charts and those of `words` that it uses, as one HTML file.
 
     Every value is escaped, and letters that nobody sees are written out: no name steers a terminal that shows the file,
     or turns around what follows. The page's policy (Content-Security-Policy) forbids the network, and all scripts but
@@ -58,6 +61,8 @@ def render(template: str, packages: Sequence[str], charts: Sequence[Chart], **va
         "base-uri 'none'; form-action 'none'",
         style=_safe(_text("static/page.css")),
         scripts=[_safe(script) for script in scripts],
+        words_of=partial(words_of, words=words),
+        axes=" ".join(f" {chart.x.title} {chart.y.title}" for chart in charts),
         chart_data=_safe(embedded_json({chart.key: chart.to_mapping() for chart in charts})),
     )
 

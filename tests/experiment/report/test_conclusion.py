@@ -109,11 +109,11 @@ def test_an_audit_is_named_with_its_protocol_where_there_are_several():
     results = results_of(recipe)
     last = recipe.lineages()[0][-1]
     (own,) = audited(last, ["leak"])
-    half = dataclasses.replace(own, protocol="half")
+    half, first = dataclasses.replace(own, protocol="half"), " (the first of 2 audits of that phase)"
     assert conclusion(results, [own])[1].startswith(f"In the audit of {last.label}: ")
-    assert conclusion(results, [own, half])[1].startswith(f"In the audit of {last.label}, protocol all: ")
+    assert conclusion(results, [own, half])[1].startswith(f"In the audit of {last.label}, protocol all{first}: ")
     other = conclusion(results, [half, own])[1]
-    assert other.startswith(f"In the audit of {last.label}, trained on a random half, protocol half: ")
+    assert other.startswith(f"In the audit of {last.label}, trained on a random half, protocol half{first}: ")
 
 
 def test_what_rounds_to_nothing_has_no_sign():

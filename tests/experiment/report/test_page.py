@@ -85,13 +85,25 @@ def test_the_audits_numbers_are_those_of_audit_json(audited_images):
     assert f"{first['attacks'][0]['auc']:.4f}" in page
     view = values(drawn["roc-phases"])["dense"]
     fpr, tpr = first["curves"][first["primary"]]
-    least = 1 / first["nonmembers"]
-    points = [one for one in zip(fpr, tpr, strict=True) if min(one) > least]
+    least = 100 / first["nonmembers"]
+    points = [(100 * x, 100 * y) for x, y in zip(fpr, tpr, strict=True) if 100 * min(x, y) > least]
     drawn_points = list(zip(view["x"], view["y"], strict=True))
     assert len(points) > 3
     for point in points:
         assert any(np.allclose(point, one, rtol=1e-5) for one in drawn_points)
     assert all(len(x) <= 400 for row in rows for x, _ in row["result"]["curves"].values())
+
+
+def test_charts_against_sparsity_have_room_for_whole_markers(audited_images):
+    """Right of the last column, and left of where lines begin, as much as half a column."""
+    drawn = charts((audited_images / "report.html").read_text())
+    for key in ("accuracy", "inference"):
+        low, high = drawn[key]["x"]["ends"]
+        places = [x for view in drawn[key]["views"] for series in view["series"] for x in series["x"]]
+        names = [name for _, name in drawn[key]["x"]["ticks"] if not name.endswith("%")]
+        assert low < min(places) < max(places) < high
+        assert high - max(places) > 0.02 * (high - low)
+        assert {"dense", "control-llr"} <= {*names}
 
 
 def test_headings_are_in_order_and_names_of_tables_and_charts_unlike(audited_images, tmp_path):
@@ -425,10 +437,10 @@ def _compared(first, difference, p):
         (
             (0.02, 0.001),
             (0.01, 0.01),
-            "Re-dense 30% beats every control of the same budget: by 1.00 points against the nearest",
+            "Re-dense 30% beats every control of the same budget: by 1.00 points of test accuracy against the nearest",
         ),
         ((0.02, 0.001), (0.01, 0.06), "At no sparsity is re-dense training shown to beat every control"),
-        ((0.02, 0.001), (-0.01, 0.01), "lies 1.00 points below control-llr"),
+        ((0.02, 0.001), (-0.01, 0.01), "lies 1.00 points of test accuracy below control-llr"),
     ],
 )
 def test_a_gain_is_claimed_only_over_every_control(longer, llr, says):

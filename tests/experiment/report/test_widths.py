@@ -142,4 +142,4 @@ def test_the_conclusion_is_about_the_last_round():
     results = Results(recipe, 100, 100, tuple(rows), tuple(corrected(comparisons)))
     said = conclusion(results)[0]
     assert said.startswith("At no sparsity is re-dense training shown to beat every control")
-    assert "re-dense 50% (round 2) lies 5.00 points below control-longer" in said
+    assert "re-dense 50% (round 2) lies 5.00 points of test accuracy below control-longer" in said

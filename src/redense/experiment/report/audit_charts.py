@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from redense.auditing.curves import guessing, roc_axes, roc_chart, roc_series
+from redense.auditing.curves import LOGARITHMIC, guessing, roc_axes, roc_chart, roc_series, too_few
 from redense.experiment.audit_rows import by_protocol
 from redense.experiment.report.looks import look, marker
 from redense.experiment.report.protocols import audited_name, primaries
@@ -31,9 +31,9 @@ def roc_charts(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
     sparsities = " Markers tell the sparsity." if len(results.recipe.sparsities) > 1 else ""
     caption = (
         f"The attack that was chosen beforehand, {chosen}, on each phase of seed {rows[0].seed}. From left to right it "
-        "wrongly accuses more non-members, and the higher a line, the more members it finds (an ROC curve). On "
-        "logarithmic axes every grid line is ten times the one before, so that few accusations have room; what lies on "
-        f"the line of guessing gives nothing away.{sparsities}"
+        "wrongly accuses more non-members, and the higher a line, the more members it finds (an ROC curve). "
+        f"{LOGARITHMIC} What lies on the line of guessing gives nothing away. "
+        f"{too_few(row.result for row in rows)}{sparsities}"
     )
     titled = [(audited_name(row, rows), row.result) for row in rows]
     by_phase = Chart("roc-phases", "ROC by phase", caption, *roc_axes(least), tuple(views), "audit")

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from redense.auditing.verdict import JUDGED
+from redense.auditing.wording import ATTACK_RIGHT, MODEL_RIGHT, MODEL_RIGHT_IS, ROWS, STRONGEST_IS
 from redense.experiment.audit_rows import AuditRow, by_phase, by_protocol
 from redense.experiment.report.audits import audit_heading, audit_warnings
 from redense.experiment.report.protocols import lowest_rate
@@ -18,13 +19,9 @@ from redense.metrics.spread import Spread
 from redense.terminal import ByWidth, Fitting, below, prose, table_of
 from redense.text import interval_text, percent
 
-_STRONGEST = (
-    "The strongest attack is the one that the verdict on a model names: the lower end of its accuracy is the highest."
-)
+_STRONGEST = f"The strongest attack is the one that the verdict on a model names: {STRONGEST_IS}. {ROWS}"
 _OF_ACCURACY = "The accuracy's interval is the verdict's, which holds for all attacks together"
 _OF_RATE = "; that of the TPR is for it alone"
-_RIGHT_IS = "Right: how often the model itself is right about members and about other examples."
-RIGHT = "right %, members / others"
 TEXTS = ("audited", "strongest attack", "leak")
 _OVER_SEEDS = "Over seeds: mean ± standard deviation, each model attacked by its own strongest attack."
 
@@ -113,12 +110,12 @@ def _how_to_read(tables: Sequence[_Lines], width: int) -> str:
     """Explain what tables show at a width, and nothing else."""
     rates = any(one.has_rate_intervals(width) for one in tables)
     intervals = any(one.has_intervals() for one in tables)  # without one of the accuracy a rate has none
-    return " ".join([_STRONGEST, *([f"{_OF_ACCURACY}{_OF_RATE * rates}."] if intervals else []), _RIGHT_IS])
+    return " ".join([_STRONGEST, *([f"{_OF_ACCURACY}{_OF_RATE * rates}."] if intervals else []), MODEL_RIGHT_IS])
 
 
 def _wide(lines: Sequence[_Line], rate: str) -> Table:
     table = table_of(
-        "audited", "strongest attack", "accuracy %", "", *([rate, " "] if rate else []), RIGHT, "leak", text=TEXTS
+        "audited", "strongest attack", ATTACK_RIGHT, "", *([rate, " "] if rate else []), MODEL_RIGHT, "leak", text=TEXTS
     )
     for line in lines:
         rates = [line.rate, line.rate_interval] if rate else []
@@ -128,8 +125,11 @@ def _wide(lines: Sequence[_Line], rate: str) -> Table:
 
 
 def _narrow(lines: Sequence[_Line], rate: str) -> Table:
-    right = RIGHT.replace(", ", ",\n").replace(" / ", "\n/ ")
-    names = ("audited", "strongest attack", "accuracy %", *([rate] if rate else []), right, "leak")
+    of_attack, of_model = (
+        name.replace(" right", "\nright").replace(", ", ",\n").replace(" / ", "\n/ ")
+        for name in (ATTACK_RIGHT, MODEL_RIGHT)
+    )
+    names = ("audited", "strongest attack", of_attack, *([rate] if rate else []), of_model, "leak")
     table = table_of(*names, text=TEXTS, broken=TEXTS[:2])
     for line in lines:
         rates = [below(line.rate, line.rate_interval)] if rate else []

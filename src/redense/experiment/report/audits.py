@@ -11,7 +11,8 @@ from rich.table import Table
 
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import PROTOCOLS
-from redense.auditing.table import MARK, held_back, note
+from redense.auditing.table import held_back, note
+from redense.auditing.wording import MARK, STRONGEST_IS
 from redense.experiment.audit_rows import AuditRow, attack_names, by_phase, by_protocol
 from redense.experiment.grouping import gathered
 from redense.experiment.report.protocols import audited_name, lowest_rate
@@ -36,9 +37,8 @@ _OF_TARGETS: OfModels = {
 _ON_TEST_DATA: OfModels = {"test accuracy, %": lambda row: row.test_accuracy}
 """Stands there, too, where non-members are not just the test data."""
 _HOW_TO_READ = (
-    f"{MARK}: the strongest attack on a target of that phase, which its verdict names: the lower end of its accuracy "
-    "is the highest by the verdict's interval, which is wider than the one here because those of all attacks hold "
-    "together; another's AUC or TPR may be larger. Accuracy: with thresholds learnt on other examples or "
+    f"{MARK}: the strongest attack on a target of that phase, which its verdict names: {STRONGEST_IS}. Accuracy: with "
+    "thresholds learnt on other examples or "
     "reference models; the inference accuracy of the phases is with the best threshold for these examples, and so "
     "mostly higher for the same attack (confidence). TPR: the share of the members that are found when at most so many "
     "of the non-members are wrongly accused."

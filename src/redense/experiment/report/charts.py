@@ -11,8 +11,17 @@ from redense.auditing.protocols import PROTOCOLS
 from redense.experiment.audit_rows import by_phase, by_protocol
 from redense.experiment.equal_accuracy import mean_points
 from redense.experiment.grouping import gathered
-from redense.experiment.report.columns import INFERENCE_IS
-from redense.experiment.report.looks import LOOKS, begin_outside, drawn, in_view, look, of_all_rounds
+from redense.experiment.report.columns import INFERENCE_IS, guessing_text
+from redense.experiment.report.looks import (
+    AND_NONE,
+    LOOKS,
+    SPARSITY,
+    begin_outside,
+    drawn,
+    in_view,
+    look,
+    of_all_rounds,
+)
 from redense.experiment.report.protocols import lowest_rate, primaries
 from redense.experiment.report.seeds import (
     Estimate,
@@ -65,8 +74,7 @@ def accuracy_charts(results: Results) -> list[Chart]:
         Chart(
             "inference",
             "What confidence gives away",
-            f"Inference accuracy: {INFERENCE_IS}. 50% is guessing; on so many examples pure "
-            f"noise gives {noise:.2f}%. Bars: 95% intervals "
+            f"Inference accuracy: {INFERENCE_IS}. {guessing_text(results.noise)} Bars: 95% intervals "
             f"{over_seeds(groups, 'over seeds and examples', 'over examples')}.",
             _sparsity_axis(results, leaks),
             Axis("inference accuracy, %"),
@@ -90,16 +98,22 @@ def rate_chart(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
         return []
     chosen = " and ".join(dict.fromkeys(title.partition(": ")[2] for title in views))
     caption = (
-        "Of the training examples (members), how many an attack chosen beforehand picks out while it wrongly accuses "
-        f"at most a small share of the others: {chosen} (FPR: the share wrongly accused). Bars: 95% intervals, over "
-        "seeds where there are several."
+        "Of the training examples (members), how many are picked out by an attack that was chosen beforehand, while it "
+        f"wrongly accuses at most a small share of the others: {chosen} (FPR: the share wrongly accused). Bars: 95% "
+        f"intervals, over seeds where there are several{_without_bars(views)}."
     )
     every = [phase for points, _ in views.values() for phase in points]
-    axes = _sparsity_axis(results, every), Axis("true-positive rate, %")
+    axes = _sparsity_axis(results, every), Axis("members found, %")
     pictures = tuple(
         against_sparsity(results, points, lowest, title, "guessing", every) for title, (points, lowest) in views.items()
     )
     return [Chart("tpr", "Members picked out at few false accusations", caption, *axes, pictures, "audit")]
+
+
+def _without_bars(views: Mapping[str, tuple[Mapping[Phase, Estimate], float]]) -> str:
+    """Say why some points have no bar, if any has none."""
+    bare = any(interval is None for points, _ in views.values() for _, interval in points.values())
+    return "; no bar: the same in every seed" if bare else ""
 
 
 def against_sparsity(
@@ -279,7 +293,10 @@ def _sparsity_axis(results: Results, phases: Iterable[Phase]) -> Axis:
     """Name the sparsities, and after them the phases that have none."""
     sparsities = [(100 * sparsity, percent(sparsity)) for sparsity in sorted(results.recipe.sparsities)]
     columns = [(x, phase.series) for phase, x in _columns(results, phases).items()]
-    return Axis("sparsity, and what has none" if columns else "sparsity", ticks=(*sparsities, *columns))
+    first, last = _span(results)
+    step = (last - first) / COLUMNS / 2  # a marker is whole, and so is the name below it
+    ends = first - step, max([last, *(x for x, _ in columns)]) + step
+    return Axis(AND_NONE if columns else SPARSITY, ends=ends, ticks=(*sparsities, *columns))
 
 
 def _rates(rows: Sequence[AuditRow], attack: str, fpr: float) -> Estimate:

@@ -43,6 +43,19 @@ def _zeros(group: Sequence[Row]) -> str:
 
 INFERENCE_IS = "how often the best threshold on the model's confidence tells training from test examples"
 """What inference accuracy means, wherever a run shows it."""
+TEST_INTERVAL_IS = "Student's interval of the mean over seeds, on these examples: few seeds make it wide"
+"""What stands behind the test accuracy, wherever a run shows it."""
+SAME = "a dash: the same in every seed"
+"""Why some phases of several seeds have no interval."""
+
+
+def guessing_text(noise: float) -> str:
+    """Say what inference accuracies are held against; `noise` in [0, 1] is what the best threshold finds in none."""
+    return (
+        "50% is guessing; since the best threshold is chosen on these very examples, pure noise gives "
+        f"{100 * noise:.2f}% here."
+    )
+
 
 PHASE = Column("phase", lambda group: group[0].phase.label)
 TRAIN = Column("train %", _percent("train_accuracy"))

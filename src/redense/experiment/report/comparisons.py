@@ -25,7 +25,7 @@ def comparisons_table(results: Results) -> RenderableType:
         found = [comparison for comparison in results.comparisons if comparison.quantity == quantity]
         if found:
             parts += [_table(f"{QUANTITIES[quantity].figure.capitalize()}, A - B, points", found), ""]
-    parts.append(prose(_note(results)))
+    parts.append(prose(note(results)))
     against_control = [one for one in with_opponent(results, results.comparisons) if one.first.kind == "control"]
     said = sentences(results, against_control)
     parts += ["", *map(prose, said)] if said else []
@@ -111,7 +111,8 @@ def _networks(comparison: Comparison) -> tuple[str, str, str, str]:
     return difference_text(comparison), *only, _p(comparison.p_shown)
 
 
-def _note(results: Results) -> str:
+def note(results: Results) -> str:
+    """Say which test compares phases, and how far what it says reaches."""
     if not any(comparison.claimed for comparison in results.comparisons):
         return (
             "One seed: McNemar's exact test compares these two networks on these test examples (p after Holm's "
@@ -125,7 +126,8 @@ def _note(results: Results) -> str:
     return (
         f"Paired over {over} seeds. p: Student's t-test, which alone decides, after Holm's correction over all "
         f"{claims} claims of this run: in at most 5% of runs is any of them false. Wilcoxon's test, not corrected, "
-        "decides nothing. Each interval is for one comparison by itself."
+        "decides nothing. Each interval is for one comparison by itself, so it may lie on one side of 0 where no "
+        "difference is shown. No difference shown is not the same as none: the interval says how large one may be."
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from redense.auditing.verdict import JUDGED
+from redense.auditing.verdict import leaks_among
 from redense.experiment.comparison import Comparison
 from redense.experiment.grouping import gathered
 from redense.experiment.report.comparisons import with_opponent
@@ -134,7 +134,9 @@ def leak(results: Results, audits: Sequence[AuditRow] = ()) -> str:
         row = audited[0]
         says = _as_one(row.result.verdict.sentence)
         protocol = f", protocol {row.protocol}" if len({one.protocol for one in audits}) > 1 else ""
-        return f"In the audit of {audited_name(row, audits)}{protocol}: {says}{_warned(row)}{_all(results, audits)}."
+        first = f" (the first of {len(audited)} audits of that phase)" if len(audited) > 1 else ""
+        name = f"{audited_name(row, audits)}{protocol}{first}"
+        return f"In the audit of {name}: {says}{_warned(row)}{_all(results, audits)}."
     accuracy, interval = mean_over_seeds(group, "inference_accuracy"), inference_interval(group)
     ends = "" if interval is None else f" {interval_text(interval, 100, 2)}"
     return (
@@ -166,24 +168,15 @@ def _warned(row: AuditRow) -> str:
 
 def _all(results: Results, audits: Sequence[AuditRow]) -> str:
     """Say in how many audits of the run there is a leak, and in how many no verdict: one may differ from the next."""
-    many, kinds = len(audits), [row.result.verdict.kind for row in audits]
-    leaks, judged = kinds.count("leak"), sum(kind in JUDGED for kind in kinds)
-    if many == 1:
-        return ""
-    if leaks == many:
-        return f"; all {many} models audited in this run show a leak"
-    if not judged:
-        return f"; none of the {many} models audited in this run has a verdict"
-    found = f"{leaks} show{'s' * (leaks == 1)} a leak" if leaks else "none shows a leak by itself"
-    without = many - judged
-    unjudged = f" and {without} {'has' if without == 1 else 'have'} no verdict" if without else ""
+    verdicts = [row.result.verdict for row in audits]
+    found, kinds = leaks_among(verdicts), {verdict.kind for verdict in verdicts}
     finer = (
         "; phases that are said to leak more or less than others differ in pairs, seed by seed, by less than one audit "
         "can see"
-        if not leaks and any(one.shown for one in results.audits)
+        if "none shown" in kinds and "leak" not in kinds and any(one.shown for one in results.audits)
         else ""
     )
-    return f"; of the {many} models audited in this run {found}{unjudged}{finer}"
+    return f"; {found}{finer}" if found else ""
 
 
 def _difference(one: Comparison) -> float:
@@ -204,7 +197,7 @@ def _side(one: Comparison) -> str:
 
 
 def _points(one: Comparison) -> str:
-    return f"{difference_text(one).lstrip('+-')}{one.of.unit}"
+    return f"{difference_text(one).lstrip('+-')}{one.of.unit} of {one.of.figure}"
 
 
 def _rests(one: Comparison) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from redense.experiment.report.looks import drawn, look
+from redense.experiment.report.looks import AND_NONE, SPARSITY, drawn, look
 from redense.experiment.report.seeds import Estimate, inference_estimate, tested_estimate
 from redense.files.writing import picture
 from redense.phases import NAMES, Phase
@@ -109,7 +109,7 @@ def _panel(axes: Axes, results: Results, estimates: Mapping[Phase, Estimate], la
         _points(axes, [x], [estimates[phase]], own, "")
     axes.set_xticks(list(ticks), list(ticks.values()), fontsize=7.5)
     axes.set_xlim(sparsities[0] - max(gap, column) / 2, max(ticks) + column / 2)
-    axes.set_xlabel("sparsity, and what has none" if levels else "sparsity")
+    axes.set_xlabel(AND_NONE if levels else SPARSITY)
     axes.set_ylabel(label)
     axes.grid(alpha=0.25, axis="y")
     axes.spines[["top", "right"]].set_visible(False)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from redense.experiment.recipe import Recipe
     from redense.experiment.results import Results
 
+SPARSITY, AND_NONE = "sparsity", "sparsity (at the right: never sparse)"
+"""What pictures call an axis of sparsities, where phases without one stand beside them."""
 LOOKS = {"dense": 0, "sparse": 1, "redense": 2}
 ON_THE_WAY = len(LOOKS) + len(CONTROLS)
 """The look of a control's phase beside a sparse one, which for most methods another phase of it follows."""

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from redense import __version__
-from redense.auditing.page import audit_values
+from redense.auditing.page import TERMS, audit_values
 from redense.auditing.protocols import PROTOCOLS
+from redense.auditing.wording import risk_is
 from redense.experiment.report.audit_charts import roc_charts
 from redense.experiment.report.charts import CONTROLS_TRAIN, accuracy_charts, leakage_chart, rate_chart, training_charts
-from redense.experiment.report.columns import INFERENCE_IS, PAGE, columns_of
-from redense.experiment.report.comparisons import compared, with_opponent
+from redense.experiment.report.columns import INFERENCE_IS, PAGE, columns_of, guessing_text
+from redense.experiment.report.comparisons import compared, note, with_opponent
 from redense.experiment.report.conclusion import conclusion
 from redense.experiment.report.examples import example_pictures
 from redense.experiment.report.protocols import audited_name
@@ -26,7 +27,7 @@ from redense.experiment.report.weight_charts import weight_charts
 from redense.experiment.wording import difference_interval, difference_text
 from redense.page.chart import Chart
 from redense.page.render import render
-from redense.text import p_text
+from redense.text import p_figure
 
 if TYPE_CHECKING:
     from redense.experiment.audit_rows import AuditRow
@@ -52,6 +53,7 @@ def report_html(runs: Sequence[Found], show_examples: bool = False) -> str:
         "report.html",
         ["redense.experiment.report", "redense.auditing"],
         [*together, *(chart for part in parts for group in part["charts"].values() for chart in group)],
+        words=TERMS,
         title=title,
         together=together,
         side_by_side=[SIDE_BY_SIDE, side_by_side(runs), SIDE_CAPTION] if len(runs) > 1 else [],
@@ -85,18 +87,20 @@ def _part(run: Found, number: int | None, show_examples: bool) -> dict[str, Any]
         "charts": {name: [replace(chart, key=prefix + chart.key) for chart in group] for name, group in charts.items()},
         "head": [f"{column.head}{' interval' * column.interval}" for column in columns],
         "over": f", {over_seeds(groups, OVER_SEEDS, ONE_YET)}" if any_several(groups) else "",
-        "paired": ", paired over seeds" if any(one.claimed for one in results.comparisons) else "",
         "inference_is": INFERENCE_IS,
         "controls": CONTROLS_TRAIN * bool(results.recipe.controls),
         "notes": notes(results),
         "lines": [[column.cell(group) for column in columns] for group in groups],
         "comparisons": [_compared(one) for one in results.comparisons],
+        "compared": note(results) if results.comparisons else "",
+        "guessing": guessing_text(results.noise) if results.rows else "",
         "sentences": [one.sentence for one in (*with_opponent(results, results.at_equal_accuracy), *results.audits)],
         "audits": audit_values([(audited_name(row, first), row.result) for row in first])["audits"],
         "halves": any(PROTOCOLS[row.protocol].drawn for row in first),
         "seed": seed,
         "exposed_head": ["audit", *[f"no. {place}" for place in range(1, EXPOSED_SHOWN + 1)]],
         "exposed": [_exposed(row, audited_name(row, first)) for row in first if row.result.exposed],
+        "risk_is": risk_is([row.result.nonmembers for row in first if row.result.exposed] or [0]),
         "pictures": example_pictures(run, first) if show_examples else [],
         "command": command(run.recipe, run.folder),
         "settings": settings(run.recipe),
@@ -105,14 +109,14 @@ def _part(run: Found, number: int | None, show_examples: bool) -> dict[str, Any]
 
 
 def _title(run: Found) -> str:
-    return f"{run.recipe.data}, {run.recipe.method.upper()}: the run {run.name}"
+    return f"{run.recipe.data}, {run.recipe.method.upper()}: the run {run.name!r}"
 
 
 def _compared(one: Comparison) -> Cells:
     """Write a comparison of two phases: who, in what, by how much, and what that shows."""
     says: str
     if one.claimed:
-        says = one.outcome or "no difference shown"
+        says = one.outcome or f"no difference that {one.seeds} seeds can show"
     else:
         says = "these networks differ" if one.networks_differ else "one seed: nothing about phases"
     return [
@@ -121,7 +125,7 @@ def _compared(one: Comparison) -> Cells:
         f"{difference_text(one)}{one.of.unit}",
         says,
         difference_interval(one),
-        "-" if one.p_shown is None else p_text(one.p_shown),
+        "-" if one.p_shown is None else p_figure(one.p_shown),
     ]
 
 

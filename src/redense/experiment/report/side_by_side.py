@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from redense.auditing.verdict import in_figures
 from redense.experiment.report.comparisons import with_opponent
 from redense.experiment.report.conclusion import short_name
 from redense.experiment.report.seeds import (
@@ -20,7 +21,6 @@ from redense.experiment.report.seeds import (
 )
 from redense.experiment.wording import difference_interval, difference_text
 from redense.page.chart import BASELINE, Axis, Chart, Series, View
-from redense.text import interval_text
 
 if TYPE_CHECKING:
     from redense.experiment.found import Found
@@ -114,7 +114,7 @@ def _audited(run: Found, group: Sequence[Row]) -> str:
         return "-"
     if verdict.accuracy is None or verdict.interval is None:
         return verdict.kind
-    return f"{100 * verdict.accuracy:.1f} {interval_text(verdict.interval, 100, 1)} ({verdict.attack})"
+    return f"{' '.join(in_figures(verdict.accuracy, verdict.interval))} ({verdict.attack})"
 
 
 def _series(run: Found, place: int) -> Series:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from redense.experiment.report.columns import INFERENCE_IS, PHASE, TERMINAL, TRAIN, Column, columns_of
+from redense.experiment.report.columns import (
+    INFERENCE_IS,
+    PHASE,
+    SAME,
+    TERMINAL,
+    TEST_INTERVAL_IS,
+    TRAIN,
+    Column,
+    columns_of,
+    guessing_text,
+)
 from redense.experiment.report.published import Accuracies, PhaseName, published
 from redense.experiment.report.seeds import any_several, over_seeds
 from redense.terminal import Fitting, below, plain, prose, table_of
@@ -19,7 +29,7 @@ if TYPE_CHECKING:
     from redense.phases import Phase
 
 _OVER_SEEDS = (
-    "Over seeds: mean ± standard deviation. Test, 95%: Student's interval of the mean over seeds, on these examples. "
+    f"Over seeds: mean ± standard deviation. Test, 95%: {TEST_INTERVAL_IS}; {SAME}. "
     "Inference, 95%: over seeds and examples, low end from thresholds judged on other examples than chose them"
 )
 _ONE_YET = "its figures, and the inference interval over examples"
@@ -81,19 +91,17 @@ def plain_table(results: Results) -> str:
 
 
 def _footnotes(results: Results) -> list[RenderableType]:
-    noise = 100 * results.noise
     inference = (
         f"Inference = membership-inference accuracy: {INFERENCE_IS} ({results.members:,} and {results.nonmembers:,}, "
-        f"weighted alike). 50% = nothing leaks; since the threshold is chosen on the same examples, pure noise gives "
-        f"{noise:.2f}% here."
+        f"weighted alike). {guessing_text(results.noise)}"
     )
-    several = [f"{over_seeds(results.shown(), _OVER_SEEDS, _ONE_YET)}."] if any_several(results.shown()) else []
-    return [prose(note) for note in (inference, *several, *notes(results))]
+    return [prose(note) for note in (inference, *notes(results))]
 
 
 def notes(results: Results) -> list[str]:
-    """Say which phases the table leaves out, which examples validated, and which epochs were chosen by them."""
-    return [*_left_out(results), *_validated(results)]
+    """Say what figures over seeds are, which phases the table leaves out, and which examples chose which epochs."""
+    several = [f"{over_seeds(results.shown(), _OVER_SEEDS, _ONE_YET)}."] if any_several(results.shown()) else []
+    return [*several, *_left_out(results), *_validated(results)]
 
 
 def _left_out(results: Results) -> list[str]:

@@ -53,11 +53,12 @@
     if (series.intervals && series.intervals.some(Boolean)) {
       const reach = (side) => series.intervals.map((ends, place) => (ends ? Math.abs(ends[side] - series.y[place]) : 0));
       drawn.error_y = { type: "data", symmetric: false, array: reach(1), arrayminus: reach(0), color: ink, thickness: 1.4, width: 4 };
-      if (kind === "level") {
-        drawn.mode = "lines+markers";
-        drawn.marker.size = series.intervals.map((ends) => (ends ? 9 : 0));
-        drawn.marker.opacity = 1;
-      }
+    }
+    if (kind === "level" && series.intervals) { // its end is its value, with a bar or without
+      drawn.mode = "lines+markers";
+      drawn.marker.size = series.x.map((_, place) => (place === series.x.length - 1 ? 9 : 0));
+      drawn.marker.line = { width: 0 }; // sizes of their own would have an outline
+      drawn.marker.opacity = 1;
     }
     return drawn;
   }
