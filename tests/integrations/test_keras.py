@@ -12,7 +12,7 @@ X = np.random.default_rng(0).normal(size=(24, 6)).astype(np.float32)
 
 
 class Watch(keras.callbacks.Callback):
-    """Zeros of the kernel after every batch, and the learning rate in every epoch."""
+    """Zeros of the kernel after every batch, and the learning rate of every epoch's first batch."""
 
     def __init__(self):
         super().__init__()
@@ -21,9 +21,11 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None):
         if batch == 0:
             self.rates.append(float(self.model.optimizer.learning_rate))
+
+    def on_train_batch_end(self, batch, logs=None):
         kernel = keras.ops.convert_to_numpy(self.model.layers[0].kernel)
         self.zeros.setdefault(self.epoch, set()).add(int((kernel == 0).sum()))
 
@@ -115,17 +117,87 @@ class Stop(keras.callbacks.Callback):
             raise InterruptedError
 
 
+class StopsInBatch(Stop):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.reached = epoch == self.epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.reached and batch == 1:
+            raise InterruptedError
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3, 4])
-def test_resumption_through_kerass_own_backup(stop, tmp_path):
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("every", ["epoch", 3])
+def test_resumption_through_kerass_own_backup(stop, first, every, tmp_path):
+    """In either order the factor is in no backup; Keras' backups by batches repeat some, and so change bits."""
+
+    def trained(*others):
+        model, dsd = compiled(), DSDCallback(sparsity=0.5, epochs=(2, 1, 2))
+        backup = keras.callbacks.BackupAndRestore(str(tmp_path), save_freq=every)
+        callbacks = [backup, dsd] if first else [dsd, backup]
+        model.fit(X, X[:, :4], batch_size=8, epochs=5, shuffle=False, verbose=0, callbacks=[*callbacks, *others])
+        return model
+
     whole = compiled()
-    fit(whole)
-    backup = keras.callbacks.BackupAndRestore(str(tmp_path))
+    fit(whole, epochs=(2, 1, 2))
     with pytest.raises(InterruptedError):
-        fit(compiled(), backup, Stop(stop))
-    resumed = compiled()
-    fit(resumed, keras.callbacks.BackupAndRestore(str(tmp_path)))
+        trained(Stop(stop))
+    resumed = trained()
+    assert float(resumed.optimizer.learning_rate) == float(whole.optimizer.learning_rate)
     for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+        if every == "epoch":
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+@pytest.mark.parametrize("again", ["the same", "another"])
+def test_a_training_after_one_that_an_exception_ended(epoch, again):
+    """In the sparse phase or after it, within a batch: nothing of it holds weights or multiplies rates any more."""
+    model = compiled(kernel_constraint=keras.constraints.MaxNorm(100.0))
+    own, rate = model.layers[0].kernel.constraint, float(model.optimizer.learning_rate)
+    first = DSDCallback(sparsity=0.5, epochs=(2, 2, 1))
+    with pytest.raises(InterruptedError):
+        model.fit(X, X[:, :4], batch_size=8, epochs=5, verbose=0, callbacks=[first, StopsInBatch(epoch)])
+    dsd, watch = first if again == "the same" else DSDCallback(sparsity=0.5, epochs=(2, 2, 1)), Watch()
+    model.fit(X, X[:, :4], batch_size=8, epochs=5, verbose=0, callbacks=[dsd, watch])
+    assert watch.zeros == {0: {0}, 1: {0}, 2: {12}, 3: {12}, 4: {0}}
+    assert watch.rates == pytest.approx([rate] * 4 + [rate / 10])
+    assert model.layers[0].kernel.constraint is own
+
+
+def test_layers_of_one_name_are_pruned_each():
+    def encoder():
+        inputs = keras.Input((6,))
+        return keras.Model(inputs, keras.layers.Dense(4, name="fc")(inputs))
+
+    keras.utils.set_random_seed(0)
+    inputs, one, other = keras.Input((6,)), encoder(), encoder()
+    model = keras.Model(inputs, keras.layers.Add()([one(inputs), other(inputs)]))
+    model.compile("sgd", "mse")
+    zeros = []
+    seen = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda *_, **__: zeros.append(
+            [int((keras.ops.convert_to_numpy(part.layers[-1].kernel) == 0).sum()) for part in (one, other)]
+        )
+    )
+    model.fit(X, X[:, :4], epochs=3, verbose=0, callbacks=[DSDCallback(sparsity=0.5, epochs=(1, 1, 1)), seen])
+    assert zeros == [[0, 0], [12, 12], [0, 0]]
+
+
+def test_a_scaled_loss_keeps_its_scale():
+    """What overflows is found out once, not again at every boundary; a schedule is found inside, too."""
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(), initial_scale=64.0, dynamic_growth_steps=3)
+    model, scales = compiled(optimizer), []
+    seen = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_, **__: scales.append(float(keras.ops.convert_to_numpy(optimizer.dynamic_scale)))
+    )
+    fit(model, seen)
+    assert scales == sorted(scales)
+    assert scales[-1] > 64 * 4
+    rate = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    with pytest.raises(RedenseError, match="got a schedule as learning rate"):
+        fit(compiled(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(rate))))
 
 
 @pytest.mark.parametrize("include", [False, True])

@@ -64,22 +64,25 @@ class DSDCallback(keras.callbacks.Callback):
         self.include = patterns(include, "include")
         self.verbose = verbose
         self.phases = dsd(sparsity, tuple(epochs), tuple(rates), rounds)
-        self.masks: dict[str, torch.Tensor] = {}
-        """The masks in force: path of the variable -> bool tensor, True = kept."""
-        self._constraints: dict[str, Any] = {}
+        self._masked: list[tuple[Any, torch.Tensor]] = []
+        """The variables with masks in force, which are their constraints; True = kept."""
         self._said: Phase | None = None
         """The phase of which a line was said last."""
-        self._rates: tuple[float, float] | None = None
-        """The learning rate without and with the phase's factor, while it is multiplied."""
         self._before: int | None = None
         """How many updates the optimizer had made when the epoch's first batch began."""
 
+    @property
+    def masks(self) -> dict[str, torch.Tensor]:
+        """The masks in force: path of the variable -> bool tensor, True = kept; of several of one path the last."""
+        return {variable.path: mask for variable, mask in self._masked}
+
     def on_train_begin(self, logs: Any = None) -> None:
-        """Compare the phases with the training."""
+        """Compare the phases with the training; take off what one that was interrupted has left."""
         check_fill(self.phases, "epochs", self.params["epochs"], "fit")
-        if isinstance(self.model.optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        if isinstance(self._optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             raise ModelError("DSDCallback: got a schedule as learning rate; expected a number (schedule by a callback)")
         self._prunable()
+        self._leave()
         self._said = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -95,38 +98,40 @@ class DSDCallback(keras.callbacks.Callback):
         swapped in (`SwapEMAWeights`).
         """
         if self._enters:
-            self._unmask()
-        if self._phase.kind == "sparse" and not self.masks:
+            self._leave()
+        if self._phase.kind == "sparse" and not self._masked:
             self._mask(self._phase)
         if self._enters:
             self._restart_optimizer()
             self._enters = False
         if self._before is None:
             self._before = self._updates()
-        if self._rates is None:
-            rate = self._rate()
-            self.model.optimizer.learning_rate = rate * self._phase.rate
-            self._rates = rate, self._rate()
         if self._said is not self._phase:
             self._said = self._phase
             self._say()
+        _multiply_rate(self._optimizer, self._phase.rate)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Let everybody else see the rate without the factor."""
+        _multiply_rate(self._optimizer, 1.0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Give the rate back as it was, or as a callback has changed it since; refuse an epoch without an update."""
-        if self._rates is not None:
-            without, multiplied = self._rates
-            rate = self._rate()
-            self.model.optimizer.learning_rate = without if rate == multiplied else rate / self._phase.rate
-            self._rates = None
+        """Refuse an epoch without an update."""
         if self._updates() == self._before:
+            self._leave()
             raise TrainingError(
                 f"epoch {epoch + 1} ended without an update of the optimizer; expected at least one an epoch: "
-                "accumulate gradients over fewer batches"
+                "accumulate gradients over fewer batches or, where a scaled loss overflowed, begin with a smaller scale"
             )
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leave no constraint behind."""
-        self._unmask()
+        self._leave()
+
+    @property
+    def _optimizer(self) -> Any:
+        """The optimizer that moves weights, inside of the one that scales the loss."""
+        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
 
     def _prunable(self) -> list[Any]:
         return prunable(self.model, self.include, self.exclude)
@@ -134,11 +139,12 @@ class DSDCallback(keras.callbacks.Callback):
     def _say(self) -> None:
         """Say which phase begins, at which rate, how many weights are held at zero, and what large stays dense."""
         if self.verbose:
-            sizes = {variable.path: math.prod(variable.shape) for variable in self._prunable()}
-            zeros = sum(int((~mask).sum()) for mask in self.masks.values()) if self.masks else None
-            large, dense = left_dense(self.model, sizes), left_dense(self.model, sizes, 0.0)
-            where = phase_in_words(self.phases, "epochs", self._epoch, self._rate())
-            held = held_in_words(list(sizes.values()), zeros)
+            pruned = self._prunable()
+            zeros = sum(int((~mask).sum()) for _, mask in self._masked) if self._masked else None
+            large, dense = left_dense(self.model, pruned), left_dense(self.model, pruned, 0.0)
+            rate = float(keras.ops.convert_to_numpy(self._optimizer.learning_rate)) * self._phase.rate
+            where = phase_in_words(self.phases, "epochs", self._epoch, rate)
+            held = held_in_words([math.prod(variable.shape) for variable in pruned], zeros)
             say(f"DSD: {where}: {held}{dense_in_words(large, dense.keys() - large.keys())}")
 
     def _mask(self, phase: Phase) -> None:
@@ -148,50 +154,55 @@ class DSDCallback(keras.callbacks.Callback):
             mask = ~smallest({variable.path: weights}, round(phase.sparsity * weights.numel()))[variable.path]
             if not mask.any():
                 raise RecipeError(f"sparsity {phase.sparsity:g} leaves {variable.path} without weights; exclude it")
-            self.masks[variable.path] = mask
+            self._masked.append((variable, mask))
             sparse = torch.where(mask, weights, torch.zeros((), dtype=weights.dtype))
             variable.assign(keras.ops.convert_to_tensor(sparse.numpy()))
-            self._constraints[variable.path] = variable.constraint
-            variable.constraint = _masking(mask, variable.constraint)
+            variable.constraint = _Masking(mask, variable.constraint)
         self.model.make_train_function(force=True)
 
-    def _unmask(self) -> None:
-        for variable in self.model.trainable_variables:
-            if variable.path in self._constraints:
-                variable.constraint = self._constraints[variable.path]
-        if self.masks:
-            self.model.make_train_function(force=True)
-        self.masks, self._constraints = {}, {}
+    def _leave(self) -> None:
+        """Take masks and factor off, also what a training has left that an exception ended, and compile without."""
+        for variable in self.model.variables:
+            while isinstance(variable.constraint, _Masking):
+                variable.constraint = variable.constraint.inner
+        self._masked = []
+        _multiply_rate(self._optimizer, 1.0)
+        self.model.make_train_function(force=True)
 
     def _restart_optimizer(self) -> None:
         """Give every variable of the optimizer its first value but the learning rate; averages begin at the weights."""
-        optimizer = self.model.optimizer
+        optimizer = self._optimizer
         fresh = type(optimizer).from_config(optimizer.get_config())
         fresh.build(self.model.trainable_variables)
         for variable, first in zip(optimizer.variables, fresh.variables, strict=True):
             if variable is not optimizer._learning_rate:
                 variable.assign(first.value)
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        averages = getattr(inner, "_model_variables_moving_average", [])
-        for weights, average in zip(inner._trainable_variables, averages, strict=bool(averages)):
+        averages = getattr(optimizer, "_model_variables_moving_average", [])
+        for weights, average in zip(optimizer._trainable_variables, averages, strict=bool(averages)):
             if average is not None:
-                average.assign(weights.value)
+                average.assign(keras.ops.copy(weights.value))  # JAX would share the array with the weights
 
     def _updates(self) -> int:
-        """Count updates since the optimizer was made or restarted; scaled losses leave out what overflows."""
-        optimizer = self.model.optimizer
-        return int(getattr(optimizer, "inner_optimizer", optimizer).iterations)
-
-    def _rate(self) -> float:
-        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        """Count updates since the optimizer was made or restarted; a scaled loss leaves out what overflows."""
+        return int(self._optimizer.iterations)
 
 
-def _masking(mask: torch.Tensor, inner: Any) -> Any:
-    """Apply the variable's own constraint, if it has one, and then the mask."""
-    kept = keras.ops.convert_to_tensor(mask.numpy())
+def _multiply_rate(optimizer: Any, factor: float) -> None:
+    """Let an optimizer read its rate multiplied; the variable, which backups and schedulers know, stays as it is."""
+    vars(optimizer).pop("_get_current_learning_rate", None)
+    if factor != 1:
+        plain = optimizer._get_current_learning_rate
+        optimizer._get_current_learning_rate = lambda: plain() * factor
 
-    def constrain(value: Any) -> Any:
-        value = keras.ops.convert_to_tensor(value if inner is None else inner(value))  # JAX is given the variable
-        return keras.ops.where(kept, value, keras.ops.zeros_like(value))
 
-    return constrain
+class _Masking:
+    """A constraint: the variable's own, if it has one, and then the mask."""
+
+    def __init__(self, mask: torch.Tensor, inner: Any) -> None:
+        self.inner = inner
+        self._kept = keras.ops.convert_to_tensor(mask.numpy())
+
+    def __call__(self, value: Any) -> Any:
+        # JAX is given the variable
+        value = keras.ops.convert_to_tensor(value if self.inner is None else self.inner(value))
+        return keras.ops.where(self._kept, value, keras.ops.zeros_like(value))

@@ -61,41 +61,43 @@ def prunable(model: Any, include: Collection[Match], exclude: Collection[Match])
     A weight that an embedding holds, too, is none. Raises `RecipeError` for a pattern or type that means no variable,
     and when nothing is left.
     """
-    variables = _variables(model)
     chosen = _weights(model)
     for pattern in include:
-        chosen |= _matched(model, variables, pattern, "include")
+        chosen |= _matched(model, pattern, "include")
     for pattern in exclude:
-        chosen -= _matched(model, variables, pattern, "exclude")
-    found = [variable for path, variable in variables.items() if path in chosen]
+        chosen -= _matched(model, pattern, "exclude")
+    found = [variable for variable in _variables(model) if id(variable) in chosen]
     if not found:
         raise RecipeError(
             "nothing is left to prune: expected at least one weight of a layer that is not excluded; include some of "
-            f"{', '.join(variables) or 'none'}"
+            f"{_paths(model) or 'none'}"
         )
     return found
 
 
-def left_dense(model: Any, pruned: Iterable[str], at_least: float = NAMED_FROM) -> dict[str, float]:
+def left_dense(model: Any, pruned: Iterable[Any], at_least: float = NAMED_FROM) -> dict[str, float]:
     """Name the variables that could be pruned, are not, and hold at least such a share of all weights: its share."""
-    pruned, total = set(pruned), model.count_params()
-    shares = {
-        path: math.prod(variable.shape) / total for path, variable in _variables(model).items() if path not in pruned
-    }
+    held, total = {id(variable) for variable in pruned}, model.count_params()
+    dense = [variable for variable in _variables(model) if id(variable) not in held]
+    shares = {variable.path: math.prod(variable.shape) / total for variable in dense}
     return {path: share for path, share in shares.items() if share >= at_least}
 
 
-def _variables(model: Any) -> dict[str, Any]:
-    """Return what masks can be made for, by path."""
-    return {
-        variable.path: variable
+def _variables(model: Any) -> list[Any]:
+    """List what masks can be made for. Layers of one name have variables of one path, which are not the same."""
+    return [
+        variable
         for variable in model.trainable_variables
         if len(variable.shape) >= 2 and keras.backend.is_float_dtype(variable.dtype)
-    }
+    ]
 
 
-def _weights(model: Any) -> set[str]:
-    """Find the paths of layers' weights."""
+def _paths(model: Any) -> str:
+    return ", ".join(variable.path for variable in _variables(model))
+
+
+def _weights(model: Any) -> set[int]:
+    """Find layers' weights, by identity."""
     found, in_embeddings = set(), set()
     for layer in model._flatten_layers():
         names = {
@@ -104,21 +106,22 @@ def _weights(model: Any) -> set[str]:
             if (is_a(layer, kind) if isinstance(kind, str) else isinstance(layer, kind))
             for name in names
         }
-        found |= {variable.path for variable in layer._trainable_variables if variable.name in names}
+        found |= {id(variable) for variable in layer._trainable_variables if variable.name in names}
         if isinstance(layer, layers.Embedding):
-            in_embeddings |= {variable.path for variable in layer.trainable_variables}
+            in_embeddings |= {id(variable) for variable in layer.trainable_variables}
     return found - in_embeddings
 
 
-def _matched(model: Any, variables: Collection[str], pattern: Match, setting: str) -> set[str]:
-    """Find the paths that a pattern, or a type of layers, means; raise `RecipeError` where there is none."""
+def _matched(model: Any, pattern: Match, setting: str) -> set[int]:
+    """Find what a pattern of paths or a type of layers means, by identity; raise `RecipeError` where it is nothing."""
+    variables = _variables(model)
     if isinstance(pattern, str):
-        found = {path for path in variables if fnmatchcase(path, pattern)}
+        found = {id(variable) for variable in variables if fnmatchcase(variable.path, pattern)}
         means = f"the pattern {pattern!r} matches no kernel"
     else:
         inside = (layer.trainable_variables for layer in model._flatten_layers() if isinstance(layer, pattern))
-        found = {variable.path for several in inside for variable in several if variable.path in variables}
+        found = {id(variable) for several in inside for variable in several} & {id(each) for each in variables}
         means = f"the model has no kernel in any {pattern.__name__}"
     if not found:
-        raise RecipeError(f"{setting}: {means}; expected one of {', '.join(variables)}")
+        raise RecipeError(f"{setting}: {means}; expected one of {_paths(model)}")
     return found
