@@ -87,6 +87,13 @@ class Branching(nn.Module):
         return x if float(x.sum()) > 0 else -x
 
 
+class Counted(nn.Module):
+    """Gives a number beside its tensors."""
+
+    def forward(self, x):
+        return {"one": x, "other": x * 2, "n": x.shape[0]}
+
+
 class Constant(nn.Module):
     """Makes the number of examples that it is traced with a constant."""
 
@@ -108,6 +115,12 @@ class Constant(nn.Module):
         (nn.Linear(2, 2), (), "example: got nothing; expected tensors"),
         (Pair(), (torch.zeros(2, 3), torch.ones(3, 1)), "example: got batches of 2, 3; expected one number"),
         ("net", torch.zeros(2, 3), "model: got 'net'; expected a torch.nn.Module"),
+        (
+            nn.Linear(3, 2, dtype=torch.bfloat16),
+            torch.zeros(2, 3, dtype=torch.bfloat16),
+            "got inputs of torch.bfloat16",
+        ),
+        (Counted(), torch.zeros(2, 3), "the file has 3 outputs, and Counted gives 2 tensors; not written"),
     ],
 )
 def test_what_does_not_fit_is_not_written(model, example, message, tmp_path):

@@ -72,7 +72,11 @@ def export_onnx(model: nn.Module, example: Any, path: str | Path) -> float:
             raise ModelError(f"ONNX: {type(model).__name__} cannot be exported: {_first_line(error)}") from error
         assert program is not None
         content = program.model_proto.SerializeToString()
-    inputs = [value.cpu().numpy() for value in (*other[0], *other[1].values())]
+    try:
+        inputs = [value.cpu().numpy() for value in (*other[0], *other[1].values())]
+    except TypeError:  # of bfloat16 and its like, which NumPy does not know
+        kinds = ", ".join(sorted({str(value.dtype) for value in (*other[0], *other[1].values())}))
+        raise ModelError(f"ONNX: got inputs of {kinds}; expected a type of NumPy: export a float32 copy") from None
     try:
         onnx.checker.check_model(content)
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -85,6 +89,11 @@ def export_onnx(model: nn.Module, example: Any, path: str | Path) -> float:
             "constant, write x.shape[0]; else torch.onnx.export(model, (example,), path, dynamo=True) writes it for "
             "one number"
         ) from error
+    if len(found) != len(expected):
+        raise ModelError(
+            f"ONNX: the file has {len(found)} outputs, and {type(model).__name__} gives {len(expected)} tensors; not "
+            "written: expected tensors alone, no numbers beside them"
+        )
     differences = [_difference(*pair) for pair in zip(found, expected, strict=True)]
     largest = max(float(values.float().abs().max()) for values in expected)
     difference = max(differences)

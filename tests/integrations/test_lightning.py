@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from redense import RedenseError
+from redense import RedenseError, TrainingError
 from redense.integrations.lightning import DSDCallback
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the framework's own
@@ -131,6 +131,37 @@ def test_steps_of_the_first_optimizer_by_hand(options, tmp_path):
         module = fit(tmp_path, EverySecond(), options=options, steps=(4, 4, 2))
     assert module.zeros == [0, 12, 12, 12, 0][: len(module.zeros)]
     assert not [warning for warning in caught if "DSD" in str(warning.message)]
+
+
+class Critic(EverySecond):
+    """The first steps in every batch and the second in every second one, both from weights that masks change."""
+
+    def training_step(self, batch, number):
+        first, second = self.optimizers()
+        self.net(batch[0]).square().mean().backward()
+        for optimizer in [first, second][: 1 + number % 2]:
+            optimizer.step()
+        self.zero_grad()
+
+
+@pytest.mark.parametrize("steps", [(6, 6, 3), (4, 7, 4)])
+def test_a_phase_that_ends_with_the_first_optimizers_step_alone(steps, tmp_path):
+    """The next one begins before its first gradients are there, as it does in a training that was resumed."""
+    whole = fit(tmp_path, Critic(), steps=steps)
+    for epoch in range(4):
+        resumed = fit(tmp_path / "again", Critic(), resume=tmp_path / f"epoch={epoch}.ckpt", steps=steps)
+        assert torch.equal(resumed.net.weight, whole.net.weight)
+        assert resumed.zeros == whole.zeros[epoch + 1 :]
+
+
+def test_a_checkpoint_without_phases(tmp_path):
+    every = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
+    plain = pl.Trainer(callbacks=[every], max_epochs=3, accelerator="cpu", logger=False, enable_progress_bar=False)
+    plain.fit(Module(), DataLoader(DATA, batch_size=8))
+    with pytest.raises(
+        TrainingError, match="goes on after step 9 without a state of the phases; expected a checkpoint"
+    ):
+        fit(tmp_path / "again", resume=tmp_path / "epoch=2.ckpt", epochs=(2, 2, 1))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import re
 import tomllib
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,26 @@ def test_controls_have_the_budget_and_the_rates_of_the_method():
     assert [(p.epochs, p.rate) for p in CONTROLS["longer"].phases(phases)] == [(p.epochs, p.rate) for p in phases]
     assert [(p.epochs, p.rate) for p in CONTROLS["llr"].phases(phases)] == [(10, 1.0), (18, 0.1)]
     assert all(p.sparsity is None for control in CONTROLS.values() for p in control.phases(phases))
+
+
+@pytest.mark.parametrize(
+    ("phases", "fits"),
+    [
+        ([replace(sparse(2, 0.5, rate=(1.0, 0.1)), sparsity=None)], False),  # which controls share
+        ([replace(sparse(2, 0.5, rate=(1.0, 0.1)), sparsity=None), dense(1, rate=0.1)], True),
+        ([dense(1, rate=(0.1, 1.0)), replace(sparse(1, 0.5, rate=0.5), sparsity=None)], True),  # it rose before it fell
+        ([dense(1, rate=(0.1, 1.0)), replace(sparse(1, 0.5), sparsity=None)], False),
+    ],
+)
+def test_llr_wants_a_rate_that_falls_after_the_start(phases, fits):
+    """And no control has a phase of no epochs."""
+    phases = METHODS["phases"].phases(0.5, (1, 1, 1), (1.0, 1.0, 1.0), 1, tuple(phases))
+    assert CONTROLS["llr"].fits(phases) == fits
+    for name, control in CONTROLS.items():
+        if name != "llr" or fits:
+            listed = control.phases(phases)
+            assert sum(phase.epochs for phase in listed) == sum(phase.epochs for phase in phases)
+            assert all(phase.epochs for phase in listed), name
 
 
 def test_labels_of_phases_are_distinct():

@@ -24,6 +24,8 @@ def test_cubic_rises_to_the_sparsity_and_leaves_time_to_train(sparsity, length, 
 
 def test_cubic_by_hand():
     # Zhu & Gupta, equation 1, s_i = 0.1, s_f = 0.9, T = 2: halfway 0.9 - 0.8 / 8
+    with pytest.raises(RecipeError, match="got initial=0.9; expected at most the sparsity, 0.5"):
+        Cubic(initial=0.9).updates(0.5, 4)
     assert Cubic(share=0.5, initial=0.1).updates(0.9, 4) == pytest.approx({0: 0.1, 1: 0.8, 2: 0.9})
     assert OneShot().updates(0.9, 4) == {0: 0.9}
 

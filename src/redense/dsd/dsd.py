@@ -13,7 +13,7 @@ from redense.arguments import CHECKED, Sparsity, validated
 from redense.dsd.endings import in_words, warn_of_end
 from redense.dsd.hooks import StepHooks, take_over
 from redense.dsd.listing import listed_phases, plan_in_words, three_phases, told_plan
-from redense.dsd.loop import Loop, Unit
+from redense.dsd.loop import IDLE, Loop, Unit
 from redense.dsd.states import FORMAT, check_state, check_weights
 from redense.dsd.words import say
 from redense.errors import ModelError, RecipeError, TrainingError
@@ -178,7 +178,7 @@ class DSD(Loop):
         """Return what `load_state_dict` needs besides the model's and the optimizer's own states.
 
         When the optimizer has made a step in this epoch, it counts as over, as at the end of a loop's body. With
-        `within_epoch` it does not: the script knows at which batch it goes on.
+        `within_epoch` it does not: the script knows at which batch it goes on. Steps that were made always count.
 
         Tensors, numbers and strings only; masks as bits, packed row by row and sharded like the weights. The names
         of the tensors are always the same, so that `torch.distributed.checkpoint` can load it on any number of ranks.
@@ -190,7 +190,7 @@ class DSD(Loop):
             "plan": told_plan(self.phases, self.unit),
             "progress": self.progress,
             "started": self._started,
-            "over": (self._stepped or self._due) and not within_epoch,
+            "over": (self._stepped or self._due) and not (within_epoch and self.unit == "epochs"),
             "told": self._told,
             "masks": packed({name: masks.get(name) for name in names}, parameters),
         }
@@ -338,7 +338,7 @@ class DSD(Loop):
         self._seen.add(number)
         self._due = self._due or number == 0
         self._others = 0 if number == 0 else self._others + 1
-        if self._others > self.total:
+        if self._others > max(self.total, IDLE):
             raise TrainingError(
                 f"steps are counted of the first optimizer, which has made none in {self._others} steps of the others; "
                 "expected the one first that makes a step in every turn"

@@ -125,6 +125,7 @@ class Loop:
         For frameworks that number the epochs themselves: call it at the beginning of each.
         """
         self.start()
+        self._end_turn()  # before gradients of the next one are there
         while self.unit == "epochs" and self.progress < epoch:
             self.advance()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from redense.dsd import DSD
 from redense.dsd.trainings import check_epochs, dsd_of_training
+from redense.errors import TrainingError
 from redense.phases import check_fill
 
 try:
@@ -48,6 +49,11 @@ class DSDCallback(pl.Callback):
             _check(dsd, trainer, pl_module)
             if self._state:
                 dsd.load_state_dict(self._state)
+            elif trainer.global_step:
+                raise TrainingError(
+                    f"DSDCallback: training goes on after step {trainer.global_step} without a state of the phases; "
+                    "expected a checkpoint (ckpt_path) that was made with this callback, or a new Trainer"
+                )
 
         self.dsd = dsd_of_training(trainer, pl_module, trainer.optimizers, self.settings, prepare)
         self._state = {}

@@ -48,8 +48,9 @@ def _last(phases: Phases) -> str:
 
 
 def _rate_falls(phases: Phases) -> bool:
-    """Tell whether training ends at a lower rate than some of it had."""
-    return phases[-1].last_rate < max(phase.rate for phase in phases)
+    """Tell whether training ends at a lower rate than some of it had, and not in the first phase, which is shared."""
+    highest = max(max(phase.rate, phase.last_rate) for phase in phases)
+    return len(phases) > 1 and phases[-1].last_rate < highest
 
 
 @dataclass(frozen=True)

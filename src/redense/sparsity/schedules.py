@@ -64,6 +64,8 @@ class Cubic:
         >>> Cubic().updates(0.8, 4)
         {0: 0.0, 1: 0.5629629629629629, 2: 0.7703703703703704, 3: 0.8}
         """
+        if self.initial > sparsity:
+            raise RecipeError(f"schedule: got initial={self.initial:g}; expected at most the sparsity, {sparsity:g}")
         end = int(self.share * length)
         if end == 0:
             return {0: sparsity}
