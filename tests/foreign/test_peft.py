@@ -3,10 +3,11 @@ import pytest
 import torch
 from foreign.guides import run_guide
 from foreign.watch import Watch, same_bits
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, Trainer, TrainingArguments
 
 import redense
 from redense.integrations.transformers import DSDCallback
+from redense.sparsity.zeros import fraction_of_zeros
 
 pytestmark = pytest.mark.foreign
 
@@ -121,3 +122,25 @@ def test_the_trainers_checkpoints_hold_adapters_alone_and_the_base_is_pruned_aga
     weight = resumed.base_model.model.model.layers[0].self_attn.q_proj.base_layer.weight
     assert int((weight == 0).sum()) == weight.numel() // 2
     assert same_bits(resumed, whole)
+
+
+def test_a_head_that_is_trained_whole_has_the_layers_name():
+    """PEFT trains a copy of it beside the adapters, for classification unasked; merged, it is the layer itself."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForSequenceClassification(LlamaConfig(vocab_size=32, pad_token_id=0, **sizes))
+    config = peft.LoraConfig(task_type=peft.TaskType.SEQ_CLS, r=4, target_modules=["q_proj", "v_proj"])
+    adapted = peft.get_peft_model(model, config)
+    optimizer = torch.optim.AdamW((p for p in adapted.parameters() if p.requires_grad), lr=1e-2)
+    phases = [redense.phases.sparse(2, 0.5)]
+    dsd = redense.DSD(adapted, optimizer, phases=phases, include=["score", "*.q_proj"])
+    names = ["model.layers.0.self_attn.q_proj.weight", "score.weight"]
+    for _ in dsd.epochs():
+        assert sorted(dsd.masks) == names
+        adapted(input_ids=TOKENS[0], labels=torch.zeros(4, dtype=torch.long)).loss.backward()
+        optimizer.step()
+    assert (adapted.base_model.model.score.original_module.weight != 0).all()
+    merged = adapted.merge_and_unload()
+    dsd.apply_masks(merged)
+    for name in names:
+        assert fraction_of_zeros([merged.get_parameter(name)]) == 0.5

@@ -6,6 +6,7 @@ name: ``_orig_mod.fc.weight``. Masks, states and patterns are those of the model
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ WRAPPERS = {
     "peft.tuners.tuners_utils:BaseTunerLayer": "base_layer",
 }
 """Modules that wrap a model, as ``module:class``, and the attribute that holds it."""
+COPIED = "peft.utils.other:ModulesToSaveWrapper"
+"""A layer of which PEFT trains a copy for each adapter, and keeps the original beside them."""
 
 
 def is_a(value: object, name: str) -> bool:
@@ -144,7 +147,16 @@ def _collect(
             if isinstance(parameter, nn.parameter.UninitializedParameter):
                 raise ModelError(f"{own}: got a lazy parameter, which has no shape yet; send one batch through first")
             found.append(Place(own, parameter, module, attribute, around))
-    wrapped = _holder(module)
-    for attribute, child in module._modules.items():
+    wrapped = "modules_to_save" if is_a(module, COPIED) else _holder(module)
+    for attribute, child in _children(module):
         if child is not None:
             _collect(child, name if attribute == wrapped else f"{name}.{attribute}".lstrip("."), around, found, walked)
+
+
+def _children(module: nn.Module) -> Iterable[tuple[str, nn.Module | None]]:
+    """List a module's own modules by attribute; of a layer with copies the active one alone, which computes."""
+    if not is_a(module, COPIED):
+        return module._modules.items()
+    copies: Any = module
+    active = [name for name in copies.active_adapters if name in copies.modules_to_save]
+    return [("modules_to_save", copies.modules_to_save[name]) for name in active[:1]]
