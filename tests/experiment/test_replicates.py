@@ -173,8 +173,8 @@ def test_the_words_of_a_claim():
     low, high, first, last = (f"{end:+.4f}" for end in (*found.interval, *found.prediction))
     assert found.sentence == (
         f"Over 16 models trained on random halves, re-dense 50% leaks more than dense (AUC of LiRA online "
-        f"{found.difference:+.4f} [{low}, {high}], {p_text(found.p)} over 6 claims); one further training: "
-        f"[{first}, {last}]."
+        f"{found.difference:+.4f} [{low}, {high}], {p_text(found.p)} over 6 claims); for one further "
+        f"training of each, 95% interval [{first}, {last}]."
     )
 
 
