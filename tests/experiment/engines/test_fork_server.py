@@ -97,3 +97,17 @@ def test_a_server_does_not_outlive_its_caller_while_it_loads():
 def test_it_is_light_until_it_loads():
     check = "import sys, redense.commands.run; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], env=environment()).returncode == 0
+
+
+def test_the_current_folder_is_no_place_of_modules(tmp_path):
+    """Whoever goes into somebody else's folder runs nothing that lies there."""
+    for name in ("select", "json", "torch"):
+        (tmp_path / f"{name}.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()")
+    trains = (
+        "import sys; sys.path[:] = [p for p in sys.path if p]\nimport redense, os\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "redense.run(redense.Recipe(model='mlp', epochs=(1, 1, 1), batch_size=512), 'run', workers=1)"
+    )
+    ran = subprocess.run([sys.executable, "-P", "-c", trains], env=environment(), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert not (tmp_path / "ran").exists()

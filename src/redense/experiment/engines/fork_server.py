@@ -47,7 +47,7 @@ class ForkServer:
         with contextlib.ExitStack() as on_failure:
             ours, theirs = map(on_failure.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "redense.experiment.engines.fork_server", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "redense.experiment.engines.fork_server", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -243,7 +243,7 @@ def _executed(jobs: int, events: int, data: int, log: int, keep_open: Sequence[i
     passed = (jobs, events, data)
     for descriptor in (*passed, *keep_open):
         os.set_inheritable(descriptor, True)
-    command = [sys.executable, "-m", "redense.experiment.engines.worker", *map(str, passed)]
+    command = [sys.executable, "-P", "-m", "redense.experiment.engines.worker", *map(str, passed)]
     prints = [(os.POSIX_SPAWN_DUP2, log, standard) for standard in (1, 2)]
     return os.posix_spawn(sys.executable, command, os.environ, file_actions=prints)
 
