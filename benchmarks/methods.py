@@ -73,7 +73,7 @@ def main() -> None:
 def trained(given: argparse.Namespace, data: str, method: str) -> Results:
     """Train a method and its controls, or read them where they are trained."""
     best = method == KEPT_BEST
-    controls = () if given.share_controls and method not in ("dsd", KEPT_BEST) else CONTROLS
+    controls = () if given.share_controls and method != "dsd" else CONTROLS
     recipe = redense.Recipe(
         data=data,
         method="dsd" if best else method,

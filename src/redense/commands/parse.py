@@ -144,10 +144,10 @@ def refuse_unknown(words: Sequence[str], known: Collection[str], command: str) -
 
 def refuse_repeated(words: Sequence[str]) -> None:
     """Raise `RecipeError` for a flag given twice, of which one would be forgotten."""
-    given = [_flag(word.partition("=")[0]) for word in words if word.startswith("--")]
-    for flag in dict.fromkeys(given):
-        if given.count(flag) > 1:
-            raise RecipeError(f"{flag}: got it {given.count(flag)} times; expected it once, with all its values")
+    found = _flags_among(words)
+    for flag in dict.fromkeys(found):
+        if found.count(flag) > 1:
+            raise RecipeError(f"{flag}: got it {found.count(flag)} times; expected it once, with all its values")
 
 
 def given(words: Sequence[str], known: Mapping[str, Flag]) -> list[str]:
@@ -156,8 +156,12 @@ def given(words: Sequence[str], known: Mapping[str, Flag]) -> list[str]:
     >>> given(["--lr=0.1", "--batch_size", "32"], {"--lr": Flag(1, 0.01), "--batch-size": Flag(1, 8)})
     ['lr', 'batch_size']
     """
-    names = [_flag(word.partition("=")[0]) for word in words if word.startswith("--")]
-    return [name.removeprefix("--").replace("-", "_") for name in names if name in known]
+    return [flag.removeprefix("--").replace("-", "_") for flag in _flags_among(words) if flag in known]
+
+
+def _flags_among(words: Sequence[str]) -> list[str]:
+    """List the flags among words, spelt as help does, without their values."""
+    return [_flag(word.partition("=")[0]) for word in words if word.startswith("--")]
 
 
 def _flag(name: str) -> str:

@@ -14,6 +14,8 @@ from torch import nn
 
 from redense.errors import ModelError
 
+COPIED = "peft.utils.other:ModulesToSaveWrapper"
+"""A layer of which PEFT trains a copy for each adapter, and keeps the original beside them."""
 WRAPPERS = {
     "torch._dynamo.eval_frame:OptimizedModule": "_orig_mod",
     "torch.nn.parallel.distributed:DistributedDataParallel": "module",
@@ -29,10 +31,9 @@ WRAPPERS = {
     "peft.peft_model:PeftModel": "base_model",
     "peft.tuners.tuners_utils:BaseTuner": "model",
     "peft.tuners.tuners_utils:BaseTunerLayer": "base_layer",
+    COPIED: "modules_to_save",
 }
 """Modules that wrap a model, as ``module:class``, and the attribute that holds it."""
-COPIED = "peft.utils.other:ModulesToSaveWrapper"
-"""A layer of which PEFT trains a copy for each adapter, and keeps the original beside them."""
 
 
 def is_a(value: object, name: str) -> bool:
@@ -147,7 +148,7 @@ def _collect(
             if isinstance(parameter, nn.parameter.UninitializedParameter):
                 raise ModelError(f"{own}: got a lazy parameter, which has no shape yet; send one batch through first")
             found.append(Place(own, parameter, module, attribute, around))
-    wrapped = "modules_to_save" if is_a(module, COPIED) else _holder(module)
+    wrapped = _holder(module)
     for attribute, child in _children(module):
         if child is not None:
             _collect(child, name if attribute == wrapped else f"{name}.{attribute}".lstrip("."), around, found, walked)
