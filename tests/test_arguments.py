@@ -1,11 +1,14 @@
 """Every argument of every public callable, given what it is not: a RedenseError of one line, or a right result.
 
-What is called, and with what it works, stands in `CALLS`; a public callable that is missing there fails. From the value
+What is called, and with what it works, stands in `CALLS`; a public callable that is missing there, or one of its
+parameters that is never given, fails. Where one call cannot have them all, more bear the same name and, after a comma,
+what is different. From the value
 that works follows what must be refused: a string where a number stands, NaN, tensors without values, and so on.
 Whatever else is accepted must give what a call gives: a result of the same type, without NaN.
 """
 
 import inspect
+import io
 import math
 import re
 import warnings
@@ -15,9 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import redense
+from redense.auditing.alike import without_inputs
+from redense.auditing.evidence import NoisyAnswers, SampledAnswers
 from redense.dsd.loop import Loop
 from redense.errors import RedenseError
 from redense.phases import dense
@@ -49,9 +55,26 @@ def references():
     return redense.References(redense.Signals.stack([signals() for _ in REFERENCES]), INCLUDED)
 
 
+def noisy_answers():
+    return NoisyAnswers(np.stack([SCORES, 1 - SCORES], 1), np.ones((40, 2)))
+
+
+def sampled_answers():
+    return SampledAnswers(np.arange(40) % 4, np.arange(40), noisy_answers())
+
+
 def examples(start):
     x = torch.linspace(0, 1, 160).reshape(40, 4) + start
     return x, torch.arange(40) % 2
+
+
+def images(start):
+    x, y = examples(start)
+    return x.reshape(40, 1, 2, 2), y
+
+
+def of_images():
+    return nn.Sequential(nn.Flatten(), net())
 
 
 def row():
@@ -118,7 +141,13 @@ class Fields:
 
 
 CALLS = {
-    "AuditSettings": lambda _: {"attacks": ("lira",), "confidence": 0.9, "delta": 0.1, "variance": "shared"},
+    "AuditSettings": lambda _: {
+        "attacks": ("lira",),
+        "confidence": 0.9,
+        "delta": 0.1,
+        "variance": "shared",
+        "randomized": True,
+    },
     "AuditResult.class_name": lambda _: {"self": audit_result(), "label": 1},
     "AuditResult.attack": lambda _: {"self": audit_result(), "name": "confidence"},
     "AuditResult.from_json": lambda _: {"text": audit_result().to_json()},
@@ -143,13 +172,24 @@ CALLS = {
         saliency=redense.saliency.magnitude,
         pattern=redense.patterns.Block(2, 2),
     ),
+    "DSD, in steps": lambda _: with_model(sparsity=0.5, steps=[1, 1, 1], verbose=False),
+    "DSD, of phases": lambda _: with_model(
+        phases=[dense(1), redense.phases.sparse(1, 0.5)], unit="steps", verbose=False
+    ),
     "DSD.advance_to": lambda _: {"self": dsd(), "epoch": 1},
     "DSD.end_epoch": lambda _: {"self": dsd(), "epoch": 1},
     "DSD.apply_masks": lambda _: {"self": dsd(), "other": net()},
     "DSD.epochs": lambda _: {"self": dsd(), "start": 0, "first": 0},
     "DSD.load_state_dict": lambda _: {"self": dsd(), "state": dsd().state_dict()},
     "DSD.state_dict": lambda _: {"self": dsd(), "within_epoch": False},
-    "Evidence": lambda _: evidence(references=references(), augmented=MEMBERS[:, None], phi_only=False),
+    "Evidence": lambda _: evidence(
+        references=references(),
+        augmented=MEMBERS[:, None],
+        phi_only=False,
+        names=list(map(str, SCORES)),
+        classes=("a", "b"),
+    ),
+    "Evidence, of noisy answers": lambda _: evidence(noisy=noisy_answers()),
     "ExportSettings": lambda _: {
         "phase": "sparse",
         "sparsity": 0.5,
@@ -157,9 +197,26 @@ CALLS = {
         "round": 1,
         "format": "onnx",
         "trust": True,
+        "lineage": "dsd",
+        "beside": "dense",
+        "out": Path("exported"),
+        "data_root": Path("data"),
+        "model": "mlp",
+        "data": "digits",
     },
     "ExportSettings.row": lambda _: {"self": redense.ExportSettings(), "rows": [row()]},
-    "Phase": lambda _: {"kind": "sparse", "epochs": 1, "rate": 1.0, "sparsity": 0.5, "round": 1, "rate_end": 0.5},
+    "Phase": lambda _: {
+        "kind": "sparse",
+        "epochs": 1,
+        "rate": 1.0,
+        "sparsity": 0.5,
+        "round": 1,
+        "rate_end": 0.5,
+        "lineage": "dsd",
+        "beside": "dense",
+        "masks": "random",
+        "keeps": "best",
+    },
     "Phase.factor": lambda _: {"self": dense(4, (1.0, 0.1)), "since": 1},
     "Phase.is_at": lambda _: {"self": dense(4), "sparsity": 0.5},
     "Phase.from_columns": lambda _: {"row": dense(4).to_columns()},
@@ -169,9 +226,32 @@ CALLS = {
     "Recipe.is_beside_final": lambda _: {"self": redense.Recipe(), "phase": dense(4)},
     "Recipe.phases_at": lambda _: {"self": redense.Recipe(), "sparsity": 0.5},
     "References": lambda _: {"signals": references().signals, "included": INCLUDED},
+    "References, of noisy answers": lambda _: {
+        "signals": references().signals,
+        "included": INCLUDED,
+        "noisy": sampled_answers(),
+    },
     "References.lacking": lambda _: {"self": references(), "side": "IN"},
-    "Resources": lambda _: {"device": "cpu", "engine": "local", "workers": 1, "time_limit": 9.0, "lock": True},
-    "Results": lambda _: {"recipe": redense.Recipe(), "members": 10, "nonmembers": 10, "rows": (row(),)},
+    "Resources": lambda _: {
+        "device": "cpu",
+        "engine": "ray",
+        "workers": 1,
+        "time_limit": 9.0,
+        "lock": True,
+        "ray_address": "auto",
+        "ray_storage": "memory://runs",
+        "track": ("tensorboard",),
+        "mixed": True,
+    },
+    "Results": lambda _: {
+        "recipe": redense.Recipe(),
+        "members": 10,
+        "nonmembers": 10,
+        "rows": (row(),),
+        "comparisons": (),
+        "at_equal_accuracy": (),
+        "audits": (),
+    },
     "Results.compared": lambda _: {"self": results(), "correct": lambda key: MEMBERS},
     "Results.from_json": lambda _: {"text": results().to_json(), "source": "results.json"},
     "Results.joined": lambda _: {"self": results(), "audits": []},
@@ -193,8 +273,26 @@ CALLS = {
         "attacks": ("threshold",),
         "confidence": 0.9,
         "delta": 0.1,
+        "names": list(map(str, range(80))),
+        "layout": "auto",
     },
-    "audit_evidence": lambda _: {"evidence": redense.Evidence(**evidence()), "attacks": ("threshold",), "warnings": []},
+    "audit, by references": lambda _: {
+        "model": of_images(),
+        "members": images(0),
+        "nonmembers": images(1),
+        "references": [of_images(), of_images()],
+        "included": np.stack([np.arange(80) % 2 == place for place in (0, 1)]),
+        "queries": [torch.neg],
+        "attacks": ("label-only",),
+    },
+    "audit_evidence": lambda _: {
+        "evidence": redense.Evidence(**evidence()),
+        "attacks": ("threshold",),
+        "warnings": [],
+        "protocol": "half",
+        "learnt": None,
+        "compare": without_inputs,
+    },
     "choose_masks": lambda _: {
         "model": net(),
         "sparsity": 0.5,
@@ -209,7 +307,13 @@ CALLS = {
     "export_onnx": lambda at: {"model": net(), "example": torch.zeros(2, 4), "path": at.folder / "model.onnx"},
     "image_queries": lambda _: {"pixels": 1, "flips": True},
     "load_sparse": lambda at: {"path": at.folder / "sparse"},
-    "magnitude_masks": lambda _: {"model": net(), "sparsity": 0.5, "exclude": ["1"], "preset": "default"},
+    "magnitude_masks": lambda _: {
+        "model": net(),
+        "sparsity": 0.5,
+        "exclude": ["1"],
+        "preset": "default",
+        "distribution": "uniform",
+    },
     "masked": lambda _: with_model(masks=MASKS),
     "measure_sparsity": lambda _: {"model": net(), "exclude": ["1"], "preset": "default", "include": ["1.weight"]},
     "read_signals": lambda _: {"model": net(), "x": examples(0)[0], "y": examples(0)[1], "queries": [torch.neg]},
@@ -219,6 +323,8 @@ CALLS = {
         "data_root": at.folder,
         "engine": "inline",
         "device": "cpu",
+        "console": Console(file=io.StringIO()),
+        "progress": False,
     },
     "save_sparse": lambda at: {"model": STATE, "path": at.folder / "written"},
     "sensitivity": lambda _: {"model": net(), "evaluate": lambda _: 0.5, "sparsities": [0.5], "exclude": ["1"]},
@@ -262,9 +368,18 @@ CALLS = {
         "x_test": examples(0)[0].numpy(),
         "y_test": LABELS,
         "num_classes": 2,
+        "x_validation": examples(0)[0].numpy(),
+        "y_validation": LABELS,
+        "train_places": np.arange(40),
+        "classes": ("a", "b"),
     },
     "data.Dataset.parted": lambda at: {"self": redense.data.load(at.folder / "data.npz"), "share": 0.25},
-    "data.load": lambda at: {"name": at.folder / "data.npz", "root": at.folder},
+    "data.load": lambda at: {
+        "name": at.folder / "data.npz",
+        "root": at.folder,
+        "layout": "channels-first",
+        "integers": True,
+    },
     "methods.acdc": lambda _: {"sparsity": 0.5, "epochs": 100, "rate": (1.0, 0.1)},
     "methods.dsd": lambda _: {
         "sparsity": 0.5,
@@ -456,6 +571,7 @@ RIGHT = {
     ("DSD", "distribution"): {"a mapping"},
     ("DSD", "pattern"): {"None"},
     ("choose_masks", "distribution"): {"a mapping"},
+    ("magnitude_masks", "distribution"): {"a mapping"},
     ("choose_masks", "pattern"): {"None"},
     ("Row", "kept_epoch"): {"negative", "zero", "huge"},
     ("export", "out"): {"None"},
@@ -504,9 +620,23 @@ def test_every_public_callable_is_called():
     assert not missing, f"add what works to CALLS: {sorted(missing)}"
 
 
+def test_every_parameter_is_given(worked):
+    given = {}
+    for call, make in CALLS.items():
+        given.setdefault(call.partition(",")[0], set()).update(make(worked))
+    missing = {
+        f"{name}({parameter.name})"
+        for name in given
+        for parameter in inspect.signature(found(name)).parameters.values()
+        if parameter.name not in given[name] | {"self"}
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
+    assert not missing, f"add what works to CALLS: {sorted(missing)}"
+
+
 def found(name):
     member = redense
-    for part in name.split("."):
+    for part in name.partition(",")[0].split("."):
         member = getattr(member, part)
     return member
 
@@ -516,7 +646,7 @@ def called(name, arguments):
     arguments = dict(arguments)
     function = found(name)
     if "self" in arguments:
-        function = getattr(arguments.pop("self"), name.rpartition(".")[2])
+        function = getattr(arguments.pop("self"), found(name).__name__)
     result = function(**arguments)
     if name == "masked":
         with result:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from redense.arguments import Count, Must, NotNegative, Sparsity, called, validated
+from redense.arguments import Count, Must, NotNegative, Sparsity, called, described, validated
 from redense.errors import RecipeError
 from redense.files.reading import Unread, field, fields, mapping
 from redense.sparsity.checks import MaskChoice
@@ -266,8 +266,8 @@ def cosine(rate: tuple[float, float], share: float) -> float:
 
 def _checked(phases: Sequence[Phase]) -> list[Phase]:
     expected = "expected a list of redense.phases.dense(epochs) and redense.phases.sparse(epochs, sparsity)"
-    if isinstance(phases, str | Phase) or not all(isinstance(phase, Phase) for phase in phases):
-        raise RecipeError(f"phases: got {phases!r}; {expected}")
+    if not isinstance(phases, list | tuple) or not all(isinstance(phase, Phase) for phase in phases):
+        raise RecipeError(f"phases: got {described(phases)}; {expected}")
     found = [phase for phase in phases if phase.epochs]
     if any(phase.kind == "control" for phase in found):
         raise RecipeError(f"phases: got a control; {expected}")

@@ -30,7 +30,7 @@ from redense.experiment.prepare import prepare
 from redense.experiment.run import run
 from redense.experiment.trained import Progress
 from redense.experiment.write_report import write_report
-from redense.files.writing import write_whole
+from redense.files.writing import TEMPORARY, write_whole
 from redense.models.registry import build
 
 
@@ -335,16 +335,23 @@ def test_no_folder_of_a_run_leads_elsewhere(recipe, undisturbed, tmp_path, name)
     assert [path.name for path in elsewhere.iterdir()] == ["precious"]
 
 
-def test_a_phase_under_way_is_not_kept_elsewhere(tmp_path):
-    """Its folder's other contents are deleted, epoch by epoch."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "precious").touch()
-    (tmp_path / "run" / "progress").mkdir(parents=True)
-    (tmp_path / "run" / "progress" / "key").symlink_to(elsewhere)
-    with pytest.raises(FolderError, match="key is a link to .*elsewhere"):
-        Store(tmp_path / "run").save_progress("key", Progress(1, {}, {}, (), 0.0))
-    assert [path.name for path in elsewhere.iterdir()] == ["precious"]
+def test_a_phase_under_way_is_not_kept_elsewhere(recipe, undisturbed, tmp_path):
+    """Contents of its folder are read, set aside and deleted."""
+    folder, elsewhere = shutil.copytree(undisturbed, tmp_path / "run"), tmp_path / "elsewhere"
+    for name in ("000001", f"{TEMPORARY}another"):
+        (elsewhere / name).mkdir(parents=True)
+    missing = without_one(folder)
+    (folder / "progress" / missing).symlink_to(elsewhere)
+    store = Store(folder)
+    for act in (
+        lambda: run(recipe, folder, workers=0),
+        lambda: store.save_progress(missing, Progress(1, {}, {}, (), 0.0)),
+        lambda: store.load_progress(missing),
+        lambda: store.environment(missing),
+    ):
+        with pytest.raises(FolderError, match=f"{missing} is a link to .*elsewhere"):
+            act()
+    assert sorted(path.name for path in elsewhere.iterdir()) == [f"{TEMPORARY}another", "000001"]
 
 
 def test_a_pipe_that_is_named_stays_a_pipe(undisturbed, tmp_path):
@@ -363,12 +370,23 @@ def test_a_folder_that_is_named_stays_a_folder(undisturbed, tmp_path):
     assert (tmp_path / "folder").is_dir()
 
 
+def without_one(folder):
+    """Take one finished phase out of a run, and return its key."""
+    missing = next(path for path in (folder / "checkpoints").iterdir() if path.is_dir())
+    shutil.rmtree(missing)
+    (folder / "progress").mkdir(exist_ok=True)
+    return missing.name
+
+
 def test_odd_files_in_a_runs_folder_do_no_harm(recipe, undisturbed, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "run")
     expected = checkpoints(folder)
     for place in (".DS_Store", "checkpoints/.DS_Store", "progress/.nfs000000001", "audit/.DS_Store", "notes.txt"):
         (folder / place).parent.mkdir(exist_ok=True)
         (folder / place).write_text("x")
+    missing = without_one(folder)
+    for name in ("0abc", "000001 (conflicted copy)", "1", "\N{ARABIC-INDIC DIGIT ONE}" * 6):
+        (folder / "progress" / missing / name).mkdir(parents=True)
     (folder / "link").symlink_to("/etc/hostname")
     (folder / "broken").symlink_to("nowhere")
     (folder / "damaged").mkdir(exist_ok=True)

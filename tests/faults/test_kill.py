@@ -96,6 +96,22 @@ def test_interrupting_the_command_and_going_on(npz, expected, tmp_path, stop):
     assert results(tmp_path / "run") == results(expected)
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_module_is_loaded_is_no_other_error(tmp_path, stop):
+    """NumPy and PyTorch make another error of what is raised while they are loaded, or abort."""
+    (tmp_path / "loads.py").write_text(
+        "import os, time\n"
+        "try:\n"
+        f"    os.kill(os.getpid(), {int(stop)})\n"
+        "    time.sleep(60)\n"
+        "except BaseException:\n"
+        "    raise ImportError('something else')\n"
+    )
+    command = [*COMMAND, "digits", "--model", "loads:net", "--out", tmp_path / "run"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (3, "redense: stopped; the same command goes on\n")
+
+
 def test_workers_do_not_outlive_their_parent(npz, tmp_path):
     process = start(npz, tmp_path / "run")
     wait_for(tmp_path / "run", "progress/*/000001", process)

@@ -94,7 +94,6 @@ NAMES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow's own, of pictures that are large
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_claims_too_much_is_refused_at_once(name, tmp_path, monkeypatch):
     monkeypatch.setattr("redense.data.npz.SMALL", LARGE // 2)  # as large an archive takes a while to be made
@@ -106,6 +105,14 @@ def test_what_claims_too_much_is_refused_at_once(name, tmp_path, monkeypatch):
         read(path)
     assert "\n" not in str(refused.value)
     assert time.monotonic() - started < 10
+
+
+def test_no_picture_starts_a_program(tmp_path, monkeypatch):
+    """Pillow reads PostScript by starting Ghostscript."""
+    Image.new("RGB", (9, 8)).save(tmp_path / "image.png", format="EPS")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("a program was started"))
+    with pytest.raises(DataError, match="cannot identify image file"):
+        _Pixels("data")(str(tmp_path / "image.png"))
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "location30", "file.npz"])

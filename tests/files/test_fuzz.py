@@ -29,7 +29,7 @@ from safetensors.torch import save, save_file
 import redense
 from redense.auditing.result import AuditResult
 from redense.auditing.saved import audit_signals_file
-from redense.data.folders import _Pixels
+from redense.data.folders import FORMATS, _Pixels
 from redense.data.named import LOCATION30_FILE, NAMED, load_named
 from redense.data.npz import read_npz
 from redense.errors import RedenseError
@@ -290,10 +290,7 @@ READERS = {
     "weights": Reader(weights, into_a_model),
     "bitmask file": Reader(sparse, redense.load_sparse, sealed=True),
     "recipe": Reader(recipe, lambda path: load_recipe(str(path.rename(path.with_suffix(".toml"))))),
-    "png": Reader(image("png"), lambda path: _Pixels("data")(str(path))),
-    "jpeg": Reader(image("jpeg"), lambda path: _Pixels("data")(str(path))),
-    "gif": Reader(image("gif"), lambda path: _Pixels("data")(str(path))),
-    "tiff": Reader(image("tiff"), lambda path: _Pixels("data")(str(path))),
+    **{kind: Reader(image(kind), lambda path: _Pixels("data")(str(path))) for kind in FORMATS},
     "index": finished("checkpoint.json"),
     "model": finished("model.safetensors"),
     "masks": finished("masks.safetensors"),

@@ -2,12 +2,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from redense.errors import ModelError
 from redense.experiment.report.layers import layers
 from redense.models.fmnist_cnn import FmnistCNN
 from redense.models.names import NAMES
-from redense.models.registry import MODELS, architecture, build, check_fit
+from redense.models.registry import MODELS, architecture, build, check_fit, load_weights
 
 # From the published study: Keras's model.summary() of the published network
 PUBLISHED = [
@@ -155,3 +156,22 @@ def test_outputs_that_do_not_fit_the_labels():
 def test_inputs_that_do_not_fit_the_model():
     with pytest.raises(ModelError, match="inputs of shape .5,. raised RuntimeError"):
         check_fit("mlp", build("mlp", (6,), 3), torch.zeros(2, 5), 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_weights_of_any_width_are_read(tmp_path, dtype):
+    model = build("mlp", (6,), 3)
+    save_file({name: value.to(dtype) for name, value in model.state_dict().items()}, tmp_path / "weights")
+    loaded = build("mlp", (6,), 3, seed=1)
+    load_weights("mlp", loaded, tmp_path / "weights")
+    for name, value in loaded.state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[name], atol=0.01, rtol=0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.float8_e4m3fn, torch.complex64])
+def test_weights_of_another_kind_are_refused(tmp_path, dtype):
+    model = build("mlp", (6,), 3)
+    state = {name: value.to(dtype) for name, value in model.state_dict().items()}
+    save_file(state, tmp_path / "weights")
+    with pytest.raises(ModelError, match=f"is {str(dtype).removeprefix('torch.')}; expected float32, as in mlp"):
+        load_weights("mlp", model, tmp_path / "weights")

@@ -32,6 +32,11 @@ COMMANDS = {
 """Each command and what it does. It stands in the module of its name, as `command(words)`, loaded for it alone."""
 CRASHED = 70
 """EX_SOFTWARE of sysexits.h: an error that nobody foresaw, which must not be taken for a leak."""
+STOPPED = "redense: stopped; the same command goes on"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What stops a command."""
+IMPORTING = "<frozen importlib._bootstrap>"
+"""The file of the frames that load a module."""
 SUMMARY = "redense trains networks Dense -> Sparse -> Dense, and shows what each phase gains and gives away."
 START = {
     "redense run": "the table on handwritten digits, offline",
@@ -50,9 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a terminal cannot show, such as ± in ASCII, is no crash
-    for each in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(each, _as_interrupt)
+    if arguments is None:
+        _let_signals_interrupt()
     with lasting_output() as output:
         status = _status(words)
         if arguments is None:
@@ -72,7 +76,7 @@ def _status(words: list[str]) -> int:
         print(f"redense: {_visible(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("redense: stopped; the same command goes on", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return Interrupted.exit_code
     except SystemExit as end:  # of help, and of what prints completions
         return end.code if isinstance(end.code, int) else 0
@@ -86,13 +90,34 @@ def _status(words: list[str]) -> int:
     return 0
 
 
+def _let_signals_interrupt() -> None:
+    for each in SIGNALS:
+        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, _interrupt)
+
+
+def _interrupt(_signal: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`; while a module is loaded, end the process.
+
+    NumPy and PyTorch turn what is raised in the middle of their loading into another error, or abort. There is nothing
+    to put in order then: files appear whole or not at all, and workers end with the process.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename == IMPORTING:
+            shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # the cursor, which a progress display hides
+            os.write(2, f"{shown}{STOPPED}\n".encode())
+            os._exit(Interrupted.exit_code)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
 def _let_signals_end(status: int) -> None:
     """Let signals end the process at once, and well: all is done, and nothing is left that they could stop."""
 
     def end(*_: object, leave: Callable[[int], None] = os._exit) -> None:  # a module's names go before the process does
         leave(status)
 
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in SIGNALS:
         signal.signal(each, end)
 
 
@@ -141,7 +166,3 @@ def _complete(words: list[str]) -> None:
     for kind in kinds[1:]:
         union |= kind
     tyro.cli(union, prog="redense", args=words, config=CONFIG, registry=REGISTRY)
-
-
-def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -44,15 +44,24 @@ class Dataset:
     x_test: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
     y_test: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
     num_classes: Annotated[int, SOME]
-    x_validation: npt.NDArray[np.generic] | None = None
-    y_validation: npt.NDArray[np.int64] | None = None
-    train_places: npt.NDArray[np.int64] | None = None
+    x_validation: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")] | None = None
+    y_validation: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)] | None = None
+    train_places: Annotated[npt.NDArray[np.int64], Numbers("[n], places", (1,), integers=True)] | None = None
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for x, y in ((self.x_train, self.y_train), (self.x_test, self.y_test)):
+        validation = (self.x_validation, self.y_validation)
+        for x, y in ((self.x_train, self.y_train), (self.x_test, self.y_test), validation):
+            if x is None and y is None:
+                continue
+            if x is None or y is None:
+                raise DataError("data: got one of x_validation and y_validation; expected both or none")
             if x.ndim < 2 or len(x) != len(y):
                 raise DataError(f"data: got inputs {x.shape} and labels {y.shape}; expected [n, ...] and [n]")
+        if self.train_places is not None and len(self.train_places) != len(self.y_train):
+            raise DataError(
+                f"train_places: got {len(self.train_places)} of {len(self.y_train)} training examples; expected all"
+            )
 
     def __repr__(self) -> str:
         """Say what there is, in one line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from redense.text import one_line
 
 PIXELS = 2**26
 """Of an image at most, 200 MB once decoded; a small file may claim any number."""
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of what is decoded, whatever a file is called; of other formats some start programs."""
 MISSED = 100_000
 """Files of a class that may lie before its first image: else a wrong folder is walked through for hours."""
 
@@ -114,9 +117,11 @@ class _Pixels:
         from PIL import Image
 
         try:
-            with open_plain(file) as opened, Image.open(opened) as image:
-                self._check(file, image.size)  # before it is decoded
-                pixels = np.array(image.convert("RGB"))
+            with warnings.catch_warnings(), open_plain(file) as opened:
+                warnings.simplefilter("ignore")  # Pillow's, of sizes, which are checked here, and of what is no pixel
+                with Image.open(opened, formats=FORMATS) as image:
+                    self._check(file, image.size)  # before it is decoded
+                    pixels = np.array(image.convert("RGB"))
         except DataError:
             raise
         except Exception as error:  # each format has kinds of its own

@@ -32,6 +32,7 @@ from redense.signals import Signals
 
 T = TypeVar("T")
 _KEY = re.compile(r"\w+")
+_EPOCH = re.compile(r"[0-9]{6,}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Store:
 
     def environment(self, key: str) -> dict[str, Any]:
         """Return when, how long and on what a job was trained or is in training; nothing where that is not known."""
-        folders = [self.finished_folder(key), *sorted(self._progress(key).glob("[0-9]*"), reverse=True)]
+        folders = [self.finished_folder(key), *self._states(key)]
         return next((read_unchecked(folder) for folder in folders if os.path.isdir(folder)), {})
 
     def save_progress(self, key: str, progress: Progress, environment: Mapping[str, Any] | None = None) -> None:
@@ -91,7 +92,7 @@ class Store:
 
     def load_progress(self, key: str) -> Progress | None:
         """Return the latest undamaged state of a job in progress, if there is one."""
-        for folder in sorted(self._progress(key).glob("[0-9]*"), reverse=True):
+        for folder in self._states(key):
             progress = self._guarded(folder, partial(read_progress, key, self._expected(key)))
             if progress is not None:
                 return progress
@@ -99,7 +100,7 @@ class Store:
 
     def epochs_done(self, key: str) -> int:
         """Return how many epochs of a job in progress are stored, as names of folders say; nothing is read."""
-        return max((int(folder.name) for folder in self._progress(key).glob("[0-9]*")), default=0)
+        return max((int(folder.name) for folder in self._states(key)), default=0)
 
     @contextmanager
     def receiving(self, key: str) -> Iterator[Path]:
@@ -111,10 +112,12 @@ class Store:
 
     def discard_unfinished_writes(self) -> None:
         """Delete what a killed process left half-written; only while no other process writes."""
-        for place in ("", "checkpoints/", "progress/*/"):
-            for unfinished in self.root.glob(f"{place}{TEMPORARY}*"):
-                remove(unfinished)
-        for begun in self.root.glob("progress/*"):
+        phases = list(self.root.glob("progress/*"))
+        for place in (self.root, self.root / "checkpoints", *phases):
+            if not place.is_symlink():  # what lies elsewhere is not ours
+                for unfinished in place.glob(f"{TEMPORARY}*"):
+                    remove(unfinished)
+        for begun in phases:
             if _KEY.fullmatch(begun.name) and self.is_finished(begun.name):
                 remove(begun)
 
@@ -129,6 +132,13 @@ class Store:
 
     def _progress(self, key: str) -> Path:
         return self.root / "progress" / key
+
+    def _states(self, key: str) -> list[Path]:
+        """List the stored states of a job in progress, the latest first; other names in their folder are not ours."""
+        begun = self._progress(key)
+        check_inside(self.root, begun)
+        states = (path for path in begun.glob("*") if _EPOCH.fullmatch(path.name))
+        return sorted(states, key=lambda path: int(path.name), reverse=True)
 
     def _drop_progress(self, key: str) -> None:
         if os.path.lexists(self._progress(key)):

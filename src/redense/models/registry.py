@@ -25,6 +25,8 @@ from redense.user_code import call, is_object_name, load_object
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 
+FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+"""Kinds of weights that may stand for one another; of 8-bit floats a scale is kept elsewhere."""
 MODELS: dict[str, Factory] = {"fmnist-cnn": FmnistCNN, "mlp": mlp, "resnet18": resnet18}
 
 
@@ -76,7 +78,18 @@ def load_weights(name: str, model: nn.Module, path: Path) -> None:
             f"unpickled; a PyTorch file is converted by python -c 'import torch, safetensors.torch as s; "
             f's.save_file(torch.load("{path}", weights_only=True), "{Path(path).with_suffix(".safetensors")}")\''
         ) from None
+    own = model.state_dict()
+    for key in sorted(state.keys() & own.keys()):
+        if state[key].dtype != own[key].dtype and not {state[key].dtype, own[key].dtype} <= FLOATS:
+            raise ModelError(
+                f"{path}: {key} is {_dtype(state[key])}; expected {_dtype(own[key])}, as in {name}: values of another "
+                "kind mean something else"
+            )
     _load(model, state, f"{path}: does not fit {name}", "name the model it was saved from")
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _load(model: nn.Module, state: Mapping[str, torch.Tensor], refusal: str, remedy: str) -> None:

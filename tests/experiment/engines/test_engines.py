@@ -1,3 +1,6 @@
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +9,7 @@ from folders import carried_out, checkpoints
 
 from redense.experiment import idle_cores
 from redense.experiment.checkpoints import Store
+from redense.experiment.engines import fork_server
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine, _Team
 from redense.experiment.engines.queue import JobQueue
@@ -234,7 +238,13 @@ def test_a_worker_that_hangs_is_replaced_and_goes_on(recipe, tmp_path, monkeypat
     flag = tmp_path / "hang"
     flag.touch()
     monkeypatch.setenv("REDENSE_TEST_HANG", str(flag))
-    events = carried_out(LocalEngine(1, time_limit=8.0), prepared, tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    events = []
+    for event in LocalEngine(1, time_limit=8.0).run(prepared.jobs, prepared.dataset, Store(tmp_path / "run")):
+        if isinstance(event, EpochDone) and not any(isinstance(before, EpochDone) for before in events):
+            # whoever could kill it is gone before it hangs
+            os.kill(fork_server.start()._process.pid, signal.SIGKILL)
+        events.append(event)
     (retried,) = (event for event in events if isinstance(event, Retried))
     assert retried.reason == "stopped after 8 s, the time limit"
     epochs = [event.epoch.epoch for event in events if isinstance(event, EpochDone) and event.job == retried.job]

@@ -39,19 +39,33 @@ MOST_DESCRIPTORS = 64
 """In one request."""
 
 
+def module_path() -> list[str]:
+    """Where this process finds modules, for another process in whatever folder."""
+    return [entry or os.getcwd() for entry in sys.path if isinstance(entry, str)]  # Python passes over others, too
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let a process that is started in the body have no Ctrl-C before it can say what it makes of it; ours waits."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class ForkServer:
     """The caller's end of a server process, which ends when this end is closed, be it by the caller's death."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        with contextlib.ExitStack() as on_failure:
+        with contextlib.ExitStack() as on_failure, _interrupts_held_back():
             ours, theirs = map(on_failure.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "redense.experiment.engines.fork_server", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": path},
+                env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(module_path())},
             )
             on_failure.pop_all()
         theirs.close()
@@ -118,6 +132,7 @@ def main() -> None:
     """Load PyTorch, then start workers until the caller is gone."""
     # Ctrl-C reaches the whole process group; only the caller decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `_interrupts_held_back`
     connection = socket.socket(fileno=int(sys.argv[1]))
     waiting = threading.Thread(target=_leave_when_alone, args=(connection,), daemon=True)
     waiting.start()

@@ -13,7 +13,6 @@ import math
 import os
 import selectors
 import signal
-import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -125,6 +124,18 @@ class _Worker:
             self.jobs.write(json.dumps(message) + "\n")
             self.jobs.flush()
 
+    def kill(self) -> None:
+        """End it in the middle of its job, if it still lives."""
+        if self.server.alive:
+            self.server.kill(self.number)
+        else:  # nobody else knows its process; it leaves when it has no caller
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Tell it that there will be no more jobs."""
+        with contextlib.suppress(BrokenPipeError):  # what was still meant for it is of no use to anybody
+            self.jobs.close()
+
 
 @dataclass
 class _Team:
@@ -145,7 +156,7 @@ class _Team:
 
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
-            worker.server.kill(worker.number)
+            worker.kill()
         for worker in self.workers:
             self._close(worker)
         self.selector.close()
@@ -198,7 +209,7 @@ class _Team:
         for worker in self.workers:
             if worker.job is not None and time.monotonic() > worker.deadline:
                 worker.overdue, worker.deadline = True, math.inf
-                worker.server.kill(worker.number)
+                worker.kill()
 
     def _time_left(self) -> float | None:
         """Seconds until the first running job is overdue, None when none can be."""
@@ -226,7 +237,7 @@ class _Team:
         worker = _Worker(server, number, os.fdopen(jobs_write, "w"), events, os.fdopen(status_read))
         setup = {
             "folder": os.getcwd(),
-            "path": [entry or os.getcwd() for entry in sys.path],
+            "path": fork_server.module_path(),
             "environment": {**os.environ, **fork_server.WORKER_ENVIRONMENT},
             "store": str(self.store.root.resolve()),
             "data": self.shared.description,
@@ -244,8 +255,7 @@ class _Team:
             raise OSError(number := int(status.removeprefix(fork_server.REFUSED)), os.strerror(number))
         self.selector.unregister(worker.events)
         worker.events.close()
-        with contextlib.suppress(BrokenPipeError):  # what was still meant for it is of no use to anybody
-            worker.jobs.close()
+        worker.hang_up()
         return int(status) if status else None
 
 

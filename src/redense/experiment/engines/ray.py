@@ -25,7 +25,7 @@ from redense.data.dataset import Dataset
 from redense.errors import RedenseError
 from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
-from redense.experiment.engines.fork_server import WORKER_ENVIRONMENT
+from redense.experiment.engines.fork_server import WORKER_ENVIRONMENT, module_path
 from redense.experiment.engines.transfer import Storage
 from redense.experiment.events import EpochDone, Event, Failed, Finished, Retried, Started
 from redense.experiment.phase_training import train_phase
@@ -190,8 +190,7 @@ def _reported(job: Job, message: Mapping[str, Any], begun: set[str]) -> Iterator
 
 def _environment() -> dict[str, Any]:
     """Settings of the processes on the cluster: those of local workers, and where the user's own code lies."""
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    return {"env_vars": {**WORKER_ENVIRONMENT, "PYTHONPATH": path}}
+    return {"env_vars": {**WORKER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(module_path())}}
 
 
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
