@@ -104,7 +104,7 @@ def thresholds_and_metrics(repeats: int, part: float) -> None:
         "a loop over 1,000 thresholds": lambda: threshold_loop(phi, members),
     }
     ways |= other_tools(z, labels, members)
-    compare(f"{among_members:,} members and {n - among_members:,} non-members", ways, repeats, "50 ms for the first")
+    compare(f"{among_members:,} members and {n - among_members:,} non-members", ways, repeats, "100 ms for the first")
     million = int(part * MILLION)
     z, labels = logits(million, 2 * million)
     of_millions = Evidence(Signals.of_logits(z, labels), labels, np.arange(2 * million) < million)

@@ -1,4 +1,4 @@
-"""Wall time of a whole table: `redense run` against the plain loop that anybody would write (goal: 2.5 times faster).
+"""Wall time of a whole table: `redense run` against the plain loop that anybody would write (goals: README.md).
 
 The plain loop does the same training in one process: default threads, default Adam, NCHW, layers as written, the
 mask multiplied in after every step, dense trained once for all sparsities, test accuracy after every epoch, and all
