@@ -11,6 +11,7 @@ import numpy as np
 
 from redense.auditing.curves import on_log_axes, pictured
 from redense.files.writing import picture, write_png
+from redense.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,6 +88,8 @@ def roc_panels(panels: Sequence[Panel]) -> Figure:
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda share, _: percent(share))
         axes.set_xlim(least, 1)
         axes.set_ylim(least, 1)
         axes.set_xlabel("non-members wrongly accused (false-positive rate)")
