@@ -19,6 +19,7 @@ from redense.experiment.recipe import Recipe
 from redense.experiment.reprint import reprint
 from redense.experiment.resources import Resources
 from redense.experiment.run import run
+from redense.phases import dense, sparse
 
 HERE = Resources(workers=0)
 
@@ -246,6 +247,12 @@ def test_a_dry_run_says_what_it_would_cost(capsys, done):
     shown = capsys.readouterr().out
     assert "Engine: inline" in shown
     assert "The report:" not in shown
+
+
+def test_a_dry_run_says_between_which_rates_a_phase_moves(capsys, tmp_path):
+    recipe = Recipe("digits", method="phases", phases=(dense(2, (1.0, 0.25)), sparse(1)), lr=0.004, sparsities=(0.5,))
+    Run(recipe=recipe, out=tmp_path, resources=HERE, dry_run=True).execute()
+    assert "0.004 to 0.001" in capsys.readouterr().out
 
 
 def test_ones_own_code_is_always_run(undisturbed, recipe):

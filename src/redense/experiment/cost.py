@@ -115,7 +115,7 @@ def _plan(jobs: Sequence[Job], states: Sequence[str]) -> Table:
     table = table_of(*names, text=["phase", "model", "key", "starts from", ""], title="Plan")
     for job, state in zip(jobs, states, strict=True):
         start = job.parent[:8] if job.parent else "initial weights"
-        cells = (str(job.epochs), f"{job.training.lr:g}", job.key[:8], start, state)
+        cells = (str(job.epochs), _rates(job), job.key[:8], start, state)
         table.add_row(job.phase.label, visible(job.model_name), *cells)
     return table
 
@@ -124,8 +124,16 @@ def _short_plan(jobs: Sequence[Job], states: Sequence[str], broken: bool) -> Tab
     names, text = ("phase", "model", "epochs", "rate", ""), ["phase", "model", ""]
     table = table_of(*names, text=text, broken=["phase", "model"] if broken else [], title="Plan")
     for job, state in zip(jobs, states, strict=True):
-        table.add_row(job.phase.label, visible(job.model_name), str(job.epochs), f"{job.training.lr:g}", state)
+        table.add_row(job.phase.label, visible(job.model_name), str(job.epochs), _rates(job), state)
     return table
+
+
+def _rates(job: Job) -> str:
+    """Write a job's learning rate, or between which two it moves."""
+    ends = [job.training.lr]
+    if job.phase.rate_end is not None:
+        ends.append(job.training.lr * job.phase.rate_end / job.phase.rate)
+    return " to ".join(f"{end:.4g}" for end in ends)
 
 
 def _duration(seconds: float) -> str:
