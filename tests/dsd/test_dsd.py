@@ -620,6 +620,75 @@ def test_a_layer_frozen_on_the_way_stays_in_the_state():
     assert set(again.masks) == {"0.weight", "1.weight"}
 
 
+def test_a_script_that_thaws_a_layer_goes_on_as_it_was():
+    """Resumed, it thaws the layer before it loads, as the optimizer's state needs its group."""
+
+    def trained(stop=None, state=None):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(10, 4).requires_grad_(False), nn.Linear(4, 2))
+        optimizer = optim.Adam(model[1].parameters(), 0.01)
+
+        def thaw():
+            model[0].requires_grad_(True)
+            optimizer.add_param_group({"params": list(model[0].parameters())})
+
+        if state is not None and state["epoch"] >= 1:
+            thaw()
+        dsd = DSD(model, optimizer, sparsity=0.5, epochs=(2, 2, 2))
+        if state is not None:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            dsd.load_state_dict(state["dsd"])
+        for epoch in dsd.epochs():
+            if epoch == 1:
+                thaw()
+            train_step(model, optimizer, epoch)
+            assert int((model[0].weight == 0).sum()) == 20 or epoch not in (2, 3)
+            if epoch == stop:
+                return {**state_of(model, optimizer, dsd), "epoch": epoch}
+        return model.state_dict()
+
+    whole = trained()
+    for stop in range(5):
+        torch.testing.assert_close(trained(state=trained(stop)), whole, rtol=0, atol=0)
+
+
+def test_a_layer_frozen_while_it_is_pruned_gradually_keeps_its_mask():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 4), nn.Linear(4, 2))
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    dsd = DSD(model, optimizer, sparsity=0.5, epochs=(1, 4, 1), schedule=schedules.Cubic(every=1, share=0.9))
+    kept = None
+    for epoch in dsd.epochs():
+        train_step(model, optimizer, epoch)
+        if epoch == 2:
+            model[0].requires_grad_(False)
+            kept = dsd.masks["0.weight"].clone()
+        if epoch == 3:
+            assert torch.equal(dsd.masks["0.weight"], kept)
+            assert set(dsd.masks) == {"0.weight", "1.weight"}
+
+
+def test_a_loop_over_steps_that_breaks_off_at_the_end_of_a_phase_goes_on_after_it():
+    failures = iter([True])
+
+    def save(_):
+        if next(failures, False):
+            raise OSError("disk full")
+
+    model, optimizer, dsd = linear(steps=(2, 3, 2), on_phase_end=save)
+    made = []
+    for _ in range(2):
+        try:
+            for number in dsd.steps():
+                made.append((number, dsd.phase.kind))
+                train_step(model, optimizer, number)
+        except OSError:
+            continue
+    assert [kind for _, kind in made] == ["dense"] * 2 + ["sparse"] * 3 + ["redense"] * 2
+    assert [number for number, _ in made] == list(range(7))
+
+
 def test_frozen_weights_that_are_included_stay_zero_without_an_optimizer():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(10, 4).requires_grad_(False), nn.Linear(4, 2))

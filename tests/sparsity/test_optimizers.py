@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn, optim
@@ -133,6 +135,71 @@ def test_optimizers_that_do_not_step_in_every_turn():
     moved = [turn(model, optimizers, number, (0, 1) if number % 3 == 0 else (0,)) for number in dsd.steps()]
     assert [first for first, _ in moved] == [1.0] * 5 + [0.1] * 2
     assert [second for _, second in moved] == [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.1]
+
+
+def trained(order, stop=None, state=None):
+    """Train turns whose steps are made by the optimizers of these places; return phases by turn, and all states."""
+    model = network()
+    optimizers = [optim.Adam(model[layer].parameters(), 0.01) for layer in (0, 2)]
+    count = order.count(0)
+    dsd = DSD(model, optimizers, sparsity=0.5, steps=(2 * count, 3 * count, 2 * count))
+    parts = [model, *optimizers, dsd]
+    for part, saved in zip(parts, state or [], strict=False):
+        part.load_state_dict(saved)
+    seen = []
+    for number in dsd.steps():
+        phases = []
+        for place in order:
+            optimizers[place].zero_grad()
+            backward(model, number)
+            phases.append(dsd.phase.label)
+            optimizers[place].step()
+        seen.append(phases)
+        if number // count + 1 == stop:
+            return seen, copy.deepcopy([part.state_dict() for part in parts])
+    return seen, [part.state_dict() for part in parts[:-1]]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 1), (1, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1, 0, 1)])
+def test_no_phase_begins_within_a_turn_however_many_steps_are_made_in_it(order):
+    """As of GANs whose critic makes more steps; resumed at any turn they have the same bits."""
+    seen, whole = trained(order)
+    labels = ["dense"] * 2 + ["sparse 50%"] * 3 + ["re-dense 50%"] * 2
+    assert seen == [[label] * len(order) for label in labels]
+    for stop in range(1, 7):
+        _, state = trained(order, stop)
+        again, resumed = trained(order, state=state)
+        assert again == seen[stop:]
+        torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+
+
+def make_steps(optimizers, order):
+    for place in order:
+        optimizers[place].step()
+
+
+@pytest.mark.parametrize("order", [(1, 1, 0), (0, 0, 1), (1, 0)])
+def test_a_plain_loop_may_have_the_order_that_tells_where_its_turns_end(order):
+    model = network()
+    optimizers = [optim.SGD(model[layer].parameters(), 0.1) for layer in (0, 2)]
+    dsd = DSD(model, optimizers, sparsity=0.5, steps=[count * order.count(0) for count in (2, 3, 2)])
+    backward(model, 0)
+    labels = []
+    for _ in range(7):
+        labels.append(dsd.phase.label)
+        make_steps(optimizers, order)
+    assert labels == ["dense"] * 2 + ["sparse 50%"] * 3 + ["re-dense 50%"] * 2
+
+
+def test_a_plain_loop_of_unequal_steps_is_told_that_nobody_knows_where_its_turns_end():
+    model = network()
+    optimizers = [optim.SGD(model[layer].parameters(), 0.1) for layer in (0, 2)]
+    dsd = DSD(model, optimizers, sparsity=0.5, steps=(2, 3, 2))
+    backward(model, 0)
+    with pytest.warns(UserWarning, match="nothing says where a turn of the loop ends") as told:
+        make_steps(optimizers, (0, 1, 1) * 7)
+    assert len(told) == 1
+    assert dsd.finished
 
 
 def test_a_first_optimizer_that_makes_no_step():

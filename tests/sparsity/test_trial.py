@@ -65,12 +65,50 @@ class HalfBytes(Packed):
     form = staticmethod(lambda gradient: {"codes": [gradient.flatten()[::2].to(torch.uint8)]})
 
 
+class Nested(Packed):
+    """As blocks of a preconditioner keep their moments."""
+
+    form = staticmethod(lambda gradient: [{"moment": gradient.clone()}])
+
+
 class Subclass(torch.Tensor):
     """Stands for tensors that are quantised inside."""
 
 
 class Subclasses(Packed):
     form = staticmethod(lambda gradient: gradient.clone().as_subclass(Subclass))
+
+
+class Dividing(optim.Optimizer):
+    """Divides by a moment, which is zero where it has been masked."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                old = self.state[parameter].get("mean", parameter.grad.abs())
+                moved = parameter.grad / old
+                self.state[parameter]["mean"] = 0.5 * (old + parameter.grad.abs())
+                parameter.sub_(torch.where(parameter.grad == 0, 0, moved), alpha=group["lr"])
+
+
+class Late(Warming):
+    """As RAdam: the first steps move nothing, and are counted."""
+
+    def _counted(self, group):
+        group["step"] = group.get("step", 0) + 1
+        return 0 if group["step"] < 6 else group["step"]
+
+
+class LateHidden(Late):
+    """Its count is nowhere where it could be found."""
+
+    def _counted(self, group):
+        self.count += 1
+        return 0 if self.count < 6 else self.count
 
 
 class Undrawing(optim.SGD):
@@ -140,7 +178,7 @@ def test_state_that_does_not_restart_is_refused_before_training(place):
     DSD(model, optimizer, sparsity=0.5, epochs=(1, 1, 1), moments="keep")
 
 
-@pytest.mark.parametrize("kind", [Bytes, HalfBytes, Subclasses])
+@pytest.mark.parametrize("kind", [Bytes, HalfBytes, Nested, Subclasses])
 def test_state_that_cannot_be_masked_is_refused_where_it_is_to_be_kept(kind):
     model = network()
     optimizer = kind(model.parameters(), lr=0.1)
@@ -149,6 +187,19 @@ def test_state_that_cannot_be_masked_is_refused_where_it_is_to_be_kept(kind):
     for _ in DSD(model, optimizer, sparsity=0.5, epochs=(1, 1, 1)).epochs():
         model(torch.randn(8, 20)).square().mean().backward()
         optimizer.step()
+
+
+def test_moments_that_cannot_go_on_from_zero_are_refused_where_they_are_to_be_kept():
+    model = network()
+    with pytest.raises(ModelError, match=r"Dividing makes no step after a sparse phase.*infinite or NaN.*reset"):
+        DSD(model, Dividing(model.parameters()), sparsity=0.5, epochs=(1, 1, 1), moments="keep")
+    DSD(model, Dividing(model.parameters()), sparsity=0.5, epochs=(1, 1, 1))
+
+
+def test_counters_of_an_optimizer_that_moves_late_restart():
+    assert step_counters(Optimizers(Late(network().parameters())), "reset") == (frozenset({"step"}),)
+    with pytest.raises(ModelError, match="does not restart"):
+        DSD(model := network(), LateHidden(model.parameters()), sparsity=0.5, epochs=(1, 1, 1))
 
 
 def test_several_moments_in_one_tensor_are_masked():

@@ -15,7 +15,8 @@ from redense.dsd.hooks import StepHooks, take_over
 from redense.dsd.listing import listed_phases, plan_in_words, three_phases, told_plan
 from redense.dsd.loop import IDLE, Loop, Unit
 from redense.dsd.states import FORMAT, check_state, check_weights
-from redense.dsd.words import say
+from redense.dsd.turns import Turns
+from redense.dsd.words import prunable_now, say
 from redense.errors import ModelError, RecipeError, TrainingError
 from redense.methods.lists import THREE
 from redense.phases import Phase, running
@@ -123,12 +124,7 @@ class DSD(Loop):
         self.selection = lasting(selection)
         self._enforcement: Enforcement | None = None
         self._rehearsal = False
-        self._due = False
-        """Whether the first optimizer has made a step that is not counted yet: others are to follow."""
-        self._seen: set[int] = set()
-        """Which optimizers have made a step since the last one was counted."""
-        self._others = 0
-        """Steps of the others since the first one's last."""
+        self._turns = Turns(len(self._optimizers.inner), max(self.total, IDLE))
         self._check_model()
         take_over(self._optimizers.inner)
         self._hooks = [StepHooks(inner, self) for inner in self._optimizers.inner]
@@ -184,13 +180,14 @@ class DSD(Loop):
         of the tensors are always the same, so that `torch.distributed.checkpoint` can load it on any number of ranks.
         """
         parameters, masks = named(self.model), self.masks
-        names = dict.fromkeys([*self._names, *masks])  # a layer may have been frozen since
+        # layers may have been frozen or thawed since
+        names = dict.fromkeys([*self._names, *masks, *prunable_now(self.model, self.selection)])
         return {
             "format": FORMAT,
             "plan": told_plan(self.phases, self.unit),
             "progress": self.progress,
             "started": self._started,
-            "over": (self._stepped or self._due) and not (within_epoch and self.unit == "epochs"),
+            "over": (self._stepped or self._turns.due) and not (within_epoch and self.unit == "epochs"),
             "told": self._told,
             "masks": packed({name: masks.get(name) for name in names}, parameters),
         }
@@ -255,8 +252,9 @@ class DSD(Loop):
         sparsity = self._updates(phase).get(since)
         if sparsity is not None:
             masks = choose_masks(self.model, sparsity=sparsity, **self._selection_at(phase, sparsity))
+            frozen = {name: mask for name, mask in self.masks.items() if name not in masks}  # since the last choice
             self._drop_masks()
-            self._enforce(masks)
+            self._enforce({**frozen, **masks})
 
     def _chosen(self, phase: Phase) -> tuple[Schedule, Selection]:
         """Say when a sparse phase chooses masks, and by what; chance differs from round to round."""
@@ -315,7 +313,7 @@ class DSD(Loop):
         if not self.finished:
             self._refuse_early_step(optimizer)
             self.start()
-            if optimizer is self._optimizers.inner[0]:
+            if self._turns.due and optimizer is self._optimizers.inner[0]:
                 self._end_turn()  # the others made no step
         if self._enforcement:
             self._enforcement.before_step()
@@ -330,25 +328,11 @@ class DSD(Loop):
             self.beyond += optimizer is self._optimizers.inner[0]
         elif self.unit == "epochs":
             self._count_step()
-        else:
-            self._note_step(self._optimizers.inner.index(optimizer))
-
-    def _note_step(self, number: int) -> None:
-        """Count the first optimizer's step once all have made theirs: a phase does not change between them."""
-        self._seen.add(number)
-        self._due = self._due or number == 0
-        self._others = 0 if number == 0 else self._others + 1
-        if self._others > max(self.total, IDLE):
-            raise TrainingError(
-                f"steps are counted of the first optimizer, which has made none in {self._others} steps of the others; "
-                "expected the one first that makes a step in every turn"
-            )
-        if len(self._seen) == len(self._optimizers.inner):
+        elif self._turns.note(self._optimizers.inner.index(optimizer), self._tells_turns):
             self._end_turn()
 
     def _end_turn(self) -> None:
-        if self._due:
-            self._due, self._seen = False, set()
+        if self._turns.end():
             self._count_step()
 
     def _check_model(self) -> None:

@@ -42,6 +42,8 @@ class Loop:
         self._told = False
         """Whether the end of the phase was told, though the epoch (or step) is not counted yet."""
         self._loaded = False
+        self._tells_turns = False
+        """Whether the loop, or a framework, says where a turn of it ends."""
         self.left: int | None = None
         """Where the loop was left before all phases were over: epochs (or steps) that were."""
         self.beyond = 0
@@ -124,6 +126,7 @@ class Loop:
 
         For frameworks that number the epochs themselves: call it at the beginning of each.
         """
+        self._tells_turns = True
         self.start()
         self._end_turn()  # before gradients of the next one are there
         while self.unit == "epochs" and self.progress < epoch:
@@ -236,7 +239,10 @@ class Loop:
             self.advance()
 
     def _steps(self) -> Iterator[int]:
+        self._tells_turns = True
         self.start()
+        if self._stepped and not self.finished:  # the loop broke off while the end of a phase was told
+            self.advance()
         idle = 0
         while not self.finished:
             before = self.progress

@@ -27,7 +27,8 @@ Moments = Literal["reset", "keep"]
 SHAPE = (128, 160)
 """Of a stand-in: large enough for optimizers that keep small tensors' state otherwise, and with sides of which no
 square is a multiple of half its size, so that preconditioners are told from what is kept for every weight."""
-STEPS = 3
+STEPS = 10
+"""As many as it takes until every optimizer moves: in RAdam's first five the rate is 0."""
 RATE = 1e-2
 TOLERANCE = 1e-4
 """How far, in units of its largest change, a first step after a reset may be from a first step."""
@@ -49,6 +50,8 @@ class Memory:
     """State that is kept for every weight, in a form that cannot be masked."""
     fails: str = ""
     """What goes wrong with a step in the sparse phase."""
+    keeps: str = ""
+    """What goes wrong with a step after it, where the moments are kept."""
 
 
 def step_counters(optimizers: Optimizers, moments: Moments) -> tuple[frozenset[str], ...]:
@@ -86,6 +89,11 @@ def _counters(optimizer: optim.Optimizer, moments: Moments) -> frozenset[str]:
     if moments == "keep" and memory.unmasked:
         remedy = "use another optimizer" if memory.stays else 'use moments="reset"'
         raise ModelError(f"moments: got keep, but {kept}; {remedy}")
+    if moments == "keep" and memory.keeps:
+        raise ModelError(
+            f"moments: got keep, but {name} makes no step after a sparse phase, as a trial on a stand-in shows "
+            f'({memory.keeps}); use moments="reset"'
+        )
     return memory.counters
 
 
@@ -99,7 +107,8 @@ def _memory(optimizer: optim.Optimizer) -> Memory | None:
             except Exception:  # whatever a stranger's code raises, it raises without DSD, too
                 continue
             unmasked = trial.unmasked()
-            return Memory(counters, _failure(trial.restart, counters), unmasked, _failure(fresh.sparse_steps))
+            stays, fails = _failure(trial.restart, counters), _failure(fresh.sparse_steps)
+            return Memory(counters, stays, unmasked, fails, fails or _failure(fresh.dense_steps))
     return None
 
 
@@ -159,7 +168,8 @@ class _Trial:
         for parameter, state in self.optimizer.state.items():
             if isinstance(parameter, torch.Tensor) and isinstance(state, Mapping):
                 for name, value in state.items():
-                    if any(_of_every_weight(tensor, parameter) for tensor in _tensors(value)):
+                    plain = isinstance(value, torch.Tensor) and is_moment(value, parameter)
+                    if not plain and any(_of_every_weight(tensor, parameter) for tensor in _tensors(value)):
                         found[str(name)] = None
         return tuple(found)
 
@@ -171,17 +181,29 @@ class _Trial:
         enforcement = Enforcement(self.model, Optimizers(self.optimizer), masks)
         self._steps(enforcement)
         enforcement.remove()
-        return ""
+        return self._not_finite()
+
+    def dense_steps(self) -> str:
+        """Make further steps without masks."""
+        self._steps()
+        return self._not_finite()
+
+    def _not_finite(self) -> str:
+        return "" if all(bool(p.isfinite().all()) for p in self.model) else "weights become infinite or NaN"
 
     def _first_step(self, counters: frozenset[str]) -> torch.Tensor:
-        """Reset all, make a step, and return by how much the parameters have moved."""
+        """Reset all, make steps up to the first that moves anything, and return by how much parameters have moved."""
         with torch.no_grad():
             for parameter, first in zip(self.model, self._first, strict=True):
                 parameter.copy_(first)
         reset_moments(self.optimizer, counters)
-        self._step()
-        moves = zip(self.model, self._first, strict=True)
-        return torch.cat([(parameter.detach() - first).float().flatten().cpu() for parameter, first in moves])
+        for _ in range(STEPS):
+            self._step()
+            moves = zip(self.model, self._first, strict=True)
+            moved = torch.cat([(parameter.detach() - first).float().flatten().cpu() for parameter, first in moves])
+            if moved.any():
+                break
+        return moved
 
     def _steps(self, enforcement: Enforcement | None = None) -> None:
         for _ in range(STEPS):
@@ -250,8 +272,6 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def _of_every_weight(value: torch.Tensor, parameter: torch.Tensor) -> bool:
-    """Tell whether a tensor keeps something for every weight, be it half a byte, that is no moment."""
+    """Tell whether a tensor keeps something for every weight, be it half a byte."""
     half = parameter.numel() // 2
-    return (
-        parameter.dim() > 1 and value.numel() >= half and value.numel() % half == 0 and not is_moment(value, parameter)
-    )
+    return parameter.dim() > 1 and value.numel() >= half and value.numel() % half == 0
