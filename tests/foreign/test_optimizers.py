@@ -69,7 +69,7 @@ def step(model, optimizer, name, masks=None):
 
 
 def first_steps_alike(model, optimizer, name, dsd):
-    """Whether the steps at hand, up to the first that moves, are those of a new optimizer, with masks put on by hand."""
+    """Whether the steps at hand, up to the first that moves, are a new optimizer's, with masks put on by hand."""
     other, masks = copy.deepcopy(model), dsd.masks
     fresh = MAKE[name](other)
     before = model[0].weight.detach().clone()
