@@ -482,6 +482,12 @@ def lazy_module():
         return nn.LazyLinear(2)
 
 
+def nested():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that nested tensors are new
+        return torch.nested.nested_tensor([torch.zeros(3), torch.zeros(4)])
+
+
 ODD = {
     "a string": "many",
     "no letters": "",
@@ -517,13 +523,21 @@ ODD = {
     "array of huge": np.full(40, HUGE),
     "tensor": torch.zeros(40),
     "meta tensor": torch.zeros(40, device="meta"),
+    "tensor without dimensions": torch.tensor(0.5),
+    "masked array": np.ma.masked_array(np.linspace(0, 1, 40), np.arange(40) % 2 > 0),
+    "array of odd integers": np.arange(40) + 2**53,
+    "array beyond memory": np.broadcast_to(np.float64(0.5), (2**40,)),
+    "8-bit floats": torch.zeros(40).to(torch.float8_e4m3fn),
+    "nested tensor": nested(),
+    "bool of NumPy": np.bool_(True),
+    "half a character": "\ud800",
     "sparse tensor": torch.eye(4).to_sparse(),
     "complex tensor": torch.zeros(40, dtype=torch.complex64),
     "lazy parameter": nn.UninitializedParameter(),
     "lazy module": lazy_module(),
     "meta module": nn.Linear(4, 2, device="meta"),
 }
-STRINGS = {"a string", "no letters", "a NUL"}
+STRINGS = {"a string", "no letters", "a NUL", "half a character"}
 NUMBERS = {
     "infinity",
     "minus infinity",
@@ -533,6 +547,7 @@ NUMBERS = {
     "huge",
     "beyond 64 bits",
     "array without dimensions",
+    "tensor without dimensions",
 }
 LISTS = {"a list", "an empty list", "strings"}
 ARRAYS = {name for name in ODD if name.startswith(("array of", "empty array"))} | {
@@ -553,7 +568,7 @@ NEVER = {
 NO_ARRAY = NEVER | STRINGS | {"strings", "a mapping", "a class", "lazy module", "meta module", "array of strings"}
 INTEGERS = {"negative", "zero", "huge"}
 ACCEPTED = {
-    bool: {"a bool"},
+    bool: {"a bool", "bool of NumPy"},
     int: INTEGERS,
     float: NUMBERS - {"beyond 64 bits"},
     str: STRINGS,

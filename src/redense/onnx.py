@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,7 @@ def export_onnx(model: nn.Module, example: Any, path: str | Path) -> float:
             raise ModelError(f"ONNX: {type(model).__name__} cannot be exported: {_first_line(error)}") from error
         assert program is not None
         content = program.model_proto.SerializeToString()
-    try:
-        inputs = [value.cpu().numpy() for value in (*other[0], *other[1].values())]
-    except TypeError:  # of bfloat16 and its like, which NumPy does not know
-        kinds = ", ".join(sorted({str(value.dtype) for value in (*other[0], *other[1].values())}))
-        raise ModelError(f"ONNX: got inputs of {kinds}; expected a type of NumPy: export a float32 copy") from None
+    inputs = [value.cpu().numpy() for value in (*other[0], *other[1].values())]
     try:
         onnx.checker.check_model(content)
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -111,6 +108,11 @@ def _arguments(example: Any) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.
     if not values or not all(map(_is_batch, values)):
         got = ", ".join(map(described, values)) or "nothing"
         raise DataError(f"example: got {got}; expected tensors [batch, ...], one, a tuple, or a mapping by name")
+    try:
+        _ = [value[:0].numpy(force=True) for value in values]
+    except TypeError:  # of bfloat16 and its like, which NumPy does not know
+        kinds = ", ".join(sorted({str(value.dtype) for value in values}))
+        raise ModelError(f"ONNX: got inputs of {kinds}; expected a type of NumPy: export a float32 copy") from None
     if len({len(value) for value in values}) > 1:
         raise DataError(
             f"example: got batches of {', '.join(str(len(value)) for value in values)}; expected one number of examples"
@@ -122,7 +124,13 @@ def _is_batch(value: object) -> bool:
     """Tell whether it is a tensor [batch, ...] that has values."""
     if not isinstance(value, torch.Tensor) or isinstance(value, nn.UninitializedParameter):
         return False
-    return value.layout == torch.strided and not value.is_meta and value.dim() > 0 and len(value) > 0
+    return (
+        value.layout == torch.strided
+        and not value.is_nested
+        and not value.is_meta
+        and value.dim() > 0
+        and len(value) > 0
+    )
 
 
 def _repeated(arguments: Any, times: int) -> Any:
@@ -170,5 +178,8 @@ def _difference(found: Any, expected: torch.Tensor) -> float:
     return float(apart.masked_fill(values.isnan() & expected.isnan(), 0).max()) if apart.numel() else 0.0
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:300]}"
+def _first_line(error: BaseException) -> str:
+    """Say what an error, or what it comes from, is, without a terminal's colours."""
+    error = error.__cause__ or error
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return f"{type(error).__name__}: {next(iter(text.strip().splitlines()), '')[:300]}"

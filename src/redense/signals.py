@@ -197,6 +197,8 @@ def read_in_batches(
 
     Bits depend on which examples are in a batch and where, so batches are the same however they are shared out.
     """
+    if not x.dim() or not y.dim():
+        raise DataError("got a tensor without dimensions; expected examples [n, ...] and labels [n]")
     if len(x) != len(y) or not len(x):
         raise DataError(f"got {len(x)} examples and {len(y)} labels; expected one for each, and some")
 

@@ -149,7 +149,7 @@ def _entry(header: str, cell: str, width: int) -> list[str]:
 
 
 def _folded(text: str, width: int, indent: str = "") -> list[str]:
-    return [f"{indent}{line}" for line in _wrapped(text, width - len(indent))]
+    return [f"{indent}{line}" for line in _wrapped(text, max(1, width - len(indent)))]
 
 
 def _widths(column: Column) -> tuple[int, int]:

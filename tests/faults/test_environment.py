@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 from folders import checkpoints
-from processes import environment
+from processes import COMMAND, environment
 from rich.console import Console
 from safetensors.torch import save_file
 
@@ -307,6 +307,36 @@ def test_no_name_that_an_audit_writes_leads_elsewhere(audited_files, tmp_path, c
         assert [path.name for path in copy.iterdir()] == [name]
 
 
+def test_what_lies_in_the_current_folder_is_not_believed(tmp_path):
+    """A library that comes with PyTorch looks there for another one, which a pipe without a writer would keep waiting.
+
+    matplotlib takes settings from there; these start LaTeX.
+    """
+    os.mkfifo(tmp_path / "libcuda.so.1")
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\ntext.latex.preamble: \\input{/etc/passwd}\n")
+    command = [*COMMAND, "digits", "--epochs", "1", "1", "1", "--sparsities", "0.5", "--seeds", "0", "--workers", "1"]
+    done = subprocess.run(
+        [*command, "--model", "mlp", "--out", "run"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"libcuda.so.1", "matplotlibrc", "run"}
+
+
+@pytest.mark.parametrize(("variable", "package"), [("TORCH_LOGS", "torch"), ("MPLBACKEND", "matplotlib")])
+def test_variables_that_a_library_does_not_understand_are_one_line(variable, package, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    command = [sys.executable, "-m", "redense", "audit", folder, "--out", tmp_path / "audit", "--trust"]
+    env = {**environment(), variable: "nonsense"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert f"redense: {package} cannot be loaded: " in done.stderr
+
+
 @pytest.mark.parametrize("name", ["report.html", "shown.json"])
 @pytest.mark.parametrize("kind", ["link", "pipe"])
 def test_reports_are_not_written_elsewhere(undisturbed, tmp_path, name, kind):
@@ -394,6 +424,14 @@ def test_odd_files_in_a_runs_folder_do_no_harm(recipe, undisturbed, tmp_path):
     assert len(run(recipe, folder, workers=0).rows) == 5
     assert {name: content for name, content in checkpoints(folder).items() if "DS_Store" not in name} == expected
     audited(folder)
+
+
+def test_a_file_in_the_place_of_a_phase_under_way_is_set_aside(recipe, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    expected = checkpoints(folder)
+    (folder / "progress" / without_one(folder)).write_text("x")
+    run(recipe, folder, workers=0)
+    assert checkpoints(folder) == expected
 
 
 def test_what_the_machine_has_is_printed_beforehand(recipe, tmp_path):

@@ -63,5 +63,7 @@ def is_lazy(value: Any) -> bool:
 
 
 def is_scalar(value: Any) -> bool:
-    """Tell whether it is an array or tensor without dimensions, which nobody can go through."""
+    """Tell whether it is an array or tensor without dimensions, which nobody can go through, or a nested one."""
+    if is_tensor(value) and value.is_nested:
+        return True
     return hasattr(value, "shape") and not is_lazy(value) and not len(value.shape)

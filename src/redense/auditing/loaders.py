@@ -29,7 +29,7 @@ def read_twice(source: Any, what: str) -> list[str]:
         return [] if isinstance(source.dataset, IterableDataset) else _of_loader(source, what)
     if isinstance(source, (Mapping, tuple, IterableDataset)) or not hasattr(source, "__getitem__"):
         return []
-    if isinstance(source, (list, np.ndarray, torch.Tensor)) or not len(source):
+    if isinstance(source, (list, np.ndarray, np.generic, torch.Tensor)) or not len(source):
         return []
     with chance_kept():
         first = Subset(source, range(min(len(source), LOOKED_AT)))

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from redense import __version__
 from redense.commands.console import lasting_output
+from redense.commands.loading import load_elsewhere
 from redense.commands.pages import WIDEST, entry
 from redense.errors import Interrupted, RecipeError, RedenseError
 from redense.text import did_you_mean, visible
@@ -57,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # what a terminal cannot show, such as ± in ASCII, is no crash
     if arguments is None:
         _let_signals_interrupt()
+        load_elsewhere()
     with lasting_output() as output:
         status = _status(words)
         if arguments is None:

@@ -54,7 +54,10 @@ def scaled(batch: torch.Tensor) -> torch.Tensor:
     >>> scaled(torch.tensor([[0, 255]], dtype=torch.uint8)).tolist()
     [[0.0, 1.0]]
     """
-    return batch.float().div_(255) if batch.dtype == torch.uint8 else batch
+    if batch.dtype == torch.uint8:
+        return batch.float().div_(255)
+    in_8_bits = batch.is_floating_point() and batch.element_size() == 1  # in which nothing computes
+    return batch.float() if in_8_bits else batch
 
 
 def as_input(batch: torch.Tensor) -> torch.Tensor:

@@ -85,6 +85,8 @@ class Store:
         """Store the state after an epoch, then drop the one before it."""
         target = self._progress(key) / f"{progress.epoch:06d}"
         check_inside(self.root, target.parent)
+        if target.parent.is_file():
+            self._set_aside(target.parent, f"{target.parent} is no folder")
         write_progress(target, key, progress, environment or {})
         for older in self._progress(key).iterdir():
             if older != target:

@@ -137,7 +137,8 @@ def temporary_beside(path: Path) -> Path:
 
     Machines that share a disk have processes of the same number, so the name has a random part.
     """
-    return path.with_name(f"{TEMPORARY}{path.name[:150]}-{uuid.uuid4().hex}")
+    begins = os.fsencode(path.name)[:150].decode(errors="ignore")  # the system counts bytes
+    return path.with_name(f"{TEMPORARY}{begins}-{uuid.uuid4().hex}")
 
 
 def write_synced(path: Path, content: bytes) -> None:

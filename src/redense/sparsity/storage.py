@@ -175,6 +175,8 @@ def _unpacked(path: str | Path, name: str, shape: list[int], stored: Mapping[str
 def _check_tensor(name: Any, tensor: Any) -> None:
     if not isinstance(name, str) or name.startswith(PREFIXES):
         raise ModelError(f"state: got the name {name!r}; expected a string that begins with none of {PREFIXES}")
+    if not name.isascii() and name != name.encode(errors="ignore").decode():
+        raise ModelError(f"state: got the name {name!r}; expected characters that a file can hold")
     if not isinstance(tensor, torch.Tensor):
         raise ModelError(f"{name}: got {type(tensor).__name__}; expected a state_dict of tensors")
     if (
@@ -182,6 +184,7 @@ def _check_tensor(name: Any, tensor: Any) -> None:
         or tensor.is_meta
         or tensor.layout != torch.strided
         or tensor.is_quantized
+        or tensor.is_nested
     ):
         raise ModelError(f"{name}: got a tensor without plain values; expected dense ones on a device that holds them")
     if is_sharded(tensor):

@@ -41,7 +41,7 @@ MOST_DESCRIPTORS = 64
 
 def module_path() -> list[str]:
     """Where this process finds modules, for another process in whatever folder."""
-    return [entry or os.getcwd() for entry in sys.path if isinstance(entry, str)]  # Python passes over others, too
+    return [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]  # Python passes over others, too
 
 
 @contextlib.contextmanager
@@ -65,6 +65,7 @@ class ForkServer:
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                cwd="/",  # libraries of PyTorch look for others in the current folder, which may be anybody's
                 env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(module_path())},
             )
             on_failure.pop_all()
@@ -137,7 +138,11 @@ def main() -> None:
     waiting = threading.Thread(target=_leave_when_alone, args=(connection,), daemon=True)
     waiting.start()
     if sys.platform == "linux":
-        _load()
+        try:
+            _load()
+        except Exception as error:  # as the caller will find out itself, or memory is short
+            reason = " ".join(str(error).split()) or type(error).__name__
+            sys.exit(f"redense: no worker can be started, for PyTorch cannot be loaded: {reason:.200}")
     waiting.join()
     _Server(connection).serve()
 

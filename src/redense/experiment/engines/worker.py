@@ -29,13 +29,13 @@ def work(read: int, write: int, data: int) -> None:
     incoming = Incoming(os.fdopen(read))
     messages = iter(incoming)
     setup = next(messages)
-    os.chdir(setup["folder"])
     sys.path[:] = setup["path"]
     os.environ.clear()
     os.environ.update(setup["environment"])
     # from here on the caller's end is noticed, also while PyTorch is loaded, which takes seconds
     from redense.experiment.engines.serve import serve
 
+    os.chdir(setup["folder"])  # now that PyTorch is there, which would look for libraries in it
     with os.fdopen(write, "w", buffering=1) as events:
         serve(setup, messages, lambda: incoming.cores, events, data)
 
