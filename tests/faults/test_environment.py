@@ -330,7 +330,7 @@ def test_what_lies_in_the_current_folder_is_not_believed(tmp_path):
 @pytest.mark.parametrize(("variable", "package"), [("TORCH_LOGS", "torch"), ("MPLBACKEND", "matplotlib")])
 def test_variables_that_a_library_does_not_understand_are_one_line(variable, package, undisturbed, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "run")
-    command = [sys.executable, "-m", "redense", "audit", folder, "--out", tmp_path / "audit", "--trust"]
+    command = [sys.executable, "-m", "redense", "audit", folder, "--trust"]
     env = {**environment(), variable: "nonsense"}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr

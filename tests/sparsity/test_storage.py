@@ -113,7 +113,7 @@ def test_every_flipped_bit_is_found(tmp_path):
         assert {name: bits(value) for name, value in found.items()} == {n: bits(v) for n, v in expected.items()}
 
 
-@pytest.mark.parametrize("name", ["bitmask:w", "values:w", 7])
+@pytest.mark.parametrize("name", ["bitmask:w", "values:w", 7, "\ud800"])
 def test_names_that_would_be_taken_for_something_else(name, tmp_path):
     with pytest.raises(ModelError, match="got the name"):
         save_sparse({name: torch.ones(3)}, tmp_path / "file")
