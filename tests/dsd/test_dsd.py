@@ -670,9 +670,10 @@ def test_a_layer_frozen_while_it_is_pruned_gradually_keeps_its_mask():
 
 
 def test_a_loop_over_steps_that_breaks_off_at_the_end_of_a_phase_goes_on_after_it():
-    failures = iter([True])
+    failures, told = iter([True]), []
 
-    def save(_):
+    def save(dsd):
+        told.append(dsd.phase.kind)
         if next(failures, False):
             raise OSError("disk full")
 
@@ -687,6 +688,7 @@ def test_a_loop_over_steps_that_breaks_off_at_the_end_of_a_phase_goes_on_after_i
             continue
     assert [kind for _, kind in made] == ["dense"] * 2 + ["sparse"] * 3 + ["redense"] * 2
     assert [number for number, _ in made] == list(range(7))
+    assert told == ["dense", "dense", "sparse", "redense"]
 
 
 def test_frozen_weights_that_are_included_stay_zero_without_an_optimizer():

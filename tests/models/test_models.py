@@ -168,6 +168,13 @@ def test_weights_of_any_width_are_read(tmp_path, dtype):
         torch.testing.assert_close(value, model.state_dict()[name], atol=0.01, rtol=0.01)
 
 
+def test_counters_may_have_become_floats_with_the_weights(tmp_path):
+    model = build("resnet18", (3, 8, 8), 3)
+    save_file({name: value.half() for name, value in model.state_dict().items()}, tmp_path / "weights")
+    load_weights("resnet18", model, tmp_path / "weights")
+    assert model.state_dict()["bn1.num_batches_tracked"].dtype == torch.int64
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.float8_e4m3fn, torch.complex64])
 def test_weights_of_another_kind_are_refused(tmp_path, dtype):
     model = build("mlp", (6,), 3)

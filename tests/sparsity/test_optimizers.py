@@ -173,6 +173,45 @@ def test_no_phase_begins_within_a_turn_however_many_steps_are_made_in_it(order):
         torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
 
 
+def left_and_gone_on_with(dsd, optimizers, how):
+    """Make turns in which the second optimizer makes two steps, leaving the loop again and again; yield the phases."""
+    loops = 0
+    while not dsd.finished and loops < 9:
+        loops += 1
+        turns = dsd.steps() if how == "break" else (number for _, number in zip(range(2), dsd.steps(), strict=False))
+        for turn, _ in enumerate(turns):
+            phases = []
+            for place in (0, 1, 1):
+                phases.append(dsd.phase.label)
+                optimizers[place].step()
+            yield phases
+            if how == "break" and turn == 1:
+                break
+
+
+@pytest.mark.parametrize("how", ["break", "zip"])
+def test_a_loop_over_steps_that_is_left_ends_its_turn(how):
+    """As of one over batches: `for batch, step in zip(loader, dsd.steps())`."""
+    model, told = network(), []
+    optimizers = [optim.SGD(model[layer].parameters(), 0.1) for layer in (0, 2)]
+    dsd = DSD(model, optimizers, sparsity=0.5, steps=(2, 2, 2), on_phase_end=lambda dsd: told.append(dsd.phase.kind))
+    backward(model, 0)
+    labels = ["dense"] * 2 + ["sparse 50%"] * 2 + ["re-dense 50%"] * 2
+    assert list(left_and_gone_on_with(dsd, optimizers, how)) == [[label] * 3 for label in labels]
+    assert told == ["dense", "sparse", "redense"]
+
+
+def test_one_that_is_removed_within_a_turn_is_over():
+    model = network()
+    optimizers = [optim.SGD(model[layer].parameters(), 0.1) for layer in (0, 2)]
+    dsd = DSD(model, optimizers, sparsity=0.5, steps=(2, 2, 2))
+    backward(model, 0)
+    for _ in dsd.steps():
+        optimizers[0].step()
+        dsd.remove()
+    assert dsd.left == 0
+
+
 def make_steps(optimizers, order):
     for place in order:
         optimizers[place].step()

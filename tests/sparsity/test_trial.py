@@ -191,7 +191,7 @@ def test_state_that_cannot_be_masked_is_refused_where_it_is_to_be_kept(kind):
 
 def test_moments_that_cannot_go_on_from_zero_are_refused_where_they_are_to_be_kept():
     model = network()
-    with pytest.raises(ModelError, match=r"Dividing makes no step after a sparse phase.*infinite or NaN.*reset"):
+    with pytest.raises(ModelError, match=r"Dividing goes wrong after a sparse phase.*infinite or NaN.*reset"):
         DSD(model, Dividing(model.parameters()), sparsity=0.5, epochs=(1, 1, 1), moments="keep")
     DSD(model, Dividing(model.parameters()), sparsity=0.5, epochs=(1, 1, 1))
 
@@ -221,7 +221,7 @@ def test_several_moments_in_one_tensor_are_masked():
 
 def test_a_step_that_fails_with_masks_is_found_before_training():
     model = network()
-    with pytest.raises(ModelError, match=r"Secretive makes no step with masks.*ZeroDivisionError: a weight is zero"):
+    with pytest.raises(ModelError, match=r"Secretive goes wrong with masks.*ZeroDivisionError: a weight is zero"):
         DSD(model, Secretive(model.parameters(), lr=0.1), sparsity=0.5, epochs=(1, 1, 1))
 
 

@@ -7,6 +7,7 @@ matplotlib takes ``matplotlibrc`` from there, which may start LaTeX; a library t
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -19,6 +20,8 @@ from redense.text import one_line
 ELSEWHERE = "/"
 """Where nobody but the system's owner writes."""
 CARELESS = ("matplotlib", "torch")
+PATHS = ("MATPLOTLIBRC", "MPLCONFIGDIR")
+"""Variables of the user's that name places, perhaps from the current folder."""
 
 
 class Elsewhere(MetaPathFinder):
@@ -46,4 +49,5 @@ class Elsewhere(MetaPathFinder):
 
 def load_elsewhere() -> None:
     """From now on load these packages elsewhere, in this process."""
+    os.environ.update({name: os.path.abspath(os.environ[name]) for name in PATHS if os.environ.get(name)})
     sys.meta_path.insert(0, Elsewhere())

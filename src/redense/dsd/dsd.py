@@ -66,8 +66,8 @@ class DSD(Loop):
         schedule: `redense.schedules.OneShot` or `Cubic`, in sparse phases without ``masks`` of their own; of these
             ``random`` does without ``saliency``, too.
         on_phase_end: called with this object when a phase is over, before anything changes: to save the dense model,
-            for instance. Phases in steps call it within the optimizer's step; who resumes from a state that was taken
-            there iterates over `steps()` or calls `start` before training.
+            for instance. Phases in steps call it within the optimizer's step (of several: at the end of the turn); who
+            resumes from a state that was taken there iterates over `steps()` or calls `start` before training.
         verbose: whether to say a line at each boundary.
         selection: which weights are pruned: include, exclude, preset, distribution, saliency, pattern (see
             `choose_masks`).
@@ -332,7 +332,7 @@ class DSD(Loop):
             self._end_turn()
 
     def _end_turn(self) -> None:
-        if self._turns.end():
+        if self._turns.end() and not self.finished:
             self._count_step()
 
     def _check_model(self) -> None:

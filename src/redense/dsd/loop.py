@@ -113,7 +113,11 @@ class Loop:
         self._stepped = True  # a state that is taken now counts this epoch (or step) as over
         if ends and not self._told:
             self._told = True
-            self._end_phase()
+            try:
+                self._end_phase()
+            except BaseException:  # who goes on is told again
+                self._told = False
+                raise
         self.progress += 1
         self._stepped = self._told = False
         self._moved(ends)
@@ -240,6 +244,13 @@ class Loop:
 
     def _steps(self) -> Iterator[int]:
         self._tells_turns = True
+        try:
+            yield from self._turns_of_steps()
+        finally:
+            self._tells_turns = False
+            self._end_turn()  # of a loop that was left within its body
+
+    def _turns_of_steps(self) -> Iterator[int]:
         self.start()
         if self._stepped and not self.finished:  # the loop broke off while the end of a phase was told
             self.advance()
@@ -250,5 +261,5 @@ class Loop:
             self._end_turn()
             idle = idle + 1 if self.progress == before else 0
             if idle == max(self.total, IDLE):
-                warnings.warn(IDLE_STEPS.format(idle), stacklevel=2)
+                warnings.warn(IDLE_STEPS.format(idle), stacklevel=3)
         self._end()

@@ -114,11 +114,12 @@ class Store:
 
     def discard_unfinished_writes(self) -> None:
         """Delete what a killed process left half-written; only while no other process writes."""
-        phases = list(self.root.glob("progress/*"))
+        phases = [
+            begun for begun in self.root.glob("progress/*") if not begun.is_symlink()
+        ]  # those elsewhere are not ours
         for place in (self.root, self.root / "checkpoints", *phases):
-            if not place.is_symlink():  # what lies elsewhere is not ours
-                for unfinished in place.glob(f"{TEMPORARY}*"):
-                    remove(unfinished)
+            for unfinished in place.glob(f"{TEMPORARY}*"):
+                remove(unfinished)
         for begun in phases:
             if _KEY.fullmatch(begun.name) and self.is_finished(begun.name):
                 remove(begun)
@@ -136,8 +137,10 @@ class Store:
         return self.root / "progress" / key
 
     def _states(self, key: str) -> list[Path]:
-        """List the stored states of a job in progress, the latest first; other names in their folder are not ours."""
+        """List the stored states of a job in progress, the latest first; other names are no states."""
         begun = self._progress(key)
+        if not os.path.isdir(begun):
+            return []
         check_inside(self.root, begun)
         states = (path for path in begun.glob("*") if _EPOCH.fullmatch(path.name))
         return sorted(states, key=lambda path: int(path.name), reverse=True)

@@ -80,7 +80,7 @@ def load_weights(name: str, model: nn.Module, path: Path) -> None:
         ) from None
     own = model.state_dict()
     for key in sorted(state.keys() & own.keys()):
-        if state[key].dtype != own[key].dtype and not {state[key].dtype, own[key].dtype} <= FLOATS:
+        if own[key].dtype in FLOATS and state[key].dtype not in FLOATS:  # counters may have become floats with the rest
             raise ModelError(
                 f"{path}: {key} is {_dtype(state[key])}; expected {_dtype(own[key])}, as in {name}: values of another "
                 "kind mean something else"

@@ -28,7 +28,7 @@ SHAPE = (128, 160)
 """Of a stand-in: large enough for optimizers that keep small tensors' state otherwise, and with sides of which no
 square is a multiple of half its size, so that preconditioners are told from what is kept for every weight."""
 STEPS = 10
-"""As many as it takes until every optimizer moves: in RAdam's first five the rate is 0."""
+"""Enough for optimizers that rest at first: in RAdam's first five the rate is 0."""
 RATE = 1e-2
 TOLERANCE = 1e-4
 """How far, in units of its largest change, a first step after a reset may be from a first step."""
@@ -76,7 +76,7 @@ def _counters(optimizer: optim.Optimizer, moments: Moments) -> frozenset[str]:
     name = type(optimizer).__name__
     if memory.fails:
         raise ModelError(
-            f"optimizer: {name} makes no step with masks, as a trial on a stand-in shows ({memory.fails}); "
+            f"optimizer: {name} goes wrong with masks, as a trial on a stand-in shows ({memory.fails}); "
             "use another optimizer"
         )
     kept = f"{name} keeps {', '.join(memory.unmasked)} for every weight in a form that cannot be masked"
@@ -91,7 +91,7 @@ def _counters(optimizer: optim.Optimizer, moments: Moments) -> frozenset[str]:
         raise ModelError(f"moments: got keep, but {kept}; {remedy}")
     if moments == "keep" and memory.keeps:
         raise ModelError(
-            f"moments: got keep, but {name} makes no step after a sparse phase, as a trial on a stand-in shows "
+            f"moments: got keep, but {name} goes wrong after a sparse phase, as a trial on a stand-in shows "
             f'({memory.keeps}); use moments="reset"'
         )
     return memory.counters
@@ -176,6 +176,8 @@ class _Trial:
     def sparse_steps(self) -> str:
         """Make steps without and with masks."""
         self._steps()
+        if self._not_finite():  # so it goes without masks, too
+            return ""
         masks = {name: torch.rand(p.shape) < 0.5 for name, p in self.model.named_parameters() if p.dim() > 1}
         masks = {name: mask.to(self.model.get_parameter(name).device) for name, mask in masks.items()}
         enforcement = Enforcement(self.model, Optimizers(self.optimizer), masks)

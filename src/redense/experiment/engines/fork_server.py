@@ -41,7 +41,9 @@ MOST_DESCRIPTORS = 64
 
 def module_path() -> list[str]:
     """Where this process finds modules, for another process in whatever folder."""
-    return [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]  # Python passes over others, too
+    entries = [entry for entry in sys.path if isinstance(entry, str)]  # Python passes over others, too
+    # some are names that only a finder of their own understands
+    return [os.path.abspath(entry) if not entry or os.path.exists(entry) else entry for entry in entries]
 
 
 @contextlib.contextmanager

@@ -119,7 +119,9 @@ class _Worker:
     overdue: bool = False
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Write it a line."""
+        """Write it a line, unless it was told that there are no more."""
+        if self.jobs.closed:
+            return
         with contextlib.suppress(BrokenPipeError):  # it has died; `messages` reports that
             self.jobs.write(json.dumps(message) + "\n")
             self.jobs.flush()
