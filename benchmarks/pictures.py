@@ -29,9 +29,10 @@ TABLES = {
 TRACES = {
     "accuracy-leakage-fashion-mnist": "dsd-against-control-fashion-mnist",
     "accuracy-leakage-location30": "dsd-against-control-location30",
+    "audit-accuracy-fashion-mnist": "audit-fashion-mnist",
 }
 """Pictures of inference against test accuracy, epoch by epoch."""
-AUDITS = ("location30",)
+AUDITS = ("location30", "fashion-mnist")
 """Pictures of ROC curves, of the phases of the first seed in both protocols."""
 
 

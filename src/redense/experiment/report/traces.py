@@ -113,9 +113,9 @@ def _draw(axes: Axes, traces: Sequence[tuple[Phase, Trace]]) -> list[str]:
     return begin_outside({_name(phase): mean for phase, mean in means.items() if phase in last}, ends)
 
 
-def _latest(means: Mapping[Phase, Points]) -> set[Phase]:
-    """Choose of several rounds of a phase the last."""
-    return set({(phase.series, phase.beside): phase for phase in sorted(means, key=lambda one: one.round)}.values())
+def _latest(means: Mapping[Phase, Points]) -> list[Phase]:
+    """Choose of several rounds of a phase the last, in an order that no chance decides."""
+    return list({(phase.series, phase.beside): phase for phase in sorted(means, key=lambda one: one.round)}.values())
 
 
 def _arrow(axes: Axes, mean: Points, colour: str, alpha: float) -> None:
