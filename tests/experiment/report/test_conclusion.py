@@ -62,7 +62,7 @@ def test_the_last_phase_is_held_against_what_it_is_compared_with(method, own, se
     gain = conclusion(results)[0]
     assert one_sentence(gain)
     compared = [one for one in results.comparisons if recipe.is_final(one.second) and one.quantity == "test_accuracy"]
-    assert gain.startswith("With one seed") == (len(seeds) == 1)
+    assert gain.startswith("One seed does not show") == (len(seeds) == 1)
     assert (" beats " in gain or " shown to beat " in gain) == bool(compared)
     assert ("no control of the same budget" in gain) == bool(compared and not controls)
     equal = [one for one in results.at_equal_accuracy if recipe.is_final(one.second)]

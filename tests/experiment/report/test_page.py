@@ -451,4 +451,4 @@ def test_a_gain_is_claimed_only_over_every_control(longer, llr, says):
     begun = dataclasses.replace(results, rows=rows[:1], comparisons=())
     assert conclusion(begun)[0].startswith("Nothing is compared with the last phase over several seeds")
     alone = dataclasses.replace(begun, recipe=dataclasses.replace(recipe, seeds=(0,)))
-    assert conclusion(alone)[0].startswith("With one seed nothing is shown about phases")
+    assert conclusion(alone)[0].startswith("One seed does not show which phase is more accurate")

@@ -108,7 +108,7 @@ def test_without_a_control_the_conclusion_says_so(results):
     if len(results.recipe.seeds) > 1:
         assert "no control of the same budget was trained beside it (--controls longer llr)" in said
     else:
-        assert "With one seed nothing is shown about phases" in said
+        assert "One seed does not show which phase is more accurate" in said
 
 
 def test_the_conclusion_compares_with_the_control_that_is_nearest():

@@ -52,7 +52,7 @@ def gain(results: Results) -> str:
     several = len(last_groups(results)) > 1
     reached = f"{_one_of('the best', best[0].phase, several)} reaches a test accuracy of {accuracy}"
     if len(results.recipe.seeds) == 1:
-        says = f"With one seed nothing is shown about phases: {reached}{_beside(results)}"
+        says = f"One seed does not show which phase is more accurate: {reached}{_beside(results)}"
     elif against is None or not any(one.claimed for one in found):
         says = f"Nothing is compared with the last phase over several seeds: {reached}{_beside(results)}"
     else:
