@@ -47,6 +47,17 @@ def _children(parent, command):
     return found
 
 
+def test_workers_start_together(recipe, tmp_path):
+    """Though but one job can begin."""
+    prepared = prepare(recipe)
+    (tmp_path / "run").mkdir()
+    events = LocalEngine(2).run(prepared.jobs, prepared.dataset, Store(tmp_path / "run"))
+    while not isinstance(next(events), EpochDone):
+        continue
+    assert len(_workers()) == 2
+    events.close()
+
+
 def test_a_server_that_is_killed_is_replaced(recipe, tmp_path):
     prepared = prepare(type(recipe)(**{**recipe.to_mapping(), "sparsities": (0.3,)}))
     carried_out(InlineEngine(), prepared, tmp_path / "undisturbed")

@@ -175,7 +175,10 @@ class _Team:
         return any(worker.job for worker in self.workers)
 
     def hand_out(self, queue: JobQueue) -> Iterator[Job]:
-        """Give waiting jobs to idle workers, starting workers as they are needed."""
+        """Give waiting jobs to idle workers: all start together, and one that has died when there is a job for it."""
+        if not self.workers:
+            for _ in range(self.size):
+                self._start()
         while (idle := self._idle()) and (job := queue.next()):
             worker = idle[0] or self._start()
             worker.job = job
