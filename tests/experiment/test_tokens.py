@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from factories import Cast, OneHot, Padded, Table, Tokens, texts
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.torch import load_file, save_file
@@ -107,6 +107,7 @@ whole = st.sampled_from([np.int8, np.int16, np.uint16, np.int32, np.int64]).flat
 
 
 @given(x=whole)
+@example(x=np.full((4, 3), 2**53 + 1))
 def test_data_are_the_same_data_in_whatever_form_they_are_read(x):
     y = np.array([0, 1, 0, 1])
     numbers = checked("mine", (x, y), (x, y))

@@ -28,6 +28,8 @@ class Numbers:
     finite: bool = False
     tensors: bool = False
     """Whether a tensor may stay one."""
+    kept: bool = False
+    """Whether integers stay integers, so that none is rounded."""
 
     @property
     def expected(self) -> str:
@@ -46,7 +48,7 @@ class Numbers:
         kinds = "b" if self.truths else "iu" if self.integers else "biuf"
         if kind not in kinds or (self.dims and array.ndim not in self.dims):
             raise Unfit(self.expected, described(array))
-        if kind in "iu" and not self.integers and not is_tensor(array):
+        if kind in "iu" and not (self.integers or self.kept or is_tensor(array)):
             _refuse_inexact(array)
         if self.finite and kind == "f" and (wrong := int((~_numpy().isfinite(array)).sum())):
             raise Unfit("finite numbers", f"{wrong} of {array.size} that are NaN or infinite")

@@ -39,12 +39,12 @@ class Dataset:
     """
 
     name: str
-    x_train: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
+    x_train: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]", kept=True)]
     y_train: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
-    x_test: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")]
+    x_test: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]", kept=True)]
     y_test: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)]
     num_classes: Annotated[int, SOME]
-    x_validation: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]")] | None = None
+    x_validation: Annotated[npt.NDArray[np.generic], Numbers("[n, ...]", kept=True)] | None = None
     y_validation: Annotated[npt.NDArray[np.int64], Numbers("[n], classes", (1,), integers=True)] | None = None
     train_places: Annotated[npt.NDArray[np.int64], Numbers("[n], places", (1,), integers=True)] | None = None
     classes: tuple[str, ...] = ()
