@@ -114,9 +114,8 @@ class Store:
 
     def discard_unfinished_writes(self) -> None:
         """Delete what a killed process left half-written; only while no other process writes."""
-        phases = [
-            begun for begun in self.root.glob("progress/*") if not begun.is_symlink()
-        ]  # those elsewhere are not ours
+        # what lies elsewhere is not ours
+        phases = [begun for begun in self.root.glob("progress/*") if not begun.is_symlink()]
         for place in (self.root, self.root / "checkpoints", *phases):
             for unfinished in place.glob(f"{TEMPORARY}*"):
                 remove(unfinished)

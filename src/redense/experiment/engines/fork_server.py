@@ -23,6 +23,8 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
+from redense.text import one_line
+
 # Activations of a few MB lie above glibc's usual threshold for mapping and unmapping memory at every use; a step of the
 # published network then takes several hundred page faults, a tenth of its time. One arena, because threads that have
 # evaluated would leave theirs behind, with their memory. Other C libraries ignore the setting.
@@ -143,7 +145,7 @@ def main() -> None:
         try:
             _load()
         except Exception as error:  # as the caller will find out itself, or memory is short
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error) or type(error).__name__
             sys.exit(f"redense: no worker can be started, for PyTorch cannot be loaded: {reason:.200}")
     waiting.join()
     _Server(connection).serve()
