@@ -1,8 +1,23 @@
-"""Errors a user can act on, grouped by what there is to act on.
+"""Errors a user can act on, grouped by what there is to act on, and warnings.
 
 Every message says what was got, what was expected and what to do. The command line prints it
 without a traceback and leaves with `exit_code`.
 """
+
+import sys
+import traceback
+import warnings
+from itertools import takewhile
+
+BETWEEN = {"redense", "torch", "keras", "lightning", "pytorch_lightning", "transformers", "accelerate"}
+"""Packages whose frames stand between the user's own line and a warning: ours, and those that call ours."""
+
+
+def warn_caller(message: str) -> None:
+    """Warn whoever called redense: the warning names their own line, however deep it arises."""
+    frames = (frame for frame, _ in traceback.walk_stack(sys._getframe()))
+    between = takewhile(lambda frame: frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN, frames)
+    warnings.warn(message, stacklevel=1 + sum(1 for _ in between))
 
 
 class RedenseError(Exception):

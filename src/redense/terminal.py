@@ -13,11 +13,9 @@ import io
 import shutil
 import sys
 import textwrap
-import traceback
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile, zip_longest
+from itertools import zip_longest
 from typing import cast
 
 from rich.cells import cell_len
@@ -27,6 +25,7 @@ from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
 
+from redense.errors import warn_caller
 from redense.text import NO_BREAK, PLAIN_WIDTH, together, visible
 
 PROSE = 100
@@ -45,9 +44,7 @@ def warn(message: str, console: Console) -> None:
     if not console.quiet:
         console.print(prose(f"Warning: {message}."))
         return
-    frames = traceback.walk_stack(sys._getframe())
-    ours = sum(1 for _ in takewhile(lambda each: each[0].f_globals["__name__"].startswith("redense."), frames))
-    warnings.warn(visible(message), stacklevel=ours + 1)
+    warn_caller(visible(message))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from torch import nn
 
 import redense
 from redense.auditing.alike import (
+    FAR,
     FOLDS,
+    OF_TWO_KINDS,
     Told,
     _chance_error,
     _chi_squared,
@@ -236,9 +238,11 @@ class Recalls(nn.Module):
 def test_a_leak_far_above_what_inputs_tell_stays_a_leak_with_a_warning():
     x, _ = different(1000, 0.3)
     y = np.zeros(2000, dtype=int)
-    result = redense.audit(Recalls(x[:1000]), members=(x[:1000], y[:1000]), nonmembers=(x[1000:], y[1000:]))
+    model, (members, others) = Recalls(x[:1000]), ((x[part], y[part]) for part in (slice(1000), slice(1000, None)))
+    result = redense.audit(model, members=members, nonmembers=others, randomized=True)
     assert result.alike.told_apart
     assert result.verdict.kind == "leak"
+    assert result.attack(result.primary).epsilon is None, "no fair coins tell sides apart"
     assert any("an attack does far better than that" in warning for warning in result.warnings)
 
 
@@ -357,6 +361,25 @@ def test_sides_are_compared_where_it_matters_alone(n, protocol, times):
 def test_inputs_of_different_kinds_are_not_compared():
     generator = np.random.default_rng(0)
     assert sides_alike(sampled(*tabular(generator)), sampled(*tokens(generator))).startswith("the inputs of the two")
+
+
+def test_inputs_of_different_kinds_are_warned_of():
+    phi = np.random.default_rng(0).normal(size=200)
+    evidence = Evidence(Signals.of_phi(phi), np.zeros(200, dtype=int), np.arange(200) < 100, phi_only=True)
+    (warning,) = audit_evidence(evidence, compare=lambda: OF_TWO_KINDS).warnings
+    assert "what the attacks find may be this difference; expected the same fields" in warning
+
+
+def test_how_far_above_an_attack_must_be_does_not_depend_on_the_confidence_of_intervals():
+    """With little confidence an attack would seem to be far above what inputs alone tell."""
+    phi = np.random.default_rng(0).normal(size=400) + np.repeat([0.62, 0.0], 200)
+    evidence = Evidence(Signals.of_phi(phi), np.zeros(400, dtype=int), np.arange(400) < 200, phi_only=True)
+    errors = [error / len(audit_evidence(evidence).attacks) for error in (0.05, 0.5)]
+    made = [audit_evidence(evidence, confidence=1 - error).attacks for error in errors]
+    ends = [max(attack.auc_interval[0] for attack in attacks) for attacks in made]
+    told = [Told("inputs", 0.5 + (np.mean(ends) - 0.5) / FAR, 1e-9, 1e-9)]
+    kinds = [audit_evidence(evidence, compare=lambda: told, confidence=one).verdict.kind for one in (0.5, 0.95)]
+    assert kinds == ["not comparable"] * 2
 
 
 def test_equal_inputs_share_a_fold():

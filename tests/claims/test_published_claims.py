@@ -1,9 +1,16 @@
-"""What docs/results/audit.md says of claims and of former figures is what its files hold."""
+"""What the pages say of published results is what the files of these hold."""
 
 import csv
 import json
 import re
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from redense.auditing.verdict import simultaneous
+from redense.experiment.results import Results
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "results"
 TEXT = " ".join((PUBLISHED / "audit.md").read_text(encoding="utf-8").split())
@@ -28,6 +35,31 @@ def test_claims_over_seeds_of_location30_are_all_told():
         low, high = (f"{100 * end:.2f}" for end in one["interval"])
         said.append(f"{100 * one['difference']:+.2f} [{low}, {high}], p = {without_zero(one['t']['holm'])}")
     assert sorted(re.findall(r"\(([^)]*p = [^)]*)\)", told)) == sorted(said)
+
+
+@pytest.mark.parametrize("data", ["fashion-mnist", "location30", "digits"])
+def test_what_is_said_of_controls_follows_from_the_rows(data):
+    stored = Results.from_json((PUBLISHED / f"dsd-against-control-{data}.json").read_text(encoding="utf-8"))
+    assert stored.compared() == stored
+
+
+def test_the_strongest_attacks_are_counted():
+    audits = {}
+    for data in ("location30", "fashion-mnist"):
+        with (PUBLISHED / f"audit-{data}.csv").open(encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                audits.setdefault((data, line["protocol"], line["checkpoint"]), []).append(line)
+    strongest = Counter()
+    for attacks in audits.values():
+        named = {}
+        for line in attacks:
+            accuracy, low, high = (float(line[name]) for name in ("accuracy", "accuracy_low", "accuracy_high"))
+            result = SimpleNamespace(accuracy=accuracy, accuracy_interval=(low, high))
+            named[simultaneous(result, len(attacks), 0.95)[0], accuracy] = line["attack"].split()[0]
+        strongest[named[max(named)]] += 1
+    calibrated = strongest["LiRA"] + strongest["RMIA"]
+    said = f"LiRA or RMIA in {calibrated}, SAMIA in {strongest['SAMIA']} of the {len(audits)} audits behind"
+    assert said in " ".join((PUBLISHED.parent / "reading-audits.md").read_text(encoding="utf-8").split())
 
 
 def test_lines_with_former_upper_ends_are_counted():

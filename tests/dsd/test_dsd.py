@@ -317,8 +317,9 @@ def test_a_step_before_the_loop_is_an_error_as_long_as_somebody_wants_the_loop()
     with pytest.raises(TrainingError, match="DSD's loop has not begun; expected training in the body of `for epoch in"):
         train_step(model, optimizer, 0)
     del dsd
-    with pytest.warns(UserWarning, match="a DSD was made for this optimizer and thrown away before its loop began"):
+    with pytest.warns(UserWarning, match="a DSD was made for this optimizer and thrown away") as warned:
         train_step(model, optimizer, 0)
+    assert [one.filename for one in warned] == [train_step.__code__.co_filename], "it is about who called"
     train_step(model, optimizer, 1)  # said once
     model, optimizer, dsd = linear()
     train_step(model, optimizer, next(dsd.epochs()))

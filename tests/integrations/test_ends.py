@@ -79,8 +79,9 @@ def test_masks_of_a_list_that_ends_sparse_hold_after_training(way, length, unit,
 )
 def test_training_that_stops_early_says_so_and_leaves_nothing(way, stop, said, tmp_path):
     calls, model = [], Model()
-    with pytest.warns(UserWarning, match=said):
+    with pytest.warns(UserWarning, match=said) as warned:
         dsd = way(model, 5, tmp_path, stop, swaps=False, sparsity=0.5, epochs=(2, 2, 1), on_phase_end=calls.append)
+    assert [one.filename for one in warned if "DSD" in str(one.message)] == [way.__code__.co_filename], "who called"
     assert said in str(dsd)
     assert len(calls) == (stop > 2)
     assert dsd.finished

@@ -168,6 +168,15 @@ def test_weights_of_any_width_are_read(tmp_path, dtype):
         torch.testing.assert_close(value, model.state_dict()[name], atol=0.01, rtol=0.01)
 
 
+def test_weights_that_their_place_cannot_hold_are_refused(tmp_path):
+    model = build("mlp", (6,), 3)
+    state = {name: value.double() for name, value in model.state_dict().items()}
+    next(iter(state.values()))[0, 0] = 1e300
+    save_file(state, tmp_path / "weights")
+    with pytest.raises(ModelError, match="has values beyond float32; expected finite ones, as in mlp"):
+        load_weights("mlp", model, tmp_path / "weights")
+
+
 def test_counters_may_have_become_floats_with_the_weights(tmp_path):
     model = build("resnet18", (3, 8, 8), 3)
     save_file({name: value.half() for name, value in model.state_dict().items()}, tmp_path / "weights")

@@ -50,6 +50,7 @@ INPUTS = "inputs and labels alone"
 LABELS = "labels alone"
 DRAWN = "members were drawn at random from all examples"
 NO_INPUTS = "only signals were given, no inputs"
+OF_TWO_KINDS = "the inputs of the two sides are of different kinds"
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def sides_alike(*samples: Sample) -> list[Told] | str:
     """Compare the members' sample with the non-members'; return why not where inputs are of different kinds."""
     members, nonmembers = (sample.described() for sample in samples)
     if members.features.shape[1] != nonmembers.features.shape[1]:
-        return "the inputs of the two sides are of different kinds"
+        return OF_TWO_KINDS
     return compare_sides(members, nonmembers)
 
 
@@ -178,6 +179,11 @@ def not_comparable(alike: Alike, lower_ends: Iterable[float]) -> Verdict | None:
 
 def warned(alike: Alike, lower_ends: Iterable[float]) -> list[str]:
     """Warn where the sides differ and the verdict stands all the same."""
+    if alike.unchecked == OF_TWO_KINDS:
+        return [
+            f"{OF_TWO_KINDS}, so that what the attacks find may be this difference; expected the same fields, types "
+            "and numbers of columns on both sides"
+        ]
     if not alike.told_apart or not _far_above(alike, lower_ends):
         return []
     return [

@@ -28,7 +28,7 @@ from redense.auditing.result import AuditResult
 from redense.auditing.seen import SideSeen, first_norm
 from redense.auditing.settings import AuditSettings
 from redense.auditing.standing_out import by_class, exposed
-from redense.auditing.verdict import judge, why_unnamed
+from redense.auditing.verdict import LEAST_CONFIDENCE, judge, why_unnamed
 from redense.data.layout import Layout
 from redense.data.loading import sides
 from redense.data.names import classes_of, names_of
@@ -172,9 +172,10 @@ def audit_evidence(
         evidence, learnt = _without_references(evidence, chosen.families, telling), None
     made = _make(evidence, learnt or Learnt(evidence.references, evidence.labels), chosen)
     alike = how_alike(evidence, protocol, compare)
-    lower_ends = _lower_ends(made, chosen.confidence) if alike.told_apart else []
+    lower_ends = _lower_ends(made, max(chosen.confidence, LEAST_CONFIDENCE)) if alike.told_apart else []
     unlike = not_comparable(alike, lower_ends)
-    proves = chosen.randomized and not telling and unlike is None
+    # sides that are told apart without the model contradict fair coins
+    proves = chosen.randomized and not telling and not alike.told_apart
     attacks = _with_epsilon(made, members, chosen) if proves else made.attacks
     verdict = unlike or judge(attacks, *counts, chosen.confidence)
     primary = next(one for one in attacks if one.attack == made.primary)

@@ -171,7 +171,7 @@ def _epsilon(result: AuditResult) -> str:
     if result.attack(result.primary).epsilon is None:
         return (
             "ε: -, not measured, which does not mean zero: one training proves a privacy loss only where a fair coin "
-            "was thrown for every example, whether to train on it (randomized)."
+            "was thrown for every example, whether to train on it (randomized), and nothing speaks against that."
         )
     return (
         f"ε: what this one training proves (delta {result.delta:g}, confidence {percent(result.confidence)}) by "

@@ -96,10 +96,21 @@ def simultaneous(attack: AttackResult, tests: int, confidence: float) -> tuple[f
     accuracy as the quantile of the normal distribution does. `confidence` is that of the attack's own interval; where
     it is less than `LEAST_CONFIDENCE`, that is taken instead.
     """
+    quantile, low, high = _sure_enough(attack, confidence)
     error = 1 - max(confidence, LEAST_CONFIDENCE)
-    wanted = float(ndtri(1 - error / tests / 2) / ndtri(0.5 + confidence / 2))
-    low, high = (attack.accuracy + wanted * (end - attack.accuracy) for end in attack.accuracy_interval)
-    return max(0.0, low), min(1.0, high)
+    wanted = float(ndtri(1 - error / tests / 2)) / quantile
+    return max(0.0, attack.accuracy - wanted * low), min(1.0, attack.accuracy + wanted * high)
+
+
+def _sure_enough(attack: AttackResult, confidence: float) -> tuple[float, float, float]:
+    """Return the quantile of a confidence of `LEAST_CONFIDENCE` at least, and how far the ends of its interval reach.
+
+    From an interval of less confidence ends move as the quantile's square: near rates of 0 and 1 Wilson's do so, and
+    nowhere faster.
+    """
+    own, least = (float(ndtri(0.5 + each / 2)) for each in (confidence, max(confidence, LEAST_CONFIDENCE)))
+    low, high = ((least / own) ** 2 * abs(end - attack.accuracy) for end in attack.accuracy_interval)
+    return least, low, high
 
 
 def in_figures(accuracy: float, interval: tuple[float, float]) -> tuple[str, str]:
@@ -144,10 +155,10 @@ def leaks_among(verdicts: Sequence[Verdict]) -> str:
 
 def _p_of_accuracy(attack: AttackResult, confidence: float) -> float:
     """Return the one-sided p-value of guessing: the error at which the lower end of `simultaneous` is one half."""
-    reach = attack.accuracy - attack.accuracy_interval[0]
+    quantile, reach, _ = _sure_enough(attack, confidence)
     if attack.accuracy <= 0.5 or reach <= 0:
         return 1.0
-    return float(ndtr(-float(ndtri(0.5 + confidence / 2)) * (attack.accuracy - 0.5) / reach))
+    return float(ndtr(-quantile * (attack.accuracy - 0.5) / reach))
 
 
 def _picked_out(attack: AttackResult) -> str:

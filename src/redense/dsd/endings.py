@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 from redense.dsd.words import dense_in_words_of, held_in_words, names_of, phase_in_words
+from redense.errors import warn_caller
 from redense.sparsity.parameters import named
 from redense.sparsity.zeros import count_zeros
 
@@ -24,10 +24,10 @@ def in_words(dsd: DSD) -> str:
 def warn_of_end(dsd: DSD) -> None:
     """Warn, when training has ended, of phases that did not end with it, and of weights that are not as masks say."""
     if dsd.left is not None or _unmasked(dsd):
-        warnings.warn(in_words(dsd), stacklevel=4)
+        warn_caller(in_words(dsd))
     elif dsd.beyond:
         steps = f"{dsd.beyond} optimizer steps" if dsd.beyond > 1 else "an optimizer step"
-        warnings.warn(f"DSD: the phases were over {steps} before training was; expected the same length", stacklevel=4)
+        warn_caller(f"DSD: the phases were over {steps} before training was; expected the same length")
 
 
 def _where(dsd: DSD) -> str:

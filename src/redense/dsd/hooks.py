@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import optim
 
 from redense.dsd.loop import Loop
-from redense.errors import ModelError
+from redense.errors import ModelError, warn_caller
 from redense.sparsity.enforce import uncompiled
 
 FORGOTTEN = (
@@ -100,7 +99,7 @@ class StepHooks:
     def _warn(self, when: str) -> float:
         """Say once that the owner is gone; return a factor that changes nothing."""
         if not self._warned:
-            warnings.warn(FORGOTTEN.format(when), stacklevel=4)
+            warn_caller(FORGOTTEN.format(when))
         self._warned = True
         return 1.0
 

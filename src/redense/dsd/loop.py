@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from redense.arguments import validated
-from redense.errors import RecipeError, TrainingError
+from redense.errors import RecipeError, TrainingError, warn_caller
 from redense.phases import Phase, running, total
 
 Unit = Literal["epochs", "steps"]
@@ -261,5 +260,5 @@ class Loop:
             self._end_turn()
             idle = idle + 1 if self.progress == before else 0
             if idle == max(self.total, IDLE):
-                warnings.warn(IDLE_STEPS.format(idle), stacklevel=3)
+                warn_caller(IDLE_STEPS.format(idle))
         self._end()

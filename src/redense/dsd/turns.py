@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
-from redense.errors import TrainingError
+from redense.errors import TrainingError, warn_caller
 
 UNKNOWN = (
     "DSD: the optimizers make unequal numbers of steps, and nothing says where a turn of the loop ends; expected "
@@ -65,4 +63,4 @@ class Turns:
             self._beginner = number
         elif number != self._beginner and not (told or self._warned):
             self._warned = True
-            warnings.warn(UNKNOWN, stacklevel=7)
+            warn_caller(UNKNOWN)

@@ -85,6 +85,11 @@ def load_weights(name: str, model: nn.Module, path: Path) -> None:
                 f"{path}: {key} is {_dtype(state[key])}; expected {_dtype(own[key])}, as in {name}: values of another "
                 "kind mean something else"
             )
+        if not torch.equal(state[key].to(own[key].dtype).isfinite(), state[key].isfinite()):
+            raise ModelError(
+                f"{path}: {key} has values beyond {_dtype(own[key])}; expected finite ones, as in {name}: convert the "
+                "model to its own kind of floats and save it anew"
+            )
     _load(model, state, f"{path}: does not fit {name}", "name the model it was saved from")
 
 

@@ -29,6 +29,9 @@ from redense.methods import CONTROLS, METHODS
 from redense.page.chart import BASELINE
 from redense.phases import Phase, dense, sparse
 
+PUBLISHED = Path(__file__).parents[3] / "docs" / "results"
+HOLM = "after Holm's correction over all "
+
 
 def row(phase, sparsity, seed=0, test=0.9, round=None):
     round = int(phase != "dense") if round is None else round
@@ -260,6 +263,23 @@ def test_comparisons_say_what_they_rest_on():
     lines = drawn(comparisons_table(alone))
     assert lines[1] == "re-dense 30% - sparse 30% +33.33 1 0 1.00"
     assert "not which phase is better: train several" in " ".join(lines)
+    assert "claims of this run" not in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("audited", "said"),
+    [
+        ("fashion-mnist", "train several. p of models in turn: a jackknife over their pairs, {}6"),
+        ("location30", "p: Student's t-test, which alone decides, and of models in turn a jackknife over their pairs, {}48"),
+    ],
+)
+def test_claims_of_models_in_turn_say_what_they_rest_on(audited, said):
+    """Of one seed, too, which claims nothing by itself."""
+    results = Results.from_json((PUBLISHED / f"audit-{audited}.json").read_text())
+    text = " ".join(drawn(comparisons_table(results)))
+    assert f"{said.format(HOLM)} claims of this run: in at most 5% of runs is any of them false" in text
+    assert "Each interval is for one comparison by itself" in text
+    assert ("Wilcoxon's test" in text) == (len(results.recipe.seeds) > 1)
 
 
 def test_no_p_value_is_shown_as_zero():

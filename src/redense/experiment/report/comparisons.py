@@ -17,6 +17,16 @@ from redense.text import p_figure
 if TYPE_CHECKING:
     from redense.experiment.results import Results
 
+ONE_SEED = (
+    "One seed: McNemar's exact test compares these two networks on these test examples (p after Holm's correction over "
+    "all lines). It says nothing about the next seed, and so not which phase is better: train several."
+)
+WILCOXON = "Wilcoxon's test, not corrected, decides nothing. "
+INTERVALS = (
+    "Each interval is for one comparison by itself, so it may lie on one side of 0 where no difference is shown. No "
+    "difference shown is not the same as none: the interval says how large one may be."
+)
+
 
 def comparisons_table(results: Results) -> RenderableType:
     """Draw a table a quantity, of results with comparisons; then verdicts on the last phase against the controls."""
@@ -112,23 +122,27 @@ def _networks(comparison: Comparison) -> tuple[str, str, str, str]:
 
 
 def note(results: Results) -> str:
-    """Say which test compares phases, and how far what it says reaches."""
-    if not any(comparison.claimed for comparison in results.comparisons):
-        return (
-            "One seed: McNemar's exact test compares these two networks on these test examples (p after Holm's "
-            "correction over all lines). It says nothing about the next seed, and so not which phase is better: train "
-            "several."
+    """Say which tests compare phases, and how far what they say reaches."""
+    seeds = sorted({one.seeds for one in results.comparisons if one.claimed})
+    in_turn = any(one.claimed and one.replicates is not None for one in results.audits)
+    parts = [] if seeds else [ONE_SEED]
+    if seeds or in_turn:
+        compared = (*results.comparisons, *results.at_equal_accuracy, *results.audits)
+        claims = sum(comparison.claimed for comparison in compared)
+        parts.append(
+            f"{_test(seeds, in_turn)}, after Holm's correction over all {claims} claims of this run: in at most 5% of "
+            f"runs is any of them false. {WILCOXON * bool(seeds)}{INTERVALS}"
         )
-    compared = (*results.comparisons, *results.at_equal_accuracy, *results.audits)
-    claims = sum(comparison.claimed for comparison in compared)
-    seeds = sorted({comparison.seeds for comparison in results.comparisons if comparison.claimed})
+    return " ".join(parts)
+
+
+def _test(seeds: Sequence[int], in_turn: bool) -> str:
+    """Name the test of what is claimed over so many seeds, and of models in turn."""
+    if not seeds:
+        return "p of models in turn: a jackknife over their pairs"
     over = " to ".join(str(number) for number in dict.fromkeys((seeds[0], seeds[-1])))
-    return (
-        f"Paired over {over} seeds. p: Student's t-test, which alone decides, after Holm's correction over all "
-        f"{claims} claims of this run: in at most 5% of runs is any of them false. Wilcoxon's test, not corrected, "
-        "decides nothing. Each interval is for one comparison by itself, so it may lie on one side of 0 where no "
-        "difference is shown. No difference shown is not the same as none: the interval says how large one may be."
-    )
+    other = ", and of models in turn a jackknife over their pairs" * in_turn
+    return f"Paired over {over} seeds. p: Student's t-test, which alone decides{other}"
 
 
 def _p(value: float | None) -> str:
