@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redense.errors import RecipeError
 from redense.files.reading import Unread
 from redense.methods import CONTROLS, dsd
-from redense.phases import Phase, running, total
+from redense.phases import Phase, of_table, running, total
 
 PHASES = st.lists(
     st.builds(
@@ -52,3 +53,9 @@ def test_a_phase_that_cannot_be_is_not_read(wrong):
     row = dsd(0.5, (2, 1, 1))[1].to_columns()
     with pytest.raises(Unread):
         Phase.from_columns({**row, **wrong})
+
+
+@pytest.mark.parametrize("kind", ["redense", "", [], {}, None, True, 7])
+def test_a_kind_that_is_none_is_refused_whatever_it_is(kind):
+    with pytest.raises(RecipeError, match="expected a table with kind dense or sparse, and epochs"):
+        of_table({"kind": kind, "epochs": 1})

@@ -209,16 +209,17 @@ def of_table(table: Any) -> Phase:
     """
     kinds: dict[str, Callable[..., Phase]] = {"dense": dense, "sparse": sparse}
     known = {"dense": ("epochs", "rate"), "sparse": ("epochs", "sparsity", "rate", "masks")}
-    if not isinstance(table, Mapping) or table.get("kind") not in kinds or "epochs" not in table:
+    kind = table.get("kind") if isinstance(table, Mapping) else None
+    if not isinstance(kind, str) or kind not in kinds or "epochs" not in table:
         raise RecipeError(f"phases: got {table!r}; expected a table with kind dense or sparse, and epochs")
     settings = {name: value for name, value in table.items() if name != "kind"}
     for name in settings:
-        if name not in known[table["kind"]]:
+        if name not in known[kind]:
             raise RecipeError(
-                f"phases: got {name!r} in a {table['kind']} one{did_you_mean(name, known[table['kind']])}; expected "
-                f"some of {', '.join(known[table['kind']])}"
+                f"phases: got {name!r} in a {kind} one{did_you_mean(name, known[kind])}; expected some of "
+                f"{', '.join(known[kind])}"
             )
-    return kinds[table["kind"]](**settings)
+    return kinds[kind](**settings)
 
 
 def chained(phases: Sequence[Phase]) -> tuple[Phase, ...]:

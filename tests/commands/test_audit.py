@@ -332,6 +332,12 @@ def test_wrong_arguments_are_one_line(arguments, message, capsys, tmp_path, monk
         ({"members": np.arange(4) < 2, "phi": np.float64(1)}, "phi is a single value"),
         ({"members": np.arange(4) < 2, "phi": np.zeros(4), "names": ["a"] * 3}, "names: got 3; expected 4"),
         (
+            {"members": np.zeros(0, bool), "logits": np.zeros((0, 2)), "labels": np.zeros(0, int)},
+            "logits is an array of float64 (0, 2); expected numbers, of one example at least",
+        ),
+        ({"members": np.arange(2) < 1, "loss": ["a", "b"]}, "loss is an array of <U1 (2,); expected numbers"),
+        ({"members": np.arange(2) < 1, "loss": np.zeros(2, "M8[s]")}, "loss is an array of datetime64[s] (2,)"),
+        (
             {
                 "members": np.arange(4) < 2,
                 "phi": np.zeros(4),

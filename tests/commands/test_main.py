@@ -108,6 +108,7 @@ BAD = [
     (["--epochs", "1", "0", "1"], "at least 1 sparse and re-dense"),
     (["--epochs", "-1", "1", "1"], "expected three integers (dense, sparse, re-dense), 0 or more dense"),
     (["--epochs", "1", "1"], "--epochs: got 1 1; expected 3 whole numbers"),
+    (["--method", "phases", "--phases", "[" * 100_000], "--phases: got JSON that is nested too deep"),
     (["--lr", "0"], "lr: got 0"),
     (["--lr", "nan"], "lr: got nan"),
     (["--rates", "1", "1", "-1"], "rates: got (1.0, 1.0, -1.0); expected three finite factors above 0"),

@@ -1,5 +1,9 @@
+import http.client
+import shutil
+import tarfile
 import tempfile
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +13,13 @@ from factories import arrays
 from hypothesis import given
 from hypothesis.extra import numpy as of_numpy
 from PIL import Image
+from torchvision.datasets import ImageFolder
 from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from redense.data.batches import as_input
 from redense.data.catalogue import catalogue
 from redense.data.dataset import checked
+from redense.data.folders import split_folder
 from redense.data.loading import load, sides
 from redense.data.named import LOCATION30_FILE, NAMED, _idx_array
 from redense.errors import DataError
@@ -141,6 +147,55 @@ def test_no_network_names_the_files_and_where_to_put_them(name, tmp_path, monkey
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["other"]
 
 
+@pytest.mark.parametrize(
+    "error", [http.client.BadStatusLine("<html>"), EOFError("compressed file ended"), tarfile.ReadError("no archive")]
+)
+def test_a_download_that_fails_in_any_way_is_one_line(error, tmp_path, monkeypatch):
+    def fail(_root):
+        raise error
+
+    monkeypatch.setitem(NAMED, "location30", replace(NAMED["location30"], fetch=fail))
+    monkeypatch.setenv("REDENSE_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="the download failed"):
+        load("location30", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("leads", ["a file elsewhere", "a folder elsewhere"])
+def test_a_download_goes_through_no_link(leads, fashion_mnist, tmp_path, monkeypatch):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    file = root / LOCATION30_FILE
+    for folder in (root, elsewhere):
+        folder.mkdir()
+    if leads == "a file elsewhere":
+        file.parent.mkdir()
+        file.symlink_to(elsewhere / "not there yet")
+    else:
+        file.parent.symlink_to(elsewhere)
+
+    def fetch(place):
+        (place / LOCATION30_FILE).parent.mkdir()
+        shutil.copy(Path(fashion_mnist) / LOCATION30_FILE, place / LOCATION30_FILE)
+
+    monkeypatch.setitem(NAMED, "location30", replace(NAMED["location30"], fetch=fetch))
+    monkeypatch.setenv("REDENSE_DATA", str(root))
+    with pytest.raises(DataError, match="is a link to"):
+        load("location30", root)
+    assert not list(elsewhere.iterdir())
+    (file if leads == "a file elsewhere" else file.parent).unlink()
+    assert load("location30", root).num_classes == 30
+    assert [path.name for path in root.iterdir()] == [file.parent.name]
+
+
+def test_a_file_that_may_not_be_read_is_one_line(fashion_mnist, monkeypatch):
+    def refused(*_args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("hashlib.file_digest", refused)
+    with pytest.raises(DataError, match=r"cannot be read from .*Permission denied"):
+        load("location30", Path(fashion_mnist))
+
+
 def test_npz(npz):
     data = load(str(npz))
     assert data.x_train.shape == (96, 6)
@@ -212,6 +267,28 @@ def test_class_folders_that_do_not_fit(tmp_path):
     Image.new("RGB", (3, 3)).save(tmp_path / "mixed" / "dog" / "small.png")
     with pytest.raises(DataError, match="expected images of one size"):
         load(str(tmp_path / "mixed"))
+
+
+def test_images_are_those_of_torchvision_in_its_order(tmp_path):
+    images(tmp_path, count=2)
+    for name in ("cat/b/deep", "cat/a", "dog/Z"):
+        images(tmp_path / name, classes=("x",), count=2)
+    (tmp_path / "cat" / "notes.txt").touch()
+    expected = [(np.asarray(image).transpose(2, 0, 1).tolist(), label) for image, label in ImageFolder(tmp_path)]
+    train, _ = split_folder(tmp_path, "data")
+    assert [(pixels.tolist(), label) for pixels, label in train] == expected
+
+
+@pytest.mark.parametrize("among", ["images", "nothing"])
+def test_links_that_lead_round_in_circles(among, tmp_path):
+    """Two of them open a folder of folders without end."""
+    images(tmp_path)
+    place = tmp_path / "cat" if among == "images" else tmp_path / "cat" / "below"
+    place.mkdir(exist_ok=True)
+    for link in ("first", "second"):
+        (place / link).symlink_to(".")
+    with pytest.raises(DataError, match="first: a link leads to .*, whose images would be there twice"):
+        load(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["factories:data", "factories:torch_data"])

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 from safetensors.torch import save
@@ -136,3 +138,10 @@ def test_a_checkpoint_whose_phases_cannot_be_read(content, tmp_path):
     ) as refused:
         _read(tmp_path / FILE)
     assert "\n" not in str(refused.value)
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path):
+    """Nobody writes to it, and whoever opened it would wait for ever."""
+    os.mkfifo(tmp_path / FILE)
+    with pytest.raises(TrainingError, match="cannot be read .*no plain file"):
+        _read(tmp_path / FILE)

@@ -31,6 +31,8 @@ FILES = ("audit.json", "audit.csv", "audit.png", "audit.html")
 RUN = "recipe.json"
 """What every run's folder holds."""
 BATCH = 500
+NUMBERS = "biuf"
+"""NumPy's kinds of real numbers."""
 
 
 def audit_files(
@@ -114,6 +116,12 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
     single = [name for name in of_examples if _is_single(arrays, name)]
     if single:
         raise DataError(f"{path}: {', '.join(single)} is a single value; expected one an example")
+    for name in (kind, f"reference_{kind}"):
+        if name in arrays and (arrays[name].dtype.kind not in NUMBERS or not arrays[name].size):
+            raise DataError(
+                f"{path}: {name} is an array of {arrays[name].dtype} {arrays[name].shape}; expected numbers, of one "
+                "example at least"
+            )
     if kind == "logits" and "labels" not in arrays:
         raise DataError(f"{path}: holds logits but no labels; expected both")
     target = arrays[kind]

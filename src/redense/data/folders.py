@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ PIXELS = 2**26
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of what is decoded, whatever a file is called; of other formats some start programs."""
 MISSED = 100_000
-"""Files of a class that may lie before its first image: else a wrong folder is walked through for hours."""
+"""Files and folders of a class that may lie before its first image: else a wrong folder is walked through for hours."""
 
 
 def split_folder(path: Path, what: str) -> tuple[Any, Any | None]:
@@ -56,6 +55,15 @@ def _images(path: Path, what: str) -> Any:
                 raise FileNotFoundError("no folder is in it")
             return names, {name: place for place, name in enumerate(names)}
 
+        @staticmethod
+        def make_dataset(
+            directory: str | Path, class_to_idx: dict[str, int], *_args: Any, **_kwargs: Any
+        ) -> list[tuple[str, int]]:
+            """List all images, in ImageFolder's order; it would walk round in circles, and miss images at the end."""
+            seen: dict[str, str] = {}
+            folders = ((os.path.join(directory, name), place) for name, place in class_to_idx.items())
+            return [(file, place) for folder, place in folders for file in _images_below(folder, seen, what)]
+
         def check_memory(self) -> None:
             """Raise `DataError` where all images, of the first one's size, are more than the machine's memory holds."""
             pixels, _ = self[0]
@@ -67,43 +75,42 @@ def _images(path: Path, what: str) -> Any:
                 )
 
     try:
-        # ImageFolder misses images only after a walk through everything; the first class without any ends this one
-        for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not _hidden(entry.name)):
-            files = (
-                os.path.join(place, file) for place, _, files in os.walk(folder, followlinks=True) for file in files
-            )
-            if not any(map(_Walk(what), islice(files, MISSED))):
-                raise FileNotFoundError(f"no image is in {folder}")
-        return Images(str(path), loader=_Pixels(what), is_valid_file=_Walk(what))
+        return Images(str(path), loader=_Pixels(what))
     except OSError as error:
         raise DataError(
             f"{what} {path}: {error}; expected folders named like the classes, with images in them"
         ) from None
 
 
+def _images_below(folder: str, seen: dict[str, str], what: str) -> list[str]:
+    """List a class's images, sorted by folder, then by name; `seen` has the places of the classes before.
+
+    Raises `DataError` where a link leads to a folder a second time, `FileNotFoundError` where there is no image.
+    """
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    found: dict[str, list[str]] = {}
+    passed = 0
+    for place, _, names in os.walk(folder, followlinks=True):
+        if seen.setdefault(os.path.realpath(place), place) != place:
+            raise DataError(
+                f"{what} {place}: a link leads to {seen[os.path.realpath(place)]}, whose images would be there twice; "
+                "take it away"
+            )
+        images = [name for name in names if not _hidden(name) and name.lower().endswith(IMG_EXTENSIONS)]
+        if images:
+            found[place] = sorted(images)
+        passed += len(names) + 1
+        if not found and passed > MISSED:
+            break
+    if not found:
+        raise FileNotFoundError(f"no image is in {folder}")
+    return [os.path.join(place, name) for place in sorted(found) for name in found[place]]
+
+
 def _hidden(name: str) -> bool:
     """Tell whether a name is that of a system's or a program's own file or folder, such as ``.DS_Store``."""
     return name.startswith(".")
-
-
-class _Walk:
-    """Tells images from other files on a walk through a folder, and ends one that goes round in circles."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self.seen: dict[str, str] = {}
-
-    def __call__(self, file: str) -> bool:
-        from torchvision.datasets.folder import IMG_EXTENSIONS
-
-        folder, name = os.path.split(file)
-        real = os.path.realpath(folder)
-        if self.seen.setdefault(real, folder) != folder:
-            raise DataError(
-                f"{self.what} {folder}: a link leads to {self.seen[real]}, whose images would be there twice; take it "
-                "away"
-            )
-        return not _hidden(name) and name.lower().endswith(IMG_EXTENSIONS)
 
 
 class _Pixels:

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from redense.data.dataset import Dataset, checked
 from redense.errors import DataError
+from redense.files.writing import TEMPORARY, check_inside, make_folder
 
 Arrays = tuple[npt.ArrayLike, npt.ArrayLike]
 
@@ -252,12 +254,12 @@ def load_named(name: str, data_root: Path | None = None) -> Dataset:
     if root is None:
         _download(name, entry, roots, download_to)
         root = download_to
-    entry.verify(root)
     try:
+        entry.verify(root)
         return entry.read(root)
     except DataError:
         raise
-    except Exception as error:  # archives, torchvision and NumPy each have kinds of their own
+    except Exception as error:  # the system, archives, torchvision and NumPy each have kinds of their own
         raise DataError(
             f"data {name}: cannot be read from {root} ({error}); delete {', '.join(entry.files)} there and run again"
         ) from error
@@ -266,10 +268,15 @@ def load_named(name: str, data_root: Path | None = None) -> Dataset:
 def _download(name: str, entry: NamedDataset, roots: list[Path], root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # torchvision names mirrors on standard output, which belongs to the table
-        with contextlib.redirect_stdout(sys.stderr):
-            entry.fetch(root)
-    except (OSError, RuntimeError) as error:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=root) as beside:
+            # torchvision names mirrors on standard output, which belongs to the table
+            with contextlib.redirect_stdout(sys.stderr):
+                entry.fetch(Path(beside))
+            for file in entry.missing(root):
+                make_folder((root / file).parent, inside=root)
+                check_inside(root, root / file)
+                (Path(beside) / file).replace(root / file)
+    except Exception as error:  # torchvision, the network and archives each have kinds of their own
         missing = [root / file for file in entry.missing(root)]
         _remove_empty_parents(missing, root)
         places = ", ".join(str(place) for place in roots)

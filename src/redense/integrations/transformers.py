@@ -16,7 +16,7 @@ from torch import nn
 from redense.dsd import DSD
 from redense.dsd.trainings import check_epochs, dsd_of_training
 from redense.errors import TrainingError
-from redense.files.reading import Unread, mapping
+from redense.files.reading import Unread, mapping, open_plain
 from redense.files.writing import write_whole
 from redense.phases import check_fill
 from redense.sparsity.parameters import named
@@ -135,6 +135,7 @@ def _read(path: Path) -> dict[str, Any]:
             "folder has moved, DSDCallback(resume_from=folder)"
         )
     try:
+        open_plain(path).close()  # a pipe would keep us waiting
         with safe_open(path, framework="pt") as file:
             masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             values = dict(mapping(json.loads((file.metadata() or {})["dsd"])))

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import nn
 
 from redense.errors import ModelError
 from redense.files.reading import plain_bytes
+from redense.files.tensors import tensors_of
 from redense.models.evaluation import evaluating
 from redense.models.fmnist_cnn import FmnistCNN
 from redense.models.integers import EMBEDDINGS
@@ -71,8 +70,8 @@ def load_weights(name: str, model: nn.Module, path: Path) -> None:
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); expected a state_dict in safetensors") from None
     try:
-        state = load(data)
-    except (ValueError, SafetensorError) as error:
+        state = tensors_of(data)
+    except ValueError as error:
         raise ModelError(
             f"{path}: cannot be read as safetensors ({error}); expected a state_dict in safetensors, for nothing is "
             f"unpickled; a PyTorch file is converted by python -c 'import torch, safetensors.torch as s; "

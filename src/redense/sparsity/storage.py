@@ -12,18 +12,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import nn
 
 from redense.arguments import CHECKED, validated
 from redense.errors import ModelError
 from redense.files.reading import build, plain_bytes
+from redense.files.tensors import tensors_of
 from redense.files.writing import write_whole
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.keys import INTEGER
@@ -34,6 +35,10 @@ FORMAT = "redense-bitmask-2"
 PREFIXES = ("bitmask:", "values:")
 FORMER = "redense-bitmask-1"
 """The same without a checksum."""
+METADATA = "__metadata__"
+"""A name that safetensors itself uses."""
+DIMENSIONS, LONGEST = 64, 2**63 - 1
+"""What PyTorch's tensors may have."""
 
 
 @validated(ModelError)
@@ -71,7 +76,7 @@ def save_sparse(model: nn.Module | Annotated[Mapping[str, torch.Tensor], CHECKED
         if first != name:
             aliases[name] = first
             continue
-        flat = tensor.detach().cpu().flatten()
+        flat = tensor.detach().cpu().resolve_conj().resolve_neg().flatten()
         kept = flat != 0 if flat.dtype in INTEGER else torch.ones(flat.shape, dtype=torch.bool)
         count = int(kept.sum())
         if count * flat.element_size() + math.ceil(len(flat) / 8) < len(flat) * flat.element_size():
@@ -117,15 +122,15 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a file of ours, its checksum compared."""
     try:
         content = plain_bytes(path)
-        stored, metadata = load(content), _metadata(content)
-    except (OSError, ValueError, SafetensorError, RecursionError) as error:
+        stored, metadata = tensors_of(content), _metadata(content)
+    except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{path}: cannot be read ({reason}); expected a file written by redense.save_sparse") from None
     found = metadata.get("format")
     if found not in (FORMAT, FORMER) or not {"shapes", "aliases"} <= set(metadata):
         raise ModelError(f"{path}: got format {found!r}; expected {FORMAT!r}, as save_sparse writes it")
     checksum = metadata.pop("sha256", None)
-    if found == FORMAT and checksum != _digest(stored, metadata):
+    if (found == FORMAT or checksum is not None) and checksum != _digest(stored, metadata):
         raise ModelError(f"{path}: does not match its checksum; {_DAMAGED}")
     return stored, metadata
 
@@ -133,7 +138,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def _metadata(content: bytes) -> dict[str, str]:
     """Return the metadata of a safetensors file, which is a length of 8 bytes and so much JSON before the tensors."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return dict(header.get("__metadata__", {}))
+    return dict(header.get(METADATA, {}))
 
 
 def _digest(stored: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
@@ -156,9 +161,11 @@ def _of_metadata(path: str | Path, metadata: Mapping[str, str], name: str, kind:
 def _unpacked(path: str | Path, name: str, shape: list[int], stored: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return a weight from its bits and values; raise `ModelError` unless they fit each other and its shape."""
     values, bits = stored.get(f"values:{name}"), stored.get(f"bitmask:{name}")
-    size = math.prod(shape)
-    if values is None or bits is None or name in stored or any(length < 1 for length in shape):
+    if len(shape) > DIMENSIONS or not all(1 <= length <= LONGEST for length in shape):
+        raise ModelError(f"{path}: {name} is {reprlib.repr(shape)}; expected the shape of a tensor; {_DAMAGED}")
+    if values is None or bits is None or name in stored:
         raise ModelError(f"{path}: {name} {shape} has no bits, no values or both and a tensor; {_DAMAGED}")
+    size = math.prod(shape)
     kept = None
     if bits.dtype == torch.uint8 and bits.dim() == values.dim() == 1 and len(bits) == -(-size // 8):
         kept = unpack_bits(bits, (size,))
@@ -173,8 +180,10 @@ def _unpacked(path: str | Path, name: str, shape: list[int], stored: Mapping[str
 
 
 def _check_tensor(name: Any, tensor: Any) -> None:
-    if not isinstance(name, str) or name.startswith(PREFIXES):
-        raise ModelError(f"state: got the name {name!r}; expected a string that begins with none of {PREFIXES}")
+    if not isinstance(name, str) or name.startswith(PREFIXES) or name == METADATA:
+        raise ModelError(
+            f"state: got the name {name!r}; expected a string that begins with none of {PREFIXES} and is not {METADATA}"
+        )
     if not name.isascii() and name != name.encode(errors="ignore").decode():
         raise ModelError(f"state: got the name {name!r}; expected characters that a file can hold")
     if not isinstance(tensor, torch.Tensor):
@@ -198,4 +207,5 @@ def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
     """Tell tensors apart that are not one and the same stretch of memory."""
     if tensor.numel() == 0:
         return (id(tensor),)
-    return (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+    values = (tensor.dtype, tensor.is_conj(), tensor.is_neg())
+    return (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), *values)
