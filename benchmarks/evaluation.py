@@ -5,7 +5,7 @@
 
 The first compares an evaluation of 10,000 examples on several cores with the same on one, beside as many examples
 trained. The second runs the table (published network, one seed, 30, 50, 70 and 90%) on part of Fashion-MNIST with this
-version and with the one whose `src` is named, in turns, start-up included, and compares the bits of their checkpoints.
+version and with the one whose `src` is named, in turns, start-up included, and compares the bits of their tensors.
 For a quick look: --rounds 1, or --images 600 600 --epochs 1 --repeats 1.
 """
 
@@ -33,7 +33,6 @@ from redense.experiment.idle_cores import read_signals_on
 from redense.experiment.optimizers import make_optimizer
 from redense.experiment.plan import Training
 from redense.experiment.trainer import train_epoch, trainable
-from redense.experiment.whole_folders import UNCHECKED
 from redense.models.registry import build, placed
 
 HERE = str(Path(redense.__file__).parents[1])
@@ -55,7 +54,7 @@ def on_cores(dataset: Dataset, cores: list[int], rounds: int) -> None:
 
 
 def run(source: str, data: Path, epochs: int, workers: int) -> tuple[float, str]:
-    """Run the table with the version in `source`; return its seconds and the SHA-256 of all its checkpoints."""
+    """Run the table with the version in `source`; return its seconds and the SHA-256 of all its tensors."""
     with tempfile.TemporaryDirectory() as folder:
         recipe = ["--data", str(data), "--model", "fmnist-cnn", "--sparsities", *SPARSITIES]
         command = [sys.executable, "-m", "redense", "run", *recipe, "--epochs", *[str(epochs)] * 3]
@@ -64,9 +63,8 @@ def run(source: str, data: Path, epochs: int, workers: int) -> tuple[float, str]
         quiet = partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL, env=environment)
         taken = seconds(quiet)
         digest = hashlib.sha256()
-        for path in sorted(Path(folder, "run", "checkpoints").glob("*/*")):
-            if path.name != UNCHECKED:
-                digest.update(path.name.encode() + path.read_bytes())
+        for path in sorted(Path(folder, "run", "checkpoints").glob("*/*.safetensors")):
+            digest.update(path.name.encode() + path.read_bytes())
     print(f"{source}: {taken:.1f} s", flush=True)
     return taken, digest.hexdigest()
 
@@ -84,7 +82,7 @@ def against(other: str, dataset: Dataset, images: tuple[int, int], epochs: int, 
     print(f"{training:,} + {test:,} images, {epochs} epochs a phase, {workers} workers")
     print(f"other {spread(times['other'], digits=1)} s, this {spread(times['this'], digits=1)} s")
     print(f"other / this {spread(ratios(times['other'], times['this']), digits=3)}")
-    print("checkpoints have the same bits" if len(bits) == 1 else "checkpoints DIFFER")
+    print("tensors have the same bits" if len(bits) == 1 else "tensors DIFFER")
 
 
 def main() -> None:
