@@ -156,9 +156,10 @@ def test_a_download_that_fails_in_any_way_is_one_line(error, tmp_path, monkeypat
 
     monkeypatch.setitem(NAMED, "location30", replace(NAMED["location30"], fetch=fail))
     monkeypatch.setenv("REDENSE_DATA", str(tmp_path))
+    (tmp_path / "other").touch()
     with pytest.raises(DataError, match="the download failed"):
         load("location30", tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
 @pytest.mark.parametrize("leads", ["a file elsewhere", "a folder elsewhere"])

@@ -270,7 +270,10 @@ def test_comparisons_say_what_they_rest_on():
     ("audited", "said"),
     [
         ("fashion-mnist", "train several. p of models in turn: a jackknife over their pairs, {}6"),
-        ("location30", "p: Student's t-test, which alone decides, and of models in turn a jackknife over their pairs, {}48"),
+        (
+            "location30",
+            "Student's t-test, which alone decides, and of models in turn a jackknife over their pairs, {}48",
+        ),
     ],
 )
 def test_claims_of_models_in_turn_say_what_they_rest_on(audited, said):
