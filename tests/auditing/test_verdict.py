@@ -115,14 +115,14 @@ def of_no_skill(generator, n=200):
     return Evidence(Signals.of_phi(generator.normal(size=2 * n)), np.zeros(2 * n, dtype=int), TINY, phi_only=True)
 
 
-def of_few_mistakes(generator, members=60, others=1000):
+def of_few_mistakes(generator, members=60, others=4000):
     """A model that is right about 96% of either side: of few members it is often right about all."""
     labels = np.zeros(members + others, dtype=int)
     logits = generator.normal([[3.0, 0.0]], [[0.5, 1.6]], size=(len(labels), 2))
     return Evidence(Signals.of_logits(logits, labels), labels, np.arange(len(labels)) < members)
 
 
-@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
 @pytest.mark.parametrize("world", [of_no_skill, of_few_mistakes])
 def test_noise_is_called_a_leak_and_fails_limits_in_5_percent_however_little_confidence_is_asked_for(world, confidence):
     results = [audit_evidence(world(np.random.default_rng(seed)), confidence=confidence) for seed in range(300)]
