@@ -169,7 +169,7 @@ class RunAuditor:
         protocol = protocol_of(job)
         assert protocol is not None, "a reference model is no target"
         key = self._key(job, shared.references)
-        result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
+        result, risks = self._kept(key, members) or self._made(key, job, shared, members, protocol)
         result = replace(result, warnings=(*result.warnings, *shared.left_out(result)))
         checkpoint = _present(job, self.store.load(job.key))
         held_out = ~members[len(self.dataset.y_train) :]
@@ -182,16 +182,31 @@ class RunAuditor:
         determinants = [FORMAT, job.key, [reference.key for reference in references], self.attack_names]
         return key_of(determinants)
 
-    def _kept(self, key: str) -> tuple[AuditResult, Array] | None:
+    def _kept(self, key: str, members: Members) -> tuple[AuditResult, Array] | None:
+        """Return what is kept under a key; None where nothing is, or what is not of these attacks and examples."""
         folder = self.store.root / "audit"
         kept = read_kept(folder / f"{key}.json", key)
         try:
             content = plain_bytes(folder / f"{key}.safetensors")
             if kept is not None and kept["risks"] == hashlib.sha256(content).hexdigest():
-                return AuditResult.from_mapping(kept["result"]), load(content)[f"risks {key}"]
-        except (OSError, KeyError, SafetensorError, DataError):
+                result, risks = AuditResult.from_mapping(kept["result"]), load(content)[f"risks {key}"]
+                if self._fit(result, risks, members):
+                    return result, risks
+        except (OSError, KeyError, ValueError, SafetensorError, DataError):
             pass  # not made yet, damaged, or of another format: made again
         return None
+
+    def _fit(self, result: AuditResult, risks: Array, members: Members) -> bool:
+        """Tell whether a result and risks have the form of those that are made of these examples."""
+        made, sides = {attack.attack for attack in result.attacks}, (int(members.sum()), int((~members).sum()))
+        inside, outside = result.members + result.members_left_out, result.nonmembers + result.nonmembers_left_out
+        return (
+            risks.dtype == np.float64
+            and (risks.shape, (inside, outside)) == (members.shape, sides)
+            and made == {*result.curves} <= {*self.attack_names}
+            and {result.primary, result.verdict.attack} <= {*made, None}
+            and all(one.example < len(members) for one in result.exposed)
+        )
 
     def _made(
         self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: ProtocolName
