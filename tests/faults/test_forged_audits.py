@@ -105,17 +105,21 @@ FORGED = {
 }
 
 
+def is_believed(auditor, job):
+    kept = auditor._kept(auditor._key(job, []))
+    return kept is not None and auditor._fit(*kept, auditor.examples.members(None))
+
+
 def test_what_was_made_is_kept(auditor):
-    for job in auditor.finished:
-        assert auditor._kept(auditor._key(job, []), auditor.examples.members(None)) is not None
+    assert all(is_believed(auditor, job) for job in auditor.finished)
 
 
 @pytest.mark.parametrize("kind", FORGED)
 def test_what_is_kept_of_other_examples_or_attacks_is_not_believed(kind, auditor, audited, tmp_path):
     shutil.copytree(audited / "audit", tmp_path / "audit")
-    key = auditor._key(auditor.finished[0], [])
-    FORGED[kind](tmp_path / "audit", key)
-    assert dataclasses.replace(auditor, store=Store(tmp_path))._kept(key, auditor.examples.members(None)) is None
+    job = auditor.finished[0]
+    FORGED[kind](tmp_path / "audit", auditor._key(job, []))
+    assert not is_believed(dataclasses.replace(auditor, store=Store(tmp_path)), job)
 
 
 def test_an_audit_makes_again_what_was_forged(auditor, audited, tmp_path):

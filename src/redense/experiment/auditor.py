@@ -169,7 +169,10 @@ class RunAuditor:
         protocol = protocol_of(job)
         assert protocol is not None, "a reference model is no target"
         key = self._key(job, shared.references)
-        result, risks = self._kept(key, members) or self._made(key, job, shared, members, protocol)
+        kept = self._kept(key)
+        if kept is None or not self._fit(*kept, members):
+            kept = self._made(key, job, shared, members, protocol)
+        result, risks = kept
         result = replace(result, warnings=(*result.warnings, *shared.left_out(result)))
         checkpoint = _present(job, self.store.load(job.key))
         held_out = ~members[len(self.dataset.y_train) :]
@@ -182,22 +185,19 @@ class RunAuditor:
         determinants = [FORMAT, job.key, [reference.key for reference in references], self.attack_names]
         return key_of(determinants)
 
-    def _kept(self, key: str, members: Members) -> tuple[AuditResult, Array] | None:
-        """Return what is kept under a key; None where nothing is, or what is not of these attacks and examples."""
+    def _kept(self, key: str) -> tuple[AuditResult, Array] | None:
         folder = self.store.root / "audit"
         kept = read_kept(folder / f"{key}.json", key)
         try:
             content = plain_bytes(folder / f"{key}.safetensors")
             if kept is not None and kept["risks"] == hashlib.sha256(content).hexdigest():
-                result, risks = AuditResult.from_mapping(kept["result"]), load(content)[f"risks {key}"]
-                if self._fit(result, risks, members):
-                    return result, risks
+                return AuditResult.from_mapping(kept["result"]), load(content)[f"risks {key}"]
         except (OSError, KeyError, ValueError, SafetensorError, DataError):
             pass  # not made yet, damaged, or of another format: made again
         return None
 
     def _fit(self, result: AuditResult, risks: Array, members: Members) -> bool:
-        """Tell whether a result and risks have the form of those that are made of these examples."""
+        """Tell whether what is kept has the form of what is made of these examples: checksums are no signature."""
         made, sides = {attack.attack for attack in result.attacks}, (int(members.sum()), int((~members).sum()))
         inside, outside = result.members + result.members_left_out, result.nonmembers + result.nonmembers_left_out
         return (
