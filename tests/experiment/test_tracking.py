@@ -101,6 +101,11 @@ def stand_ins(monkeypatch):
         (place / "events.out.tfevents.2").write_text("events")
         return MagicMock()
 
+    def page(_, path):
+        path.write_text("page")
+        return path
+
+    monkeypatch.setattr(tracking, "write_report", page)  # which takes longer than all else
     writer = SimpleNamespace(SummaryWriter=lambda place: write(Path(place)))
     client = SimpleNamespace(init=lambda **given: write(Path(given["dir"]) / "wandb"), Artifact=MagicMock())
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", writer)
