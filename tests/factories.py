@@ -336,17 +336,30 @@ class _Tells(_Linear):
     def before(self):
         if self.training and not type(self).told:
             type(self).told = True
-            opened = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
-            names = [name.rpartition("/fd/")[2] if "pipe:" in name or "socket:" in name else name for name in opened]
+            numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+            opened = {number: os.path.realpath(f"/proc/self/fd/{number}") for number in numbers}
+            names = {
+                number: name.rpartition("/fd/")[2] if "pipe:" in name or "socket:" in name else name
+                for number, name in opened.items()
+            }
             values = {
                 "process": os.getpid(),
                 "threads": os.environ["OMP_NUM_THREADS"],
                 "folder": os.getcwd(),
-                "open": names,
+                "open": [*names.values()],
                 "collects": gc.isenabled(),
+                "passed_on": [name for number, name in names.items() if _is_passed_on(number)],
             }
             with open(os.environ["REDENSE_TEST_TELLS"], "a") as file:
                 file.write(json.dumps(values) + "\n")
+
+
+def _is_passed_on(number):
+    """Whether programs that are started inherit a descriptor, beside those that all have."""
+    try:
+        return number > 2 and os.get_inheritable(number)
+    except OSError:  # that of the list itself
+        return False
 
 
 def tells_what_its_process_has(input_shape, num_classes):

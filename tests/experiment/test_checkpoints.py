@@ -324,3 +324,10 @@ def test_what_is_no_plain_file_is_damage(store, file, kind):
     else:
         place.mkdir()
     is_set_aside(store)
+
+
+@pytest.mark.parametrize("depth", [10, 400, 900, 3_000, 100_000])
+def test_an_index_that_is_nested_deep_is_set_aside(store, depth):
+    nested = "[" * depth + "]" * depth
+    (store.finished_folder("key") / INDEX).write_text(f'{{"checksum": "x", "files": {{}}, "history": {nested}}}')
+    is_set_aside(store)

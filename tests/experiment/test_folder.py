@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import json
 import os
@@ -118,6 +119,23 @@ def test_too_little_disk_leaves_nothing(tmp_path):
     with pytest.raises(FolderError, match="GB are free there"):
         opened(tmp_path / "run", needed=10**18)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("theirs", [(), ("new/theirs",), ("new/run/theirs",)])
+def test_a_folder_that_cannot_be_locked_is_taken_away_without_what_others_have_made_there(
+    theirs, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        for name in theirs:
+            (tmp_path / name).write_text("precious")
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        with pytest.raises(FolderError, match="cannot be written .Too many open files"):
+            opened(tmp_path / "new" / "run")
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == [*theirs]
+    assert theirs or list(tmp_path.iterdir()) == []
 
 
 def test_two_runs_exclude_each_other(tmp_path):

@@ -1,9 +1,16 @@
+import hashlib
+import os
+import shutil
+
 import pytest
 import torch
 from torch import nn
 
-from redense.experiment.cgroups import cpu_quota, memory_left
-from redense.experiment.memory import available_bytes, state_bytes, training_bytes
+from redense.errors import FolderError
+from redense.experiment.checkpoints import Store
+from redense.experiment.memory import state_bytes, training_bytes
+from redense.files import reading
+from redense.files.cgroups import available_bytes, cpu_quota, memory_left, memory_limit, total_bytes
 from redense.models.registry import build
 
 GIB = 1 << 30
@@ -130,6 +137,65 @@ def test_the_older_groups_nest_too(tmp_path):
 def test_the_smallest_quota_of_all_groups_holds(outer, inner, expected, tmp_path):
     root = nested(tmp_path, "0::/a/b", a={"cpu.max": outer}, a__b={"cpu.max": inner})
     assert cpu_quota(root) == expected
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "MemTotal: 5 kB\nMemFree: 3 kB\n", "MemAvailable: lots\n", "MemAvailable\n"]
+)
+def test_where_a_kernel_does_not_say_what_is_available_all_memory_counts(text, tmp_path):
+    if text is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc" / "meminfo").write_text(text)
+    assert available_bytes(tmp_path) == total_bytes() > GIB
+
+
+def test_the_limit_of_groups_counts_whatever_of_it_is_used(tmp_path):
+    root = nested(tmp_path, "0::/a/b", a=of_memory(2 * GIB, GIB), a__b=of_memory(3 * GIB, GIB))
+    assert (memory_limit(root), memory_left(root)) == (2 * GIB, GIB)
+    assert memory_limit(nested(tmp_path / "none", "0::/a", a=of_memory("max"))) is None
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 7), (5, 5), (9, 7)])
+def test_what_may_be_read_is_what_machine_and_groups_hold(limit, expected, monkeypatch):
+    monkeypatch.setattr(reading, "total_bytes", lambda: 7)
+    monkeypatch.setattr(reading, "memory_limit", lambda: limit)
+    assert reading.memory.__wrapped__() == expected
+
+
+@pytest.fixture
+def no_memory(monkeypatch):
+    """Files of more than ten bytes ask for memory, and there is none."""
+    monkeypatch.setattr(reading, "ASKED_FROM", 10)
+    monkeypatch.setattr(reading, "available_bytes", lambda: 10)
+
+
+def test_a_file_for_which_no_memory_is_left_is_not_read(tmp_path, no_memory):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    assert reading.plain_bytes(path) == b"0123456789"
+    path.write_bytes(b"0123456789a")
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        reading.plain_bytes(path, 100)
+    assert reading.plain_sha256(path) == hashlib.sha256(b"0123456789a").hexdigest(), "piece by piece"
+
+
+def test_a_checkpoint_for_which_no_memory_is_left_is_no_damage(undisturbed, tmp_path, no_memory):
+    store = Store(shutil.copytree(undisturbed, tmp_path / "run"))
+    with pytest.raises(FolderError, match="checkpoint.json: cannot be read .Cannot allocate memory"):
+        store.load(next((undisturbed / "checkpoints").iterdir()).name)
+    assert not store.set_aside
+
+
+def test_damage_is_found_without_memory_for_what_is_damaged(undisturbed, tmp_path, monkeypatch):
+    """Such as a file that somebody has made larger than memory is."""
+    store = Store(shutil.copytree(undisturbed, tmp_path / "run"))
+    folder = next((store.root / "checkpoints").iterdir())
+    most = (folder / "checkpoint.json").stat().st_size
+    monkeypatch.setattr(reading, "ASKED_FROM", most)
+    monkeypatch.setattr(reading, "available_bytes", lambda: most)
+    os.truncate(folder / "model.safetensors", 2**24)
+    assert store.load(folder.name) is None
+    assert "model.safetensors does not match its checksum" in store.set_aside[0]
 
 
 def test_the_published_networks_needs():

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from redense.experiment.optimizers import OPTIMIZERS, OptimizerKind, OptimizerName, make_optimizer
+from redense.experiment.optimizers import OPTIMIZERS, OptimizerKind, OptimizerName, make_optimizer, moments_of
 from redense.experiment.plan import Training
 
 SHAPES = ((4, 3), (4,), (2, 4))
@@ -41,7 +41,7 @@ def test_every_name_has_a_line():
 
 @pytest.mark.parametrize("name", [*OPTIMIZERS, "normed"])
 def test_elementwise_ones_do_with_a_row_what_they_do_with_its_tensors_and_others_do_not(name, monkeypatch):
-    normed = OptimizerKind(lambda parameters, each: Normed(parameters, each.lr), moments=0, elementwise=False)
+    normed = OptimizerKind(lambda parameters, each: Normed(parameters, each.lr), moments=(), elementwise=False)
     monkeypatch.setitem(OPTIMIZERS, "normed", normed)
     generator = torch.Generator().manual_seed(0)
     tensors = [torch.randn(shape, generator=generator) for shape in SHAPES]
@@ -55,12 +55,17 @@ def test_elementwise_ones_do_with_a_row_what_they_do_with_its_tensors_and_others
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-7) == OPTIMIZERS[name].elementwise
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_moments_are_counted(name):
+def test_moments_and_counters_are_named(name, momentum):
     parameter = torch.nn.Parameter(torch.ones(3))
-    optimizer = make_optimizer([parameter], training(name))
+    optimizer = make_optimizer([parameter], training(name, momentum))
     steps(optimizer, [parameter], torch.ones(1, 3))
-    assert sum(value.shape == (3,) for value in optimizer.state[parameter].values()) == OPTIMIZERS[name].moments
+    found = {each: (value.shape, value.dtype) for each, value in optimizer.state[parameter].items()}
+    moments = dict.fromkeys(moments_of(training(name, momentum)), ((3,), torch.float32))
+    counters = dict.fromkeys(OPTIMIZERS[name].counters, ((), torch.float32))
+    assert found == {**moments, **counters}
+    assert set(moments) in (set(), set(OPTIMIZERS[name].moments))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -20,9 +20,17 @@ from redense.experiment.comparison import over_seeds
 from redense.experiment.family import corrected
 from redense.experiment.folder import Trust
 from redense.experiment.prepare import prepare
-from redense.experiment.replicates import PhaseReplicates, compare_replicates, means_of, replicate_phases
+from redense.experiment.replicates import (
+    PhaseReplicates,
+    _found,
+    _Kept,
+    compare_replicates,
+    means_of,
+    replicate_phases,
+)
 from redense.experiment.report.replicates import replicates_summary
 from redense.experiment.resources import Resources
+from redense.files.kept import read_kept, write_kept
 from redense.methods import METHODS
 from redense.metrics.jackknife import pair_jackknife
 from redense.phases import Phase
@@ -216,3 +224,60 @@ def test_figures_under_one_anothers_names_are_made_again(out):
         path.write_text(text)
     list(replicate_phases(auditor_of(out)))
     assert [path.read_text() for path in paths] == before
+
+
+def changed(values, place, change):
+    """Return kept values with the lists at a place changed: ``figures``, an attack and a figure, or the like."""
+    first, *others = place
+    inner = change(values[first]) if not others else changed(values[first], others, change)
+    return {**values, first: inner}
+
+
+FIGURES, LEFT_OUT = ("figures", "LiRA online", "auc"), ("left_out", "auc")
+FORGED = {
+    "no figures": lambda kept: {name: value for name, value in kept.items() if name != "figures"},
+    "figures of few": lambda kept: changed(kept, FIGURES, lambda values: values[:-1]),
+    "a figure that is none": lambda kept: changed(kept, FIGURES, lambda values: ["x", *values[1:]]),
+    "a figure beyond all": lambda kept: changed(kept, FIGURES, lambda values: [1e308, *values[1:]]),
+    "NaN": lambda kept: changed(kept, FIGURES, lambda values: [float("nan"), *values[1:]]),
+    "another attack": lambda kept: changed(kept, ("figures",), lambda each: {**each, "x": each["LiRA online"]}),
+    "another figure": lambda kept: changed(kept, FIGURES[:2], lambda each: {**each, "x": each["auc"]}),
+    "no area": lambda kept: changed(kept, FIGURES[:2], lambda each: {**each, "auc": []}),
+    "models less": lambda kept: changed(kept, LEFT_OUT, lambda rows: rows[:-1]),
+    "ragged": lambda kept: changed(kept, LEFT_OUT, lambda rows: [rows[0][:-1], *rows[1:]]),
+    "below 0": lambda kept: changed(kept, LEFT_OUT, lambda rows: [[-1.0, *rows[0][1:]], *rows[1:]]),
+    "a figure less": lambda kept: {**kept, "left_out": {"auc": kept["left_out"]["auc"]}},
+    "nothing left out": lambda kept: {**kept, "left_out": {}},
+    "no primary": lambda kept: {**kept, "primary": None},
+    "another primary": lambda kept: {**kept, "primary": "confidence"},
+    "more": lambda kept: {**kept, "more": 1},
+}
+
+
+def kept_of(path):
+    key = path.stem.removeprefix("replicates-")
+    return key, {name: value for name, value in read_kept(path, key).items() if name != "key"}
+
+
+@pytest.mark.parametrize("kind", [None, *FORGED])
+def test_kept_figures_are_believed_in_the_form_in_which_they_are_made_alone(kind, out, tmp_path):
+    """Whoever computes their checksum anew."""
+    key, kept = kept_of(next((out / "audit").glob("replicates-*.json")))
+    write_kept(tmp_path / "kept", key, FORGED[kind](kept) if kind else kept)
+    found = _found(tmp_path / "kept", key, 8, auditor_of(out).attack_names)
+    assert found == (None if kind else _Kept(**kept))
+
+
+def test_forged_figures_are_made_again(out):
+    before = {path: path.read_text() for path in sorted((out / "audit").glob("replicates-*.json"))}
+    for path, kind in zip(before, ("no figures", "ragged", "models less"), strict=True):
+        key, kept = kept_of(path)
+        write_kept(path, key, FORGED[kind](kept))
+    assert len(list(replicate_phases(auditor_of(out)))) == 3
+    assert {path: path.read_text() for path in before} == before
+
+
+def test_phases_of_other_figures_are_not_compared():
+    dense, sparse, _ = phases(16)
+    fewer = dataclasses.replace(sparse, left_out={"auc": sparse.left_out["auc"]})
+    assert compare_replicates([dense, fewer], METHODS["dsd"]) == []

@@ -5,15 +5,20 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
+from unittest.mock import MagicMock
 
 import pytest
+from rich.console import Console
 
 import redense
 from redense.experiment import tracking
+from redense.experiment.folder import ENDINGS, FOLDERS
 from redense.experiment.found import find
 from redense.experiment.resources import Resources, TrackerName
-from redense.experiment.tracking import TRACKERS, Tracker, record_of
+from redense.experiment.tracking import TRACKERS, Tracker, record_of, track
 
 EXPECTED_CURVE = "re-dense-30/seed-0/test-accuracy-by-epoch"
 
@@ -87,6 +92,57 @@ def test_trackers_that_do_not_exist(given, message):
         Resources(track=given)
 
 
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """Trackers that write where the real ones do, which the tests marked for it compare."""
+
+    def write(place):
+        place.mkdir(exist_ok=True)
+        (place / "events.out.tfevents.2").write_text("events")
+        return MagicMock()
+
+    def page(_, path):
+        path.write_text("page")
+        return path
+
+    monkeypatch.setattr(tracking, "write_report", page)  # which takes longer than all else
+    writer = SimpleNamespace(SummaryWriter=lambda place: write(Path(place)))
+    client = SimpleNamespace(init=lambda **given: write(Path(given["dir"]) / "wandb"), Artifact=MagicMock())
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", writer)
+    monkeypatch.setitem(sys.modules, "wandb", client)
+
+
+def assert_in_its_places(folder):
+    """Nothing was written into a run's folder under a name that is not looked at before."""
+    assert [
+        path.name for path in folder.iterdir() if not path.name.endswith(ENDINGS) and path.name not in FOLDERS
+    ] == []
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_trackers_write_into_a_runs_folder_under_names_that_are_looked_at(name, folder, stand_ins):
+    track([name], folder, Console(quiet=True))
+    assert (folder / name / "events.out.tfevents.2").read_text() == "events"
+    assert (folder / name / "report.html").exists() == (name == "tensorboard")
+    assert_in_its_places(folder)
+
+
+@pytest.mark.parametrize(
+    "link", ["tensorboard", "tensorboard/report.html", "tensorboard/events.out.tfevents.1", "wandb"]
+)
+@pytest.mark.filterwarnings("ignore:track")
+def test_trackers_write_and_delete_nothing_elsewhere(link, folder, stand_ins, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    precious = dict.fromkeys(["report.html", "events.out.tfevents.1"], "precious")
+    for name, text in precious.items():
+        (elsewhere / name).write_text(text)
+    (folder / link).parent.mkdir(exist_ok=True)
+    (folder / link).symlink_to(elsewhere / "report.html" if "/" in link else elsewhere)
+    track([link.partition("/")[0]], folder, Console(quiet=True))
+    assert {path.name: path.read_text() for path in elsewhere.iterdir()} == precious
+
+
 def test_they_are_imported_only_when_used():
     code = (
         "import sys, redense.experiment.run, redense.commands.run; "
@@ -132,6 +188,7 @@ def test_tensorboards_files_are_read_back(recipe, folder):
     assert found == [(epoch, pytest.approx(value)) for epoch, value in enumerate(record.curves[EXPECTED_CURVE], 1)]
     assert (folder / "tensorboard" / "report.html").read_text().startswith("<!doctype html>")
     assert events.Tags()["tensors"] == ["recipe/text_summary"]
+    assert_in_its_places(folder)
 
 
 @pytest.mark.trackers
@@ -150,3 +207,4 @@ def test_weights_and_biases_offline(recipe, folder, monkeypatch):
     assert EXPECTED_CURVE.encode() in content
     assert b"report.html" in content
     assert tracking.PROJECT.encode() in content
+    assert_in_its_places(folder)

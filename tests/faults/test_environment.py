@@ -23,7 +23,7 @@ from redense.errors import FolderError, RecipeError, RedenseError, TrainingError
 from redense.experiment.audit import audit_run
 from redense.experiment.checkpoints import Store
 from redense.experiment.dry_run import dry_run
-from redense.experiment.engines.local import LocalEngine, _cause_of_death
+from redense.experiment.engines.local import EXHAUSTED, LocalEngine, _cause_of_death
 from redense.experiment.export import export
 from redense.experiment.folder import FOLDERS, Trust, check_targets
 from redense.experiment.prepare import prepare
@@ -83,7 +83,7 @@ def test_the_flag_is_called_no_lock(npz, tmp_path, monkeypatch):
     main([*command, "--no-lock"])
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM])
+@pytest.mark.parametrize("number", EXHAUSTED)
 @pytest.mark.parametrize("call", ["os.pipe", "subprocess.Popen"])
 def test_too_many_files_or_processes(recipe, tmp_path, monkeypatch, call, number):
     prepared, out = prepare(recipe), tmp_path / "run"

@@ -26,6 +26,13 @@ def test_odd_files_are_nothing_kept(tmp_path):
         assert read_kept(tmp_path / str(number), "key") is None
 
 
+def test_what_is_nested_deep_is_nothing_kept(tmp_path):
+    """At every depth, also one that is read and not written."""
+    for depth in (*range(10, 1_200, 10), 3_000, 100_000):
+        (tmp_path / "one").write_text('{"checksum": 1, "key": "key", "a": ' + "[" * depth + "]" * depth + "}")
+        assert read_kept(tmp_path / "one", "key") is None
+
+
 def test_keys_are_half_of_the_sha_256_of_sorted_json():
     """Folders hold what lies under these keys; written out, so that nobody changes them unseen."""
     assert key_of({"b": [1, None], "a": "x"}) == hashlib.sha256(b'{"a": "x", "b": [1, null]}').hexdigest()[:32]

@@ -83,7 +83,7 @@ class Run:
             return
         say_loading(screen)
         if self.resources.may_fork and not self.dry_run:
-            fork_server.start()  # it loads PyTorch while this process does
+            fork_server.begin()  # it loads PyTorch while this process does
         from redense.experiment.dry_run import dry_run
         from redense.experiment.run import run
 

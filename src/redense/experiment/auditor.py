@@ -169,7 +169,10 @@ class RunAuditor:
         protocol = protocol_of(job)
         assert protocol is not None, "a reference model is no target"
         key = self._key(job, shared.references)
-        result, risks = self._kept(key) or self._made(key, job, shared, members, protocol)
+        kept = self._kept(key)
+        if kept is None or not self._fit(*kept, members):
+            kept = self._made(key, job, shared, members, protocol)
+        result, risks = kept
         result = replace(result, warnings=(*result.warnings, *shared.left_out(result)))
         checkpoint = _present(job, self.store.load(job.key))
         held_out = ~members[len(self.dataset.y_train) :]
@@ -189,9 +192,21 @@ class RunAuditor:
             content = plain_bytes(folder / f"{key}.safetensors")
             if kept is not None and kept["risks"] == hashlib.sha256(content).hexdigest():
                 return AuditResult.from_mapping(kept["result"]), load(content)[f"risks {key}"]
-        except (OSError, KeyError, SafetensorError, DataError):
+        except (OSError, KeyError, ValueError, SafetensorError, DataError):
             pass  # not made yet, damaged, or of another format: made again
         return None
+
+    def _fit(self, result: AuditResult, risks: Array, members: Members) -> bool:
+        """Tell whether what is kept has the form of what is made of these examples: checksums are no signature."""
+        made, sides = {attack.attack for attack in result.attacks}, (int(members.sum()), int((~members).sum()))
+        inside, outside = result.members + result.members_left_out, result.nonmembers + result.nonmembers_left_out
+        return (
+            risks.dtype == np.float64
+            and (risks.shape, (inside, outside)) == (members.shape, sides)
+            and made == {*result.curves} <= {*self.attack_names}
+            and {result.primary, result.verdict.attack} <= {*made, None}
+            and all(one.example < len(members) for one in result.exposed)
+        )
 
     def _made(
         self, key: str, job: Job, shared: _OfPhase, members: Members, protocol: ProtocolName

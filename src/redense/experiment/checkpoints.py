@@ -27,7 +27,7 @@ from redense.experiment.expected import Expected, Form
 from redense.experiment.plan import Job
 from redense.experiment.trained import Checkpoint, Progress
 from redense.experiment.whole_folders import Damaged, read_unchecked, remove, whole_folder
-from redense.files.writing import TEMPORARY, check_inside, make_folder
+from redense.files.writing import TEMPORARY, check_inside, make_folder, why
 from redense.signals import Signals
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class Store:
         if target.parent.is_file():
             self._set_aside(target.parent, f"{target.parent} is no folder")
         write_progress(target, key, progress, environment or {})
-        for older in self._progress(key).iterdir():
+        for older in self._progress(key).glob("*"):  # none of a folder that may be written and not read
             if older != target:
                 remove(older)
 
@@ -165,5 +165,8 @@ class Store:
         make_folder(aside, inside=self.root)
         name = "-".join(folder.relative_to(self.root).parts)
         target = next(path for number in count() if not os.path.lexists(path := aside / f"{name}.{number}"))
-        folder.rename(target)
+        try:
+            folder.rename(target)
+        except OSError as error:
+            raise FolderError(f"{reason}; it cannot be set aside {why(error)}") from None
         self.set_aside.append(f"{reason}; set aside as {target} and trained again")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -17,13 +16,13 @@ import torch
 from redense import __version__
 from redense.data.named import NAMED, data_roots
 from redense.errors import TrainingError
-from redense.experiment.cgroups import memory_left
 from redense.experiment.engines.choose import usable_cores
-from redense.experiment.memory import available_bytes
 from redense.experiment.precision import why_slow
 from redense.experiment.recipe import Recipe
 from redense.experiment.run import run
 from redense.experiment.tracking import TRACKERS
+from redense.files.cgroups import available_bytes, memory_left
+from redense.files.temporary import temporary_folder
 
 EXTRAS: dict[str, str] = {
     "keras": "keras",
@@ -61,7 +60,7 @@ def self_test() -> str:
     Raises `TrainingError` where the sparse phase has other zeros than it should.
     """
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="redense-doctor-") as folder:
+    with temporary_folder("redense-doctor-") as folder:
         rows = {row.phase.kind: row for row in run(SELF_TEST, folder, workers=0, device="cpu").rows}
     found = rows["sparse"].measured_sparsity
     if abs(found - 0.5) > MEASURED_WITHIN:

@@ -12,33 +12,35 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from redense.experiment.optimizers import OPTIMIZERS, moments_of
 from redense.experiment.plan import Job
 from redense.experiment.trained import Checkpoint
 from redense.experiment.whole_folders import Damaged, Tensors
 from redense.sparsity.select import prunable
 
-Kinds = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
-"""Shapes and types by name."""
+Kind = tuple[tuple[int, ...], torch.dtype]
+"""The shape and the type of a tensor."""
+Kinds = Mapping[str, Kind]
 
 
 @dataclass(frozen=True)
 class Form:
     """The form of a run's checkpoints: the `tensors` of the network, and so many `train` and `test` examples.
 
-    `prunable` names the tensors that may have masks, `trained` has the shapes of the parameters in the optimizer's
-    order; None where the network itself is not known.
+    `prunable` names the tensors that may have masks, `trained` has the shapes and types of the parameters in the
+    optimizer's order; None where the network itself is not known.
     """
 
     tensors: Kinds
     train: int
     test: int
     prunable: frozenset[str] | None = None
-    trained: tuple[tuple[int, ...], ...] | None = None
+    trained: tuple[Kind, ...] | None = None
 
     @classmethod
     def of_network(cls, model: nn.Module, train: int, test: int) -> Form:
         """Return the form of the checkpoints of a network, trained on data with so many examples."""
-        trained = tuple(tuple(one.shape) for one in model.parameters() if one.requires_grad)
+        trained = tuple((tuple(one.shape), one.dtype) for one in model.parameters() if one.requires_grad)
         return cls(_kinds(model.state_dict()), train, test, frozenset(prunable(model)), trained)
 
     @classmethod
@@ -84,14 +86,28 @@ class Expected:
             raise Damaged(f"{where} has signals of {train} training and {test} test examples; expected {expected}")
 
     def check_moments(self, moments: Tensors, where: object) -> None:
-        """Raise `Damaged` for moments that are of no parameter: each has its shape, or is a single number."""
-        if self.form is None or self.form.trained is None:
+        """Raise `Damaged` for what is not the state of the job's optimizer: of a parameter all that it keeps, or none.
+
+        Values that no step can follow, such as NaN and a count of 0 steps, are none of its state either.
+        """
+        if self.job is None or self.form is None or self.form.trained is None:
             return
-        shapes = {str(index): shape for index, shape in enumerate(self.form.trained)}
+        counters, kept = OPTIMIZERS[self.job.training.optimizer].counters, moments_of(self.job.training)
+        numbers: dict[str, Kind] = dict.fromkeys(counters, ((), torch.float32))
+        found: dict[str, Tensors] = {}
         for name, value in moments.items():
-            index = name.partition(".")[0]
-            if index not in shapes or tuple(value.shape) not in ((), shapes[index]):
-                raise Damaged(f"{where} has a moment {name} {tuple(value.shape)} that fits no parameter")
+            index, _, of = name.partition(".")
+            found.setdefault(index, {})[of] = value
+        trained = {str(index): each for index, each in enumerate(self.form.trained)}
+        for index, state in found.items():
+            if index not in trained or _kinds(state) != {**dict.fromkeys(kept, trained[index]), **numbers}:
+                raise Damaged(f"{where} has moments that do not fit parameter {index!r:.20}")
+            if not all(bool(value.isfinite().all()) for value in state.values()):
+                raise Damaged(f"{where} has moments of parameter {index} that are not finite")
+            if not all(float(state[name]) > 0 for name in numbers):
+                raise Damaged(f"{where} has moments of parameter {index} after no step")
+        if kept and not found:
+            raise Damaged(f"{where} has no moments")
 
 
 def _kinds(tensors: Tensors) -> Kinds:

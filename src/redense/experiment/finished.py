@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from redense.experiment.recipe import Recipe
 from redense.experiment.report.layers import Kept, Network
 from redense.experiment.resources import Resources
 from redense.files.kept import key_of, read_kept, write_kept
-from redense.files.reading import Unread, fields, plain_bytes
+from redense.files.reading import Unread, fields, plain_sha256
 from redense.user_code import is_object_name
 
 FILE = "finished.json"
@@ -91,7 +90,7 @@ def digests(folder: Path) -> dict[str, str]:
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file, "" of what is no plain file or cannot be read."""
     try:
-        return hashlib.sha256(plain_bytes(path)).hexdigest()
+        return plain_sha256(path)
     except (OSError, ValueError):
         return ""
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,8 +37,9 @@ PLAN_FORMAT = 1
 LOCK_FILE = "lock"
 ENDINGS = (LOCK_FILE, ".json", ".csv", ".png", ".html", ".log", ".safetensors", ".onnx")
 """How names of files end that are written into a run's folder."""
-FOLDERS = ("audit", "checkpoints", "damaged", "progress")
-"""Folders that are made there."""
+OWN_FOLDERS = ("audit", "checkpoints", "damaged", "progress")
+FOLDERS = (*OWN_FOLDERS, "tensorboard", "wandb")
+"""Folders that are made there, by a run itself and by what tells experiment trackers of it."""
 SETTINGS_LIMIT = 2**22
 """Bytes that a folder's recipe or plan may have, 4 MiB: a hundred thousand seeds take less."""
 _RECIPE = Written(
@@ -104,8 +105,8 @@ def _held(path: Path, locked: bool) -> Iterator[int]:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask
     except OSError as error:
-        if created is not None and os.path.exists(created):
-            shutil.rmtree(created)
+        if created is not None:
+            _remove_empty(path, created)
         raise FolderError(f"--out {path}: cannot be written {why(error)}") from None
     try:
         if locked:
@@ -134,7 +135,11 @@ def check_targets(path: Path) -> None:
 
     A folder may come from somebody else: what is written into it must not end up in a file elsewhere.
     """
-    for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
+    try:
+        names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be read ({error.strerror}); expected a folder that you may list") from None
+    for name in names:
         if name.endswith(ENDINGS) or name in FOLDERS:
             check_inside(path, path / name)
 
@@ -207,7 +212,7 @@ def check_folder(path: Path, recipe: Recipe, needed_bytes: int) -> None:
     refuse_newer(path)
     if os.path.exists(path / RECIPE_FILE):
         _check_same_recipe(path, recipe)
-    elif any(os.path.lexists(path / name) for name in (RESULTS_FILE, PLAN_FILE, *FOLDERS)):
+    elif any(os.path.lexists(path / name) for name in (RESULTS_FILE, PLAN_FILE, *OWN_FOLDERS)):
         raise FolderError(
             f"--out {path}: holds a run without its {RECIPE_FILE}; restore that file ({RESULTS_FILE} has the same "
             "under recipe), or choose another folder"
@@ -250,6 +255,17 @@ def _first_missing(path: Path) -> Path | None:
     return missing[-1] if missing else None
 
 
+def _remove_empty(path: Path, first: Path) -> None:
+    """Delete a folder and those above it up to the `first`, as far as they are empty: others may write there, too."""
+    places = _places(path)
+    for place in places[: places.index(first) + 1]:
+        with suppress(OSError):
+            place.rmdir()
+
+
 def _places(path: Path) -> tuple[Path, ...]:
     """List a path and all folders above it, from below."""
-    return (path, *path.absolute().parents)
+    try:
+        return (path, *path.absolute().parents)
+    except FileNotFoundError:
+        raise FolderError(f"--out {path}: the current folder has been deleted; go into another one") from None

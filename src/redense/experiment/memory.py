@@ -1,31 +1,18 @@
-"""How much memory there is, and how much training takes: what limits workers and models trained at once."""
+"""How much memory training takes: what limits workers and models trained at once."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from redense.experiment.cgroups import memory_left
 from redense.experiment.optimizers import OPTIMIZERS
 from redense.models.evaluation import evaluating
 from redense.signals import EVALUATION_BATCH
 
 PROCESS_BYTES = 550e6
 """Memory of a worker process without its model: 450 to 530 MB on Linux, its share of what is mapped included."""
-STATES = 2 + max(kind.moments for kind in OPTIMIZERS.values())
+STATES = 2 + max(len(kind.moments) for kind in OPTIMIZERS.values())
 """Copies of the weights in training: the weights, their gradients and the moments of the optimizer that keeps most."""
-
-
-def available_bytes(root: Path = Path("/")) -> int:
-    """Return the memory that new processes can take: the machine's, or what control groups leave of it.
-
-    `root` is where ``proc`` and ``sys`` lie. Caches that the system drops when memory runs short count as available.
-    """
-    left = memory_left(root)
-    return _machine(root) if left is None else max(0, min(_machine(root), left))
 
 
 def training_bytes(model: nn.Module, examples: torch.Tensor, batch_size: int) -> int:
@@ -63,12 +50,3 @@ def activation_bytes(model: nn.Module, examples: torch.Tensor) -> int:
 def state_bytes(model: nn.Module) -> int:
     """Return the bytes of a model's parameters and buffers."""
     return sum(value.numel() * value.element_size() for value in model.state_dict().values())
-
-
-def _machine(root: Path) -> int:
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-    except OSError:  # no Linux: all memory there is
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    values = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-    return 1024 * values["MemAvailable"]

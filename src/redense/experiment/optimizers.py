@@ -21,16 +21,17 @@ OptimizerName = Literal["adam", "adamw", "sgd"]
 class OptimizerKind:
     """One optimizer.
 
-    `make` makes a fresh one of parameters, or groups of them, and a phase's settings. `moments` counts the tensors that
-    it keeps for each weight. It is `elementwise` if what becomes of a weight depends on that weight, its gradient and
-    its moments alone: then, and only then, all tensors of a model may be handed to it as one. `takes_momentum` tells
-    whether it heeds that setting.
+    `make` makes a fresh one of parameters, or groups of them, and a phase's settings. `moments` names the tensors that
+    it keeps for each weight, `counters` the numbers, float32 and above 0, that it keeps for each tensor of weights. It
+    is `elementwise` if what becomes of a weight depends on that weight, its gradient and its moments alone: then, and
+    only then, all tensors of a model may be handed to it as one. `takes_momentum` tells whether it heeds that setting.
     """
 
     make: Callable[[list[Any], Training], torch.optim.Optimizer]
-    moments: int
+    moments: tuple[str, ...]
     elementwise: bool
     takes_momentum: bool = False
+    counters: tuple[str, ...] = ()
 
 
 def _adam(parameters: list[Any], training: Training) -> torch.optim.Optimizer:
@@ -53,12 +54,18 @@ def _sgd(parameters: list[Any], training: Training) -> torch.optim.Optimizer:
 
 
 OPTIMIZERS: dict[OptimizerName, OptimizerKind] = {
-    "adam": OptimizerKind(_adam, moments=2, elementwise=True),
-    "adamw": OptimizerKind(_adamw, moments=2, elementwise=True),
-    "sgd": OptimizerKind(_sgd, moments=1, elementwise=True, takes_momentum=True),
+    "adam": OptimizerKind(_adam, moments=("exp_avg", "exp_avg_sq"), elementwise=True, counters=("step",)),
+    "adamw": OptimizerKind(_adamw, moments=("exp_avg", "exp_avg_sq"), elementwise=True, counters=("step",)),
+    "sgd": OptimizerKind(_sgd, moments=("momentum_buffer",), elementwise=True, takes_momentum=True),
 }
 
 
 def make_optimizer(parameters: Iterable[Any], training: Training) -> torch.optim.Optimizer:
     """Make a fresh optimizer of parameters or groups of them, fused: one kernel a step, not several a tensor."""
     return OPTIMIZERS[training.optimizer].make(list(parameters), training)
+
+
+def moments_of(training: Training) -> tuple[str, ...]:
+    """Name the moments that the optimizer of a phase keeps: one that takes momentum keeps none without it."""
+    kind = OPTIMIZERS[training.optimizer]
+    return kind.moments if training.momentum or not kind.takes_momentum else ()

@@ -20,7 +20,7 @@ def ready(recipe: Recipe, data_root: str | Path | None, resources: Resources, *,
     """
     _check_trackers(resources)
     if trains and resources.may_fork:
-        fork_server.start()  # it gets ready while the data are read
+        fork_server.begin()  # it gets ready while the data are read
     prepared = prepare(recipe, data_root, resources)
     if not prepared.choice.kind.forks:
         fork_server.stop()

@@ -6,6 +6,7 @@ the next training would find the same.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from redense.experiment.comparison import Comparison, PValue
 from redense.experiment.phase_means import FILE as MEANS_FILE
 from redense.experiment.phase_means import RATES, PhaseMean, compared_figures, write_means
 from redense.files.kept import key_of, read_kept, write_kept
+from redense.files.reading import Unread, fields
 from redense.files.writing import make_folder, write_whole
 from redense.methods import Method
 from redense.metrics.jackknife import DESCRIBED_FROM, ReplicatedMean, pair_jackknife
@@ -56,6 +58,30 @@ class PhaseReplicates:
         return pair_jackknife(self.left_out[figure], possible=SHARE)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept of a phase: `PhaseReplicates` without the phase, as plain JSON values; no `primary` without any."""
+
+    figures: dict[str, dict[str, list[float]]]
+    primary: str | None
+    left_out: dict[str, list[list[float]]]
+
+    def fits(self, models: int, attacks: Sequence[str]) -> bool:
+        """Tell whether it has the form of what is made of so many reference models by some of these attacks."""
+        of_primary = self.figures.get(self.primary or "", {})
+        rows = [values for each in self.figures.values() for values in each.values()]
+        without = [values for each in self.left_out.values() for values in each]
+        return (
+            self.primary == next((name for name in PRIMARY if name in self.figures), None)
+            and {*self.figures} <= {*attacks}
+            and all({"auc", "accuracy"} <= {*each} <= {"auc", "accuracy", *RATES} for each in self.figures.values())
+            and {*self.left_out} == {*of_primary}
+            and {*map(len, rows), *map(len, self.left_out.values())} <= {models}
+            and {*map(len, without)} <= {models // 2}
+            and all(0 <= value <= 1 for values in (*rows, *without) for value in values)
+        )
+
+
 def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
     """Make the reference models of each phase targets in turn; what was made is kept in the folder's ``audit``.
 
@@ -69,18 +95,18 @@ def replicate_phases(auditor: RunAuditor) -> Iterator[PhaseReplicates]:
         determinants = ["replicates", FIGURES, [job.key for job in shared.references], auditor.attack_names]
         key = key_of(determinants)
         path = auditor.store.root / "audit" / f"replicates-{key}.json"
-        found = read_kept(path, key)
+        found = _found(path, key, len(shared.references), auditor.attack_names)
         if found is None:
             references, labels = shared.halved
             if not len(labels):
                 continue
             found = _made(references, labels, auditor.attacks)
             make_folder(path.parent, inside=auditor.store.root)
-            write_kept(path, key, found, inside=auditor.store.root)
-        if found["primary"] is not None:
+            write_kept(path, key, dataclasses.asdict(found), inside=auditor.store.root)
+        if found.primary is not None:
             models = tuple(job.member_set.index for job in shared.references if job.member_set)
-            figures = {attack: _arrays(each) for attack, each in found["figures"].items()}
-            yield PhaseReplicates(phase, models, figures, found["primary"], _arrays(found["left_out"]))
+            figures = {attack: _arrays(each) for attack, each in found.figures.items()}
+            yield PhaseReplicates(phase, models, figures, found.primary, _arrays(found.left_out))
 
 
 def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) -> list[Comparison]:
@@ -92,7 +118,7 @@ def compare_replicates(replicates: Sequence[PhaseReplicates], method: Method) ->
     found = []
     for first, second in method.compared(known):
         one, other = known[first], known[second]
-        if one.models != other.models or one.primary != other.primary:
+        if (one.models, one.primary, one.compared) != (other.models, other.primary, other.compared):
             continue
         found += [over_replicates(figure, one, other) for figure in one.compared]
     return found
@@ -147,8 +173,20 @@ def means_of(replicates: Sequence[PhaseReplicates]) -> list[PhaseMean]:
     ]
 
 
-def _made(references: References, labels: Labels, families: Sequence[str]) -> dict[str, Any]:
-    """Make every attack that can be repeated, the one that decides without each pair, too: plain JSON values."""
+def _found(path: Path, key: str, models: int, attacks: Sequence[str]) -> _Kept | None:
+    """Return what is kept under a key; None where nothing is, or what has another form: it is made again."""
+    kept = read_kept(path, key)
+    if kept is None:
+        return None
+    try:
+        found = fields(_Kept, {name: value for name, value in kept.items() if name != "key"})
+    except Unread:
+        return None
+    return found if found.fits(models, attacks) else None
+
+
+def _made(references: References, labels: Labels, families: Sequence[str]) -> _Kept:
+    """Make every attack that can be repeated, the one that decides without each pair, too."""
     attacks = replicable(references, labels, families)
     figures = replicate(references, labels, attacks)
     primary = next((name for name in PRIMARY if name in figures), None)
@@ -156,11 +194,7 @@ def _made(references: References, labels: Labels, families: Sequence[str]) -> di
     for attack in attacks:
         if attack.name == primary:
             left_out = replicate_without_pairs(references, labels, attack)
-    return {
-        "figures": {attack: _lists(each) for attack, each in figures.items()},
-        "primary": primary,
-        "left_out": _lists(left_out),
-    }
+    return _Kept({attack: _lists(each) for attack, each in figures.items()}, primary, _lists(left_out))
 
 
 def _lists(figures: Figures) -> dict[str, Any]:

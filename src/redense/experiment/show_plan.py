@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from redense.experiment.cgroups import cpu_quota, memory_left
 from redense.experiment.engines.choose import usable_cores
-from redense.experiment.memory import available_bytes
 from redense.experiment.precision import why_slow
 from redense.experiment.prepare import Prepared
+from redense.files.cgroups import available_bytes, cpu_quota, memory_left
 from redense.terminal import prose, warn
 
 

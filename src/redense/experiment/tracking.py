@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from redense.experiment.found import Found, find
 from redense.experiment.resources import TrackerName
 from redense.experiment.write_report import FILE as REPORT
 from redense.experiment.write_report import write_report
+from redense.files.writing import make_folder, write_whole
 from redense.phases import Phase
 from redense.terminal import prose, warn
 from redense.text import one_line
@@ -131,7 +131,7 @@ def _tensorboard(record: Record, folder: Path) -> None:
     """Write ``tensorboard/`` in the run's folder anew, with the report beside the events."""
     from torch.utils.tensorboard import SummaryWriter
 
-    place = folder / "tensorboard"
+    place = _place(folder, "tensorboard")
     for former in place.glob("events.out.tfevents.*"):
         former.unlink()
     with SummaryWriter(str(place)) as writer:
@@ -142,7 +142,7 @@ def _tensorboard(record: Record, folder: Path) -> None:
                 writer.add_scalar(name, value, epoch)
         for name, value in record.metrics.items():
             writer.add_scalar(name, value, 0)
-    shutil.copy(record.report, place / REPORT)
+    write_whole(place / REPORT, record.report.read_bytes(), inside=folder)
 
 
 def _wandb(record: Record, folder: Path) -> None:
@@ -151,6 +151,7 @@ def _wandb(record: Record, folder: Path) -> None:
 
     import wandb
 
+    _place(folder, "wandb")
     project = os.environ.get("WANDB_PROJECT", PROJECT)
     with wandb.init(project=project, name=record.name, config=dict(record.parameters), dir=str(folder)) as told:
         for epoch, values in _by_epoch(record.curves):
@@ -159,6 +160,13 @@ def _wandb(record: Record, folder: Path) -> None:
         artifact = wandb.Artifact("report", type="report")
         artifact.add_file(str(record.report))
         told.log_artifact(artifact)
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Make the folder in a run's that a tracker writes into; raise `FolderError` where its name leads elsewhere."""
+    place = folder / name
+    make_folder(place, inside=folder)
+    return place
 
 
 TRACKERS: dict[TrackerName, Tracker] = {

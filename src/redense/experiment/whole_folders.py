@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -17,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from redense.errors import FolderError
-from redense.files.reading import JSON_LIMIT, plain_bytes
+from redense.files.reading import JSON_LIMIT, plain_bytes, plain_sha256
+from redense.files.tensors import tensors_of
 from redense.files.writing import temporary_beside, why, write_synced
 from redense.text import one_line
 
@@ -106,9 +106,10 @@ def read_index(folder: Path) -> dict[str, Any]:
         index: dict[str, Any] = json.loads(plain_bytes(folder / INDEX, JSON_LIMIT))
         checksum = index.pop("checksum")
         files = {str(name): str(expected) for name, expected in index["files"].items()}
+        sound = checksum == _checksum(index)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unread(folder / INDEX, error) from None
-    if checksum != _checksum(index):
+    if not sound:
         raise Damaged(f"{folder / INDEX} does not match its checksum")
     for name, expected in files.items():
         if Path(name).name != name:
@@ -123,14 +124,14 @@ def read_tensors(folder: Path, name: str, index: Mapping[str, Any]) -> Tensors:
     if name not in index["files"]:
         raise Damaged(f"{folder / INDEX} has no checksum of {name}")
     try:
-        return load_safetensors(plain_bytes(folder / name))
-    except (OSError, ValueError, SafetensorError) as error:
+        return tensors_of(plain_bytes(folder / name))
+    except (OSError, ValueError) as error:
         raise _unread(folder / name, error) from None
 
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(plain_bytes(path)).hexdigest()
+        return plain_sha256(path)
     except (OSError, ValueError) as error:
         raise _unread(path, error) from None
 
@@ -153,11 +154,12 @@ def read_unchecked(folder: Path) -> dict[str, Any]:
 
 
 def read_seconds(folder: Path) -> float:
-    """Read how long training took; a number to look at, so its loss is no damage."""
+    """Read how long training took, 0 where that is lost or no time: a number to look at, so that is no damage."""
     try:
-        return float(read_unchecked(folder)["seconds"])
+        seconds = float(read_unchecked(folder)["seconds"])
     except (ValueError, KeyError, TypeError, OverflowError):
-        return float("nan")
+        return 0.0
+    return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0
 
 
 def _checksum(body: Mapping[str, Any]) -> str:

@@ -32,9 +32,9 @@ def read_kept(path: Path, key: str) -> dict[str, Any] | None:
     try:
         body = json.loads(plain_bytes(path, JSON_LIMIT))
         checksum = body.pop("checksum")
+        sound = isinstance(body, dict) and body.get("key") == key and checksum == _checksum(body)
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return None
-    sound = isinstance(body, dict) and body.get("key") == key and checksum == _checksum(body)
     return body if sound else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 import json
 import math
 import os
@@ -11,16 +12,21 @@ import reprlib
 import stat
 import types
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from redense.errors import ArgumentError, FolderError, RedenseError
+from redense.files.cgroups import available_bytes, memory_limit, total_bytes
 
 T = TypeVar("T")
 JSON_LIMIT = 2**28
 """Bytes of JSON that are read at most, 256 MiB: the risks of ten million examples take less."""
+ASKED_FROM = 2**26
+"""Bytes, 64 MiB, from which on it is asked whether memory for a file is free before it is read."""
 NEWER = "use the version of redense that wrote it, or a newer one"
 
 
@@ -113,28 +119,42 @@ class Written:
 
 
 def plain_bytes(path: Path, limit: int | None = None) -> bytes:
-    """Read a plain file, of at most `limit` bytes, by default what the machine's memory holds.
+    """Read a plain file, of at most `limit` bytes, by default what `memory` holds.
 
-    Raises `ValueError` for one of more, `OSError` as `open_plain` does.
+    Raises `ValueError` for one of more; `OSError` for one that does not fit into the memory that is free now, and as
+    `open_plain` does.
     """
-    most = memory() if limit is None else limit
     with open_plain(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise ValueError(f"it has {size:,} bytes; expected at most {most:,}")
-        try:
-            return file.read()
-        except MemoryError:
-            raise ValueError(f"it has {size:,} bytes, more than memory is free") from None
+        size = _size(file, memory() if limit is None else limit)
+        if size <= ASKED_FROM or size <= available_bytes():
+            with suppress(MemoryError):
+                return file.read()
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+def plain_sha256(path: Path) -> str:
+    """Return the SHA-256 of a plain file, which is read piece by piece; raises as `plain_bytes` does."""
+    with open_plain(path) as file:
+        _size(file, memory())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _size(file: BufferedReader, most: int) -> int:
+    """Return the size of an open file; raise `ValueError` where it is more than `most`."""
+    size = os.fstat(file.fileno()).st_size
+    if size > most:
+        raise ValueError(f"it has {size:,} bytes; expected at most {most:,}")
+    return size
 
 
 @cache
 def memory() -> int:
-    """Return how many bytes of memory the machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return how many bytes of memory the machine has, or the control groups of this process allow it."""
+    limit = memory_limit()
+    return total_bytes() if limit is None else min(total_bytes(), limit)
 
 
-def open_plain(path: str | Path) -> BinaryIO:
+def open_plain(path: str | Path) -> BufferedReader:
     """Open a plain file, or one that a link leads to, for reading; never a pipe or a device, which may have no end.
 
     Raises `OSError` for what is no plain file or cannot be read.

@@ -11,7 +11,7 @@ from folders import carried_out, checkpoints
 from processes import environment, wait_until_ended
 
 from redense.experiment.checkpoints import Store
-from redense.experiment.engines import fork_server
+from redense.experiment.engines import fork_server, worker
 from redense.experiment.engines.inline import InlineEngine
 from redense.experiment.engines.local import LocalEngine
 from redense.experiment.events import EpochDone, Retried
@@ -96,6 +96,23 @@ def test_a_worker_has_what_its_run_has_and_nothing_of_other_workers(recipe, tmp_
         assert sum(name.endswith("/lock") for name in one["open"]) == 1
         pipes = [name for name in one["open"] if name.startswith(("pipe:", "socket:"))]
         assert len(pipes) == len(set(pipes)) == 2, "its jobs and its events"
+        assert one["passed_on"] == [], "to programs that the user's code starts"
+
+
+def test_a_worker_that_is_executed_passes_on_nothing_of_what_it_inherits(monkeypatch):
+    ends = [*os.pipe(), *os.pipe()]
+    try:
+        for end in ends:
+            os.set_inheritable(end, True)
+        told = []
+        monkeypatch.setattr(
+            worker, "work", lambda *given: told.append((given, [os.get_inheritable(end) for end in ends]))
+        )
+        worker.main([str(end) for end in ends])
+    finally:
+        for end in ends:
+            os.close(end)
+    assert told == [(tuple(ends[:3]), [False] * 4)]
 
 
 def test_a_server_does_not_outlive_its_caller_while_it_loads():

@@ -6,11 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from processes import environment
+
+from redense.errors import FolderError
+from redense.experiment.engines.ray import _private
 
 pytestmark = pytest.mark.xdist_group("ray")
 DRIVER = """
@@ -86,3 +90,13 @@ def test_it_listens_on_loopback_is_private_wants_a_secret_and_dies_with_the_run(
         assert time.monotonic() < deadline, "Ray outlives the run"
         time.sleep(0.1)
     shutil.rmtree(private)  # what is left of a killed run
+
+
+def test_where_there_is_no_temporary_folder_it_is_said_how_to_name_one(monkeypatch):
+    def refused():
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_get_default_tempdir", refused)
+    with pytest.raises(FolderError, match="No usable temporary directory .*set TMPDIR"), _private():
+        pass

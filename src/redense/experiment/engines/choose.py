@@ -14,12 +14,12 @@ from torch import nn
 from redense.data.batches import examples_to_try
 from redense.data.dataset import Dataset
 from redense.errors import RecipeError
-from redense.experiment.cgroups import cpu_quota
 from redense.experiment.engines.kinds import ENGINES, EngineKind, EngineName
 from redense.experiment.engines.stacked import why_not_stacked
-from redense.experiment.memory import PROCESS_BYTES, available_bytes, training_bytes
+from redense.experiment.memory import PROCESS_BYTES, training_bytes
 from redense.experiment.optimizers import OptimizerName
 from redense.experiment.recipe import Precision
+from redense.files.cgroups import available_bytes, cpu_quota
 
 if TYPE_CHECKING:  # which itself knows the table of engines
     from redense.experiment.engines.base import Engine

@@ -41,11 +41,20 @@ MOST_DESCRIPTORS = 64
 """In one request."""
 
 
+def current_folder() -> str | None:
+    """Return the folder that this process is in, None where that has been deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
 def module_path() -> list[str]:
     """Where this process finds modules, for another process in whatever folder."""
-    entries = [entry for entry in sys.path if isinstance(entry, str)]  # Python passes over others, too
+    here = current_folder()
+    entries = [entry or here for entry in sys.path if isinstance(entry, str)]  # Python passes over others, too
     # some are names that only a finder of their own understands
-    return [os.path.abspath(entry) if not entry or os.path.exists(entry) else entry for entry in entries]
+    return [os.path.abspath(entry) if os.path.exists(entry) else entry for entry in entries if entry is not None]
 
 
 @contextlib.contextmanager
@@ -133,12 +142,19 @@ def start() -> ForkServer:
     return _server
 
 
+def begin() -> None:
+    """Start this process' server beforehand, so that it gets ready; where the system refuses, `start` will say so."""
+    with contextlib.suppress(OSError):
+        start()
+
+
 def main() -> None:
     """Load PyTorch, then start workers until the caller is gone."""
     # Ctrl-C reaches the whole process group; only the caller decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `_interrupts_held_back`
     connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)
     waiting = threading.Thread(target=_leave_when_alone, args=(connection,), daemon=True)
     waiting.start()
     if sys.platform == "linux":
@@ -197,6 +213,8 @@ class _Server:
         if not lines:
             self.kill(self.numbers)
             os._exit(0)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # or a program that the user's code starts has them open, too
         for line in lines.splitlines():
             request = json.loads(line)
             count = request.pop("descriptors")
@@ -264,8 +282,8 @@ def _forks_safely() -> bool:
 
 def _executed(jobs: int, events: int, data: int, log: int, keep_open: Sequence[int]) -> int:
     """Start a worker from the beginning, where a fork is not safe."""
-    passed = (jobs, events, data)
-    for descriptor in (*passed, *keep_open):
+    passed = (jobs, events, data, *keep_open)
+    for descriptor in passed:
         os.set_inheritable(descriptor, True)
     command = [sys.executable, "-P", "-m", "redense.experiment.engines.worker", *map(str, passed)]
     prints = [(os.POSIX_SPAWN_DUP2, log, standard) for standard in (1, 2)]

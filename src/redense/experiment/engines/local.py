@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from redense.data.dataset import Dataset
-from redense.errors import TrainingError
+from redense.errors import FolderError, TrainingError
 from redense.experiment.checkpoints import Store
 from redense.experiment.engines import fork_server
 from redense.experiment.engines.queue import JobQueue
@@ -27,10 +27,11 @@ from redense.experiment.engines.shared import SharedDataset
 from redense.experiment.events import EpochDone, Event, Finished, Retried, Started
 from redense.experiment.plan import Job
 from redense.experiment.trained import Epoch
+from redense.files.writing import why
 
 ATTEMPTS = 2
 """How often a job is tried whose worker dies."""
-EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ETOOMANYREFS)
 """What the system says when it gives no more files, processes or memory."""
 LOG = "workers.log"
 """What workers and the user's own code in them print, below the run's folder."""
@@ -226,12 +227,18 @@ class _Team:
         return idle or ([None] if len(self.workers) < self.size else [])
 
     def _start(self) -> _Worker:
+        folder = fork_server.current_folder()
+        if folder is None:
+            raise TrainingError(
+                "a worker process cannot be started, for the current folder has been deleted; what is finished stays: "
+                "use the same command in another folder"
+            )
         server = fork_server.start()
         with contextlib.ExitStack() as on_failure:
             jobs_read, jobs_write = _pipe(on_failure)
             events_read, events_write = _pipe(on_failure)
             status_read, status_write = _pipe(on_failure)
-            with (self.store.root / LOG).open("ab") as log:
+            with self._log() as log:
                 number = server.start(
                     jobs_read, events_write, status_write, self.shared.file.fileno(), log.fileno(), self.keep_open
                 )
@@ -241,7 +248,7 @@ class _Team:
         events = os.fdopen(events_read, "rb", buffering=0)
         worker = _Worker(server, number, os.fdopen(jobs_write, "w"), events, os.fdopen(status_read))
         setup = {
-            "folder": os.getcwd(),
+            "folder": folder,
             "path": fork_server.module_path(),
             "environment": {**os.environ, **fork_server.WORKER_ENVIRONMENT},
             "store": str(self.store.root.resolve()),
@@ -251,6 +258,16 @@ class _Team:
         self.selector.register(worker.events, selectors.EVENT_READ, worker)
         self.workers.append(worker)
         return worker
+
+    def _log(self) -> IO[bytes]:
+        """Open what workers print into."""
+        path = self.store.root / LOG
+        try:
+            return path.open("ab")
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
+            raise FolderError(f"{path}: cannot be written {why(error)}") from None
 
     def _close(self, worker: _Worker) -> int | None:
         """Free a dead or dying worker's resources and return its exit status, None where nobody is left to tell it."""

@@ -13,7 +13,6 @@ import logging
 import os
 import secrets
 import sys
-import tempfile
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -31,6 +30,7 @@ from redense.experiment.events import EpochDone, Event, Failed, Finished, Retrie
 from redense.experiment.phase_training import train_phase
 from redense.experiment.plan import Job, critical_path
 from redense.experiment.trained import Epoch
+from redense.files.temporary import temporary_folder
 from redense.text import one_line
 
 RETRIES = 3
@@ -152,7 +152,7 @@ def _train(
         failed = Failed.without_start(job, parent["failed"])
         return {"failed": parent["failed"], "reason": failed.reason, "set_aside": []}
     mailbox.put({"key": job.key, "event": "started"})
-    with tempfile.TemporaryDirectory(prefix="redense-") as scratch:
+    with temporary_folder("redense-") as scratch:
         store = Store(Path(root or scratch))
         shared = Storage(storage) if storage else None
         outcome: Outcome = {"failed": None, "reason": "", "set_aside": store.set_aside}
@@ -245,8 +245,7 @@ def _private() -> Iterator[dict[str, Any]]:
     from ray._private import ray_constants  # what it read of the environment when it was imported
 
     former, beyond = os.environ.get(LOOPBACK), ray_constants.ENABLE_RAY_CLUSTER
-    place = None if len(tempfile.gettempdir()) <= SOCKETS else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="redense-ray-", dir=place, ignore_cleanup_errors=True) as folder:
+    with temporary_folder("redense-ray-", longest=SOCKETS) as folder:
         os.environ[LOOPBACK] = "0"
         ray_constants.ENABLE_RAY_CLUSTER = False
         try:

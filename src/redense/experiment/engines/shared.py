@@ -34,8 +34,9 @@ class SharedDataset:
         try:
             return cls._write(dataset)
         except OSError as error:
+            place = tempfile.tempdir or "a temporary file"  # None as long as no folder for these was found
             raise FolderError(
-                f"the data ({dataset.nbytes / 1e6:.0f} MB) do not fit into {tempfile.gettempdir()} ({error.strerror}); "
+                f"the data ({dataset.nbytes / 1e6:.0f} MB) do not fit into {place} ({error.strerror}); "
                 "set TMPDIR to a folder with more room, or use --workers 0"
             ) from None
 

@@ -162,11 +162,14 @@ class Stack:
         return found
 
     def load_optimizer_state(self, model: int, tensors: Tensors) -> None:
-        """Undo `optimizer_state`."""
+        """Undo `optimizer_state`; a parameter of which there is nothing has moments of 0, as in plain training."""
         for name in {key.partition(".")[2] for key in tensors}:
-            parts = [tensors[f"{index}.{name}"].to(self.x.device) for index in range(len(self.sizes))]
-            value = torch.cat([part.flatten() for part in parts]) if parts[0].shape == self.shapes[0] else parts[0]
-            self.optimizer.state[self.rows[model]][name] = value
+            parts = [tensors.get(f"{index}.{name}") for index in range(len(self.sizes))]
+            first, value = next((index, part) for index, part in enumerate(parts) if part is not None)
+            if value.shape == self.shapes[first]:
+                sizes = zip(parts, self.sizes, strict=True)
+                value = torch.cat([value.new_zeros(size) if part is None else part.flatten() for part, size in sizes])
+            self.optimizer.state[self.rows[model]][name] = value.to(self.x.device)
 
     def _step(self, batches: Mapping[Models, torch.Tensor]) -> None:
         """Make one step of some neighbours each on the examples at their places [m, b]; the others make none."""

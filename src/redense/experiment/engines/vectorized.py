@@ -21,11 +21,12 @@ from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.queue import JobQueue
 from redense.experiment.engines.stacked import Stack
 from redense.experiment.events import Event, Failed, Finished, Retried, Started
-from redense.experiment.memory import available_bytes, training_bytes
+from redense.experiment.memory import training_bytes
 from redense.experiment.phase_training import starting_model, train_phase
 from redense.experiment.plan import Job
 from redense.experiment.trainer import SignalPair, Start, is_gradual, masks_at, monitored_members, order_of
 from redense.experiment.whole_folders import Tensors
+from redense.files.cgroups import available_bytes
 from redense.signals import Signals
 
 SAVED_EVERY = 30.0

@@ -3,8 +3,8 @@
 In between it is told how many cores it may evaluate on, those of idle workers among them.
 
 Forked by the fork server or, where a fork is not safe, started as ``python -m redense.experiment.engines.worker READ
-WRITE DATA`` with three inherited descriptors. Nothing is unpickled and the caller's main module is not imported, so a
-script that calls `redense.run` needs no guard.
+WRITE DATA ...`` with inherited descriptors, of which those after the third are only kept open. Nothing is unpickled and
+the caller's main module is not imported, so a script that calls `redense.run` needs no guard.
 """
 
 from __future__ import annotations
@@ -66,5 +66,13 @@ class Incoming:
         os._exit(0)
 
 
+def main(arguments: list[str]) -> None:
+    """Work with the descriptors of these numbers; programs that the user's code starts do not inherit them in turn."""
+    descriptors = [int(argument) for argument in arguments]
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    work(*descriptors[:3])
+
+
 if __name__ == "__main__":
-    work(*(int(argument) for argument in sys.argv[1:4]))
+    main(sys.argv[1:])

@@ -1,10 +1,12 @@
-"""What control groups leave of a machine: the process' own group and all around it, of both versions of Linux.
+"""What a machine leaves, and the control groups of the process: its own and all around it, of both versions of Linux.
 
 Containers, batch systems and systemd nest groups, and each has limits of its own; the smallest holds.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -34,16 +36,41 @@ UNLIMITED = 1 << 60
 """Bytes; the older version writes a number above it where there is no limit."""
 
 
+def available_bytes(root: Path = Path("/")) -> int:
+    """Return the memory that new processes can take: the machine's, or what control groups leave of it.
+
+    `root` is where ``proc`` and ``sys`` lie. Caches that the system drops when memory runs short count as available.
+    """
+    found = re.search(r"^MemAvailable:\s*(\d+)", _text(root / "proc/meminfo"), re.MULTILINE)
+    machine = total_bytes() if found is None else 1024 * int(found[1])  # no Linux that says so
+    left = memory_left(root)
+    return machine if left is None else min(machine, left)
+
+
+def total_bytes() -> int:
+    """Return how much memory the machine has, free or not."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def memory_left(root: Path = Path("/")) -> int | None:
     """Return the bytes that new processes can take by all groups' limits, None where there is none.
 
     `root` is where ``proc`` and ``sys`` lie. Caches that the system drops when memory runs short count as left.
     """
-    left = []
+    left = [limit - used for limit, used in _memory(root)]
+    return max(0, min(left)) if left else None
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Return the smallest of all groups' limits in bytes, whatever of it is used, None where there is none."""
+    return min((limit for limit, _ in _memory(root)), default=None)
+
+
+def _memory(root: Path) -> Iterator[tuple[int, int]]:
+    """Yield the limit of every group that has one, and what is used of it for good."""
     for limit, usage, statistics in _texts(MEMORY, root):
         if limit.isdigit() and usage.isdigit() and int(limit) < UNLIMITED:
-            left.append(int(limit) - int(usage) + _reclaimable(statistics))
-    return max(0, min(left)) if left else None
+            yield int(limit), int(usage) - _reclaimable(statistics)
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
