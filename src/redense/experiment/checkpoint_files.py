@@ -33,6 +33,14 @@ from redense.sparsity.bits import pack_bits, unpack_bits
 
 FORMAT = 1
 """Version of a checkpoint's index; those written before there was any are read with what they say of themselves."""
+COMPUTED = frozenset(
+    getattr(torch, name)
+    for name in (
+        *("bool", "uint8", "int8", "int16", "int32", "int64"),
+        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    )
+)
+"""Types of tensors of a network: others can be stored, and not all of them be compared with 0."""
 
 
 def write_checkpoint(
@@ -72,6 +80,7 @@ def read_checkpoint(key: str, expected: Expected, folder: Path) -> Checkpoint:
     expected = _as_it_says(index, expected)
     model = read_tensors(folder, "model.safetensors", index)
     expected.check_tensors(model, folder / "model.safetensors")
+    _check_types(model, folder / "model.safetensors")
     if _not_finite(model) != index.get("not_finite", _not_finite(model)):
         raise Damaged(f"{folder / 'model.safetensors'} does not have the finite values that its index says")
     masks = _read_masks(folder, index, model)
@@ -147,6 +156,13 @@ def _kept(masks: Tensors) -> dict[str, int]:
     return {name: int(mask.sum()) for name, mask in masks.items()}
 
 
+def _check_types(tensors: Tensors, where: object) -> None:
+    """Raise `Damaged` for tensors of types in which nothing is trained, and for some of which nothing is computed."""
+    for name, value in tensors.items():
+        if value.dtype not in COMPUTED:
+            raise Damaged(f"{where} has a tensor {name} of {value.dtype}, in which no network is trained")
+
+
 def _not_finite(model: Tensors) -> list[str]:
     """Name the tensors that hold infinities or NaN, as a buffer of an attention mask may."""
     return sorted(name for name, value in model.items() if not bool(torch.isfinite(value).all()))
@@ -163,7 +179,8 @@ def _history(index: Mapping[str, Any], folder: Path) -> tuple[Epoch, ...]:
     if [epoch.epoch for epoch in history] != list(range(1, len(history) + 1)):
         raise Damaged(f"{folder / INDEX} has a history whose epochs do not follow on each other")
     for one in history:
-        if not all(0 <= share <= 1 for share in (one.test_accuracy, one.inference_accuracy)):
+        shares = (one.test_accuracy, one.inference_accuracy, one.validation_accuracy)
+        if not all(0 <= share <= 1 for share in shares if share is not None):
             raise Damaged(f"{folder / INDEX} has an accuracy that is no share of 1")
     return history
 
@@ -206,7 +223,8 @@ def _signals(tensors: Tensors, split: str, folder: Path) -> Signals:
         if f"{split}.{each.name}" in tensors
     }
     types = {name: torch.bool if name == "correct" else torch.float64 for name in found}
-    fitting = len(found) == len(dataclasses.fields(Signals)) and len({value.shape for value in found.values()}) == 1
+    shapes = {tuple(value.shape) for value in found.values()}
+    fitting = len(found) == len(dataclasses.fields(Signals)) and len(shapes) == 1 and (0,) not in shapes
     if not fitting or any(value.dim() != 1 or value.dtype != types[name] for name, value in found.items()):
         raise Damaged(f"{folder / 'signals.safetensors'} does not hold the signals of the {split} examples")
     # a model that is infinitely sure has no entropy
