@@ -326,19 +326,6 @@ def test_what_is_no_plain_file_is_damage(store, file, kind):
     is_set_aside(store)
 
 
-NOT_COMPUTED = [torch.float8_e4m3fn, torch.float8_e5m2, torch.uint16, torch.uint32, torch.uint64]
-
-
-@pytest.mark.parametrize("dtype", NOT_COMPUTED, ids=str)
-def test_weights_of_types_in_which_nothing_is_trained_are_damage(store, dtype):
-    """Also where it is not known what the network is, as of the first checkpoint that a report reads."""
-    folder = store.finished_folder("key")
-    model = {**checkpoint().model, "weight": checkpoint().model["weight"].to(dtype)}
-    (folder / "model.safetensors").write_bytes(save(model))
-    resealed(folder)
-    is_set_aside(store)
-
-
 def test_signals_of_no_examples_are_damage(store):
     folder = store.finished_folder("key")
     nothing = {name: value[:0].clone() for name, value in load((folder / "signals.safetensors").read_bytes()).items()}

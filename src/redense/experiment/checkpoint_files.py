@@ -33,14 +33,6 @@ from redense.sparsity.bits import pack_bits, unpack_bits
 
 FORMAT = 1
 """Version of a checkpoint's index; those written before there was any are read with what they say of themselves."""
-COMPUTED = frozenset(
-    getattr(torch, name)
-    for name in (
-        *("bool", "uint8", "int8", "int16", "int32", "int64"),
-        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
-    )
-)
-"""Types of tensors of a network: others can be stored, and not all of them be compared with 0."""
 
 
 def write_checkpoint(
@@ -80,7 +72,6 @@ def read_checkpoint(key: str, expected: Expected, folder: Path) -> Checkpoint:
     expected = _as_it_says(index, expected)
     model = read_tensors(folder, "model.safetensors", index)
     expected.check_tensors(model, folder / "model.safetensors")
-    _check_types(model, folder / "model.safetensors")
     if _not_finite(model) != index.get("not_finite", _not_finite(model)):
         raise Damaged(f"{folder / 'model.safetensors'} does not have the finite values that its index says")
     masks = _read_masks(folder, index, model)
@@ -154,13 +145,6 @@ def _read_masks(folder: Path, index: Mapping[str, Any], model: Tensors) -> Tenso
 
 def _kept(masks: Tensors) -> dict[str, int]:
     return {name: int(mask.sum()) for name, mask in masks.items()}
-
-
-def _check_types(tensors: Tensors, where: object) -> None:
-    """Raise `Damaged` for tensors of types in which nothing is trained, and for some of which nothing is computed."""
-    for name, value in tensors.items():
-        if value.dtype not in COMPUTED:
-            raise Damaged(f"{where} has a tensor {name} of {value.dtype}, in which no network is trained")
 
 
 def _not_finite(model: Tensors) -> list[str]:
