@@ -67,3 +67,13 @@ def test_an_attack_of_any_name_has_its_picture_its_page_and_its_line(name, tmp_p
     texts = [text.get_text() for text in result.figure().legends[0].get_texts()]
     assert len(texts) == 1 + len(pictured(result.curves, name))
     assert any(visible(name) in text for text in texts)
+
+
+@pytest.mark.parametrize("members", [1, 60])
+def test_an_audit_with_one_nonmember_has_its_picture_and_its_page(members, tmp_path):
+    """Neither axis begins where it ends; matplotlib would warn."""
+    result = audit_evidence(noise(0, members, 1, 0), attacks=("threshold",))
+    result.save_figure(tmp_path / "roc.png")
+    result.to_html(tmp_path / "page.html")
+    for axes in result.figure().axes:
+        assert axes.get_xlim() == axes.get_ylim() == (0.5, 1)

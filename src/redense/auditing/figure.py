@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from redense.auditing.curves import on_log_axes, pictured
+from redense.auditing.curves import least_rate, on_log_axes, pictured
 from redense.files.writing import picture, write_png
 from redense.text import percent, visible
 
@@ -68,7 +68,7 @@ def roc_panels(panels: Sequence[Panel]) -> Figure:
     for axes in parts[len(panels) :]:
         axes.set_visible(False)
     for axes, panel in zip(parts, panels, strict=False):
-        least = 1 / panel.nonmembers
+        least = least_rate(panel.nonmembers)
         axes.plot([least, 1], [least, 1], color="#888888", linestyle=":", linewidth=1.2, label="guessing")
         for name in panel.attacks:
             x, y = on_log_axes(*panel.curves[name], least)
