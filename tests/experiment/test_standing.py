@@ -175,9 +175,9 @@ def test_the_row_beside_a_target_is_of_its_phase_and_seed(audited_images):
 @pytest.mark.parametrize(
     ("edit", "value", "message"),
     [
-        ("attacks", [], r"attacks: got \[\]; expected one or more"),
-        ("primary", "no such", "primary: got 'no such'; expected one of the attacks"),
-        ("curves", {}, r"curves: got \[\]; expected one of each attack"),
+        ("attacks", [], r"attacks: got \[\]; expected some"),
+        ("primary", "no such", "primary: got 'no such'; expected an attack made"),
+        ("curves", {}, r"curves: got \[\]; expected those of attacks"),
     ],
 )
 def test_an_audit_without_what_it_names_is_refused(audited_images, tmp_path, edit, value, message):

@@ -51,7 +51,7 @@ class RateAt:
             made["point"] = fields(OperatingPoint, others, threshold=math.inf)
             del own["point"]
         found = fields(cls, own, **made)
-        expected = "one where there is no point, and nowhere else"
+        expected = "one without a point"
         check((found.refusal is None) == (found.point is not None), found.refusal, "refusal", expected)
         return found
 

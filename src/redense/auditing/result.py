@@ -227,11 +227,11 @@ class AuditResult:
     def _check_attacks(self) -> None:
         """Raise `Unread` unless every attack has its curve and the same rates, and the primary one is among them."""
         names = [one.attack for one in self.attacks]
-        check(0 < len(names) == len(set(names)), names, "attacks", "one or more, each once")
-        check(self.curves.keys() == set(names), [*self.curves], "curves", "one of each attack")
-        check(self.primary in names, self.primary, "primary", "one of the attacks")
+        check(0 < len(names) == len(set(names)), names, "attacks", "some, each once")
+        check(self.curves.keys() == set(names), [*self.curves], "curves", "those of attacks")
+        check(self.primary in names, self.primary, "primary", "an attack made")
         shown = {tuple((rate.fpr, rate.point is not None) for rate in one.rates) for one in self.attacks}
-        check(len(shown) == 1, len(shown), "rates", "the same rates of all attacks, and none of any that one has not")
+        check(len(shown) == 1, len(shown), "kinds of rates", "one for all")
         rates = [fpr for fpr, _ in shown.pop()]
         check(len(rates) == len(set(rates)), rates, "rates", "each once")
 
@@ -242,17 +242,17 @@ class AuditResult:
             wanted = verdict.kind == "leak" if name == "grade" else verdict.kind in JUDGED
             value, expected = getattr(verdict, name), f"{'one' if wanted else 'none'} where it is {verdict.kind}"
             check((value is not None) == wanted, value, f"verdict: {name}", expected)
-        check(verdict.attack in {None, *self.curves}, verdict.attack, "verdict: attack", "one of the attacks")
+        check(verdict.attack in {None, *self.curves}, verdict.attack, "verdict: attack", "an attack made")
         check(verdict.grade in {None, *grades}, verdict.grade, "verdict: grade", f"one of {', '.join(grades)}")
 
     def _check_examples(self) -> None:
         """Raise `Unread` for figures without how sure they are, and for exposed examples beyond the last."""
         for risk in self.classes:
-            _check_together("classes: auc, auc_interval", risk.auc, risk.auc_interval)
-        _check_together("alike: auc, interval, p_value", self.alike.auc, self.alike.interval, self.alike.p_value)
+            _check_together("classes: auc_interval", risk.auc, risk.auc_interval)
+        _check_together("alike: interval", self.alike.auc, self.alike.interval, self.alike.p_value)
         examples = self.members + self.nonmembers + self.members_left_out + self.nonmembers_left_out
         for one in self.exposed:
-            check(one.example < examples, one.example, "exposed: example", f"one of {examples:,} examples, from 0")
+            check(one.example < examples, one.example, "exposed: example", f"one of {examples:,} from 0")
 
     @validated(DataError)
     def to_csv(self, path: str | Path | None = None) -> str:
@@ -296,7 +296,7 @@ class AuditResult:
 
 def _check_together(where: str, *values: object) -> None:
     """Raise `Unread` for values of which some are None and others are not."""
-    check(len({value is None for value in values}) == 1, values, where, "all of them or none")
+    check(len({value is None for value in values}) == 1, values, where, "all or none")
 
 
 def _written(text: str, path: str | Path | None) -> str:
