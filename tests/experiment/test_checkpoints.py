@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 from folders import folder_bytes, resealed
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from redense.errors import FolderError
 from redense.experiment.checkpoints import Store
@@ -330,4 +330,19 @@ def test_what_is_no_plain_file_is_damage(store, file, kind):
 def test_an_index_that_is_nested_deep_is_set_aside(store, depth):
     nested = "[" * depth + "]" * depth
     (store.finished_folder("key") / INDEX).write_text(f'{{"checksum": "x", "files": {{}}, "history": {nested}}}')
+    is_set_aside(store)
+
+
+def test_signals_of_no_examples_are_damage(store):
+    folder = store.finished_folder("key")
+    nothing = {name: value[:0].clone() for name, value in load((folder / "signals.safetensors").read_bytes()).items()}
+    (folder / "signals.safetensors").write_bytes(save(nothing))
+    resealed(folder)
+    is_set_aside(store)
+
+
+@pytest.mark.parametrize("name", ["test_accuracy", "inference_accuracy", "validation_accuracy"])
+@pytest.mark.parametrize("value", [-0.5, 1.5])
+def test_accuracies_of_epochs_that_are_no_shares_are_damage(store, name, value):
+    resealed(store.finished_folder("key"), history=[{**vars(EPOCH), "validation_accuracy": 0.5, name: value}])
     is_set_aside(store)

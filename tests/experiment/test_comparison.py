@@ -4,6 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from redense.experiment.audit_comparison import _over_examples
 from redense.experiment.comparison import Comparison, PValue, compare_phases, over_examples, over_seeds
 from redense.experiment.family import corrected
 from redense.methods import CONTROLS, METHODS, dsd
@@ -114,3 +115,10 @@ def test_one_seed_never_says_that_a_phase_leaks_more(interval):
     assert comparison.verdict.startswith("these two networks, re-dense 50% against dense: AUC of LiRA online +0.0200")
     assert comparison.verdict.endswith("on these examples, half; one seed cannot tell which phase leaks more")
     assert not comparison.shown
+
+
+def test_an_interval_over_examples_stays_where_differences_of_areas_are():
+    """Also where a side has one example, of whose spread nothing is known."""
+    assert _over_examples(0.1, float("inf")) == (-1.0, 1.0)
+    assert _over_examples(0.9, 0.5) == (pytest.approx(0.9 - 0.98, abs=0.001), 1.0)
+    assert _over_examples(0.1, 0.0) is None

@@ -25,7 +25,7 @@ def results(seeds, phases=(DENSE, SPARSE, REDENSE, LONGER)):
         return Row(phase, 0.0, seed, 1.0, test, inference, inference, ends, 1.0, f"{phase.label} {seed}", history)
 
     rows = tuple(row(phase, seed) for seed in range(seeds) for phase in phases)
-    recipe = Recipe(sparsities=(0.5,), seeds=tuple(range(seeds)))
+    recipe = Recipe(sparsities=(0.5,), epochs=(2, 1, 1), seeds=tuple(range(seeds)), controls=("longer",))
     return Results(recipe, 1000, 800, rows).compared(lambda key: np.arange(800) % 10 < len(key) % 3)
 
 

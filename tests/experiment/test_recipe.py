@@ -1,12 +1,14 @@
 import dataclasses
 import inspect
 import re
+import time
 from typing import get_args
 
 import pytest
 
 from redense.auditing.protocols import OF_RUNS
-from redense.errors import RecipeError
+from redense.errors import FolderError, RecipeError
+from redense.experiment.equal_accuracy import Trace
 from redense.experiment.recipe import SETS, Recipe, load_recipe, shipped_recipes
 from redense.methods import CONTROLS, METHODS
 from redense.sparsity.checks import DistributionName
@@ -162,3 +164,19 @@ def test_sparsities_that_are_written_alike_are_refused():
     with pytest.raises(RecipeError, match=r"sparsities: got 0.9 and 0.90000000001, both 90% in every table"):
         Recipe(sparsities=(0.9, 0.90000000001))
     assert len(Recipe(sparsities=(0.9, 0.900001)).sparsities) == 2
+
+
+def test_lists_are_checked_however_long_they_are():
+    with pytest.raises(RecipeError, match=r"phases\[0\]: got 'x'; expected a Phase"):
+        Recipe(method="phases", phases=("x",) * 10_001)
+    history = ((0.5, 0.5),) * 10_000
+    with pytest.raises(FolderError, match=r"points\[10000\]\[0\]: got 1e\+308; expected a rate"):
+        Trace((*history, (1e308, 0.5)), 100)
+
+
+def test_many_seeds_are_told_apart_in_a_moment():
+    """Each against all before it, 100,000 would take minutes, and a recipe of some megabytes has more."""
+    started = time.monotonic()
+    with pytest.raises(RecipeError, match="seeds: got 7 twice"):
+        Recipe(seeds=(*range(100_000), 7))
+    assert time.monotonic() - started < 20

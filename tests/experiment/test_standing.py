@@ -172,10 +172,30 @@ def test_the_row_beside_a_target_is_of_its_phase_and_seed(audited_images):
         assert (row.checkpoint == row.beside_row) == (row.protocol == "all")
 
 
-@pytest.mark.parametrize("edit", ["attacks", "primary", "curves"])
-def test_an_audit_without_what_it_names_is_refused(audited_images, tmp_path, edit):
+@pytest.mark.parametrize(
+    ("edit", "value", "message"),
+    [
+        ("attacks", [], r"attacks: got \[\]; expected some"),
+        ("primary", "no such", "primary: got 'no such'; expected an attack made"),
+        ("curves", {}, r"curves: got \[\]; expected those of attacks"),
+    ],
+)
+def test_an_audit_without_what_it_names_is_refused(audited_images, tmp_path, edit, value, message):
     values = json.loads((audited_images / "audit.json").read_text())
-    values["rows"][0]["result"][edit] = {"attacks": [], "primary": "no such", "curves": {}}[edit]
+    values["rows"][0]["result"][edit] = value
     (tmp_path / "audit.json").write_text(json.dumps(values))
-    with pytest.raises(FolderError, match=r"audit.json: cannot be read .* its primary; .* run `redense audit"):
+    with pytest.raises(FolderError, match=rf"audit.json: cannot be read .*{message}.* run `redense audit"):
         read_rows(tmp_path)
+
+
+def test_a_run_writes_results_anew_whose_audits_rest_on_nothing(undisturbed, recipe, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    values = json.loads((folder / "results.json").read_text())
+    compared = values["comparisons"][0]
+    nothing = {"quantity": "tpr", "seeds": 0, "difference": 0.1, "attack": "x", "fpr": 0.1, "protocol": "all"}
+    values["audits"] = [{"first": compared["first"], "second": compared["second"], **nothing}]
+    (folder / "results.json").write_text(json.dumps(values))
+    with pytest.raises(FolderError, match="seeds: got 0; expected 1 or more"):
+        Results.load(folder)
+    run(recipe, folder, workers=0)
+    assert (folder / "results.json").read_bytes() == (undisturbed / "results.json").read_bytes()

@@ -67,3 +67,35 @@ def test_what_a_recipe_asks_for_since_is_missing_though_results_do_not_know_of_i
     assert "not measured in every seed yet" in conclusion(now.results)[0]
     (folder / "recipe.json").write_text(json.dumps({**recipe, "seeds": [1]}))
     assert {row.seed for row in find(folder).results.rows} == {1}
+
+
+FORGED = {
+    "a phase of -1 epochs": lambda job: job["phase"].update(epochs=-1),
+    "masks of a dense phase": lambda job: job.update(
+        pruning={"sparsity": 5.0, "exclude": [], "distribution": "uniform"}
+    ),
+    "another job's key": lambda job: job.update(key="another"),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_checkpoint_that_says_what_no_job_is_or_is_gone_meanwhile_is_left_out(what, audited_images, tmp_path):
+    folder = _killed(audited_images, tmp_path / "run", ("dense",))
+    of_rows = {row.checkpoint for row in find(folder).results.rows}
+    forged, *others = sorted(of_rows)
+    path = folder / "checkpoints" / forged / "checkpoint.json"
+    index = json.loads(path.read_text())
+    FORGED[what](index["job"])
+    path.write_text(json.dumps(index))
+    found = find(folder)
+    assert {row.checkpoint for row in found.results.rows} == {*others}
+    assert write_report([folder]).is_file()
+
+    class Running:
+        """A folder whose run takes a checkpoint away while it is looked through."""
+
+        def glob(self, pattern):
+            return [folder / "checkpoints" / name / "checkpoint.json" for name in ("gone", *of_rows)]
+
+    nothing = dataclasses.replace(found.results, rows=())
+    assert {job.key for job in unmeasured(Running(), nothing)} == {*others}

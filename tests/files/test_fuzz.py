@@ -161,7 +161,7 @@ def of_a_run(name, read):
     values = {
         "plan.json": '{"format": 1, "data": "a", "architecture": "b", "arithmetic": "cpu"}',
         "recipe.json": json.dumps(redense.Recipe().to_mapping()),
-        "results.json": redense.Results(redense.Recipe(), 10, 10, (ROW,)).to_json(),
+        "results.json": redense.Results(redense.Recipe(epochs=(1, 1, 1)), 10, 10, (ROW,)).to_json(),
         "shown.json": json.dumps(
             {"format": 1, **dataclasses.asdict(Shown(0, ("key",), {"key": (0.5,)}, {}, (), {"cpu": "one"}))}
         ),

@@ -69,10 +69,11 @@ def written(undisturbed, tmp_path_factory):
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(240, 4, generator=generator), torch.arange(240) % 2
     result = redense.audit(torch.nn.Linear(4, 2), members=(x[:120], y[:120]), nonmembers=(x[120:], y[120:]))
+    drawn = dataclasses.replace(result, protocol="half")
     assert any(rate.point is None for attack in result.attacks for rate in attack.rates)
     phase = Phase("control", 2, 0.1, None, 1, "control-longer", "sparse")
     trace = Trace(((0.5, 0.5), (0.75, 0.5)), 120)
-    row = AuditRow("half", phase, 3, "key", 0.5, trace, result, result.risks, (x[:, 0] > 0).numpy())
+    row = AuditRow("half", phase, 3, "key", 0.5, trace, drawn, result.risks, (x[:, 0] > 0).numpy())
     write_rows([row], np.arange(120), folder)
     write_means([PhaseMean(phase, "LiRA online", "auc", 8, 0.5, (0.4, 0.6), None)], folder)
     write_whole(folder / "one audit", result.to_json())

@@ -166,3 +166,9 @@ def test_letters_that_no_font_here_has_are_no_warning_and_all_others_are(tmp_pat
 
     with pytest.warns(UserWarning, match="of another kind"):
         png_bytes(Warns())
+
+
+def test_letters_that_utf8_has_not_are_escaped(tmp_path):
+    """Names of files in other encodings have such; nothing in them is lost, and nothing fails."""
+    write_whole(tmp_path / "a.csv", "caf\xe9 \udce9 \ud800\n")
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "caf\xe9 \\udce9 \\ud800\n"

@@ -19,10 +19,6 @@ MOST = 2**63
 """Integers are smaller than that in size: those of files, seeds and arrays have 64 bits."""
 
 
-LISTED = 10_000
-"""Elements of a list that are looked at one by one; beyond, of numbers and strings alone, it would take long."""
-
-
 Check = Callable[[Any], Any]
 """Returns a value as a type; raises `Unfit` where it is none of that."""
 
@@ -206,8 +202,6 @@ def _list(kind: Any, origin: Any) -> Check:
                 value = array_of(value, expected).tolist()
             elif not isinstance(value, Sequence):
                 raise Unfit(expected)
-        if len(value) > LISTED and kind not in (str, int, float):
-            return value
         elements = [_inside(element, each, place) for place, each in enumerate(value)]
         return tuple(elements) if isinstance(value, tuple) else elements
 

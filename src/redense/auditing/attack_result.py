@@ -11,7 +11,7 @@ import numpy as np
 
 from redense.arguments import NotNegative, Rate, Shares, validated
 from redense.errors import DataError
-from redense.files.reading import fields, mapping
+from redense.files.reading import check, fields, mapping
 from redense.metrics.accuracy import accuracy_interval, balanced_accuracy_interval_of, cross_fitted_counts
 from redense.metrics.intervals import (
     OperatingPoint,
@@ -43,13 +43,17 @@ class RateAt:
 
     @classmethod
     def from_mapping(cls, values: Any) -> RateAt:
-        """Make one of values of JSON, which has None for an infinite threshold."""
-        point = mapping(values).get("point")
+        """Make one of values of JSON, which has None for an infinite threshold; raise `Unread` for anything else."""
+        own, made = dict(mapping(values)), {}
+        point = own.get("point")
         if isinstance(point, Mapping) and "threshold" in point and point["threshold"] is None:
             others = {name: value for name, value in point.items() if name != "threshold"}
-            made = fields(OperatingPoint, others, threshold=math.inf)
-            return fields(cls, {name: value for name, value in values.items() if name != "point"}, point=made)
-        return fields(cls, values)
+            made["point"] = fields(OperatingPoint, others, threshold=math.inf)
+            del own["point"]
+        found = fields(cls, own, **made)
+        expected = "one without a point"
+        check((found.refusal is None) == (found.point is not None), found.refusal, "refusal", expected)
+        return found
 
 
 @validated(DataError)

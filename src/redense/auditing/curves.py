@@ -57,7 +57,7 @@ def roc_chart(key: str, title: str, results: Sequence[tuple[str, AuditResult]], 
         f"members it finds. The thick line is the strongest attack. {LOGARITHMIC} "
         f"{too_few(one for _, one in results)}{_drawn(results)}"
     )
-    least = min(1 / result.nonmembers for _, result in results)
+    least = min(least_rate(result.nonmembers) for _, result in results)
     return Chart(key, title, caption, *roc_axes(least), tuple(views), choice)
 
 
@@ -77,6 +77,15 @@ def too_few(results: Iterable[AuditResult]) -> str:
     )
 
 
+def least_rate(nonmembers: int) -> float:
+    """Return where an axis of so many non-members begins: at one of them, and not where it ends, if there is no other.
+
+    >>> least_rate(1000), least_rate(1)
+    (0.001, 0.5)
+    """
+    return 1 / max(2, nonmembers)
+
+
 def roc_axes(least: float) -> tuple[Axis, Axis]:
     """Return the axes in percent, from the least false-positive rate that there can be, above 0, to 100."""
     ends = (100 * least, 100.0)
@@ -90,13 +99,15 @@ def roc_series(
     name: str, result: AuditResult, attack: str, look: int, *, strong: bool = False, symbol: int | None = None
 ) -> Series:
     """Return one attack's curve, in percent."""
-    x, y = ([100 * rate for rate in rates] for rates in on_log_axes(*result.curves[attack], 1 / result.nonmembers))
+    x, y = (
+        [100 * rate for rate in rates] for rates in on_log_axes(*result.curves[attack], least_rate(result.nonmembers))
+    )
     return Series(name, x, y, look, "curve", strong=strong, symbol=symbol)
 
 
 def guessing(nonmembers: int) -> Series:
     """Return the diagonal, in percent."""
-    ends = (100 / nonmembers, 100.0)
+    ends = (100 * least_rate(nonmembers), 100.0)
     return Series("guessing", ends, ends, BASELINE, "level")
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from redense.auditing.curves import on_log_axes, pictured
+from redense.auditing.curves import least_rate, on_log_axes, pictured
 from redense.files.writing import picture, write_png
-from redense.text import percent
+from redense.text import percent, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ def roc_panels(panels: Sequence[Panel]) -> Figure:
     for axes in parts[len(panels) :]:
         axes.set_visible(False)
     for axes, panel in zip(parts, panels, strict=False):
-        least = 1 / panel.nonmembers
+        least = least_rate(panel.nonmembers)
         axes.plot([least, 1], [least, 1], color="#888888", linestyle=":", linewidth=1.2, label="guessing")
         for name in panel.attacks:
             x, y = on_log_axes(*panel.curves[name], least)
@@ -84,7 +84,7 @@ def roc_panels(panels: Sequence[Panel]) -> Figure:
                 markeredgecolor="white",
                 markeredgewidth=0.6,
                 markevery=_apart(x, y, places[name]),
-                label=name,
+                label=visible(name),
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -97,7 +97,8 @@ def roc_panels(panels: Sequence[Panel]) -> Figure:
         thick = f"thick: {panel.strongest}, the strongest" if panel.strongest else ""
         drawn, every = len(panel.attacks), len(panel.curves)
         some = f"{drawn} of {every} attacks are drawn" if drawn < every else ""
-        axes.set_title("\n".join(line for line in (panel.title, thick, some) if line), fontsize=11)
+        lines = [visible(line) for line in (panel.title, thick, some) if line]
+        axes.set_title("\n".join(lines), fontsize=11, parse_math=False)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     handles = {line.get_label(): line for axes in parts for line in axes.get_lines()}
@@ -109,6 +110,8 @@ def roc_panels(panels: Sequence[Panel]) -> Figure:
         ncols=2 + 2 * (width > 1),
         handlelength=4.5,
     )
+    for text in legend.get_texts():  # names are no formulas, whatever is in them
+        text.set_parse_math(False)
     for line in legend.get_lines():  # an attack may be thick in some panels only
         line.set_linewidth(1.5)
         line.set_markersize(8)

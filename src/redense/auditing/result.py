@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
-from redense.arguments import Confidence, Count, Delta, Must, Rate, Shares, validated
+from redense.arguments import SOME, Confidence, Count, Delta, Must, Rate, Shares, validated
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import FORMER, ProtocolName
-from redense.auditing.verdict import Verdict
+from redense.auditing.verdict import GRADES, JUDGED, Verdict
 from redense.errors import DataError, UnknownName
-from redense.files.reading import Written, field, fields
+from redense.files.reading import Written, check, field, fields
 from redense.text import csv_text, data_frame, html_text
 
 if TYPE_CHECKING:
@@ -32,13 +32,17 @@ _WRITTEN = Written("the result of an audit", FORMAT, "audit again with this vers
 Curve = Annotated[
     tuple[list[float], list[float]],
     Must(
-        lambda ends: len(ends[0]) == len(ends[1]) > 0 and all(0 <= min(one) <= max(one) <= 1 for one in ends),
-        "false- and true-positive rates from 0 to 1, as many of each",
+        lambda ends: len(ends[0]) == len(ends[1]) > 0 and all(_climbs(one) for one in ends),
+        "false- and true-positive rates that climb from 0 to 1, as many of each",
     ),
 ]
 """The points of an ROC curve."""
 SURE = 0.01
 """Sides that are alike are told apart so often at most."""
+
+
+def _climbs(rates: Sequence[float]) -> bool:
+    return (rates[0], rates[-1]) == (0, 1) and sorted(rates) == list(rates)
 
 
 @validated(DataError)
@@ -126,8 +130,8 @@ class AuditResult:
     """
 
     protocol: ProtocolName
-    members: Count
-    nonmembers: Count
+    members: Annotated[int, SOME]
+    nonmembers: Annotated[int, SOME]
     members_left_out: Count
     nonmembers_left_out: Count
     references: Count
@@ -214,7 +218,41 @@ class AuditResult:
     def _from_values(cls, values: Mapping[str, Any]) -> AuditResult:
         given = field(values, "protocol")
         protocol = FORMER.get(given, given) if isinstance(given, str) else given
-        return fields(cls, {**values, "protocol": protocol}, risks=None)
+        result = fields(cls, {**values, "protocol": protocol}, risks=None)
+        result._check_attacks()
+        result._check_verdict()
+        result._check_examples()
+        return result
+
+    def _check_attacks(self) -> None:
+        """Raise `Unread` unless every attack has its curve and the same rates, and the primary one is among them."""
+        names = [one.attack for one in self.attacks]
+        check(0 < len(names) == len(set(names)), names, "attacks", "some, each once")
+        check(self.curves.keys() == set(names), [*self.curves], "curves", "those of attacks")
+        check(self.primary in names, self.primary, "primary", "an attack made")
+        shown = {tuple((rate.fpr, rate.point is not None) for rate in one.rates) for one in self.attacks}
+        check(len(shown) == 1, len(shown), "kinds of rates", "one for all")
+        rates = [fpr for fpr, _ in shown.pop()]
+        check(len(rates) == len(set(rates)), rates, "rates", "each once")
+
+    def _check_verdict(self) -> None:
+        """Raise `Unread` unless the verdict says what its kind says, and nothing else."""
+        verdict, grades = self.verdict, dict(GRADES)
+        for name in ("attack", "accuracy", "interval", "p", "grade"):
+            wanted = verdict.kind == "leak" if name == "grade" else verdict.kind in JUDGED
+            value, expected = getattr(verdict, name), f"{'one' if wanted else 'none'} where it is {verdict.kind}"
+            check((value is not None) == wanted, value, f"verdict: {name}", expected)
+        check(verdict.attack in {None, *self.curves}, verdict.attack, "verdict: attack", "an attack made")
+        check(verdict.grade in {None, *grades}, verdict.grade, "verdict: grade", f"one of {', '.join(grades)}")
+
+    def _check_examples(self) -> None:
+        """Raise `Unread` for figures without how sure they are, and for exposed examples beyond the last."""
+        for risk in self.classes:
+            _check_together("classes: auc_interval", risk.auc, risk.auc_interval)
+        _check_together("alike: interval", self.alike.auc, self.alike.interval, self.alike.p_value)
+        examples = self.members + self.nonmembers + self.members_left_out + self.nonmembers_left_out
+        for one in self.exposed:
+            check(one.example < examples, one.example, "exposed: example", f"one of {examples:,} from 0")
 
     @validated(DataError)
     def to_csv(self, path: str | Path | None = None) -> str:
@@ -254,6 +292,11 @@ class AuditResult:
         from redense.auditing.figure import save_roc_figure
 
         save_roc_figure([("", self)], Path(path))
+
+
+def _check_together(where: str, *values: object) -> None:
+    """Raise `Unread` for values of which some are None and others are not."""
+    check(len({value is None for value in values}) == 1, values, where, "all or none")
 
 
 def _written(text: str, path: str | Path | None) -> str:

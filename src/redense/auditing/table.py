@@ -117,8 +117,9 @@ def held_back(results: Sequence[AuditResult], fpr: float) -> list[str]:
     Their TPRs are of the rates they reach, and may lie below guessing at the one that is asked for.
     """
     nothing, lower = [], []
-    for attack in (one.attack for one in results[0].attacks):
-        rates = [rate for result in results for rate in result.attack(attack).rates if rate.fpr == fpr]
+    made = [attack for result in results for attack in result.attacks]  # not all of every model
+    for attack in dict.fromkeys(one.attack for one in made):
+        rates = [rate for one in made if one.attack == attack for rate in one.rates if rate.fpr == fpr]
         points = [rate.point for rate in rates if rate.point is not None]
         reached = [point.fpr for point in points]
         if reached and max(*reached, *(point.tpr for point in points)) == 0:

@@ -12,7 +12,7 @@ from redense.experiment.audit_rows import AuditRow, by_protocol
 from redense.experiment.comparison import Comparison, contrasts_by_seed, over_seeds
 from redense.experiment.equal_accuracy import compare_traces
 from redense.methods import Method
-from redense.metrics.paired import auc_difference, normal_interval
+from redense.metrics.paired import OF_SHARES, Range, auc_difference, normal_interval, within
 from redense.phases import Phase
 
 Pairs = list[tuple[AuditRow, AuditRow]]
@@ -40,9 +40,15 @@ def _compare_auc(protocol: ProtocolName, first: Phase, second: Phase, pairs: Pai
     """Compare the AUC of the primary attack: over seeds, or, of two networks, over examples."""
     found = [_difference(one, other) for one, other in pairs]
     comparison = over_seeds("auc", first, second, [difference for difference, _ in found])
-    interval = comparison.interval if len(found) > 1 else normal_interval(*found[0])
+    interval = comparison.interval if len(found) > 1 else _over_examples(*found[0])
     attack = pairs[0][0].result.primary
     return dataclasses.replace(comparison, interval=interval, protocol=protocol, attack=attack)
+
+
+def _over_examples(difference: float, error: float) -> Range | None:
+    """Return the interval of a difference of areas; all that is possible where a side has one example alone."""
+    found = normal_interval(difference, error)
+    return None if found is None else within(found, OF_SHARES)
 
 
 def _difference(one: AuditRow, other: AuditRow) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from redense.auditing.result import AuditResult, flat_attack
 from redense.errors import FolderError
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.grouping import gathered
-from redense.files.reading import Unread, Written, build, field, fields, mapping
+from redense.files.reading import Written, build, check, field, fields, mapping
 from redense.files.writing import write_whole
 from redense.methods.controls import check_control
 from redense.metrics.roc import Array, Members
@@ -92,9 +92,10 @@ class AuditRow:
         phase, others = Phase.from_columns(values)
         check_control(phase)
         own = {name: value for name, value in others.items() if name not in ("history", "held_out")}
-        row = fields(cls, own, phase=phase, trace=trace)
-        if row.found(row.result.primary) is None or row.result.primary not in row.result.curves:
-            raise Unread(f"result: got no attack and curve {row.result.primary!r}, its primary; expected both")
+        unwritten = {"risks": np.empty(0), "members": np.empty(0, dtype=bool)}
+        row = fields(cls, own, phase=phase, trace=trace, **unwritten)
+        protocol = row.result.protocol
+        check(protocol == row.protocol, protocol, "result: protocol", f"{row.protocol}, as its row says")
         return row
 
 
@@ -148,7 +149,14 @@ def read_rows(folder: Path) -> list[AuditRow]:
 
     Raises `FolderError` where there is no audit, or one of another format.
     """
-    return written(folder).read(folder / FILE, lambda values: build(list[AuditRow], field(values, "rows"), "rows"))
+    return written(folder).read(folder / FILE, _of_values)
+
+
+def _of_values(values: Mapping[str, Any]) -> list[AuditRow]:
+    rows: list[AuditRow] = build(list[AuditRow], field(values, "rows"), "rows")
+    for names in gathered(((row.protocol, row.phase, row.seed), row.name) for row in rows).values():
+        check(len(names) == 1, names[0], "rows", "each target and phase once")
+    return rows
 
 
 def _risks_csv(rows: Sequence[AuditRow], train_places: Places) -> str:

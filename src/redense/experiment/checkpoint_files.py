@@ -163,7 +163,8 @@ def _history(index: Mapping[str, Any], folder: Path) -> tuple[Epoch, ...]:
     if [epoch.epoch for epoch in history] != list(range(1, len(history) + 1)):
         raise Damaged(f"{folder / INDEX} has a history whose epochs do not follow on each other")
     for one in history:
-        if not all(0 <= share <= 1 for share in (one.test_accuracy, one.inference_accuracy)):
+        shares = (one.test_accuracy, one.inference_accuracy, one.validation_accuracy)
+        if not all(0 <= share <= 1 for share in shares if share is not None):
             raise Damaged(f"{folder / INDEX} has an accuracy that is no share of 1")
     return history
 
@@ -206,7 +207,8 @@ def _signals(tensors: Tensors, split: str, folder: Path) -> Signals:
         if f"{split}.{each.name}" in tensors
     }
     types = {name: torch.bool if name == "correct" else torch.float64 for name in found}
-    fitting = len(found) == len(dataclasses.fields(Signals)) and len({value.shape for value in found.values()}) == 1
+    shapes = {tuple(value.shape) for value in found.values()}
+    fitting = len(found) == len(dataclasses.fields(Signals)) and len(shapes) == 1 and (0,) not in shapes
     if not fitting or any(value.dim() != 1 or value.dtype != types[name] for name, value in found.items()):
         raise Damaged(f"{folder / 'signals.safetensors'} does not hold the signals of the {split} examples")
     # a model that is infinitely sure has no entropy

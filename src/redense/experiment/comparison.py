@@ -24,6 +24,8 @@ SIGNIFICANT = 0.05
 Tested = Literal["test_accuracy", "inference_accuracy"]
 TESTED: tuple[Tested, ...] = get_args(Tested)
 """Quantities of a finished phase that are compared."""
+AT_EQUAL_ACCURACY: QuantityName = "inference_accuracy_at_equal_test_accuracy"
+"""That of two curves."""
 
 
 Difference = Annotated[float, Must(lambda value: -1 <= value <= 1, "a difference of rates, from -1 to 1")]
@@ -152,13 +154,21 @@ class Comparison:
         found = fields(cls, {name: value for name, value in mapping(values).items() if name != "verdict"})
         for phase in (found.first, found.second):
             check_control(phase)
-        alone = found.seeds == 1 and found.replicates is None and found.difference is not None
+        found._check_difference()
+        alone = found.seeds == 1 and found.replicates is None
         compared = [name for name, quantity in QUANTITIES.items() if quantity.of_two_networks is not None]
         expected = f"one of {', '.join(compared)}: of one seed nothing else is compared"
         check(not alone or found.quantity in compared, found.quantity, "quantity", expected)
         for name in (*found.of.needs, *found.of.needs_of_one_seed * alone):
             check(getattr(found, name) is not None, None, name, f"that of a comparison of {found.quantity}")
         return found
+
+    def _check_difference(self) -> None:
+        """Raise `Unread` where a difference rests on nothing, and for none where it rests on something."""
+        nowhere = self.seeds == 0 and self.replicates is None
+        check(not nowhere or (self.quantity == AT_EQUAL_ACCURACY and self.apart > 0), self.seeds, "seeds", "1 or more")
+        expected = "none, as the curves meet in no seed" if nowhere else "one, as it is over seeds or models"
+        check((self.difference is None) == nowhere, self.difference, "difference", expected)
 
 
 def compare_phases(

@@ -13,8 +13,7 @@ import numpy as np
 from redense.arguments import SOME, Rate, validated
 from redense.auditing.protocols import ProtocolName
 from redense.errors import FolderError
-from redense.experiment.comparison import Comparison, over_seeds
-from redense.experiment.wording import QuantityName
+from redense.experiment.comparison import AT_EQUAL_ACCURACY, Comparison, over_seeds
 from redense.metrics.roc import Array
 from redense.phases import Phase
 
@@ -131,10 +130,9 @@ def compare_traces(
     0.02
     """
     met = [found for found in (curve_difference(*pair) for pair in pairs) if found is not None]
-    quantity: QuantityName = "inference_accuracy_at_equal_test_accuracy"
     apart = len(pairs) - len(met)
     if not met:
-        return Comparison(quantity, first, second, 0, None, apart=apart, protocol=protocol)
-    found = over_seeds(quantity, first, second, [one.mean for one in met])
+        return Comparison(AT_EQUAL_ACCURACY, first, second, 0, None, apart=apart, protocol=protocol)
+    found = over_seeds(AT_EQUAL_ACCURACY, first, second, [one.mean for one in met])
     between = statistics.fmean(one.low for one in met), statistics.fmean(one.high for one in met)
     return dataclasses.replace(found, test_accuracy_range=between, apart=apart, protocol=protocol)

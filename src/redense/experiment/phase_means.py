@@ -12,11 +12,12 @@ from typing import Any
 from redense.arguments import Count, Interval, Rate, validated
 from redense.auditing.attack_result import FPRS
 from redense.errors import FolderError
-from redense.files.reading import Written, build, field, fields, mapping
+from redense.experiment.grouping import gathered
+from redense.files.reading import Written, build, check, field, fields, mapping
 from redense.files.writing import write_whole
 from redense.methods.controls import check_control
 from redense.phases import Phase
-from redense.text import percent
+from redense.text import percent, visible
 
 FILE = "replicates.json"
 FORMAT = 1
@@ -82,4 +83,12 @@ def write_means(means: Sequence[PhaseMean], folder: Path) -> None:
 
 def read_means(folder: Path) -> list[PhaseMean]:
     """Return what `write_means` wrote; raise `FolderError` where nothing was, or in another format."""
-    return WRITTEN.read(folder / FILE, lambda values: build(list[PhaseMean], field(values, "means"), "means"))
+    return WRITTEN.read(folder / FILE, _of_values)
+
+
+def _of_values(values: Mapping[str, Any]) -> list[PhaseMean]:
+    means: list[PhaseMean] = build(list[PhaseMean], field(values, "means"), "means")
+    for phase, figures in gathered((one.phase, one.figure) for one in means).items():
+        expected = f"auc among those of {visible(phase.label)}, each once"
+        check("auc" in figures and len(figures) == len(set(figures)), figures, "means: figure", expected)
+    return means

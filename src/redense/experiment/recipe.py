@@ -342,9 +342,11 @@ def _require_some(name: str, values: tuple[Any, ...]) -> None:
 
 
 def _require_distinct(name: str, values: tuple[Any, ...]) -> None:
-    for index, value in enumerate(values):
-        if value in values[:index]:
+    known: set[Any] = set()
+    for value in values:
+        if value in known:
             raise RecipeError(f"{name}: got {value} twice; expected each value once")
+        known.add(value)
 
 
 def _require_told_apart(sparsities: tuple[float, ...]) -> None:

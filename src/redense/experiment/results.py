@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from redense.arguments import SOME, NotNegative, Rate, Shares, validated
 from redense.errors import FolderError, RecipeError
-from redense.experiment.comparison import TESTED, Comparison, compare_phases, contrasts_by_seed
+from redense.experiment.comparison import AT_EQUAL_ACCURACY, TESTED, Comparison, compare_phases, contrasts_by_seed
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
 from redense.experiment.grouping import gathered
 from redense.experiment.recipe import Recipe
-from redense.files.reading import Unread, Written, field, fields, mapping
+from redense.experiment.wording import QuantityName
+from redense.files.reading import Unread, Written, check, field, fields, mapping
 from redense.methods.controls import check_control
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.roc import Members
 from redense.phases import OPTIONAL_COLUMNS as OPTIONAL_PHASE_COLUMNS
 from redense.phases import Phase, PhaseKind
-from redense.text import csv_text, data_frame, html_text
+from redense.text import csv_text, data_frame, html_text, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +43,12 @@ OPTIONAL_COLUMNS = ("kept_epoch", "validation_history")
 """What a row holds besides where it says something."""
 CURVES = ("history", "validation_history")
 """What a flat row leaves out: a figure an epoch."""
+COMPARED: dict[str, tuple[QuantityName, ...]] = {
+    "comparisons": TESTED,
+    "at_equal_accuracy": (AT_EQUAL_ACCURACY,),
+    "audits": ("auc", "tpr", AT_EQUAL_ACCURACY),
+}
+"""What the comparisons are of, by the list that they stand in."""
 WRITTEN = Written(
     "the results of a run",
     FORMAT,
@@ -217,16 +224,31 @@ class Results:
         own = {name: value for name, value in values.items() if name != "recipe"}
         results = fields(cls, own, recipe=Recipe.from_written(field(values, "recipe")))
         results._check_rows()
+        results._check_comparisons()
         return results
 
     def _check_rows(self) -> None:
-        """Raise `Unread` for rows that no run of the recipe has: of other seeds or sparsities, or of no examples."""
-        sparsities = {phase.sparsity for phases in self.recipe.lineages() for phase in phases} | {None}
-        for place, row in enumerate(self.rows):
-            if row.seed not in self.recipe.seeds or row.phase.sparsity not in sparsities:
-                raise Unread(f"rows: {place}: got {row.phase.label}, seed {row.seed}; expected a phase of the recipe")
+        """Raise `Unread` for rows that no run of the recipe has: of other phases or seeds, twice, of no examples."""
+        places = {_place(phase) for phases in self.recipe.lineages() for phase in phases}
+        seeds, known = {*self.recipe.seeds}, set[tuple[Phase, int]]()
+        for number, row in enumerate(self.rows):
+            got, place = f"rows: {number}: got {visible(row.phase.label)}, seed {row.seed}", _place(row.phase)
+            if row.seed not in seeds or place not in places:
+                raise Unread(f"{got}; expected a phase of the recipe")
+            if (place, row.seed) in known:
+                raise Unread(f"{got}, twice; expected a row for each phase and seed")
+            known.add((place, row.seed))
         if self.rows and min(self.members, self.nonmembers) < 1:
             raise Unread(f"members, nonmembers: got {self.members} and {self.nonmembers}; expected at least 1 of each")
+
+    def _check_comparisons(self) -> None:
+        """Raise `Unread` for comparisons of phases without a row, and for those that belong into another list."""
+        phases = {row.phase for row in self.rows}
+        for name, quantities in COMPARED.items():
+            for place, one in enumerate(getattr(self, name)):
+                check(one.quantity in quantities, one.quantity, f"{name}: {place}: quantity", " or ".join(quantities))
+                for phase in (one.first, one.second):
+                    check(phase in phases, phase.label, f"{name}: {place}", "a phase that has a row")
 
     def to_csv(self) -> str:
         """Write the rows as CSV, without their curves; the interval takes two columns."""
@@ -262,6 +284,11 @@ class Results:
 
     def _repr_html_(self) -> str:
         return html_text(str(self))
+
+
+def _place(phase: Phase) -> Phase:
+    """Return a phase but for its rates, in whose last digits the cosines of machines may differ."""
+    return dataclasses.replace(phase, rate=0.0, rate_end=None)
 
 
 def _flat(row: Row) -> dict[str, Any]:

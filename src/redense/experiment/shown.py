@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from redense.arguments.types import MOST
 from redense.files.reading import Written, check, fields
 from redense.files.writing import write_whole
 from redense.phases import Phase
+from redense.text import visible
 
 Moment = Literal["end", "pruned"]
 FILE = "shown.json"
 FORMAT = 1
-MOST_REACH = 3.5e38
-"""No weight of 32 bits is larger."""
+MOST_SIZE = 3.5e38
+"""No weight, nor loss, of 32 bits is larger."""
 WRITTEN = Written(
     "what a report shows of a run", FORMAT, "delete it: the report makes it anew where the checkpoints are there"
 )
@@ -95,19 +97,33 @@ def read_shown(folder: Path) -> Shown:
 def _of_values(values: Mapping[str, Any]) -> Shown:
     shown = fields(Shown, values)
     for loss in (loss for losses in shown.losses.values() for loss in losses):
-        check(loss >= 0, loss, "losses", "numbers of 0 or more")
+        check(is_loss(loss), loss, "losses", "numbers of 0 or more that 32 bits hold")
     for weights in shown.weights:
-        check(weights.size > 0, weights.size, f"weights: {weights.name}: size", "1 or more")
-        check(0 < weights.reach < MOST_REACH, weights.reach, f"weights: {weights.name}: reach", "a weight above 0")
-        bins = {len(state.counts) for state in weights.states}
-        check(len(bins) == 1 and 0 not in bins, bins, f"weights: {weights.name}: states", "histograms of as many bins")
-        for state in weights.states:
-            counted = [state.kept, state.zeros, state.beyond, *state.counts]
-            check(min(counted) >= 0, min(counted), f"weights: {weights.name}: {state.phase.label}", "counts")
-            check(
-                sum(counted[1:]) == weights.size, sum(counted[1:]), f"weights: {weights.name}", f"{weights.size} in all"
-            )
+        _check_weights(weights, f"weights: {visible(weights.name)}")
+        told = [[(state.phase, state.moment) for state in one.states] for one in (weights, shown.weights[0])]
+        check(told[0] == told[1], len(told[0]), f"weights: {visible(weights.name)}: states", "those of the first")
     return shown
+
+
+def is_loss(value: float) -> bool:
+    """Tell whether a value may be the loss of an epoch: a diverged one has none to draw."""
+    return 0 <= value < MOST_SIZE
+
+
+def _check_weights(weights: Weights, where: str) -> None:
+    """Raise `Unread` unless histograms are of all weights, and none is of a re-dense phase alone at its sparsity."""
+    check(0 < weights.size < MOST, weights.size, f"{where}: size", "1 or more, of 64 bits")
+    check(0 < weights.reach < MOST_SIZE, weights.reach, f"{where}: reach", "a weight above 0")
+    bins = {len(state.counts) for state in weights.states}
+    check(len(bins) == 1 and 0 not in bins, bins, f"{where}: states", "histograms of as many bins")
+    begun = {state.phase.sparsity for state in weights.states if state.phase.kind != "redense"}
+    for state in weights.states:
+        phase, counted = state.phase, [state.zeros, state.beyond, *state.counts]
+        for count in (min(counted), max(counted), state.kept):
+            check(0 <= count <= weights.size, count, f"{where}: states", f"counts up to {weights.size}")
+        check(sum(counted) == weights.size, sum(counted), f"{where}: states", f"{weights.size} in all")
+        check(phase.kind != "control", phase.label, f"{where}: states", "phases of the method")
+        check(bool(begun & {None, phase.sparsity}), phase.label, f"{where}: states", "also the phases before it")
 
 
 def is_of(shown: Shown, checkpoints: Mapping[str, object]) -> bool:

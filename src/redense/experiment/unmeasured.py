@@ -6,10 +6,11 @@ import dataclasses
 import json
 from pathlib import Path
 
+from redense.errors import RedenseError
 from redense.experiment.plan import Job
 from redense.experiment.recipe import Recipe
 from redense.experiment.results import Results
-from redense.files.reading import JSON_LIMIT, Unread, field, mapping, plain_bytes
+from redense.files.reading import JSON_LIMIT, field, mapping, plain_bytes
 from redense.phases import Phase
 
 Place = tuple[int, Phase]
@@ -91,13 +92,19 @@ def measured(folder: Path, results: Results, jobs: list[Job]) -> Results:
 
 
 def _changed(path: Path) -> float:
-    return path.lstat().st_mtime
+    """Return when a file was changed; one that a run which goes on has taken away meanwhile is for `_job` to miss."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _job(index: Path) -> Job | None:
     """Read which job a checkpoint says it is of; None where it does not say so."""
     try:
         job = Job.from_mapping(mapping(field(mapping(json.loads(plain_bytes(index, JSON_LIMIT))), "job")))
-    except (OSError, ValueError, RecursionError, Unread):
+    except (OSError, ValueError, RecursionError, RedenseError):
         return None  # `Store.load` would not believe it either
-    return job if job.key == index.parent.name else None
+    pruned = (job.phase.sparsity, job.phase.masks) if job.phase.kind == "sparse" else None
+    said = None if job.pruning is None else (job.pruning.sparsity, job.pruning.masks)
+    return job if job.key == index.parent.name and said == pruned else None

@@ -13,7 +13,7 @@ from redense.experiment.checkpoints import Store
 from redense.experiment.expected import Form
 from redense.experiment.machine import machine
 from redense.experiment.results import Results
-from redense.experiment.shown import Environment, Moment, Shown, State, Weights
+from redense.experiment.shown import Environment, Moment, Shown, State, Weights, is_loss
 from redense.experiment.trained import Checkpoint
 from redense.files.reading import Unread, fields
 from redense.phases import Phase
@@ -38,7 +38,7 @@ def shown_of(results: Results, store: Store) -> Shown:
             if store.form is None:  # a report knows no network: the first one says what all others are like
                 store = store.expecting(Form.of_checkpoint(checkpoint))
             of_epochs = tuple(epoch.loss for epoch in checkpoint.history)
-            if np.isfinite(of_epochs).all():  # what diverged has no curve
+            if all(map(is_loss, of_epochs)):  # what diverged has no curve
                 losses[row.checkpoint] = of_epochs
             found = _environment(store, row.checkpoint)
             if found is not None:
@@ -119,7 +119,8 @@ def _values(checkpoint: Checkpoint, names: list[str]) -> Values:
 
 def _state(phase: Phase, moment: Moment, weights: npt.NDArray[np.float32], kept: int, reach: float) -> State:
     others = weights[weights != 0]
-    counts, _ = np.histogram(others, BINS, (-reach, reach))
+    # in 32 bits the bins of the largest and of the smallest weights overflow, or are none
+    counts, _ = np.histogram(others.astype(np.float64), BINS, (-reach, reach))
     return State(
         phase, moment, kept, len(weights) - len(others), len(others) - int(counts.sum()), tuple(counts.tolist())
     )

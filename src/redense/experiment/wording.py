@@ -192,7 +192,11 @@ _LEAKAGE = ("gives away more than", "gives away less than")
 _OF_AUDITS = ("leaks more than", "leaks less than")
 QUANTITIES: dict[QuantityName, Quantity] = {
     "test_accuracy": Quantity(
-        "test accuracy", "beats", "falls behind", of_two_networks=_networks, needs_of_one_seed=("mcnemar",)
+        "test accuracy",
+        "beats",
+        "falls behind",
+        of_two_networks=_networks,
+        needs_of_one_seed=("mcnemar", "only_first", "only_second"),
     ),
     "inference_accuracy": Quantity("inference accuracy", *_LEAKAGE),
     "inference_accuracy_at_equal_test_accuracy": Quantity("inference accuracy", *_LEAKAGE, of_two_networks=_curves),

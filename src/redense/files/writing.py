@@ -45,12 +45,13 @@ def write_whole(path: Path, content: bytes | str, *, inside: Path | None = None)
 
     The content goes to a temporary file beside it, to the disk, and then takes its name and its mode. A link stays, and
     the file that it leads to is written; a device or a pipe is written to and stays what it is. Not so `inside` a
-    folder that may come from somebody else: see `check_inside`. Raises `FolderError` when that cannot be done; then
-    there is no file, or the old one.
+    folder that may come from somebody else: see `check_inside`. Letters of a text that UTF-8 has not, as of names of
+    files in other encodings, are escaped. Raises `FolderError` when that cannot be done; then there is no file, or the
+    old one.
     """
     if inside is not None:
         check_inside(inside, path)
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     try:
         mode = _mode(path)
         if mode is None or stat.S_ISREG(mode):

@@ -10,6 +10,7 @@ from consoles import printed
 
 from redense.auditing.audit import audit_evidence
 from redense.auditing.page import audit_html
+from redense.auditing.table import held_back
 from redense.experiment.audit_rows import AuditRow
 from redense.experiment.equal_accuracy import Trace
 from redense.experiment.report.audit_overview import audit_overview
@@ -177,3 +178,19 @@ def test_the_page_says_how_often_models_are_right_about_either_side(rows):
         f"{100 * result.members_accuracy:.1f} / {100 * result.nonmembers_accuracy:.1f}" for _, result in named[:2]
     ]
     assert cells == list(zip(("first", "second", "third"), [*expected, "-"], strict=True))
+
+
+def test_attacks_that_some_models_lack_are_told_of_the_others(rows):
+    """As of a phase whose reference models are not finished: the summary shows a dash there, whichever is first."""
+    result = rows[-1].result
+    few = [one for one in result.attacks if not one.attack.startswith("LiRA")]
+    assert 0 < len(few) < len(result.attacks)
+    curves = {one.attack: result.curves[one.attack] for one in few}
+    fewer = dataclasses.replace(result, attacks=tuple(few), curves=curves, primary=few[-1].attack)
+    lacking = dataclasses.replace(rows[-1], result=fewer)
+    said = []
+    for given in ([*rows[:3], lacking], [lacking, *rows[:3]]):
+        assert re.search(r"LiRA online .* - ", summary(given).replace("\n", " \n"))
+        (line,) = held_back([row.result for row in given], 0.1)
+        said.append(sorted(re.split(", |: |; ", line.rstrip("."))))
+    assert said[0] == said[1]

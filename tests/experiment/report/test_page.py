@@ -274,6 +274,10 @@ def test_examples_are_shown_only_where_they_are_the_runs_and_no_code_is_called(a
         report_html([other], show_examples=True)
     with pytest.raises(DataError, match="no images"):
         report_html([_on_data(shown, find(audited_images).recipe.data)], show_examples=True)
+    beyond = dataclasses.replace(exposed, result=dataclasses.replace(exposed.result, exposed=(_exposed(99_999, 0.5),)))
+    results = dataclasses.replace(shown.results, members=10**6)
+    with pytest.raises(DataError, match=r"training example 99999, and .*images\.npz has 12; run `redense audit"):
+        report_html([dataclasses.replace(shown, results=results, audits=(beyond,))], show_examples=True)
     called = dataclasses.replace(shown, recipe=dataclasses.replace(shown.recipe, data="factories:data"))
     with pytest.raises(DataError, match="calls no code"):
         report_html([called], show_examples=True)

@@ -24,10 +24,11 @@ from redense.experiment.report.published import published
 from redense.experiment.report.table import plain_table, results_table
 from redense.experiment.report.traces import results_traces, spread_apart, thinned_trace
 from redense.experiment.results import Results, Row
-from redense.files.writing import write_png
+from redense.files.writing import png_bytes, write_png
 from redense.methods import CONTROLS, METHODS
 from redense.page.chart import BASELINE
 from redense.phases import Phase, dense, sparse
+from redense.text import visible
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "results"
 HOLM = "after Holm's correction over all "
@@ -342,3 +343,10 @@ def test_the_table_has_a_column_each_and_intervals_of_the_test_accuracy_only_ove
         assert column.head in shown
         assert column.cell(rows) in shown
     assert ("test, 95%" in shown) == (len(seeds) > 1)
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.npz", r"$\frac$", "a\nb\x1b[31m"])
+def test_data_of_any_name_have_their_picture(name):
+    figure = table_figure(replace(ONE_SEED, recipe=replace(FASHION, data=name)))
+    assert png_bytes(figure).startswith(b"\x89PNG")
+    assert figure.get_suptitle().startswith(f"{visible(name)}: ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from redense.auditing.curves import LOGARITHMIC, guessing, roc_axes, roc_chart, roc_series, too_few
+from redense.auditing.curves import LOGARITHMIC, guessing, least_rate, roc_axes, roc_chart, roc_series, too_few
 from redense.experiment.audit_rows import by_protocol
 from redense.experiment.report.looks import look, marker
 from redense.experiment.report.protocols import audited_name, primaries
@@ -26,7 +26,7 @@ def roc_charts(results: Results, audits: Sequence[AuditRow]) -> list[Chart]:
         for of_protocol in by_protocol(rows).values()
         for attack in primaries(of_protocol)
     ]
-    least = min(1 / row.result.nonmembers for row in rows)
+    least = min(least_rate(row.result.nonmembers) for row in rows)
     chosen = " or ".join(dict.fromkeys(attack for of in by_protocol(rows).values() for attack in primaries(of)))
     sparsities = " Markers tell the sparsity." if len(results.recipe.sparsities) > 1 else ""
     caption = (

@@ -90,7 +90,7 @@ def _further(models: int) -> str:
 def audit_traces(rows: Sequence[AuditRow]) -> Figure:
     """Draw what the phases give away at equal accuracy, a panel a protocol."""
     panels = {
-        f"protocol {protocol}": [(row.phase, row.trace) for row in of_protocol]
+        f"protocol {protocol}": [(row.phase, row.trace) for row in of_protocol if row.trace.points]
         for protocol, of_protocol in by_protocol(rows).items()
     }
     return traces_figure(panels)

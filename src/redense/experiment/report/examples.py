@@ -48,6 +48,12 @@ def example_pictures(run: Found, audits: Sequence[AuditRow]) -> list[dict[str, s
             f"--show-examples: {run.recipe.data} is not what {run.folder} was trained on (another fingerprint); "
             "restore it, or leave the flag out"
         )
+    beyond = [place for place, _ in chosen if place >= len(data.x_train)]
+    if beyond:
+        raise DataError(
+            f"--show-examples: the audits of {run.folder} name the training example {beyond[0]}, and {run.recipe.data} "
+            f"has {len(data.x_train):,}; run `redense audit {run.folder}` anew, or leave the flag out"
+        )
     if len(data.input_shape) != 3:
         raise DataError(f"--show-examples: {run.recipe.data} has no images to show; leave the flag out")
     places, class_name = data.original_places, audits[0].result.class_name

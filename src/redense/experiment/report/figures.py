@@ -10,7 +10,7 @@ from redense.experiment.report.looks import AND_NONE, SPARSITY, drawn, look
 from redense.experiment.report.seeds import Estimate, inference_estimate, tested_estimate
 from redense.files.writing import picture
 from redense.phases import NAMES, Phase
-from redense.text import percent
+from redense.text import percent, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ def table_figure(results: Results) -> Figure:
     _span(right, [noise])
     if left.get_legend_handles_labels()[0]:  # nothing has a sparsity where only dense phases are finished
         left.legend(frameon=False, fontsize=9)
-    figure.suptitle(f"{results.recipe.data}: {_rests_on(groups)}", fontsize=11, parse_math=False)
+    figure.suptitle(f"{visible(results.recipe.data)}: {_rests_on(groups)}", fontsize=11, parse_math=False)
     return figure
 
 

@@ -81,7 +81,7 @@ def tested_estimate(group: Sequence[Row], examples: int) -> Estimate:
     spread = Spread.of((row.test_accuracy for row in group), (0.0, 1.0))
     interval = spread.interval
     if len(group) == 1:
-        interval = clopper_pearson(round(spread.mean * examples), examples)
+        interval = clopper_pearson(min(examples, round(spread.mean * examples)), examples)
     return in_percent(spread.mean, interval)
 
 

@@ -17,9 +17,10 @@ PRUNED = 4
 
 def weight_charts(shown: Shown) -> list[Chart]:
     """Draw the histograms of every tensor, a view a tensor and sparsity, and the share of weights kept."""
-    if not shown.weights:
+    states = shown.weights[0].states if shown.weights else ()
+    sparsities = sorted({state.phase.sparsity for state in states if state.phase.sparsity is not None})
+    if not sparsities:  # nothing is pruned, or damaged checkpoints end every chain before that
         return []
-    sparsities = sorted({state.phase.sparsity for state in shown.weights[0].states if state.phase.sparsity is not None})
     views = [_histograms(weights, sparsity) for sparsity in sparsities for weights in shown.weights]
     caption = (
         f"How many weights have which value, seed {shown.seed}. {_story(shown)}Weights that are exactly zero are "
