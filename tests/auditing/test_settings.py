@@ -26,6 +26,8 @@ def test_what_attacks_want_to_be_told_is_a_setting():
         ({"attacks": ("liar",)}, r"attacks: got 'liar'; did you mean 'lira'\?; expected some of threshold, "),
         ({"attacks": "lira"}, r"attacks: got 'lira'; expected a list"),
         ({"confidence": 95}, "confidence: got 95; expected a share between 0 and 1"),
+        ({"confidence": 1e-17}, "confidence: got 1e-17; expected a share between 0 and 1"),
+        ({"confidence": 1 - 1e-16}, "confidence: got 0.9+; expected a share between 0 and 1"),
         ({"delta": -0.1}, "delta: got -0.1; expected a probability from 0 to below 1"),
         ({"variance": "pooled"}, "variance: got 'pooled'; expected one of example, shared, shrunk"),
     ],

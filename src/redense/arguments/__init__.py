@@ -24,6 +24,7 @@ from redense.arguments.rules import Must as Must
 from redense.arguments.rules import NotNegative as NotNegative
 from redense.arguments.rules import Positive as Positive
 from redense.arguments.rules import Rate as Rate
+from redense.arguments.rules import SharedConfidence as SharedConfidence
 from redense.arguments.rules import Shares as Shares
 from redense.arguments.rules import Sparsity as Sparsity
 from redense.arguments.rules import at_most as at_most

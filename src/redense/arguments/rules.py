@@ -26,6 +26,9 @@ SHARE = Must(lambda value: 0 <= value <= 1, "a rate from 0 to 1")
 INSIDE = Must(lambda value: 0 < value < 1, "a share between 0 and 1, such as 0.95")
 
 
+SHARED = Must(lambda value: 1e-3 <= value <= 1 - 1e-9, "a share between 0 and 1 (0.001 to 0.999999999), such as 0.95")
+
+
 BELOW_ONE = Must(lambda value: 0 <= value < 1, "a probability from 0 to below 1")
 
 
@@ -54,6 +57,10 @@ Sparsity = Annotated[float, FRACTION]
 
 
 Confidence = Annotated[float, INSIDE]
+
+
+SharedConfidence = Annotated[float, SHARED]
+"""Of a whole audit, which shares the error out among many intervals."""
 
 
 Delta = Annotated[float, BELOW_ONE]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
-from redense.arguments import SOME, Confidence, Count, Delta, Must, Rate, Shares, validated
+from redense.arguments import SOME, Count, Delta, Must, Rate, SharedConfidence, Shares, validated
 from redense.auditing.attack_result import AttackResult
 from redense.auditing.protocols import FORMER, ProtocolName
 from redense.auditing.verdict import GRADES, JUDGED, Verdict
@@ -135,7 +135,7 @@ class AuditResult:
     members_left_out: Count
     nonmembers_left_out: Count
     references: Count
-    confidence: Confidence
+    confidence: SharedConfidence
     delta: Delta
     attacks: tuple[AttackResult, ...]
     primary: str

@@ -10,7 +10,7 @@ from typing import Annotated, get_args
 
 from typing_extensions import Doc
 
-from redense.arguments import Confidence, Delta, validated
+from redense.arguments import Delta, SharedConfidence, validated
 from redense.auditing.attacks import FAMILIES
 from redense.errors import RecipeError
 from redense.text import did_you_mean
@@ -37,7 +37,7 @@ class AuditSettings:
     """
 
     attacks: Families = ()
-    confidence: Confidence = 0.95
+    confidence: SharedConfidence = 0.95
     """Of all intervals."""
     delta: Delta = 0.0
     """Delta of the differential privacy that an epsilon is about."""
