@@ -13,7 +13,7 @@ def tensors_of(content: bytes) -> dict[str, torch.Tensor]:
     >>> tensors_of(b"no length and no header")
     Traceback (most recent call last):
     ...
-    ValueError: Error while deserializing header: header too large
+    ValueError: Error while deserializing: header too large
     """
     try:
         return load(content)
