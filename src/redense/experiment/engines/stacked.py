@@ -68,6 +68,7 @@ class Stack:
         self.rows = [nn.Parameter(row) for row in self.weights]
         groups = [{"params": [row], "lr": training.lr} for row, training in zip(self.rows, trainings, strict=True)]
         self.optimizer = make_optimizer(_by_rate(groups), trainings[0])
+        self._counters = OPTIMIZERS[trainings[0].optimizer].counters
         for group in self.optimizer.param_groups:
             if "capturable" in group:
                 group["capturable"] = x.device.type == "cuda"
@@ -165,8 +166,8 @@ class Stack:
         """Undo `optimizer_state`; a parameter of which there is nothing has moments of 0, as in plain training."""
         for name in {key.partition(".")[2] for key in tensors}:
             parts = [tensors.get(f"{index}.{name}") for index in range(len(self.sizes))]
-            first, value = next((index, part) for index, part in enumerate(parts) if part is not None)
-            if value.shape == self.shapes[first]:
+            value = next(part for part in parts if part is not None)
+            if name not in self._counters:
                 sizes = zip(parts, self.sizes, strict=True)
                 value = torch.cat([value.new_zeros(size) if part is None else part.flatten() for part, size in sizes])
             self.optimizer.state[self.rows[model]][name] = value.to(self.x.device)
