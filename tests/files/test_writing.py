@@ -41,6 +41,14 @@ def test_a_place_that_is_no_folder_is_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_current_folder_that_has_been_deleted(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FolderError, match="cannot be written"):
+        write_whole(Path("run/recipe.json"), "new", inside=Path("run"))
+
+
 @pytest.mark.parametrize("way", ["to a file", "to nothing yet", "to a link", "to another folder"])
 def test_a_link_stays_and_its_file_is_written(way, tmp_path):
     (tmp_path / "elsewhere").mkdir()

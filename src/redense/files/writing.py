@@ -68,8 +68,11 @@ def check_inside(folder: Path, path: Path) -> None:
     Whoever made the folder chose its names, and what is written there must not end up elsewhere. A link to another name
     of the same place is none that leads out.
     """
-    expected = Path(os.path.realpath(folder)) / path.relative_to(folder)
-    if Path(os.path.realpath(path)).parent != expected.parent:
+    try:
+        expected, real = Path(os.path.realpath(folder)) / path.relative_to(folder), Path(os.path.realpath(path))
+    except FileNotFoundError as error:  # the current folder, which a path is relative to, has been deleted
+        raise FolderError(f"{path}: cannot be written {why(error)}") from None
+    if real.parent != expected.parent:
         below = [place for place in (path, *path.parents) if place != folder and place.is_relative_to(folder)]
         link = next(
             place
