@@ -11,6 +11,7 @@ import pytest
 
 from redense.auditing.verdict import simultaneous
 from redense.experiment.results import Results
+from redense.metrics import clopper_pearson
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "results"
 TEXT = " ".join((PUBLISHED / "audit.md").read_text(encoding="utf-8").split())
@@ -62,6 +63,16 @@ def test_the_strongest_attacks_are_counted():
     calibrated = strongest["LiRA"] + strongest["RMIA"]
     said = f"LiRA or RMIA in {calibrated}, SAMIA in {strongest['SAMIA']} of the {len(audits)} audits behind"
     assert said in " ".join((PUBLISHED.parent / "reading-audits.md").read_text(encoding="utf-8").split())
+
+
+def test_calm_on_noise_is_what_was_counted():
+    with (PUBLISHED / "guarantees" / "counts.csv").open(encoding="utf-8") as file:
+        calm = [row for row in csv.DictReader(file) if row["guarantee"] == "no leak is claimed"]
+    held, repeats = (sum(int(row[name]) for row in calm) for name in ("held", "repeats"))
+    assert {row["run"] for row in calm} == {"full"}
+    leaks = repeats - held
+    low, high = (100 * end for end in clopper_pearson(leaks, repeats))
+    assert f"{100 * leaks / repeats:.1f}% of cases [{low:.1f}, {high:.1f}] ({leaks} of {repeats:,})" in TEXT
 
 
 def test_lines_with_former_upper_ends_are_counted():
