@@ -92,11 +92,9 @@ def _images_below(folder: str, seen: dict[str, str], what: str) -> list[str]:
     found: dict[str, list[str]] = {}
     passed = 0
     for place, _, names in os.walk(folder, followlinks=True):
-        if seen.setdefault(os.path.realpath(place), place) != place:
-            raise DataError(
-                f"{what} {place}: a link leads to {seen[os.path.realpath(place)]}, whose images would be there twice; "
-                "take it away"
-            )
+        first = seen.setdefault(os.path.realpath(place), place)
+        if first != place:
+            raise DataError(f"{what} {place}: a link leads to {first}, whose images would be there twice; take it away")
         images = [name for name in names if not _hidden(name) and name.lower().endswith(IMG_EXTENSIONS)]
         if images:
             found[place] = sorted(images)
