@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from redense.attacks.references import Array
 from redense.attacks.threshold import Labels
@@ -41,6 +40,7 @@ from redense.experiment.equal_accuracy import Trace
 from redense.experiment.plan import Job
 from redense.files.kept import key_of, read_kept, write_kept
 from redense.files.reading import plain_bytes
+from redense.files.tensors import tensors_of
 from redense.files.writing import make_folder, write_whole
 from redense.metrics.roc import Members
 from redense.models.registry import rebuild
@@ -191,8 +191,8 @@ class RunAuditor:
         try:
             content = plain_bytes(folder / f"{key}.safetensors")
             if kept is not None and kept["risks"] == hashlib.sha256(content).hexdigest():
-                return AuditResult.from_mapping(kept["result"]), load(content)[f"risks {key}"]
-        except (OSError, KeyError, ValueError, SafetensorError, DataError):
+                return AuditResult.from_mapping(kept["result"]), tensors_of(content)[f"risks {key}"].numpy()
+        except (OSError, KeyError, TypeError, ValueError, DataError):
             pass  # not made yet, damaged, or of another format: made again
         return None
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
 from redense.dsd import DSD
 from redense.dsd.trainings import check_epochs, dsd_of_training
 from redense.errors import TrainingError
-from redense.files.reading import Unread, mapping, open_plain
+from redense.files.reading import Unread, mapping, plain_bytes
+from redense.files.tensors import metadata_of, tensors_of
 from redense.files.writing import write_whole
 from redense.phases import check_fill
 from redense.sparsity.parameters import named
@@ -135,11 +135,9 @@ def _read(path: Path) -> dict[str, Any]:
             "folder has moved, DSDCallback(resume_from=folder)"
         )
     try:
-        open_plain(path).close()  # a pipe would keep us waiting
-        with safe_open(path, framework="pt") as file:
-            masks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            values = dict(mapping(json.loads((file.metadata() or {})["dsd"])))
-    except (OSError, KeyError, ValueError, RecursionError, Unread, SafetensorError) as error:
+        content = plain_bytes(path)
+        masks, values = tensors_of(content), dict(mapping(json.loads(metadata_of(content)["dsd"])))
+    except (OSError, KeyError, ValueError, RecursionError, Unread) as error:
         raise TrainingError(
             f"DSDCallback: {path} cannot be read ({type(error).__name__}: {one_line(error)}); expected what this "
             "callback wrote there: go on from another checkpoint"

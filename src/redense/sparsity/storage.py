@@ -24,7 +24,7 @@ from torch import nn
 from redense.arguments import CHECKED, validated
 from redense.errors import ModelError
 from redense.files.reading import build, plain_bytes
-from redense.files.tensors import tensors_of
+from redense.files.tensors import METADATA, metadata_of, tensors_of
 from redense.files.writing import write_whole
 from redense.sparsity.bits import pack_bits, unpack_bits
 from redense.sparsity.keys import INTEGER
@@ -35,8 +35,6 @@ FORMAT = "redense-bitmask-2"
 PREFIXES = ("bitmask:", "values:")
 FORMER = "redense-bitmask-1"
 """The same without a checksum."""
-METADATA = "__metadata__"
-"""A name that safetensors itself uses."""
 DIMENSIONS, LONGEST = 64, 2**63 - 1
 """What PyTorch's tensors may have."""
 
@@ -122,7 +120,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a file of ours, its checksum compared."""
     try:
         content = plain_bytes(path)
-        stored, metadata = tensors_of(content), _metadata(content)
+        stored, metadata = tensors_of(content), metadata_of(content)
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{path}: cannot be read ({reason}); expected a file written by redense.save_sparse") from None
@@ -133,12 +131,6 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     if (found == FORMAT or checksum is not None) and checksum != _digest(stored, metadata):
         raise ModelError(f"{path}: does not match its checksum; {_DAMAGED}")
     return stored, metadata
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file, which is a length of 8 bytes and so much JSON before the tensors."""
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return dict(header.get(METADATA, {}))
 
 
 def _digest(stored: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
