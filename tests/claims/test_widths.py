@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from claims.guarantees import FEWEST, FOLDER, experiments, is_current, read
+from claims.guarantees import FEWEST, FOLDER, experiments, read, read_all
 from claims.worlds import World
 
 from redense.metrics.accuracy import balanced_accuracy_interval_of
@@ -79,10 +79,9 @@ def test_widths_on_the_grid_are_at_most_a_tenth_above_the_former():
 )
 def test_widths_of_this_code_are_those_of_the_grid_and_little_above_the_former(world, sizes):
     before = former()
-    stored = {key(row): row.mean_width for name in ("accuracy", "auc", "fpr", "tpr") for row in read(name)}
+    stored = {key(row): row.mean_width for row in read_all()}
     for row in experiments(world, *sizes, 500):
-        if row.guarantee != "oracle" or is_current("oracle"):  # older: before its upper end became the highest
-            assert row.mean_width == pytest.approx(stored[key(row)], rel=2 * NOISE), row
+        assert row.mean_width == pytest.approx(stored[key(row)], rel=2 * NOISE), row
         if key(row) in before and before[key(row)].held:
             assert row.mean_width <= (most(row) + NOISE) * before[key(row)].mean_width, row
 

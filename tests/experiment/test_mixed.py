@@ -12,7 +12,10 @@ from rich.console import Console
 
 from redense.errors import FolderError
 from redense.experiment.determinism import SETTINGS, kernels
+from redense.experiment.dry_run import dry_run
 from redense.experiment.mixed import differences
+from redense.experiment.resources import Resources
+from redense.experiment.results import Results
 from redense.experiment.run import run
 from redense.experiment.whole_folders import UNCHECKED
 
@@ -67,9 +70,18 @@ def test_other_arithmetic_goes_on_where_asked_for_and_is_named(recipe, undisturb
     made_elsewhere(folder, *OF_KERNELS)
     assert "Mixed" not in printed(recipe, folder)  # nothing is left to train
     for resources in ({"mixed": True}, {}):
-        said = printed(more(recipe), folder, **resources)
+        said = " ".join(printed(more(recipe), folder, **resources).split())
         assert "Mixed: " in said
         assert all(f"{name}: another (5)" in said.partition("Mixed: ")[2] for name in OF_KERNELS)
+    for told in (str(Results.load(folder)), (folder / "report.html").read_text(encoding="utf-8")):
+        assert "Mixed: " in " ".join(told.split())
+
+
+def test_settings_are_shown_in_a_line_whatever_a_folder_has_recorded():
+    (said,) = differences([{"cpu": "\x1b[31m" + "long " * 1000}, {"cpu": 3}])
+    assert said.isprintable()
+    assert len(said) < 120
+    assert said.endswith("... (1), 3 (1)")
 
 
 @pytest.mark.parametrize(("address", "kinds"), [(None, 1), ("auto", 2)])
@@ -87,8 +99,10 @@ def test_ray_is_no_exception(recipe, undisturbed, tmp_path, address, kinds):
 def test_a_variable_that_chooses_kernels_is_noticed(recipe, undisturbed, tmp_path, monkeypatch):
     folder = shutil.copytree(undisturbed, tmp_path / "run")
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    with pytest.raises(FolderError, match=r"MKL_CBWR: not set \(5\), COMPATIBLE \(1\)"):
+    with pytest.raises(FolderError, match=r"MKL_CBWR: not set \(5\), here COMPATIBLE"):
         run(more(recipe), folder, workers=0)
+    with pytest.raises(FolderError, match=r"MKL_CBWR: not set \(5\), here COMPATIBLE"):
+        dry_run(more(recipe), folder, resources=Resources(workers=0), console=Console(quiet=True))
 
 
 def test_a_phase_begun_elsewhere_is_noticed(recipe, undisturbed, tmp_path):

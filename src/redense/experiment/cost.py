@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -104,7 +105,7 @@ def plan_table(
     lines = (
         f"{len(left)} of {len(jobs)} jobs to train, {sum(job.epochs for job in left)} epochs",
         f"time    about {_duration(seconds)} {where}",
-        f"disk    at most {disk_bytes(left, model, dataset, processes) / 1e6:.0f} MB",
+        f"disk    at most {math.ceil(disk_bytes(left, model, dataset, processes) / 1e6)} MB for checkpoints",
         f"memory  about {memory_bytes(model, dataset, choice, jobs[0].training.batch_size) / 1e9:.1f} GB",
     )
     return Group(table, "", *lines)

@@ -9,6 +9,7 @@ from rich.console import Console
 from redense.experiment.checkpoints import Store
 from redense.experiment.cost import plan_table
 from redense.experiment.folder import check_folder
+from redense.experiment.mixed import refuse_mixed
 from redense.experiment.prepare import DEFAULT_RESOURCES
 from redense.experiment.ready import network_shown, ready
 from redense.experiment.recipe import Recipe
@@ -29,6 +30,7 @@ def dry_run(
     prepared = ready(recipe, data_root, resources, trains=False)
     store = Store(Path(out))
     check_folder(store.root, recipe, prepared.needed_bytes(store))
+    refuse_mixed(prepared, store)
     show_network(network_shown(prepared), prepared.dataset.warning, console)
     show_notes(recipe.left_out(), console)
     console.print()

@@ -173,18 +173,18 @@ class Trust:
         """Raise `FolderError` where the recipe of a folder names code, which would be run, that nobody stands for.
 
         >>> Trust(model="mine:net").check(Recipe(model="mine:net"), Path("runs/mine"))
-        >>> Trust().check(Recipe(model="theirs:net"), Path("runs/theirs"))  # doctest: +ELLIPSIS
+        >>> Trust().check(Recipe(model="theirs:net", data="theirs:data"), Path("runs/theirs"))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        redense.errors.FolderError: runs/theirs: its recipe names code, model theirs:net, which would be run; if it ...
+        redense.errors.FolderError: runs/theirs: its recipe names code, model theirs:net and data theirs:data, which ...
         """
-        for name, named in (("model", self.model), ("data", self.data)):
-            found = getattr(recipe, name)
-            if is_object_name(found) and not self.all and named != found:
-                raise FolderError(
-                    f"{folder}: its recipe names code, {name} {found}, which would be run; if it is yours, say so with "
-                    f"--{name} {found} or --trust"
-                )
+        asked = [(name, getattr(recipe, name), named) for name, named in (("model", self.model), ("data", self.data))]
+        foreign = [f"{name} {found}" for name, found, named in asked if is_object_name(found) and named != found]
+        if foreign and not self.all:
+            raise FolderError(
+                f"{folder}: its recipe names code, {' and '.join(foreign)}, which would be run; if it is yours, say so "
+                f"with {' '.join(f'--{one}' for one in foreign)} or --trust"
+            )
 
 
 def write_plan(folder: Path, fingerprints: Fingerprints) -> None:

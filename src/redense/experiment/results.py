@@ -111,7 +111,7 @@ class Results:
 
     `comparisons` tells which phase is better than which and gives away more, `at_equal_accuracy` what phases give away
     at equal test accuracy, `audits` what the run's audits say about that. What these claim over seeds is one family,
-    whose p-values are corrected together.
+    whose p-values are corrected together. `mixed` says so where phases were trained under different arithmetic.
 
     >>> from redense import Phase
     >>> row = Row(Phase("dense", 10, 1.0, None, 0), 0.0, 0, 0.99, 0.91, 0.56, 0.55, (0.55, 0.57), 42.0, "key")
@@ -127,6 +127,7 @@ class Results:
     comparisons: tuple[Comparison, ...] = ()
     at_equal_accuracy: tuple[Comparison, ...] = ()
     audits: tuple[Comparison, ...] = ()
+    mixed: tuple[str, ...] = ()
 
     def groups(self) -> list[tuple[Row, ...]]:
         """Gather rows that differ in the seed alone: one group a line of the table."""
@@ -188,7 +189,7 @@ class Results:
         return dataclasses.replace(self, comparisons=comparisons, at_equal_accuracy=equal, audits=audited)
 
     def to_json(self) -> str:
-        """Write format, recipe, sample sizes, rows and comparisons as JSON."""
+        """Write format, recipe, sample sizes, rows, comparisons and whether arithmetic was mixed as JSON."""
         values = {
             "format": FORMAT,
             "recipe": self.recipe.to_mapping(),
@@ -198,6 +199,7 @@ class Results:
             "comparisons": [comparison.to_mapping() for comparison in self.comparisons],
             "at_equal_accuracy": [comparison.to_mapping() for comparison in self.at_equal_accuracy],
             "audits": [comparison.to_mapping() for comparison in self.audits],
+            "mixed": list(self.mixed),
         }
         return json.dumps(values, indent=1) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,7 @@ def run(
     choice = prepared.choice
     with open_folder(out, recipe, prepared.needed_bytes(Store(out)), choice.resources.lock) as folder:
         store = folder.store.expecting(prepared.form, prepared.jobs)
-        if not choice.resources.mixed:
-            refuse_mixed(prepared.jobs, store, choice.device if choice.trains_here else None)
+        refuse_mixed(prepared, store)
         network = network_shown(prepared)
         show_network(network, prepared.dataset.warning, console)
         if prepared.left(store):
@@ -88,11 +88,11 @@ def run(
             console.print()
 
         outcome = train(prepared, choice.engine([folder.lock]), store, watched)
-        notes = [*recipe.left_out(), *mixed_notes(prepared.jobs, store)]
+        notes = recipe.left_out()
         show_notes([*store.set_aside, *notes], console)
 
         results, masks = measure(prepared, store)
-        results = results.joined(_standing(out, results))
+        results = replace(results.joined(_standing(out, results)), mixed=_mixed(prepared, store, results))
         written = write_results(results, out)
         audited: list[str] = []
         kept = kept_of(prepared.model, masks, recipe.phases_at(0.0))
@@ -119,6 +119,12 @@ def run(
             printed = Printed(network, warning, tuple(notes), kept, tuple(written), tuple(audited), files)
             write_finished(printed, key, out)
     return results
+
+
+def _mixed(prepared: Prepared, store: Store, results: Results) -> tuple[str, ...]:
+    """Say whether what results rest on, reference models included, was trained under different arithmetic."""
+    keys = [*(job.key for job in prepared.jobs), *(row.checkpoint for row in results.rows)]
+    return tuple(mixed_notes(dict.fromkeys(keys), store))
 
 
 def _audit(

@@ -22,7 +22,7 @@ from redense.experiment.report.columns import (
 from redense.experiment.report.published import Accuracies, PhaseName, published
 from redense.experiment.report.seeds import any_several, over_seeds
 from redense.terminal import Fitting, below, plain, prose, table_of
-from redense.text import percent
+from redense.text import percent, visible
 
 if TYPE_CHECKING:
     from redense.experiment.results import Results, Row
@@ -99,9 +99,9 @@ def _footnotes(results: Results) -> list[RenderableType]:
 
 
 def notes(results: Results) -> list[str]:
-    """Say what figures over seeds are, which phases the table leaves out, and which examples chose which epochs."""
+    """Say what figures over seeds are, what is left out, which examples chose epochs, and what arithmetic differs."""
     several = [f"{over_seeds(results.shown(), _OVER_SEEDS, _ONE_YET)}."] if any_several(results.shown()) else []
-    return [*several, *_left_out(results), *_validated(results)]
+    return [*several, *_left_out(results), *_validated(results), *map(visible, results.mixed)]
 
 
 def _left_out(results: Results) -> list[str]:
