@@ -251,6 +251,7 @@ CALLS = {
         "comparisons": (),
         "at_equal_accuracy": (),
         "audits": (),
+        "mixed": (),
     },
     "Results.compared": lambda _: {"self": results(), "correct": lambda key: MEMBERS},
     "Results.from_json": lambda _: {"text": results().to_json(), "source": "results.json"},
