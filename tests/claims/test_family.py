@@ -69,7 +69,7 @@ def simulated(results, seeds, generator, *, curves, real=()):
             test = round(797 * (0.93 + effect + 0.004 * own[0])) / 797
             inference = 0.55 + effect - 0.002 * own[0] + 0.003 * own[1]
             noise = generator.normal(size=(10, 2)) * (0.004, 0.002)
-            history = tuple((test + a, inference + b) for a, b in noise) if curves else ()
+            history = tuple((min(test + a, 1.0), inference + b) for a, b in noise) if curves else ()
             changes = {"test_accuracy": test, "inference_accuracy": inference, "history": history, "seed": seed}
             rows.append(dataclasses.replace(row[0], **changes))
     return of_seeds(results, rows, seeds)

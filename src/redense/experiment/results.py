@@ -189,7 +189,7 @@ class Results:
         return dataclasses.replace(self, comparisons=comparisons, at_equal_accuracy=equal, audits=audited)
 
     def to_json(self) -> str:
-        """Write format, recipe, sample sizes, rows, comparisons and whether arithmetic was mixed as JSON."""
+        """Write format, recipe, sample sizes, rows, comparisons and, where arithmetic was mixed, that, as JSON."""
         values = {
             "format": FORMAT,
             "recipe": self.recipe.to_mapping(),
@@ -199,7 +199,7 @@ class Results:
             "comparisons": [comparison.to_mapping() for comparison in self.comparisons],
             "at_equal_accuracy": [comparison.to_mapping() for comparison in self.at_equal_accuracy],
             "audits": [comparison.to_mapping() for comparison in self.audits],
-            "mixed": list(self.mixed),
+            **({"mixed": list(self.mixed)} if self.mixed else {}),
         }
         return json.dumps(values, indent=1) + "\n"
 
