@@ -168,6 +168,8 @@ def test_a_result_survives_json_and_shows_in_all_forms(tmp_path):
         assert write(tmp_path / name) == write() == (tmp_path / name).read_text()
     result.to_html(tmp_path / "audit.html")
     page = (tmp_path / "audit.html").read_text()
+    assert "\\xa0" not in page
+    assert "&lt;&nbsp;.001" in page
     assert result.verdict.sentence.split("'")[0] in page
     assert "LiRA online" in page
     assert "Content-Security-Policy" in page
