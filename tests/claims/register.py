@@ -197,13 +197,14 @@ def _summary():
     rows = [row for row in read_all() if row.guarantee != "classes"]
     worst = min(read_all(), key=lambda row: row.coverage)
     at = f", {worst.at}" if worst.at else ""
+    current = sum(map(is_current, GRIDS))
+    older = "" if current == len(GRIDS) else ", the others with older code; `make evidence` makes those again"
     return (
         f"Of the grid of intervals (scores continuous, rounded, tied at the top; four shifts; six sizes), "
         f"{len(cells(rows))} of {planned('auc')} cells are done, {worst.repeats:,} repeats each. The least of all "
         f"{len(read_all())} intervals held in {_share(worst.hits, worst.repeats, worst.low, worst.high)}: "
         f"{worst.guarantee}{at}, {worst.scores}, shift {worst.shift:g}, {worst.members:,} and {worst.nonmembers:,}. "
-        f"{sum(map(is_current, GRIDS))} of {len(GRIDS)} files were counted with the code as it stands, the others with "
-        "older code; `make evidence` makes those again, and goes on with what is not done.\n"
+        f"{current} of {len(GRIDS)} files were counted with the code as it stands{older}.\n"
     )
 
 

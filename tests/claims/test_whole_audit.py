@@ -29,7 +29,7 @@ LEAK = 1.0
 """How much surer models are of the examples that they were trained on, where there is a leak."""
 FRESH = 20_000
 """Fresh examples a side: their noise is a sixth of that of the interval's own."""
-RUNS = {"shadow classifier": 500, "SAMIA": 200}
+RUNS = {"shadow classifier": 1_000, "SAMIA": 200}
 """Of attacks that learn: of 200 the shadow classifier's AUC was held in 185, which may be chance or 92.5%."""
 LEARNING = tuple(RUNS)
 FULL = 5_000

@@ -92,7 +92,8 @@ def run(
         show_notes([*store.set_aside, *notes], console)
 
         results, masks = measure(prepared, store)
-        results = replace(results.joined(_standing(out, results)), mixed=_mixed(prepared, store, results))
+        mixed = tuple(mixed_notes(prepared.jobs, store))
+        results = replace(results.joined(_standing(out, results)), mixed=mixed)
         written = write_results(results, out)
         audited: list[str] = []
         kept = kept_of(prepared.model, masks, recipe.phases_at(0.0))
@@ -119,12 +120,6 @@ def run(
             printed = Printed(network, warning, tuple(notes), kept, tuple(written), tuple(audited), files)
             write_finished(printed, key, out)
     return results
-
-
-def _mixed(prepared: Prepared, store: Store, results: Results) -> tuple[str, ...]:
-    """Say whether what results rest on, reference models included, was trained under different arithmetic."""
-    keys = [*(job.key for job in prepared.jobs), *(row.checkpoint for row in results.rows)]
-    return tuple(mixed_notes(dict.fromkeys(keys), store))
 
 
 def _audit(
