@@ -4,14 +4,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from scipy.stats import beta, binom, norm
 
 from redense.metrics import operating_point, point_at_fpr, roc, tpr_at_fpr, tpr_interval
 from redense.metrics.tpr import radius_of
 
 
+def upper_limit(found, n, tail):
+    """Jeffreys' limit, or the rate at which so few of n or fewer come with twice the tail's probability."""
+    if found == n:
+        return 1.0
+    exact = brentq(lambda rate: binom.cdf(found, n, rate) - 2 * tail, 0, 1, xtol=1e-13) if tail < 0.5 else 0.0
+    return max(beta.isf(tail, found + 0.5, n - found + 0.5), exact)
+
+
 def by_loop(scores, members, fpr, confidence=0.95):
-    """Take every number of non-members above the threshold in turn, and the Jeffreys limit that is left for members."""
+    """Take every number of non-members above the threshold in turn, and the binomial limit that is left for members."""
     mine, others = scores[members], np.sort(scores[~members])[::-1]
     m, n, radius = len(mine), len(others), radius_of(confidence)
 
@@ -29,9 +38,8 @@ def by_loop(scores, members, fpr, confidence=0.95):
         ):
             deviation = max(0.0, -norm.ppf(tail))
             if deviation <= radius:
-                share = norm.cdf(sign * math.sqrt(radius**2 - deviation**2))
-                limit = beta.ppf(share, found + 0.5, m - found + 0.5)
-                ends.append((sign > 0) if found == (m if sign > 0 else 0) else limit)
+                tail = norm.sf(math.sqrt(radius**2 - deviation**2))
+                ends.append(upper_limit(found, m, tail) if sign > 0 else 1 - upper_limit(m - found, m, tail))
     return float(min(lows)), float(max(highs))
 
 
@@ -50,6 +58,27 @@ def test_the_interval_is_that_of_a_loop_over_all_thresholds(seed, m, n, levels, 
     found = tpr_interval(scores, members, fpr, confidence)
     assert found == pytest.approx(by_loop(scores, members, fpr, confidence), abs=1e-9)
     assert 0 <= found[0] <= tpr_at_fpr(scores, members, fpr) <= found[1] <= 1
+
+
+@pytest.mark.parametrize("members", [60, 500, 10_000])
+@pytest.mark.parametrize(
+    ("confidence", "least", "mean"),
+    [(0.8, 0.72, 0.825), (0.9, 0.858, 0.92), (0.95, 0.938, 0.963), (0.99, 0.987, 0.994)],
+)
+def test_few_members_caught_are_missed_as_seldom_as_the_docs_say_whatever_their_rate(members, confidence, least, mean):
+    # no non-member is near the threshold, so the number of members above it is binomial, and coverage is a sum
+    numbers, others = np.arange(61), 1000
+    ends = [
+        tpr_interval(
+            np.repeat([1.0, 0.0], [k, members - k + others]), np.arange(members + others) < members, 0.1, confidence
+        )
+        for k in numbers
+    ]
+    low, high = np.array(ends).T
+    rates = np.linspace(0.005, 15, 1500)[:, None] / members
+    held = (binom.pmf(numbers, members, rates) * (low <= rates) * (rates <= high)).sum(1)
+    assert held.min() >= least
+    assert held.mean() >= mean
 
 
 PLACE = 0.05
