@@ -11,7 +11,15 @@ N = 300
 
 
 def network():
+    """The network, not trained, with weights that chance draws."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def untrained(seed=0):
+    """The network with weights that a seed draws: how right it is by luck does not depend on what ran before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return network()
 
 
 def trained(x, y, epochs=25, seed=0):

@@ -8,20 +8,23 @@ import re
 import numpy as np
 import pytest
 import torch
-from auditing.digits import audited, network, sides, trained
+from auditing.digits import audited, sides, trained, untrained
 from claims.counts import record
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import redense
 from redense.auditing.audit import audit_evidence
-from redense.auditing.checks import of_accuracy
-from redense.auditing.evidence import Evidence
+from redense.auditing.checks import of_accuracy, of_references
+from redense.auditing.evidence import Evidence, References
 from redense.auditing.loaders import read_twice
+from redense.auditing.outputs import LogitsSeen
 from redense.auditing.page import audit_html
 from redense.auditing.result import AuditResult
 from redense.auditing.saved import audit_signals_file
-from redense.auditing.seen import LogitsSeen, first_norm
+from redense.auditing.seen import first_norm
+from redense.auditing.verdict import refuse_leak
+from redense.errors import DataError
 from redense.signals import Signals
 
 
@@ -86,6 +89,19 @@ class Softmax(nn.Module):
         return self.model(x).log_softmax(1) if self.log else self.model(x).softmax(1)
 
 
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def with_labels(side, change):
+    return side[0], change(side[1])
+
+
+def exchanged(a, b):
+    """Exchange two classes of labels."""
+    return lambda y: torch.where(y == a, b, torch.where(y == b, a, y))
+
+
 def counted_from_one():
     """Labels from 1, for a model that knows a class 0 which is never right."""
 
@@ -114,7 +130,13 @@ def counted_from_zero():
         (lambda: changed(lambda x: (x - 0.3) / 0.35), "first BatchNorm layer differs from training"),
         (lambda: changed(lambda x: x / 255), "first BatchNorm layer differs from training"),
         (lambda: {"model": bare(), **changed(lambda x: 1 - x)}, "hardly knows what it was trained on"),
-        (lambda: {"model": network()}, "hardly knows what it was trained on"),
+        (lambda: {"model": untrained()}, "hardly knows what it was trained on"),
+        (
+            lambda: {"nonmembers": with_labels(audited()[2], lambda y: y[torch.randperm(len(y), generator=seeded())])},
+            "check that their labels belong to their inputs",
+        ),
+        (lambda: {"nonmembers": with_labels(audited()[2], exchanged(2, 3))}, "nonmembers: .* labelled 2 for 3"),
+        (lambda: {"members": with_labels(audited()[1], exchanged(4, 9))}, "members: .* labelled 4 for 9"),
         (counted_from_one, r"agrees with the label -1 in \d+\.\d% and with the label in"),
         (counted_from_zero, r"agrees with the label \+1 in \d+\.\d% and with the label in"),
         (lambda: {"model": Softmax()}, "look like probabilities"),
@@ -212,6 +234,125 @@ def test_dropout_behind_the_first_norm_changes_nothing():
         assert bool(norms[0].warnings()) == warned
 
 
+@pytest.mark.parametrize("updates", [1, 10, 33, 34, 200])
+def test_a_norm_of_few_updates_that_holds_its_initial_values_is_no_measure(updates):
+    model = nn.BatchNorm1d(4)
+    x = 5 + 20 * torch.randn(300, 4, generator=seeded())
+    for _ in range(updates):
+        model(x)
+    for inputs, warned in ((x, False), (x / 20, updates > 33)):
+        with first_norm(model.eval()) as norms, torch.no_grad():
+            model(inputs)
+        assert bool(norms[0].warnings()) == warned
+
+
+def signals_of(seed, *, classes=10, references=0):
+    """Logits of a model that leaks, of pairs of references like it, and their labels, of 500 members and 500 others."""
+    generator = np.random.default_rng(seed)
+    members, labels = np.arange(1000) < 500, generator.integers(0, classes, 1000)
+    halves = generator.random((references // 2, 1000)) < 0.5
+    included = np.concatenate([halves, ~halves])
+
+    def answers(inside):
+        z = generator.normal(size=(1000, classes))
+        z[np.arange(1000), labels] += 3 + 2 * inside + generator.normal(size=1000)
+        return z
+
+    found = {"logits": answers(members), "labels": labels, "members": members}
+    if references:
+        found |= {"reference_logits": np.stack([answers(inside) for inside in included]), "included": included}
+    return found
+
+
+def softmax(z):
+    return torch.from_numpy(z).softmax(-1).numpy()
+
+
+def on_the_others(change):
+    """Change the labels of non-members."""
+    return lambda s: {"labels": np.where(s["members"], s["labels"], change(s["labels"]))}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (lambda s: {}, None),
+        (lambda s: {"logits": softmax(s["logits"])}, "members: the model's outputs look like probabilities"),
+        (lambda s: {"logits": np.log(softmax(s["logits"]))}, "nonmembers: .* look like log-probabilities"),
+        (lambda s: {"reference_logits": softmax(s["reference_logits"])}, "of reference models 0, 1, .* probabilities"),
+        (
+            lambda s: {
+                "reference_logits": np.concatenate([softmax(s["reference_logits"][:1]), s["reference_logits"][1:]])
+            },
+            "the outputs of reference model 0 look like probabilities",
+        ),
+        (lambda s: {"labels": (s["labels"] + 1) % 10}, r"agrees with the label -1 in"),
+        (on_the_others(np.random.default_rng(0).permutation), "check that their labels belong to their inputs"),
+        (on_the_others(lambda y: np.array([1, 0, *range(2, 10)])[y]), "nonmembers: .* in a circle"),
+        (on_the_others(lambda y: 9 - y), "nonmembers: .* likewise 9 more"),
+        (lambda s: {"included": np.roll(s["included"], 1, axis=1)}, "included seems to belong to other models"),
+        (lambda s: {"included": np.roll(s["included"], 1, axis=0)}, "included seems to belong to other models"),
+        (lambda s: {"included": s["included"][:, ::-1]}, "included seems to belong to other models"),
+        (lambda s: {"included": ~s["included"]}, "included seems to belong to other models"),
+        (lambda s: {"phi": softmax(s["logits"])[np.arange(1000), s["labels"]]}, "phi looks like probabilities"),
+    ],
+)
+def test_a_mistake_in_a_file_of_signals_is_noticed(mistake, said, tmp_path):
+    signals = signals_of(0, references=8)
+    changes = mistake(signals)
+    given = {"members": signals["members"], **changes} if "phi" in changes else {**signals, **changes}
+    np.savez(tmp_path / "signals.npz", **given)
+    warnings = audit_signals_file(tmp_path / "signals.npz", attacks=("threshold", "lira")).warnings
+    if said is None:
+        assert warnings == ()
+    else:
+        assert any(re.search(said, warning) for warning in warnings), warnings
+
+
+@pytest.mark.parametrize("leak", [0, 0.3, 2])
+def test_sound_references_of_any_leak_are_not_suspected(leak):
+    warned = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        included, members = generator.random((4, 200)) < 0.5, np.arange(200) < 100
+        phi = generator.normal(size=(4, 200)) + leak * included
+        target = Signals.of_phi(generator.normal(size=200) + leak * members)
+        evidence = Evidence(
+            target, np.zeros(200, dtype=np.int64), members, References(Signals.of_phi(phi), included), phi_only=True
+        )
+        warned += bool(of_references(evidence))
+    assert warned <= 2
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_a_sound_model_of_uneven_classes_is_not_warned(share):
+    # log-odds of a rare class, two standard deviations apart: right about few more than guessing "never" is
+    warned = 0
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        labels = (generator.random(2000) < share).astype(np.int64)
+        score = generator.normal(size=2000) + 2.2 * labels - 1.1 + np.log(share / (1 - share)) / 2.2
+        z = np.stack([np.zeros(2000), 2.2 * score], 1)
+        warned += bool(of_accuracy(Evidence(Signals.of_logits(z, labels), labels, np.arange(2000) < 1000)))
+    assert warned <= 1
+
+
+def test_a_hard_class_that_goes_to_others_is_no_other_order():
+    labels = np.repeat([0, 1, 2, 3], [300, 300, 30, 30])
+    z = np.eye(4)[np.where(labels >= 2, labels - 2, labels)] + np.random.default_rng(0).normal(size=(660, 4)) / 10
+    assert answers_of(Evidence(Signals.of_logits(z, labels), labels, labels == 0), z) == []
+
+
+def test_scores_the_wrong_way_round_are_no_verdict_of_no_leak(tmp_path):
+    members = np.arange(400) < 200
+    np.savez(tmp_path / "s.npz", phi=np.random.default_rng(0).normal(size=400) - 2 * members, members=members)
+    result = audit_signals_file(tmp_path / "s.npz")
+    assert result.verdict.kind == "not comparable"
+    assert "Not comparable: members score lower than non-members" in str(result)
+    with pytest.raises(DataError, match="members score lower"):
+        refuse_leak([("", result)], 0.55)
+
+
 def test_a_loss_given_as_phi_is_noticed(tmp_path):
     members = np.arange(400) < 200
     phi = np.random.default_rng(0).normal(size=400) + 2 * members
@@ -303,7 +444,7 @@ def test_an_augmenting_loader_is_warned_of_in_the_audit():
 
 
 def test_the_hook_is_gone_and_a_norm_that_has_learnt_nothing_is_passed_over():
-    model = network()
+    model = untrained()
     assert not any("BatchNorm" in warning for warning in audit(model).warnings)
     model = trained(*sides()[0], epochs=1)
     audit(model)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import redense
 from redense.auditing.distinct import Distinct
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
-from redense.auditing.seen import LogitsSeen
+from redense.auditing.outputs import LogitsSeen
 from redense.errors import DataError
 from redense.signals import Signals
 

@@ -38,8 +38,8 @@ def by_loop(scores, members, fpr, confidence=0.95):
         ):
             deviation = max(0.0, -norm.ppf(tail))
             if deviation <= radius:
-                tail = norm.sf(math.sqrt(radius**2 - deviation**2))
-                ends.append(upper_limit(found, m, tail) if sign > 0 else 1 - upper_limit(m - found, m, tail))
+                left = norm.sf(math.sqrt(radius**2 - deviation**2))
+                ends.append(upper_limit(found, m, left) if sign > 0 else 1 - upper_limit(m - found, m, left))
     return float(min(lows)), float(max(highs))
 
 

@@ -29,9 +29,9 @@ NOISY_PAIRS = 12_000
 """Noisy queries are slow: reference models are asked about so many of all pairs (model, example)."""
 
 
-Watch = Callable[[Any, Any, npt.NDArray[np.int64], npt.NDArray[np.bytes_], torch.Tensor], None]
+Watch = Callable[[Any, Any, npt.NDArray[np.int64], npt.NDArray[np.bytes_], Sequence[torch.Tensor]], None]
 """Is shown a batch as it passes: inputs as they are stored and as the target gets them, labels [b], fingerprints [b] of
-the latter, the target's logits [b, classes]."""
+the latter, each model's logits [b, classes]."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def read_examples(
             before += len(labels)
             fingerprints = digests(placed[0])  # as the target gets them: however they are stored, equal is equal
             if watch is not None:
-                watch(inputs, placed[0], labels, fingerprints, logits[0])
+                watch(inputs, placed[0], labels, fingerprints, logits)
             parts.append(
                 Examples(
                     labels=labels,

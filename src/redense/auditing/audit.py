@@ -18,7 +18,15 @@ from redense.auditing.alike import Compare, how_alike, not_comparable, sides_ali
 from redense.auditing.answers import Examples, noisy_pairs, read_examples, refuse_disorder
 from redense.auditing.attack_result import AttackResult, evaluate, thinned_curve
 from redense.auditing.attacks import PLAIN_FAMILIES, PRIMARY, Learnt, possible_attacks, queried
-from redense.auditing.checks import accuracies, check_coins, of_accuracy, of_signs, telling_references
+from redense.auditing.checks import (
+    SURE,
+    accuracies,
+    check_coins,
+    of_accuracy,
+    of_references,
+    of_signs,
+    telling_references,
+)
 from redense.auditing.distinct import Distinct
 from redense.auditing.evidence import Evidence, NoisyAnswers, References, SampledAnswers
 from redense.auditing.left_out import left_out
@@ -28,7 +36,7 @@ from redense.auditing.result import AuditResult
 from redense.auditing.seen import SideSeen, first_norm
 from redense.auditing.settings import AuditSettings
 from redense.auditing.standing_out import by_class, exposed
-from redense.auditing.verdict import LEAST_CONFIDENCE, judge, why_unnamed
+from redense.auditing.verdict import LEAST_CONFIDENCE, judge, why_unnamed, wrong_way
 from redense.data.layout import Layout
 from redense.data.loading import sides
 from redense.data.names import classes_of, names_of
@@ -166,8 +174,10 @@ def audit_evidence(
     counts = int(members.sum()), int((~members).sum())
     if chosen.randomized:
         check_coins(*counts)
-    # a run draws its own without regard to targets
-    telling = [] if PROTOCOLS[protocol].of_runs else telling_references(evidence)
+    # a run draws its own without regard to targets, and trains them
+    own_references = PROTOCOLS[protocol].of_runs
+    telling = [] if own_references else telling_references(evidence)
+    strange = [] if own_references or telling else of_references(evidence)
     if telling:
         evidence, learnt = _without_references(evidence, chosen.families, telling), None
     made = _make(evidence, learnt or Learnt(evidence.references, evidence.labels), chosen)
@@ -178,6 +188,8 @@ def audit_evidence(
     proves = chosen.randomized and not telling and not alike.told_apart
     attacks = _with_epsilon(made, members, chosen) if proves else made.attacks
     verdict = unlike or judge(attacks, *counts, chosen.confidence)
+    if not PROTOCOLS[protocol].drawn and of_signs(made.curves, SURE):  # a fair coin needs no check
+        verdict = wrong_way(verdict)
     primary = next(one for one in attacks if one.attack == made.primary)
     unnamed = why_unnamed(verdict, primary, chosen.confidence)
     scores = made.scores[made.primary]
@@ -203,6 +215,7 @@ def audit_evidence(
             *of_signs(made.curves),
             *warned(alike, lower_ends),
             *telling,
+            *strange,
             *left_out(chosen.families, evidence),
         ),
         members_accuracy=inside,

@@ -6,15 +6,19 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import beta, binomtest, hypergeom
 
 from redense.attacks.references import Included
+from redense.attacks.threshold import Labels
 from redense.auditing.evidence import Evidence
 from redense.auditing.verdict import FEWEST
 from redense.errors import DataError
-from redense.metrics.intervals import auc_interval_of
+from redense.metrics.intervals import auc_error, auc_interval_of
 from redense.metrics.roc import Members, Roc, roc
 from redense.text import interval_text
+
+Correct = npt.NDArray[np.bool_]
 
 ERRORS = 3
 """Standard errors from which an accuracy differs."""
@@ -22,6 +26,8 @@ UNLIKELY = 1e-4
 """Of fair coins: numbers of members and non-members so uneven are taken for a mistake."""
 LEAST_SURE = 0.99
 """Confidence, over all attacks, from which one is called worse than guessing."""
+SURE = 0.999
+"""That from which this leaves no verdict of no leak: one of a thousand audits of noise is refused so."""
 TELLING = 0.001
 """How seldom fair draws of reference sets may be taken for such that tell members."""
 REMEDY = "check that inputs are preprocessed as in training, that the classes have the same order, and the weights"
@@ -36,19 +42,24 @@ def accuracies(evidence: Evidence) -> tuple[float, float] | tuple[None, None]:
 
 
 def of_accuracy(evidence: Evidence) -> list[str]:
-    """Warn where members are classified hardly better than by guessing the largest class, or worse than non-members."""
+    """Warn where a side is classified hardly better than by guessing, or members worse than non-members."""
     inside, outside = accuracies(evidence)
     members, nonmembers = int(evidence.members.sum()), int((~evidence.members).sum())
     if inside is None or outside is None or min(members, nonmembers) < FEWEST:
         return []
     found = []
-    guess = float(np.bincount(evidence.labels[evidence.members]).max() / members)
-    error = ERRORS * math.sqrt(guess * (1 - guess) / members)
-    # where no accuracy could be so much above guessing, it may at least not be as much below
-    if inside < (guess + error if guess + error <= 1 else guess - error):
+    right, labels = evidence.target.correct, evidence.labels
+    guess = float(np.bincount(labels[evidence.members]).max() / members)
+    if _guesses(right[evidence.members], labels[evidence.members]):
         found.append(
             f"the model is right about {100 * inside:.1f}% of the members, and guessing the largest class about "
             f"{100 * guess:.1f}%: it hardly knows what it was trained on; {REMEDY}"
+        )
+    elif _guesses(right[~evidence.members], labels[~evidence.members], recall_errors=2):
+        found.append(
+            f"the model is right about {100 * inside:.1f}% of the members and {100 * outside:.1f}% of the non-members, "
+            "no more than by guessing: it has learnt nothing but its members, or the non-members are not what it was "
+            f"trained for; check that their labels belong to their inputs, and {REMEDY}"
         )
     # one right and one wrong answer more on each side, for an accuracy of 1 is not sure (Agresti & Caffo 2000)
     low, high = (inside * members + 1) / (members + 2), (outside * nonmembers + 1) / (nonmembers + 2)
@@ -60,9 +71,57 @@ def of_accuracy(evidence: Evidence) -> list[str]:
     return found
 
 
-def of_signs(curves: Mapping[str, Roc]) -> list[str]:
+def _guesses(right: Correct, labels: Labels, recall_errors: float = ERRORS) -> bool:
+    """Tell whether answers [n] to examples of classes [n] may be guesses that do not know the example.
+
+    Neither the accuracy is above that of guessing the largest class nor the mean recall of the classes present above
+    one over their number, which is what every guess gives: with uneven classes a sound model may show in the latter
+    alone.
+    """
+    numbers = np.bincount(labels)
+    n, largest = len(labels), float(numbers.max() / len(labels))
+    error = ERRORS * math.sqrt(largest * (1 - largest) / n)
+    # where no accuracy could be so much above guessing, it may at least not be as much below
+    if right.mean() >= (largest + error if largest + error <= 1 else largest - error):
+        return False
+    present = numbers > 0
+    found, of_class = np.bincount(labels, weights=right)[present], numbers[present]
+    smoothed = (found + 1) / (of_class + 2)
+    error = recall_errors * math.sqrt((smoothed * (1 - smoothed) / (of_class + 2)).sum()) / len(of_class)
+    return float((found / of_class).mean()) < 1 / len(of_class) + error
+
+
+def of_references(evidence: Evidence) -> list[str]:
+    """Warn where reference models answer no surer about what `included` says they were trained on, unlike the target.
+
+    Models trained like it give as much away, and the mean of several is surer than one. The order of examples or models
+    is another then, or outputs were changed.
+    """
+    if evidence.references is None:
+        return []
+    areas = [
+        auc_error(roc(phi, included))[:2]
+        for phi, included in zip(evidence.references.signals.phi, evidence.references.included, strict=True)
+        if min(included.sum(), (~included).sum()) >= FEWEST
+    ]
+    if not areas:
+        return []
+    mean, error = float(np.mean([area for area, _ in areas])), math.hypot(*(e for _, e in areas)) / len(areas)
+    own, own_error, _ = auc_error(roc(evidence.target.phi, evidence.members))
+    if mean >= 0.5 - ERRORS * error and not (
+        mean < 0.5 + ERRORS * error and own - mean > ERRORS * math.hypot(error, own_error)
+    ):
+        return []
+    return [
+        f"reference models answer no surer about what they were trained on than about the rest (AUC {mean:.3f}, mean "
+        f"of {len(areas)} models), where the model under audit has {own:.3f}: included seems to belong to other models "
+        "or examples; give a row a model, in their order, members before non-members, each in the order of the examples"
+    ]
+
+
+def of_signs(curves: Mapping[str, Roc], confidence: float = LEAST_SURE) -> list[str]:
     """Warn where attacks are surely worse than guessing, over all of them."""
-    intervals = {name: auc_interval_of(curve, 1 - (1 - LEAST_SURE) / len(curves)) for name, curve in curves.items()}
+    intervals = {name: auc_interval_of(curve, 1 - (1 - confidence) / len(curves)) for name, curve in curves.items()}
     worse = [name for name, (_, high) in intervals.items() if high < 0.5]
     if not worse:
         return []

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
 from torch import nn
 
 from redense.auditing.asking import answer, the_first
 from redense.auditing.audit import audit, audit_evidence
 from redense.auditing.evidence import Evidence, References
+from redense.auditing.outputs import LogitsSeen
 from redense.auditing.page import audit_html
 from redense.auditing.result import AuditResult
+from redense.auditing.verdict import FEWEST
 from redense.data.examples import batches, int64, rereadable
 from redense.data.layout import Layout, images
 from redense.data.loading import sides
@@ -24,6 +28,8 @@ from redense.files.writing import check_inside, make_folder, png_bytes, write_wh
 from redense.models.evaluation import evaluating
 from redense.models.registry import build, load_weights
 from redense.signals import Signals, image_queries
+
+Values = npt.NDArray[Any]
 
 SIGNALS = ("logits", "phi", "loss")
 FILES = ("audit.json", "audit.csv", "audit.png", "audit.html")
@@ -128,7 +134,7 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
     labels = arrays.get("labels", np.zeros(len(target), dtype=np.int64))
     if labels.shape != target.shape[:1] or labels.dtype.kind not in "iu":
         raise DataError(f"{path}: labels are {labels.dtype} {labels.shape}; expected {len(target)} integers")
-    references = None
+    references, asked = None, np.empty((0, *target.shape))
     if f"reference_{kind}" in arrays:
         if "included" not in arrays:
             raise DataError(f"{path}: holds reference models but no included; expected bool [models, examples]")
@@ -148,7 +154,26 @@ def audit_signals_file(path: Path, **options: Any) -> AuditResult:
         phi_only=kind != "logits",
         names=arrays["names"].tolist() if "names" in arrays else None,
     )
-    return audit_evidence(evidence, **options)
+    return audit_evidence(evidence, warnings=_noticed(kind, target, asked, evidence), **options)
+
+
+def _noticed(kind: str, target: Values, references: Values, evidence: Evidence) -> list[str]:
+    """Warn of logits that are none, of classes in another order, and of confidences in place of phi."""
+    found = []
+    if kind == "phi" and len(target) >= FEWEST and np.all((target >= 0) & (target <= 1)):
+        found.append(
+            "phi looks like probabilities (always from 0 to 1), and was taken as scaled logits; give "
+            "log p - log(1 - p) of the true class"
+        )
+    if kind == "logits":
+        for side, what in ((evidence.members, "members"), (~evidence.members, "nonmembers")):
+            if not side.any():  # which the audit refuses
+                continue
+            seen = LogitsSeen(what)
+            logits, *others = (torch.from_numpy(one[side].astype(np.float64)) for one in (target, *references))
+            seen.add(logits, evidence.labels[side], others)
+            found += seen.warnings()
+    return found
 
 
 def _is_single(arrays: dict[str, Any], name: str) -> bool:

@@ -89,6 +89,18 @@ def judge(found: Sequence[AttackResult], members: int, nonmembers: int, confiden
     return Verdict("leak", sentence, best.attack, best.accuracy, interval, p_value, grade)
 
 
+def wrong_way(verdict: Verdict) -> Verdict:
+    """Take a verdict of no leak back where scores tell the sides apart the wrong way round: nothing is known then."""
+    if verdict.kind != "none shown":
+        return verdict
+    return Verdict(
+        "not comparable",
+        "Not comparable: members score lower than non-members, beyond chance, which no leak explains. Whether there is "
+        "one cannot be told before the cause is found: scores that are higher for likely non-members (a loss taken for "
+        "a scaled logit), exchanged sides, or members that are harder than the others.",
+    )
+
+
 def simultaneous(attack: AttackResult, tests: int, confidence: float) -> tuple[float, float]:
     """Widen the interval of an accuracy so that those of so many tests hold together, inside [0, 1].
 
