@@ -26,10 +26,10 @@ from pathlib import Path
 from rich.console import Console
 
 import redense
-from redense.experiment.comparison import TESTED, Comparison, over_seeds
+from redense.experiment.comparison import TESTED, Comparison, about_leaks, over_seeds
 from redense.experiment.equal_accuracy import Trace, compare_traces
 from redense.experiment.family import corrected
-from redense.experiment.results import Results, Row
+from redense.experiment.results import Results, Row, p_without_leak
 from redense.experiment.wording import difference_interval, difference_text
 from redense.methods import control_of
 from redense.phases import Phase
@@ -126,10 +126,12 @@ def pair(one: Rows, other: Rows, held_out: int) -> Iterator[Comparison]:
     """Compare two phases over their seeds: both accuracies, and inference accuracy at equal test accuracy."""
     (first, first_rows), (second, second_rows) = one, other
     both = [(first_rows[seed], second_rows[seed]) for seed in sorted(first_rows.keys() & second_rows.keys())]
+    without_leak = p_without_leak([a for a, _ in both]), p_without_leak([b for _, b in both])
     for quantity in TESTED:
-        yield over_seeds(quantity, first, second, [getattr(b, quantity) - getattr(a, quantity) for a, b in both])
+        compared = over_seeds(quantity, first, second, [getattr(b, quantity) - getattr(a, quantity) for a, b in both])
+        yield about_leaks(compared, without_leak) if quantity == "inference_accuracy" else compared
     traces = [(Trace(a.history, held_out), Trace(b.history, held_out)) for a, b in both]
-    yield compare_traces(first, second, traces)
+    yield compare_traces(first, second, traces, without_leak=without_leak)
 
 
 def print_figures(runs: Sequence[Results]) -> None:

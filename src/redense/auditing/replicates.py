@@ -44,11 +44,12 @@ def replicate(references: References, labels: Labels, attacks: Sequence[Attack])
     complementary pairs, three at least.
     """
     references = ordered(references)
+    rates = _rates(references)
     found: dict[str, list[dict[str, float]]] = {attack.name: [] for attack in attacks}
     for pair in range(len(references.included) // 2):
         for _, evidence in _attacked(references, labels, {pair}):
             for attack in attacks:
-                found[attack.name].append(_figures(attack, evidence))
+                found[attack.name].append(_figures(attack, evidence, rates))
     return {name: _by_name(cells) for name, cells in found.items()}
 
 
@@ -59,13 +60,13 @@ def replicate_without_pairs(references: References, labels: Labels, attack: Atta
     `redense.metrics.jackknife.pair_jackknife` wants it: R^2 / 2 attacks. `labels` and errors as in `replicate`.
     """
     references = ordered(references)
-    models = len(references.included)
+    models, rates = len(references.included), _rates(references)
     found: dict[tuple[int, int], dict[str, float]] = {}
     for first, second in combinations_with_replacement(range(models // 2), 2):
         # what is left without two pairs serves the models of both
         for target, evidence in _attacked(references, labels, {first, second}):
             other = first + second - target // 2
-            found[target, other] = _figures(attack, evidence)
+            found[target, other] = _figures(attack, evidence, rates)
     cells = [found[target, pair] for target in range(models) for pair in range(models // 2)]
     return {name: values.reshape(models, models // 2) for name, values in _by_name(cells).items()}
 
@@ -101,15 +102,20 @@ def _chosen(references: References, models: npt.NDArray[np.int64]) -> References
     return References(references.signals[models], references.included[models])
 
 
-def _figures(attack: Attack, evidence: Evidence) -> dict[str, float]:
+def _rates(references: References) -> list[float]:
+    """Return the false-positive rates for which every target has enough non-members."""
+    fewest = int((~references.included).sum(1).min())
+    return [fpr for fpr in FPRS if fewest >= nonmembers_needed(fpr)]
+
+
+def _figures(attack: Attack, evidence: Evidence, rates: Sequence[float]) -> dict[str, float]:
     """Make an attack that learns nothing beforehand; read its figures off one sort of its scores."""
     scores = attack.scores(evidence, None, SETTINGS)
     halves = halves_of(scores, evidence.members)
     curve = halves.whole
     accuracy = judged_accuracy(halves, evidence.members, scores >= 0 if attack.decides(evidence) else None)
-    shown = [fpr for fpr in FPRS if curve.nonmembers >= nonmembers_needed(fpr)]
-    rates = {f"tpr_at_{fpr:g}": float(curve.tpr[curve.index_at_fpr(fpr)]) for fpr in shown}
-    return {"auc": curve.auc, "accuracy": accuracy, **rates}
+    found = {f"tpr_at_{fpr:g}": float(curve.tpr[curve.index_at_fpr(fpr)]) for fpr in rates}
+    return {"auc": curve.auc, "accuracy": accuracy, **found}
 
 
 def _by_name(cells: list[dict[str, float]]) -> dict[str, Array]:

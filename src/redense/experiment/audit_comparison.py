@@ -9,10 +9,11 @@ import numpy as np
 
 from redense.auditing.protocols import PROTOCOLS, ProtocolName
 from redense.experiment.audit_rows import AuditRow, by_protocol
-from redense.experiment.comparison import Comparison, contrasts_by_seed, over_seeds
+from redense.experiment.comparison import Comparison, about_leaks, contrasts_by_seed, over_seeds
 from redense.experiment.equal_accuracy import compare_traces
 from redense.methods import Method
 from redense.metrics.paired import OF_SHARES, Range, auc_difference, normal_interval, within
+from redense.metrics.spread import p_of_guessing
 from redense.phases import Phase
 
 Pairs = list[tuple[AuditRow, AuditRow]]
@@ -28,7 +29,9 @@ def compare_audits(rows: Sequence[AuditRow], method: Method) -> list[Comparison]
     """
     pairs = _pairs(rows, method)
     curves = [
-        compare_traces(first, second, [(one.trace, other.trace) for one, other in found], protocol)
+        compare_traces(
+            first, second, [(one.trace, other.trace) for one, other in found], protocol, _without_leak(found)
+        )
         for protocol, first, second, found in pairs
         if not PROTOCOLS[protocol].of_table
     ]
@@ -40,9 +43,23 @@ def _compare_auc(protocol: ProtocolName, first: Phase, second: Phase, pairs: Pai
     """Compare the AUC of the primary attack: over seeds, or, of two networks, over examples."""
     found = [_difference(one, other) for one, other in pairs]
     comparison = over_seeds("auc", first, second, [difference for difference, _ in found])
+    comparison = about_leaks(comparison, _without_leak(pairs))
     interval = comparison.interval if len(found) > 1 else _over_examples(*found[0])
     attack = pairs[0][0].result.primary
     return dataclasses.replace(comparison, interval=interval, protocol=protocol, attack=attack)
+
+
+def _without_leak(pairs: Pairs) -> tuple[float, float]:
+    """Return the two phases' p-values of giving nothing away, by the AUC of the primary attack."""
+    first, second = (_p_without_leak([pair[which] for pair in pairs]) for which in (0, 1))
+    return first, second
+
+
+def _p_without_leak(rows: Sequence[AuditRow]) -> float:
+    results = [row.result for row in rows]
+    primary = [result.attack(result.primary) for result in results]
+    reaches = [attack.auc - attack.auc_interval[0] for attack in primary]
+    return p_of_guessing([attack.auc for attack in primary], reaches, results[0].confidence)
 
 
 def _over_examples(difference: float, error: float) -> Range | None:

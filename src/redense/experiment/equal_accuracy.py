@@ -13,7 +13,7 @@ import numpy as np
 from redense.arguments import SOME, Rate, validated
 from redense.auditing.protocols import ProtocolName
 from redense.errors import FolderError
-from redense.experiment.comparison import AT_EQUAL_ACCURACY, Comparison, over_seeds
+from redense.experiment.comparison import AT_EQUAL_ACCURACY, Comparison, about_leaks, over_seeds
 from redense.metrics.roc import Array
 from redense.phases import Phase
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 GRID = 21
 """Test accuracies at which two curves are compared."""
+CURVE = 201
+"""Places at which a trace's kernel means are taken: its curve is straight between them."""
+GAP = 0.5
+"""How far apart in test accuracy, on average over seeds, epochs may lie that are compared as equally accurate: in
+standard errors of a test accuracy. With more, two pieces of one curve would pass for two curves."""
+STRETCH = 1.07
+"""How much farther from their mean the differences of seeds are taken to lie: the noise of test accuracies shifts
+curves, too, by up to a third of what ten seeds leave."""
 WIDTH = 2.0
 """Standard deviation of the kernel, in standard errors of a test accuracy.
 
@@ -48,10 +56,14 @@ class Trace:
         """Read the pairs off a checkpoint's history."""
         return cls(tuple((epoch.test_accuracy, epoch.inference_accuracy) for epoch in history), held_out)
 
-    def width(self, accuracy: Array) -> Array:
-        """Return the kernel's standard deviation at test accuracies; one example right and one wrong are added."""
+    def error(self, accuracy: Array) -> Array:
+        """Return the standard error of test accuracies; one example right and one wrong are added."""
         smoothed = (accuracy * self.held_out + 1) / (self.held_out + 2)
-        return WIDTH * np.sqrt(smoothed * (1 - smoothed) / self.held_out)
+        return np.asarray(np.sqrt(smoothed * (1 - smoothed) / self.held_out))
+
+    def width(self, accuracy: Array) -> Array:
+        """Return the kernel's standard deviation at test accuracies."""
+        return WIDTH * self.error(accuracy)
 
     def near(self, accuracy: Array) -> Array:
         """Return the mean (test accuracy, inference accuracy) of the epochs near test accuracies, [n] to [n, 2].
@@ -65,15 +77,15 @@ class Trace:
         return mean
 
     @property
-    def extremes(self) -> Array:
-        """The lowest and the highest test accuracy of an epoch, [2]."""
-        accuracies = [accuracy for accuracy, _ in self.points]
-        return np.array([min(accuracies), max(accuracies)])
+    def curve(self) -> Array:
+        """The kernel means (test accuracy, inference accuracy) between the lowest and highest test accuracy, [n, 2].
 
-    @property
-    def reach(self) -> Array:
-        """The lowest and the highest test accuracy near which epochs lie: one lucky epoch is not reach, [2]."""
-        return self.near(self.extremes)[:, 0]
+        Ascending in the first, which stays between those of single epochs: one lucky epoch is not reach.
+        """
+        accuracies = [accuracy for accuracy, _ in self.points]
+        found = self.near(np.linspace(min(accuracies), max(accuracies), CURVE))
+        found[:, 0] = np.maximum.accumulate(found[:, 0])
+        return found
 
 
 def mean_points(traces: Sequence[Trace]) -> Array:
@@ -88,51 +100,64 @@ def mean_points(traces: Sequence[Trace]) -> Array:
 
 
 @dataclass(frozen=True)
-class CurveDifference:
-    """How far one curve of inference against test accuracy lies above another, between two test accuracies."""
+class CurveDifferences:
+    """How far curves of inference against test accuracy lie above others, a pair a seed, between two accuracies."""
 
-    mean: float
+    of_seeds: tuple[float, ...]
     low: float
     high: float
 
 
-def curve_difference(first: Trace, second: Trace) -> CurveDifference | None:
-    """Return the mean, over a grid of test accuracies that both traces reach, of second minus first.
+def curve_differences(pairs: Sequence[tuple[Trace, Trace]]) -> CurveDifferences | None:
+    """Return, for each pair of traces, the mean of second minus first over a grid of test accuracies that both reach.
 
-    Each curve is its epochs' kernel-weighted mean inference accuracy. None where the two are more than a kernel's width
-    apart.
+    Each curve is its epochs' kernel-weighted mean inference accuracy over their mean test accuracy with the same
+    weights: so both values that are compared belong to one test accuracy, also near the ends of a trace, where a
+    kernel's neighbours lie on one side. The grid is the same for all seeds, between what the two reach on average, for
+    the noise of a seed moves the ends of its curves; a curve that ends before has its last value there. None where the
+    curves have no test accuracy in common: where those that are compared lie more than `GAP` apart on average.
 
     >>> dense, longer = Trace(((0.90, 0.52), (0.91, 0.54)), 10_000), Trace(((0.91, 0.56), (0.90, 0.54)), 10_000)
-    >>> round(curve_difference(dense, longer).mean, 3)
+    >>> round(curve_differences([(dense, longer)]).of_seeds[0], 3)
     0.02
     """
-    (start, end), (other_start, other_end) = first.extremes, second.extremes
-    low, high = max(start, other_start), min(end, other_end)
-    if low - high > first.width(np.array([(low + high) / 2]))[0]:
+    curves = [(first.curve, second.curve) for first, second in pairs]
+    ends = np.array([[max(one[0, 0], two[0, 0]), min(one[-1, 0], two[-1, 0])] for one, two in curves]).mean(axis=0)
+    grid = np.linspace(ends.min(), ends.max(), GRID)
+    compared = np.array([[_at(grid, two) - _at(grid, one)] for one, two in curves])[:, 0]
+    gap, error = compared[:, 0].mean(), np.mean([trace.error(ends) for pair in pairs for trace in pair])
+    if abs(gap) > GAP * error:
         return None
-    (start, end), (other_start, other_end) = first.reach, second.reach
-    low, high = sorted((float(max(start, other_start)), float(min(end, other_end))))
-    grid = np.linspace(low, high, GRID)
-    return CurveDifference(float((second.near(grid) - first.near(grid))[:, 1].mean()), low, high)
+    return CurveDifferences(tuple(compared[:, 1].mean(axis=1).tolist()), float(ends.min()), float(ends.max()))
+
+
+def _at(accuracies: Array, curve: Array) -> Array:
+    """Return the points (test, inference accuracy) of a curve at test accuracies, or nearest to them, [2, n]."""
+    return np.array([np.clip(accuracies, *curve[[0, -1], 0]), np.interp(accuracies, *curve.T)])
 
 
 def compare_traces(
-    first: Phase, second: Phase, pairs: Sequence[tuple[Trace, Trace]], protocol: ProtocolName | None = None
+    first: Phase,
+    second: Phase,
+    pairs: Sequence[tuple[Trace, Trace]],
+    protocol: ProtocolName | None = None,
+    without_leak: tuple[float, float] = (0.0, 0.0),
 ) -> Comparison:
     """Compare two phases, of which `pairs` holds the traces, a pair a seed, at equal test accuracy.
 
     A seed's difference is that of its two curves; several are tested like other differences over seeds, those of one
-    seed have neither interval nor test. The range of test accuracies is the mean over seeds.
+    seed have neither interval nor test. `without_leak` are the two phases' p-values of giving nothing away: see
+    `redense.experiment.comparison.about_leaks`.
 
     >>> dense, longer = Trace(((0.90, 0.52), (0.91, 0.54)), 10_000), Trace(((0.91, 0.56), (0.90, 0.54)), 10_000)
     >>> phases = Phase("dense", 2, 1.0, None, 0), Phase("control", 2, 1.0, None, 1, "control-longer", "sparse")
     >>> round(compare_traces(*phases, [(dense, longer)]).difference, 3)
     0.02
     """
-    met = [found for found in (curve_difference(*pair) for pair in pairs) if found is not None]
-    apart = len(pairs) - len(met)
-    if not met:
-        return Comparison(AT_EQUAL_ACCURACY, first, second, 0, None, apart=apart, protocol=protocol)
-    found = over_seeds(AT_EQUAL_ACCURACY, first, second, [one.mean for one in met])
-    between = statistics.fmean(one.low for one in met), statistics.fmean(one.high for one in met)
-    return dataclasses.replace(found, test_accuracy_range=between, apart=apart, protocol=protocol)
+    found = curve_differences(pairs)
+    if found is None:
+        return Comparison(AT_EQUAL_ACCURACY, first, second, 0, None, apart=len(pairs), protocol=protocol)
+    mean = statistics.fmean(found.of_seeds)
+    stretched = [mean + STRETCH * (one - mean) for one in found.of_seeds]
+    comparison = about_leaks(over_seeds(AT_EQUAL_ACCURACY, first, second, stretched), without_leak)
+    return dataclasses.replace(comparison, test_accuracy_range=(found.low, found.high), protocol=protocol)

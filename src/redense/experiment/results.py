@@ -22,6 +22,7 @@ from redense.files.reading import Unread, Written, check, field, fields, mapping
 from redense.methods.controls import check_control
 from redense.metrics import balanced_accuracy_of_noise
 from redense.metrics.roc import Members
+from redense.metrics.spread import p_of_guessing
 from redense.phases import OPTIONAL_COLUMNS as OPTIONAL_PHASE_COLUMNS
 from redense.phases import Phase, PhaseKind
 from redense.text import csv_text, data_frame, html_text, visible
@@ -104,6 +105,13 @@ class Row:
         return fields(cls, own, phase=phase)
 
 
+def p_without_leak(rows: Sequence[Row]) -> float:
+    """Return a phase's p-value of giving nothing away, of its rows, one a seed."""
+    cross_fitted = [row.inference_accuracy_cross_fitted for row in rows]
+    reaches = [row.inference_accuracy_cross_fitted - row.inference_interval[0] for row in rows]
+    return p_of_guessing(cross_fitted, reaches)
+
+
 @validated(RecipeError)
 @dataclass(frozen=True, repr=False)
 class Results:
@@ -162,14 +170,24 @@ class Results:
         method = self.recipe.chosen_method
         keys = {(row.phase, row.seed): row.checkpoint for row in self.rows}
         read = None if correct is None else lambda phase, seed: correct(keys[phase, seed])
+        without_leak = {
+            phase: p_without_leak(rows) for phase, rows in gathered((row.phase, row) for row in self.rows).items()
+        }
         found: list[Comparison] = []
         for quantity in TESTED:
             by_seed = gathered((row.phase, (row.seed, getattr(row, quantity))) for row in self.rows)
             values = {phase: dict(found) for phase, found in by_seed.items()}
-            found += compare_phases(values, quantity, method, read)
+            found += compare_phases(
+                values, quantity, method, read, without_leak if quantity == "inference_accuracy" else None
+            )
         traces = self.traces()
         equal = [
-            compare_traces(first, second, [(traces[first, seed], traces[second, seed]) for seed in seeds])
+            compare_traces(
+                first,
+                second,
+                [(traces[first, seed], traces[second, seed]) for seed in seeds],
+                without_leak=(without_leak[first], without_leak[second]),
+            )
             for first, second, seeds in contrasts_by_seed(traces.keys(), method)
         ]
         compared = dataclasses.replace(self, comparisons=tuple(found), at_equal_accuracy=tuple(equal))

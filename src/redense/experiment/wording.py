@@ -52,9 +52,12 @@ def verdict(comparison: Comparison) -> str:
     if comparison.replicates is not None:
         return _over_replicates(comparison)
     if comparison.difference is None:
-        seeds = "" if comparison.apart == 1 else f" in any of {_seeds(comparison.apart)}"
+        seeds = "" if comparison.apart == 1 else f" over {_seeds(comparison.apart)}"
         name, other = comparison.second.label, _spoken(comparison.first)
-        return f"{name} and {other} have no test accuracy in common{seeds}{_protocol(comparison)}"
+        return (
+            f"{name} and {other} are too far apart in test accuracy to be compared at equal accuracy{seeds}"
+            f"{_protocol(comparison)}"
+        )
     if comparison.seeds > 1:
         return _claim(comparison)
     of_two_networks = comparison.of.of_two_networks
@@ -65,7 +68,7 @@ def verdict(comparison: Comparison) -> str:
 def _claim(comparison: Comparison) -> str:
     """Say which phase does better, or that the seeds cannot show it."""
     name, other, where = comparison.second.label, _spoken(comparison.first), _where(comparison)
-    rests = f"{_rests_on(comparison)}{_protocol(comparison)}, {_seeds(comparison.seeds)}{_apart(comparison)}"
+    rests = f"{_rests_on(comparison)}{_protocol(comparison)}, {_seeds(comparison.seeds)}"
     if not comparison.shown:
         what = f"{_quantity(comparison)} {_figure(comparison, signed=True)}{rests}"
         return f"{where}{name} and {other}: no difference that {_seeds(comparison.seeds)} can show ({what})"
@@ -124,7 +127,7 @@ def _curves(comparison: Comparison) -> str:
     side = "below" if (comparison.difference or 0.0) < 0 else "above"
     return (
         f"{_where(comparison)}the network of {name} has an inference accuracy {_figure(comparison, signed=False)} "
-        f"{side} that of {other}{_protocol(comparison)}; one seed{_apart(comparison)} cannot tell which phase gives "
+        f"{side} that of {other}{_protocol(comparison)}; one seed cannot tell which phase gives "
         "away more"
     )
 
@@ -170,11 +173,6 @@ def _protocol(comparison: Comparison) -> str:
     """Name the protocol of an audit, unless its targets are the run's own networks."""
     own = comparison.protocol is None or PROTOCOLS[comparison.protocol].of_table
     return "" if own else f", {comparison.protocol}"
-
-
-def _apart(comparison: Comparison) -> str:
-    total = comparison.seeds + comparison.apart
-    return f" of {total} in which the curves meet" if comparison.apart else ""
 
 
 def _spoken(phase: Phase) -> str:

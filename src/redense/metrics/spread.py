@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from scipy.special import ndtri, stdtrit
+
 from redense.metrics.paired import ANYTHING, Range, t_interval, within
 
 
@@ -64,3 +66,31 @@ class Spread:
     def _reach(self) -> float:
         """How far the interval reaches; not at all without one."""
         return 0.0 if self.interval is None else self.interval[1] - self.mean
+
+
+def p_of_guessing(values: Sequence[float], reaches: Sequence[float], confidence: float = 0.95) -> float:
+    """Return the one-sided p-value of "on average over trainings these are no better than guessing", 0.5.
+
+    `values` are areas under ROC curves, or accuracies of thresholds learnt on other examples, one a seed, all on the
+    same examples; `reaches`, how far the low ends of their intervals over examples lie below them. It is the error at
+    which the low end of an interval over trainings and examples is 0.5: as in `Spread.of_best_accuracy` it reaches as
+    far as Student's over seeds and the mean one over examples together.
+
+    >>> round(p_of_guessing([0.55], [0.05]), 3), p_of_guessing([0.49, 0.48], [0.05, 0.05])
+    (0.025, 1.0)
+    """
+    mean = statistics.fmean(values)
+    if mean <= 0.5:
+        return 1.0
+    examples = max(0.0, statistics.fmean(reaches)) / float(ndtri(0.5 + confidence / 2))
+    trainings = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+    def reached(tail: float) -> float:
+        student = float(-stdtrit(len(values) - 1, tail)) if trainings else 0.0
+        return math.hypot(student * trainings, float(-ndtri(tail)) * examples)
+
+    low, high = -15.0, math.log10(0.5)  # powers of ten, between which the error is sought
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if reached(10.0**middle) > mean - 0.5 else (low, middle)
+    return float(10.0**high)
