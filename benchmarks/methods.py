@@ -157,7 +157,7 @@ def print_against_controls(claims: Sequence[Comparison]) -> None:
 def cell(one: Comparison) -> str:
     """Write a difference, its interval and p; in bold where it is shown."""
     if one.difference is None:
-        return "no accuracy in common"
+        return "too far apart"
     mark = "**" if one.shown else ""
     p = "" if one.p is None else f", {p_text(one.p)}"
     return f"{mark}{difference_text(one)}{mark} {difference_interval(one)}{p}"

@@ -98,7 +98,8 @@ WORDS = (
     Word("p", "How often chance alone would show at least as much where there is nothing; the smaller, the surer."),
     Word(
         "Holm's correction",
-        "It makes every p larger for the number of claims, so that in at most 5% of runs is any of them false.",
+        "It makes every p larger for the number of claims, so that in at most 5% of runs is any of them false, if each "
+        "p by itself is right: if trainings scatter about symmetrically.",
         "Holm's( correction)?",
     ),
     Word(

@@ -131,7 +131,8 @@ def note(results: Results) -> str:
         claims = sum(comparison.claimed for comparison in compared)
         parts.append(
             f"{_test(seeds, in_turn)}, after Holm's correction over all {claims} claims of this run: in at most 5% of "
-            f"runs is any of them false. {WILCOXON * bool(seeds)}{INTERVALS}"
+            f"runs on these examples is any of them false, if trainings scatter symmetrically. {WILCOXON * bool(seeds)}"
+            f"{INTERVALS}"
         )
     return " ".join(parts)
 
