@@ -141,6 +141,30 @@ def raises_in_training(input_shape, num_classes):
     return _RaisesInTraining(input_shape, num_classes)
 
 
+class _LeavesInTraining(_Linear):
+    """Ends its process in training, as a script that finds nothing to do might."""
+
+    def forward(self, x):
+        if self.training:
+            raise SystemExit(0)
+        return super().forward(x)
+
+
+def leaves_in_training(input_shape, num_classes):
+    return _LeavesInTraining(input_shape, num_classes)
+
+
+class _InPlace(_Linear):
+    """Normalises its inputs in place."""
+
+    def forward(self, x):
+        return super().forward(x.sub_(0.5).div_(0.25))
+
+
+def in_place(input_shape, num_classes):
+    return _InPlace(input_shape, num_classes)
+
+
 class _Recurrent(torch.nn.Module):
     def __init__(self, kind, features, num_classes):
         super().__init__()

@@ -121,6 +121,33 @@ class Unflattened(torch.nn.Module):
         return torch.zeros(len(x), *self.shape) if self.shape else "yes"
 
 
+class Normalizing(torch.nn.Module):
+    """Normalises its inputs, in place or not."""
+
+    def __init__(self, *, in_place):
+        super().__init__()
+        torch.manual_seed(0)
+        self.in_place, self.layer = in_place, torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.layer(x.sub_(0.5).div_(0.25) if self.in_place else (x - 0.5) / 0.25)
+
+
+def test_a_model_that_changes_its_inputs_in_place_changes_nobody_elses():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(240, 4, generator=generator), torch.randint(0, 3, (240,), generator=generator)
+    before, results = x.clone(), []
+    for in_place in (True, False):
+        model = Normalizing(in_place=in_place)
+        signals = read_signals(model, x, y)
+        included = np.arange(4 * 240).reshape(4, 240) % 3 == 0
+        members, nonmembers = (x[:120], y[:120]), (x[120:], y[120:])
+        result = redense.audit(model, members=members, nonmembers=nonmembers, references=[model] * 4, included=included)
+        results.append((signals.phi.tolist(), result.to_json()))
+        assert torch.equal(x, before)
+    assert results[0] == results[1]
+
+
 def test_each_module_gets_its_own_mode_back():
     model = torch.nn.Sequential(torch.nn.BatchNorm1d(3).eval(), torch.nn.Dropout()).train()
     model[0].eval()

@@ -20,6 +20,10 @@ def warn_caller(message: str) -> None:
     warnings.warn(message, stacklevel=1 + sum(1 for _ in between))
 
 
+FOREIGN = (Exception, SystemExit)
+"""What code of others may raise when it is called: an exit status of its own would be taken for ours."""
+
+
 class RedenseError(Exception):
     """Base of all errors that redense raises on purpose; `exit_code` is the status with which the command leaves.
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from redense.arguments import described, validated
-from redense.errors import DataError, ModelError
+from redense.errors import FOREIGN, DataError, ModelError
 from redense.files.writing import write_whole
 from redense.models.evaluation import evaluating, evaluation_mode
 from redense.sparsity.parameters import bare
@@ -69,7 +69,7 @@ def export_onnx(model: nn.Module, example: Any, path: str | Path) -> float:
                 output_names=["logits"] if len(expected) == 1 else None,
                 verbose=False,
             )
-        except Exception as error:  # whatever stands in the way in a stranger's model
+        except FOREIGN as error:  # whatever stands in the way in a stranger's model
             raise ModelError(f"ONNX: {type(model).__name__} cannot be exported: {_first_line(error)}") from error
         assert program is not None
         content = program.model_proto.SerializeToString()
@@ -156,7 +156,7 @@ def _outputs(
     try:
         with evaluating(model):
             leaves, _ = tree_flatten(model(*args, **kwargs))
-    except Exception as error:  # of a stranger's model
+    except FOREIGN as error:
         given = ", ".join(map(described, (*args, *kwargs.values())))
         raise ModelError(
             f"ONNX: got {given}, with which {type(model).__name__} raised {type(error).__name__} "

@@ -15,7 +15,7 @@ from torch import nn
 
 from redense.arguments import Count, Numbers, described, validated
 from redense.data.batches import as_input
-from redense.errors import DataError, ModelError
+from redense.errors import FOREIGN, DataError, ModelError
 from redense.models.evaluation import evaluating
 
 EVALUATION_BATCH = 500
@@ -223,8 +223,9 @@ def ask(model: nn.Module, inputs: Any) -> torch.Tensor:
     [[0.0, 1.0], [0.0, 2.0]]
     """
     try:
-        output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
-    except Exception as error:  # a model of anybody's
+        given = _copied(inputs)
+        output = model(**given) if isinstance(given, Mapping) else model(given)
+    except FOREIGN as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise ModelError(
             f"the model raised {reason}; got {_described(inputs)} as inputs; expected such as in training"
@@ -238,7 +239,16 @@ def ask(model: nn.Module, inputs: Any) -> torch.Tensor:
         raise ModelError(
             f"the model's output is {got}; expected logits [batch, classes], or one logit an example for two classes"
         )
+    if not logits.is_floating_point() or logits.layout != torch.strided or logits.is_meta:
+        raise ModelError(f"the model's output is {described(logits)}; expected logits, floating-point numbers")
     return logits
+
+
+def _copied(inputs: Any) -> Any:
+    """Copy what a model gets: it may normalise its inputs in place, and others are asked about the same ones."""
+    if isinstance(inputs, Mapping):
+        return {name: _copied(value) for name, value in inputs.items()}
+    return inputs.clone() if isinstance(inputs, torch.Tensor) else inputs
 
 
 def _described(inputs: Any) -> str:

@@ -8,7 +8,7 @@ from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any
 
-from redense.errors import RedenseError
+from redense.errors import FOREIGN, RedenseError
 
 
 def is_object_name(text: str) -> bool:
@@ -31,7 +31,7 @@ def load_object(text: str, error: type[RedenseError], what: str) -> Any:
     module_name, _, name = text.partition(":")
     try:
         module = import_module(module_name)
-    except (Exception, SystemExit) as cause:  # a status of its own would be taken for ours
+    except FOREIGN as cause:
         raise error(f"{what} {text}: importing {module_name} raised {type(cause).__name__}: {cause}") from cause
     if not callable(getattr(module, name, None)):
         raise error(f"{what} {text}: {module_name} has no function {name!r}; expected package.module:function")
@@ -50,7 +50,7 @@ def call(function: Callable[..., Any], what: str, error: type[RedenseError], **o
         return function(**_taken(function, offered))
     except RedenseError:
         raise
-    except (Exception, SystemExit) as cause:
+    except FOREIGN as cause:
         raise error(f"{what} raised {type(cause).__name__}: {' '.join(str(cause).split())}") from cause
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -360,6 +361,11 @@ def nan_for_seven(x):
         (lambda x: torch.zeros(len(x), 0), ModelError, "or one logit an example for two classes"),
         (lambda x: torch.zeros(len(x)), DataError, "example 2 has the label 2, and the model knows 2 classes"),
         (lambda x: "yes", ModelError, "the model's output is str"),
+        (lambda x: torch.zeros(len(x), 3).long(), ModelError, "of torch.int64 .*; expected logits, floating-point"),
+        (lambda x: torch.zeros(len(x), 3) * 1j, ModelError, "of torch.complex64 .*; expected logits, floating-point"),
+        (lambda x: torch.zeros(len(x), 3).to_sparse(), ModelError, "; expected logits, floating-point numbers"),
+        (lambda x: torch.zeros(len(x), 3, device="meta"), ModelError, "; expected logits, floating-point numbers"),
+        (lambda x: sys.exit(0), ModelError, "the model raised SystemExit: 0"),
         (
             lambda x: x @ torch.zeros(5, 3),
             ModelError,

@@ -11,7 +11,7 @@ from folders import checkpoints
 from rich.console import Console
 
 from redense.errors import FolderError
-from redense.experiment.determinism import SETTINGS, kernels
+from redense.experiment.determinism import SETTINGS, fixed_arithmetic, kernels
 from redense.experiment.dry_run import dry_run
 from redense.experiment.mixed import differences
 from redense.experiment.resources import Resources
@@ -122,3 +122,16 @@ def test_what_older_checkpoints_do_not_say_is_not_held_against_them(recipe, undi
         path.write_text(json.dumps({"torch": torch.__version__, "seconds": 1.0}))
     assert "Mixed" not in printed(more(recipe), folder)
     assert differences([{}, {"cpu": "A"}, {"torch": "1"}]) == []
+
+
+def test_what_a_process_was_told_before_changes_no_arithmetic():
+    precision, onednn = torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled
+    try:
+        torch.set_float32_matmul_precision("medium")
+        torch.backends.mkldnn.enabled = False
+        with fixed_arithmetic("cpu"):
+            assert (torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled) == ("highest", True)
+        assert (torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled) == ("medium", False)
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.mkldnn.enabled = onednn

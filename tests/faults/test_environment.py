@@ -6,8 +6,10 @@ import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from redense.errors import FolderError, RecipeError, RedenseError, TrainingError
 from redense.experiment.audit import audit_run
 from redense.experiment.checkpoints import Store
 from redense.experiment.dry_run import dry_run
+from redense.experiment.engines import fork_server
 from redense.experiment.engines.local import EXHAUSTED, LocalEngine, _cause_of_death
 from redense.experiment.export import export
 from redense.experiment.folder import FOLDERS, Trust, check_targets
@@ -106,6 +109,46 @@ def test_a_sound_checkpoint_that_cannot_be_opened_now_is_not_set_aside(undisturb
             store.load(key)
     assert store.load(key) is not None
     assert not store.set_aside
+
+
+def test_checkpoints_that_nobody_can_look_at_are_not_taken_for_absent(recipe, undisturbed, tmp_path, monkeypatch):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    before = (folder / "results.json").read_bytes()
+
+    def refused(path, *, of=os.lstat):
+        if "checkpoints" in Path(path).parts[:-1]:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return of(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("redense.experiment.checkpoints.os.lstat", refused)
+        for act in (lambda: run(recipe, folder, workers=0), lambda: export(folder, phase="dense", format="bitmask")):
+            with pytest.raises(FolderError, match=r"checkpoints/\w+: cannot be looked for \(Permission denied\)"):
+                act()
+    assert (folder / "results.json").read_bytes() == before
+    assert len(run(recipe, folder, workers=0).rows) == 5
+
+
+def test_no_thread_for_the_server_is_a_limit_of_the_system(recipe, tmp_path, monkeypatch):
+    code = (
+        "import sys, threading; from redense.experiment.engines import fork_server\n"
+        'def refuse(*_): raise RuntimeError("can\'t start new thread")\n'
+        "threading.Thread.start = refuse; fork_server.main()"
+    )
+    ours, theirs = socket.socketpair()
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(theirs.fileno())], pass_fds=(theirs.fileno(),), capture_output=True
+    )
+    assert (ended.returncode, ended.stderr) == (fork_server.NO_THREAD, b"")
+    ours.close()
+    theirs.close()
+    prepared, out = prepare(recipe), tmp_path / "run"
+    out.mkdir()
+    monkeypatch.setattr(fork_server.ForkServer, "exhausted", True)
+    monkeypatch.setattr(fork_server.ForkServer, "_send", lambda self, request, descriptors: self.close())
+    with pytest.raises(TrainingError, match="worker process cannot be started .*fewer --workers"):
+        list(LocalEngine(1).run(prepared.jobs, prepared.dataset, Store(out)))
+    fork_server.stop()
 
 
 @pytest.mark.parametrize("number", range(1, 65))

@@ -136,7 +136,12 @@ def _carry_out(words: list[str]) -> None:
         alike = did_you_mean(first, [*COMMANDS, "--help", "--version"])
         raise RecipeError(f"unknown command {first!r}: expected one of {known}{alike}")
     else:
-        _module(first).command(others).execute()
+        command = _module(first).command(others)
+        try:
+            command.execute()
+        except SystemExit as end:  # of code that it called: our statuses mean something
+            said = f"{first}: code that was called left with sys.exit({end.code!r}); expected a result or an error"
+            raise RedenseError(said) from end
 
 
 def _start(width: int) -> str:

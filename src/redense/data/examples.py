@@ -18,7 +18,7 @@ from redense.data.folders import split_folder
 from redense.data.layout import Layout, refuse_layout
 from redense.data.names import LABELS
 from redense.data.npz import split_npz
-from redense.errors import DataError, RedenseError
+from redense.errors import FOREIGN, DataError, RedenseError
 
 Labels = npt.NDArray[np.int64]
 REAL = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
@@ -55,7 +55,7 @@ def batches(source: Any, what: str, batch_size: int) -> Iterator[tuple[Any, Labe
             yield inputs, labels
     except RedenseError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         raise DataError(
             f"{what}: reading the examples raised {type(error).__name__}: {' '.join(str(error).split())}; expected "
             "pairs (input, label) whose inputs share one shape"

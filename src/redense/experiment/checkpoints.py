@@ -5,6 +5,7 @@ A folder that is damaged, another job's or not of the run's form is set aside, n
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -70,7 +71,8 @@ class Store:
 
     def is_finished(self, key: str) -> bool:
         """Tell whether a job's checkpoint is there, whole or damaged: nothing is read."""
-        return os.path.isdir(self.finished_folder(key))
+        folder = self.finished_folder(key)
+        return _is_there(folder) and os.path.isdir(folder)
 
     def has(self, key: str) -> bool:
         """Tell whether `load` will give a result; every checksum is compared."""
@@ -138,7 +140,7 @@ class Store:
     def _states(self, key: str) -> list[Path]:
         """List the stored states of a job in progress, the latest first; other names are no states."""
         begun = self._progress(key)
-        if not os.path.isdir(begun):
+        if not _is_there(begun) or not os.path.isdir(begun):
             return []
         check_inside(self.root, begun)
         states = (path for path in begun.glob("*") if _EPOCH.fullmatch(path.name))
@@ -149,7 +151,7 @@ class Store:
             remove(self._progress(key))
 
     def _guarded(self, folder: Path, read: Callable[[Path], T]) -> T | None:
-        if not os.path.lexists(folder):  # unlike Path.exists, also where the name is too long
+        if not _is_there(folder):
             return None
         try:
             if not os.path.isdir(folder):
@@ -170,3 +172,16 @@ class Store:
         except OSError as error:
             raise FolderError(f"{reason}; it cannot be set aside {why(error)}") from None
         self.set_aside.append(f"{reason}; set aside as {target} and trained again")
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether anything has this name; raise `FolderError` where nobody can, as below an unreadable folder."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise FolderError(f"{path}: cannot be looked for {why(error)}") from None
+    return True

@@ -17,24 +17,35 @@ SETTINGS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MK
 
 @contextlib.contextmanager
 def fixed_arithmetic(device: str, threads: int = 1) -> Iterator[None]:
-    """Run the body with the arithmetic that keys name: on the CPU one thread, and denormals flushed to zero.
+    """Run the body with the arithmetic that keys name: on the CPU one thread, float32 as it is, oneDNN's kernels, and
+    denormals flushed to zero, whatever this process has been told before.
 
     Sums depend on how they are split among threads; with one, bits depend neither on the machine's load nor on
     the number of workers; only where no bits are promised may there be more `threads`. Moments of weights that no
     longer get a gradient decay into denormals, a ninth of all after three epochs of the published network, and
     processors are slow at those. On CUDA: deterministic kernels.
     """
-    former_threads = torch.get_num_threads()
+    former_threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    onednn: bool = torch.backends.mkldnn.enabled  # type: ignore[assignment]
     deterministic = torch.backends.cudnn.deterministic
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.backends.cudnn.deterministic = device != "cpu"
+    if device == "cpu":
+        torch.set_float32_matmul_precision("highest")
+        _switch_onednn(True)
     try:
         yield
     finally:
         torch.set_num_threads(former_threads)
         torch.set_flush_denormal(False)
         torch.backends.cudnn.deterministic = deterministic
+        torch.set_float32_matmul_precision(precision)
+        _switch_onednn(onednn)
+
+
+def _switch_onednn(on: bool) -> None:
+    torch.backends.mkldnn.enabled = on  # type: ignore[assignment]  # whose descriptor PyTorch does not annotate
 
 
 def join_arithmetic() -> None:
@@ -56,4 +67,6 @@ def kernels(device: str | torch.device) -> dict[str, str]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         **{name: os.environ.get(name, "") for name in SETTINGS},
         "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu",
+        # on the CPU `fixed_arithmetic` says
+        "float32_matmul_precision": torch.get_float32_matmul_precision() if chosen.type == "cuda" else "",
     }

@@ -54,7 +54,7 @@ class Failed:
         return cls(job, f"{job.name}: not trained, because {cause} failed")
 
     @classmethod
-    def raised(cls, job: Job, error: Exception) -> Failed:
+    def raised(cls, job: Job, error: BaseException) -> Failed:
         """Say of a job what its training raised; what is no error of redense's own is printed with its traceback."""
         if isinstance(error, RedenseError):
             return cls(job, str(error))

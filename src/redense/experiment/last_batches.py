@@ -9,7 +9,7 @@ from torch import nn
 
 from redense.data.batches import as_input
 from redense.data.members import included
-from redense.errors import RecipeError
+from redense.errors import FOREIGN, RecipeError
 from redense.experiment.precision import logits_in
 from redense.experiment.prepare import Prepared
 from redense.models.registry import build
@@ -64,6 +64,6 @@ def _why_not_trained(prepared: Prepared, examples: int) -> str | None:
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             nn.functional.cross_entropy(logits_in(prepared.recipe.precision, model, as_input(x)), y)
-    except Exception as error:  # a model of anybody's
+    except FOREIGN as error:
         return f"{type(error).__name__}: {one_line(error)}"
     return None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from redense.errors import ModelError
+from redense.errors import FOREIGN, ModelError
 from redense.experiment.recipe import Precision
 from redense.models.evaluation import evaluating
 from redense.text import one_line
@@ -33,10 +33,15 @@ def logits_in(
     >>> logits.dtype, torch.equal(logits, logits.bfloat16().float()), layer.weight.dtype
     (torch.float32, True, torch.float32)
     """
-    if precision == "fp32":
-        return model(inputs)
-    with torch.autocast(inputs.device.type, torch.bfloat16):
-        logits = model(inputs)
+    try:
+        if precision == "fp32":
+            return model(inputs)
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            logits = model(inputs)
+    except SystemExit as end:
+        raise ModelError(
+            f"the model left with sys.exit({end.code!r}) in training; expected logits, or an error"
+        ) from end
     return logits.float()
 
 
@@ -47,7 +52,7 @@ def check_precision(precision: Precision, name: str, model: nn.Module, examples:
     try:
         with evaluating(model):
             logits_in(precision, model, examples)
-    except Exception as error:  # a model of anybody's
+    except FOREIGN as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise ModelError(f"precision: got {precision}, in which model {name} raised {reason}; use fp32") from error
 

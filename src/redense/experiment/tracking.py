@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from redense.errors import RecipeError
+from redense.errors import FOREIGN, RecipeError
 from redense.experiment.found import Found, find
 from redense.experiment.resources import TrackerName
 from redense.experiment.write_report import FILE as REPORT
@@ -66,7 +66,7 @@ def track(names: Sequence[TrackerName], folder: Path, console: Console) -> None:
             with tempfile.TemporaryDirectory() as place:
                 report = write_report([folder], Path(place) / REPORT)
                 TRACKERS[name].tell(record_of(find(folder), report), folder)
-        except (Exception, SystemExit) as error:
+        except FOREIGN as error:
             reason = one_line(error)[:300]
             warn(f"track: {name} raised {type(error).__name__}: {reason}; the run is complete without it", console)
         else:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from redense.errors import FOREIGN
 from redense.models.evaluation import evaluating
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
@@ -36,7 +37,7 @@ def begins_with_embedding(model: nn.Module, inputs: Any) -> bool:
     try:
         with evaluating(model):
             model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
-    except Exception:  # a layer of anybody's that takes no integers
+    except FOREIGN:  # such as of a layer that takes no integers
         pass
     finally:
         for hook in hooks:

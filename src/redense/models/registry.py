@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from redense.errors import ModelError
+from redense.errors import FOREIGN, ModelError
 from redense.files.reading import plain_bytes
 from redense.files.tensors import tensors_of
 from redense.models.evaluation import evaluating
@@ -112,7 +112,7 @@ def check_fit(name: str, model: nn.Module, examples: torch.Tensor, num_classes: 
     try:
         with evaluating(model):
             output = model(examples)
-    except Exception as error:
+    except FOREIGN as error:
         whole = "" if examples.is_floating_point() else f", integers from {examples.min()} to {examples.max()},"
         small = "" if examples.is_floating_point() else _small_embeddings(model, int(examples.max()))
         raise ModelError(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import nn, optim
 
-from redense.errors import ModelError
+from redense.errors import FOREIGN, ModelError
 from redense.sparsity.enforce import ELEMENTWISE, Enforcement
 from redense.sparsity.moments import is_moment, reset_moments
 from redense.sparsity.optimizers import Optimizers
@@ -104,7 +104,7 @@ def _memory(optimizer: optim.Optimizer) -> Memory | None:
             try:
                 trial, fresh = _Trial(optimizer, **way), _Trial(optimizer, **way)
                 counters = trial.changed_by_steps()
-            except Exception:  # whatever a stranger's code raises, it raises without DSD, too
+            except FOREIGN:  # whatever a stranger's code raises, it raises without DSD, too
                 continue
             unmasked = trial.unmasked()
             stays, fails = _failure(trial.restart, counters), _failure(fresh.sparse_steps)
@@ -116,7 +116,7 @@ def _failure(attempt: Callable[..., str], *arguments: Any) -> str:
     """Say what goes wrong with an attempt: what it says itself, or raises."""
     try:
         return attempt(*arguments)
-    except Exception as error:  # of a stranger's code, and what it is goes into the message
+    except FOREIGN as error:  # of a stranger's code, and what it is goes into the message
         return f"{type(error).__name__}: {error}"
 
 

@@ -183,6 +183,22 @@ def test_an_error_in_the_users_model_fails_its_job_alone(recipe, tmp_path):
 
 
 @pytest.mark.parametrize("engine", [InlineEngine(), LocalEngine(1)])
+def test_a_model_that_leaves_fails_its_job_and_not_the_run(recipe, tmp_path, engine):
+    prepared = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:leaves_in_training"}))
+    events = carried_out(engine, prepared, tmp_path / "run")
+    reasons = [event.reason for event in events if isinstance(event, Failed)]
+    assert len(reasons) == len(prepared.jobs)
+    assert "the model left with sys.exit(0) in training" in reasons[0]
+
+
+def test_a_model_that_normalises_in_place_has_the_same_bits_with_any_number_of_workers(recipe, tmp_path):
+    prepared = prepare(type(recipe)(**{**recipe.to_mapping(), "model": "factories:in_place", "sparsities": (0.5,)}))
+    for engine, name in ((InlineEngine(), "inline"), (LocalEngine(2), "local")):
+        carried_out(engine, prepared, tmp_path / name)
+    assert checkpoints(tmp_path / "inline") == checkpoints(tmp_path / "local")
+
+
+@pytest.mark.parametrize("engine", [InlineEngine(), LocalEngine(1)])
 def test_a_loss_that_becomes_nan_is_reported_with_job_and_epoch(recipe, tmp_path, engine):
     values = {**recipe.to_mapping(), "lr": 1e30, "rates": [1e-32, 1.0, 1.0], "optimizer": "sgd", "model": "mlp"}
     prepared = prepare(type(recipe)(**values))

@@ -37,6 +37,8 @@ WORKER_ENVIRONMENT = {
 }
 REFUSED = "errno "
 """Instead of an exit status: the system started no process, and why, as a number."""
+NO_THREAD = 75
+"""Exit status of a server or worker for which the system starts no thread: a temporary failure, to the system."""
 MOST_DESCRIPTORS = 64
 """In one request."""
 
@@ -91,6 +93,11 @@ class ForkServer:
     def alive(self) -> bool:
         """Whether it can start workers for this process."""
         return self._owner == os.getpid() and self._process.poll() is None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it has ended because the system starts no thread."""
+        return self._process.poll() == NO_THREAD
 
     def start(self, jobs: int, events: int, status: int, data: int, log: int, keep_open: Sequence[int]) -> int:
         """Start a worker with these descriptors, copies of which it gets, and return its number.
@@ -156,7 +163,10 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
     waiting = threading.Thread(target=_leave_when_alone, args=(connection,), daemon=True)
-    waiting.start()
+    try:
+        waiting.start()
+    except RuntimeError:  # no thread can be started
+        os._exit(NO_THREAD)
     if sys.platform == "linux":
         try:
             _load()
@@ -244,6 +254,7 @@ class _Server:
         import traceback
 
         gc.enable()
+        left = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -256,11 +267,12 @@ class _Server:
             from redense.experiment.engines.worker import work
 
             work(jobs, events, data)
-            os._exit(0)
-        except BaseException:
+            left = 0
+        except BaseException as error:
             traceback.print_exc()
+            left = NO_THREAD if isinstance(error, RuntimeError) and "start new thread" in str(error) else 1
         finally:
-            os._exit(1)
+            os._exit(left)
 
     def reap(self) -> None:
         """Report the exit status of every worker that has ended; below 0 is the signal that ended it."""

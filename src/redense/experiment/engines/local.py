@@ -209,7 +209,7 @@ class _Team:
                     yield worker, message
             if not received:
                 self.workers.remove(worker)
-                cause = _cause_of_death(self._close(worker))
+                cause = _cause_of_death(_exit_status(worker, self._close(worker)))
                 reason = f"stopped after {self.time_limit:g} s, the time limit" if worker.overdue else cause
                 yield worker, {"event": "died", "reason": reason}
         for worker in self.workers:
@@ -269,16 +269,23 @@ class _Team:
                 raise
             raise FolderError(f"{path}: cannot be written {why(error)}") from None
 
-    def _close(self, worker: _Worker) -> int | None:
-        """Free a dead or dying worker's resources and return its exit status, None where nobody is left to tell it."""
+    def _close(self, worker: _Worker) -> str:
+        """Free a dead or dying worker's resources and return what is said of its end, "" where nobody is left."""
         with worker.status:
             status = worker.status.read()
-        if status.startswith(fork_server.REFUSED):
-            raise OSError(number := int(status.removeprefix(fork_server.REFUSED)), os.strerror(number))
         self.selector.unregister(worker.events)
         worker.events.close()
         worker.hang_up()
-        return int(status) if status else None
+        return status
+
+
+def _exit_status(worker: _Worker, said: str) -> int | None:
+    """Read what is said of a worker's end, None where nobody is left to tell; `OSError` where the system refused it."""
+    if said.startswith(fork_server.REFUSED):
+        raise OSError(number := int(said.removeprefix(fork_server.REFUSED)), os.strerror(number))
+    if said == str(fork_server.NO_THREAD) or (not said and worker.server.exhausted):
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return int(said) if said else None
 
 
 def _pipe(closing: contextlib.ExitStack) -> tuple[int, int]:

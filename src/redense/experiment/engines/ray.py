@@ -21,7 +21,7 @@ from typing import Any
 
 from redense.data.batches import TensorData
 from redense.data.dataset import Dataset
-from redense.errors import RedenseError
+from redense.errors import FOREIGN, RedenseError
 from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.fork_server import WORKER_ENVIRONMENT, module_path
@@ -172,7 +172,7 @@ def _train(
                             mailbox.put({"key": job.key, "event": "epoch", **dataclasses.asdict(event.epoch)})
             if shared:
                 shared.push(store, job.key)
-        except Exception as error:
+        except FOREIGN as error:
             return {**outcome, "failed": job.name, "reason": Failed.raised(job, error).reason}
         return outcome
 

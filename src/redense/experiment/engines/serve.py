@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from redense.data.batches import TensorData
+from redense.errors import FOREIGN
 from redense.experiment.checkpoints import Store
 from redense.experiment.determinism import fixed_arithmetic
 from redense.experiment.engines.shared import attach
@@ -47,5 +48,5 @@ def _carry_out(job: Job, data: TensorData, store: Store, make_trainer: MakeTrain
                     send("finished", set_aside=store.set_aside)
                 case Failed(_, reason):
                     send("failed", reason=reason)
-    except Exception as error:
+    except FOREIGN as error:
         send("failed", reason=Failed.raised(job, error).reason)
