@@ -106,7 +106,7 @@ def _read_best(folder: Path, index: Mapping[str, Any], model: Tensors) -> Tensor
 def _believed(key: str, expected: Expected, folder: Path) -> dict[str, Any]:
     """Return a folder's index where it is that of the job asked for; raise `Damaged` where it is another's."""
     index = read_index(folder)
-    found, version = index.get("key"), index.get("format", FORMAT)
+    found, version = index.get("key"), index.get("format", 1)
     if version != FORMAT:
         raise Damaged(f"{folder} has format {version!r}; expected {FORMAT}")
     if found != key:

@@ -178,7 +178,7 @@ def _is_there(path: Path) -> bool:
     """Tell whether anything has this name; raise `FolderError` where nobody can, as below an unreadable folder."""
     try:
         os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last of names that none can have
         return False
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
