@@ -27,9 +27,9 @@ from redense.metrics.paired import SHARE, normal_interval, within
 from redense.metrics.roc import Members, Roc, roc
 
 REMEDY = (
-    "Check that both sides are prepared in the same way (scaled, normalised, resized, encoded). Take both sides from one "
-    "random split of the same examples (protocol half), or add reference models that were trained on random parts of "
-    "both sides."
+    "Check that both sides are prepared in the same way (scaled, normalised, resized, encoded). Take both sides from "
+    "one random split of the same examples (protocol half), or add reference models that were trained on random parts "
+    "of both sides."
 )
 COMPONENTS = 100
 LEADING = 10
