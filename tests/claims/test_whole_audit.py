@@ -54,6 +54,7 @@ def right_answers(seed, members, leak):
 class Seen:
     """What audits of many worlds say of one attack: figures with their intervals, scores, and thresholds learnt."""
 
+    leak: bool
     figures: dict = dataclasses.field(default_factory=dict)
     scores: list = dataclasses.field(default_factory=list)
     learnt: list = dataclasses.field(default_factory=list)
@@ -72,6 +73,8 @@ class Seen:
 
     def truths(self, figure, members):
         """Return what each world's interval is about: of an accuracy, these very thresholds in all worlds together."""
+        if figure == "AUC" and not self.leak:
+            return np.full(len(self.learnt), 0.5)
         if figure != "accuracy":
             return np.full(len(self.learnt), np.mean([value for value, _ in self.figures[figure]]))
         every = np.stack(self.scores)
@@ -96,7 +99,7 @@ def audited(runs, n, leak):
         for attack in possible_attacks(FAST, evidence):
             settings = {"variance": "shrunk"} if attack.settings else {}
             scores = attack.score(evidence, None, **settings)
-            of_attack = seen.setdefault(attack.name, Seen())
+            of_attack = seen.setdefault(attack.name, Seen(bool(leak)))
             of_attack.add(result.attack(attack.name), scores, evidence.members, attack.decides(evidence))
     return seen, verdicts
 
