@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import redense
 from redense.errors import ModelError
 from redense.models.evaluation import evaluating
-from redense.signals import Signals, read_signals
+from redense.signals import Signals, ask, read_signals
 
 
 def exact(logits, label):
@@ -119,6 +119,20 @@ class Unflattened(torch.nn.Module):
 
     def forward(self, x):
         return torch.zeros(len(x), *self.shape) if self.shape else "yes"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (torch.full((5, 3), 9), "tokens go from 9 to 9, and its embedding knows 0 to 8"),
+        (torch.full((5, 3), -1), "tokens go from -1 to -1"),
+        (torch.zeros(5, 3), "takes tokens, integers such as inputs.long"),
+    ],
+)
+def test_tokens_that_an_embedding_does_not_take_are_told(tokens, said):
+    model = torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    with pytest.raises(ModelError, match=said):
+        ask(model, tokens)
 
 
 class Normalizing(torch.nn.Module):

@@ -229,6 +229,7 @@ def ask(model: nn.Module, inputs: Any) -> torch.Tensor:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise ModelError(
             f"the model raised {reason}; got {_described(inputs)} as inputs; expected such as in training"
+            f"{_hint(model, inputs)}"
         ) from error
     logits = getattr(output, "logits", output)
     if isinstance(logits, torch.Tensor) and (logits.ndim < 2 or logits.shape[1:] == (1,)):
@@ -242,6 +243,19 @@ def ask(model: nn.Module, inputs: Any) -> torch.Tensor:
     if not logits.is_floating_point() or logits.layout != torch.strided or logits.is_meta:
         raise ModelError(f"the model's output is {described(logits)}; expected logits, floating-point numbers")
     return logits
+
+
+def _hint(model: nn.Module, inputs: Any) -> str:
+    """Say what is wrong with inputs of a model that begins with an embedding, as far as these tell."""
+    embedding = next((one for one in model.modules() if isinstance(one, (nn.Embedding, nn.EmbeddingBag))), None)
+    if embedding is None or not isinstance(inputs, torch.Tensor) or not inputs.numel():
+        return ""
+    if inputs.is_floating_point():
+        return ": its embedding takes tokens, integers such as inputs.long()"
+    low, high = int(inputs.min()), int(inputs.max())
+    if low < 0 or high >= embedding.num_embeddings:
+        return f": tokens go from {low} to {high}, and its embedding knows 0 to {embedding.num_embeddings - 1}"
+    return ""
 
 
 def _copied(inputs: Any) -> Any:

@@ -231,7 +231,8 @@ def _parted(batch: Any, what: str) -> tuple[Any, Labels]:
         classes = classes[:, 0]
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
         raise DataError(
-            f"{what}: labels are {classes.dtype} {classes.shape}; expected one integer class an example, [n]"
+            f"{what}: labels are {classes.dtype} {classes.shape}; expected one integer class an example, [n], such as "
+            "labels.long()"
         )
     if isinstance(inputs, Mapping):
         inputs = {name: _inputs(values, classes, f"{what}: {name}") for name, values in inputs.items()}
