@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,16 +25,16 @@ def test_claims_over_seeds_of_location30_are_all_told():
     values = json.loads((PUBLISHED / "audit-location30.json").read_text(encoding="utf-8"))
     every = [*values["comparisons"], *values["at_equal_accuracy"], *values["audits"]]
     over_seeds = [one for one in every if not one["replicates"]]
-    shown = [one for one in over_seeds if one["t"]["holm"] < 0.05]
+    shown = [one for one in over_seeds if one["t"] and one["t"]["holm"] < 0.05]
     assert {one["claims"] for one in over_seeds} == {48}
-    assert f"show {len(shown)} of {len(over_seeds)} claims, all of them at equal test accuracy" in TEXT
-    assert all("at_equal_test_accuracy" in one["quantity"] for one in shown)
-    (told,) = re.findall(r"Three seeds of targets alone show .*?\.0012\)\.", TEXT)
-    said = []
-    for one in shown:
-        low, high = (f"{100 * end:.2f}" for end in one["interval"])
-        said.append(f"{100 * one['difference']:+.2f} [{low}, {high}], p = {without_zero(one['t']['holm'])}")
-    assert sorted(re.findall(r"\(([^)]*p = [^)]*)\)", told)) == sorted(said)
+    assert f"Three seeds of targets alone show {len(shown) or 'none'} of {len(over_seeds)} claims" in TEXT
+
+
+def test_claims_over_models_in_turn_of_location30_are_all_told():
+    values = json.loads((PUBLISHED / "audit-location30.json").read_text(encoding="utf-8"))
+    for one in values["audits"]:
+        if one["replicates"] and one["t"]["holm"] >= 0.001:
+            assert f"| {without_zero(one['t']['holm'])} |" in TEXT or one["t"]["holm"] == 1
 
 
 @pytest.mark.parametrize("data", ["fashion-mnist", "location30", "digits"])
@@ -73,10 +72,3 @@ def test_calm_on_noise_is_what_was_counted():
     leaks = repeats - held
     low, high = (100 * end for end in clopper_pearson(leaks, repeats))
     assert f"{100 * leaks / repeats:.1f}% of cases [{low:.1f}, {high:.1f}] ({leaks} of {repeats:,})" in TEXT
-
-
-def test_lines_with_former_upper_ends_are_counted():
-    with (PUBLISHED / "audit-location30.csv").open(encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    below = sum(float(line["oracle_high"]) < float(line["accuracy_high"]) for line in lines)
-    assert f"in {below} of Location-30's {len(lines)} lines" in TEXT

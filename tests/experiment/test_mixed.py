@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from io import StringIO
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +14,7 @@ from folders import checkpoints
 from rich.console import Console
 
 from redense.errors import FolderError
-from redense.experiment.determinism import SETTINGS, fixed_arithmetic, kernels
+from redense.experiment.determinism import SETTINGS, fixed_arithmetic, kernels, settle
 from redense.experiment.dry_run import dry_run
 from redense.experiment.mixed import differences
 from redense.experiment.resources import Resources
@@ -124,14 +127,38 @@ def test_what_older_checkpoints_do_not_say_is_not_held_against_them(recipe, undi
     assert differences([{}, {"cpu": "A"}, {"torch": "1"}]) == []
 
 
-def test_what_a_process_was_told_before_changes_no_arithmetic():
-    precision, onednn = torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled
-    try:
+def told(matmul):
+    """Tell PyTorch other things than its defaults, by old names or by new ones."""
+    torch.backends.mkldnn.enabled = False
+    if matmul == "medium":
         torch.set_float32_matmul_precision("medium")
+    else:
+        torch.backends.mkldnn.matmul.fp32_precision = matmul
+
+
+@pytest.mark.parametrize("matmul", ["medium", "bf16"])
+def test_what_a_process_was_told_before_changes_no_bit(recipe, tmp_path, matmul):
+    code = (
+        "import sys, torch\nsys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\nimport redense\n"
+        "from experiment.test_mixed import told\nfrom folders import checkpoints\n"
+        "recipe = redense.Recipe(data='digits', model='mlp', sparsities=(0.5,), epochs=(1, 1, 1))\n"
+        "def bits(name):\n    folder = Path(sys.argv[2]) / name\n    redense.run(recipe, folder, workers=0)\n"
+        "    return checkpoints(folder)\n"
+        "usual = bits('usual'); told(sys.argv[3])\n"
+        "with torch.autocast('cpu', torch.bfloat16), torch.no_grad(): strange = bits('strange')\n"
+        "assert strange == usual\n"
+        "assert not torch.backends.mkldnn.enabled\n"
+        "assert torch.backends.mkldnn.matmul.fp32_precision == 'bf16'\n"
+    )
+    tests = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code, tests, tmp_path, matmul], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_a_models_module_switches_changes_no_arithmetic():
+    with fixed_arithmetic("cpu"):
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
         torch.backends.mkldnn.enabled = False
-        with fixed_arithmetic("cpu"):
-            assert (torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled) == ("highest", True)
-        assert (torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled) == ("medium", False)
-    finally:
-        torch.set_float32_matmul_precision(precision)
-        torch.backends.mkldnn.enabled = onednn
+        settle("cpu")
+        assert (torch.backends.mkldnn.matmul.fp32_precision, torch.backends.mkldnn.enabled) == ("ieee", True)

@@ -58,8 +58,8 @@ def of_accuracy(evidence: Evidence) -> list[str]:
     elif _guesses(right[~evidence.members], labels[~evidence.members], recall_errors=2):
         found.append(
             f"the model is right about {100 * inside:.1f}% of the members and {100 * outside:.1f}% of the non-members, "
-            "no more than by guessing: it has learnt nothing but its members, or the non-members are not what it was "
-            f"trained for; check that their labels belong to their inputs, and {REMEDY}"
+            "not shown to be more than by guessing: it has learnt nothing but its members, or the non-members are not "
+            f"what it was trained for; check that their labels belong to their inputs, and {REMEDY}"
         )
     # one right and one wrong answer more on each side, for an accuracy of 1 is not sure (Agresti & Caffo 2000)
     low, high = (inside * members + 1) / (members + 2), (outside * nonmembers + 1) / (nonmembers + 2)

@@ -192,7 +192,7 @@ def _signals(kind: str, values: Any, labels: Any, path: Path) -> Signals:
             f"{path}: logits {values.shape} and labels from {labels.min()} to {labels.max()} do not fit; expected "
             f"[{len(labels)}, classes] and labels from 0 to classes - 1"
         )
-    return Signals.of_logits(values, labels)
+    return Signals.of_logits(values.astype(np.float64), labels)  # whatever its byte order and width
 
 
 def check_targets(folder: Path) -> None:

@@ -82,7 +82,7 @@ def _status(words: list[str]) -> int:
         return Interrupted.exit_code
     except SystemExit as end:  # of help, and of what prints completions
         return end.code if isinstance(end.code, int) else 0
-    except Exception:
+    except BaseException:  # whatever code of others raises: Python would leave with 1, which means a leak
         print(visible(traceback.format_exc(), keep="\n"), end="", file=sys.stderr)
         print(
             "redense: this error was not foreseen; please report it, with the lines above and the command",

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -14,38 +15,53 @@ from redense.experiment.machine import processor
 SETTINGS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR")
 """Variables of the environment that choose other kernels, and so other bits."""
 
+_mkldnn: Any = torch.backends.mkldnn  # not all of which PyTorch annotates
+_ONEDNN = (_mkldnn.matmul, _mkldnn.conv, _mkldnn.rnn)
+"""What oneDNN may compute with fewer bits than float32 has, where it is told so."""
+
 
 @contextlib.contextmanager
 def fixed_arithmetic(device: str, threads: int = 1) -> Iterator[None]:
-    """Run the body with the arithmetic that keys name: on the CPU one thread, float32 as it is, oneDNN's kernels, and
-    denormals flushed to zero, whatever this process has been told before.
+    """Run the body with the arithmetic that keys name, whatever this process has been told before: on the CPU one
+    thread, float32 as it is, oneDNN's kernels, and denormals flushed to zero.
 
     Sums depend on how they are split among threads; with one, bits depend neither on the machine's load nor on
     the number of workers; only where no bits are promised may there be more `threads`. Moments of weights that no
     longer get a gradient decay into denormals, a ninth of all after three epochs of the published network, and
-    processors are slow at those. On CUDA: deterministic kernels.
+    processors are slow at those. On CUDA: deterministic kernels. Nor does it matter whether the caller is within
+    autocast or without gradients.
     """
-    former_threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    onednn: bool = torch.backends.mkldnn.enabled  # type: ignore[assignment]
+    former_threads = torch.get_num_threads()
     deterministic = torch.backends.cudnn.deterministic
+    onednn = _mkldnn.enabled
+    precisions = [kind.fp32_precision for kind in _ONEDNN]
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
     torch.backends.cudnn.deterministic = device != "cpu"
-    if device == "cpu":
-        torch.set_float32_matmul_precision("highest")
-        _switch_onednn(True)
+    kinds = {"cpu", torch.device(device).type}
     try:
-        yield
+        with contextlib.ExitStack() as stack:
+            for kind in kinds:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            stack.enter_context(torch.inference_mode(mode=False))
+            stack.enter_context(torch.enable_grad())
+            settle(device)
+            yield
     finally:
         torch.set_num_threads(former_threads)
         torch.set_flush_denormal(False)
         torch.backends.cudnn.deterministic = deterministic
-        torch.set_float32_matmul_precision(precision)
-        _switch_onednn(onednn)
+        _mkldnn.enabled = onednn
+        for part, precision in zip(_ONEDNN, precisions, strict=True):
+            part.fp32_precision = precision
 
 
-def _switch_onednn(on: bool) -> None:
-    torch.backends.mkldnn.enabled = on  # type: ignore[assignment]  # whose descriptor PyTorch does not annotate
+def settle(device: str | torch.device) -> None:
+    """Put right what code of the user's, such as a model's module, may have switched since `fixed_arithmetic` began."""
+    torch.set_flush_denormal(True)
+    if torch.device(device).type == "cpu":
+        _mkldnn.enabled = True
+        for part in _ONEDNN:
+            part.fp32_precision = "ieee"
 
 
 def join_arithmetic() -> None:
@@ -67,6 +83,6 @@ def kernels(device: str | torch.device) -> dict[str, str]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         **{name: os.environ.get(name, "") for name in SETTINGS},
         "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu",
-        # on the CPU `fixed_arithmetic` says
-        "float32_matmul_precision": torch.get_float32_matmul_precision() if chosen.type == "cuda" else "",
+        # on the CPU `settle` says
+        "cuda_matmul_precision": torch.backends.cuda.matmul.fp32_precision if chosen.type == "cuda" else "",
     }

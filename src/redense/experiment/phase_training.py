@@ -17,7 +17,7 @@ from torch import nn
 from redense.data.batches import TensorData
 from redense.errors import TrainingError
 from redense.experiment.checkpoints import Store
-from redense.experiment.determinism import kernels
+from redense.experiment.determinism import kernels, settle
 from redense.experiment.events import EpochDone, Failed, Finished
 from redense.experiment.expected import Form
 from redense.experiment.plan import Job
@@ -53,6 +53,7 @@ def train_phase(
     """
     with torch.random.fork_rng(devices=[]):
         trainer, sound, done = _begin(jobs, data, store, make_trainer)
+        settle(data.x_train.device)  # for the model's module may have been imported only now
         epochs, saved = jobs[0].phase.epochs, time.perf_counter()
         validated = data.x_validation is not None
         for epoch in range(done, epochs):
