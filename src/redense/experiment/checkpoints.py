@@ -181,7 +181,7 @@ def _is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # the last of names that none can have
         return False
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             return False
-        raise FolderError(f"{path}: cannot be looked for {why(error)}") from None
+        raise FolderError(f"{path}: cannot be looked for ({error.strerror}); make its folder readable") from None
     return True

@@ -38,6 +38,7 @@ def logits_in(
             return model(inputs)
         with torch.autocast(inputs.device.type, torch.bfloat16):
             logits = model(inputs)
+        torch.clear_autocast_cache()  # or within another autocast, even one that is off, weights of now stay for later
     except SystemExit as end:
         raise ModelError(
             f"the model left with sys.exit({end.code!r}) in training; expected logits, or an error"
