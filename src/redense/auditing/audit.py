@@ -188,7 +188,8 @@ def audit_evidence(
     proves = chosen.randomized and not telling and not alike.told_apart
     attacks = _with_epsilon(made, members, chosen) if proves else made.attacks
     verdict = unlike or judge(attacks, *counts, chosen.confidence)
-    if not PROTOCOLS[protocol].drawn and of_signs(made.curves, SURE):  # a fair coin needs no check
+    signs = of_signs(made.curves)
+    if signs and not PROTOCOLS[protocol].drawn and of_signs(made.curves, SURE):  # a fair coin needs no check
         verdict = wrong_way(verdict)
     primary = next(one for one in attacks if one.attack == made.primary)
     unnamed = why_unnamed(verdict, primary, chosen.confidence)
@@ -212,7 +213,7 @@ def audit_evidence(
         warnings=(
             *warnings,
             *of_accuracy(evidence),
-            *of_signs(made.curves),
+            *signs,
             *warned(alike, lower_ends),
             *telling,
             *strange,

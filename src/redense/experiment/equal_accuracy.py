@@ -124,7 +124,7 @@ def curve_differences(pairs: Sequence[tuple[Trace, Trace]]) -> CurveDifferences 
     curves = [(first.curve, second.curve) for first, second in pairs]
     ends = np.array([[max(one[0, 0], two[0, 0]), min(one[-1, 0], two[-1, 0])] for one, two in curves]).mean(axis=0)
     grid = np.linspace(ends.min(), ends.max(), GRID)
-    compared = np.array([[_at(grid, two) - _at(grid, one)] for one, two in curves])[:, 0]
+    compared = np.array([_at(grid, two) - _at(grid, one) for one, two in curves])
     gap, error = compared[:, 0].mean(), np.mean([trace.error(ends) for pair in pairs for trace in pair])
     if abs(gap) > GAP * error:
         return None
